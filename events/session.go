@@ -1,0 +1,50 @@
+package events
+
+import "time"
+
+// Session is one guest's Wi-Fi session, normalised from the platform's
+// record: bytes as integers, durations in seconds, times in UTC, MAC addresses
+// in canonical form. A field that the platform left null, empty or out, or that
+// the privacy settings drop, has its zero value and is absent from the JSON.
+type Session struct {
+	// ID is the platform's session id. It is never empty.
+	ID string `json:"id"`
+	// LocationID is the venue that the session belongs to. It is never empty.
+	LocationID        string `json:"location_id"`
+	LocationName      string `json:"location_name,omitempty"`
+	GuestID           string `json:"guest_id,omitempty"`
+	YasID             string `json:"yas_id,omitempty"`
+	DeviceMAC         string `json:"device_mac,omitempty"` // aa:bb:cc:dd:ee:ff, or a pseudonym
+	DeviceIP          string `json:"device_ip,omitempty"`  // canonical text form, or a pseudonym
+	DeviceDescription string `json:"device_description,omitempty"`
+	AccessCode        string `json:"access_code,omitempty"`
+	LoginType         string `json:"login_type,omitempty"`
+	ServiceProfile    string `json:"service_profile,omitempty"`
+
+	// Online is the platform's connection_status_value.
+	Online bool `json:"online"`
+	// StartedAt and EndedAt are the platform's own times, UTC; zero when unknown.
+	StartedAt time.Time `json:"started_at,omitzero"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+	// DurationSeconds is the platform's total_duration.
+	DurationSeconds int64 `json:"duration_seconds"`
+
+	Downloaded Bytes `json:"downloaded_bytes"`
+	Uploaded   Bytes `json:"uploaded_bytes"`
+}
+
+// Bytes is an amount of data as the platform shows it: rounded to two decimals
+// of its unit ("3.34 MB"), so that the true figure lies within Error of Value.
+// Its JSON form is Value alone; an Event carries the errors in
+// Observed.Rounding.
+type Bytes struct {
+	Value int64 // bytes
+	Error int64 // bytes; zero when exact
+}
+
+// Rounding holds the rounding errors of a session's two byte figures, in bytes:
+// the true figure lies within the error of the published one.
+type Rounding struct {
+	DownloadedBytes int64 `json:"downloaded_bytes"`
+	UploadedBytes   int64 `json:"uploaded_bytes"`
+}
