@@ -146,7 +146,6 @@ func (p *Previous) attributes() [10]**string {
 }
 
 // Replaced returns the values of old that differ in s, or nil when none does.
-// Byte figures count as different only beyond their rounding: see Bytes.Moved.
 // The duration grows with time alone and is filled in only beside byte figures.
 func (s *Session) Replaced(old *Session) *Previous {
 	var p Previous

@@ -39,12 +39,33 @@ type Session struct {
 // Observed.Rounding.
 type Bytes struct {
 	Value int64 // bytes
-	Error int64 // bytes; zero when exact
+	// Error is in bytes; zero when the value is exact, negative when the record
+	// had no readable figure (never so in an Event).
+	Error int64
 }
+
+// UnknownBytes is the figure of a record that has none.
+var UnknownBytes = Bytes{Error: -1}
+
+// Known reports whether the record had a figure.
+func (b Bytes) Known() bool { return b.Error >= 0 }
 
 // Rounding holds the rounding errors of a session's two byte figures, in bytes:
 // the true figure lies within the error of the published one.
 type Rounding struct {
 	DownloadedBytes int64 `json:"downloaded_bytes"`
 	UploadedBytes   int64 `json:"uploaded_bytes"`
+}
+
+// FillFrom copies the text attributes and the start from old wherever s has none.
+func (s *Session) FillFrom(old *Session) {
+	was := old.attributes()
+	for i, is := range s.attributes() {
+		if *is == "" {
+			*is = *was[i]
+		}
+	}
+	if s.StartedAt.IsZero() {
+		s.StartedAt = old.StartedAt
+	}
 }

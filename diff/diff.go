@@ -1,0 +1,367 @@
+package diff
+
+import (
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// Proof says what a session's absence from a snapshot proves.
+type Proof int
+
+const (
+	// Partial: a page failed, a record was skipped, or pages did not join. It may
+	// add sessions and never removes one.
+	Partial Proof = iota
+	// Joined: a complete list of several pages, each sharing a session with the
+	// one before. It is not one query, so a first absence is suspicion; a second
+	// in a row proves the end.
+	Joined
+	// Atomic: a complete list on one page, that is, one query. Absence proves the
+	// end.
+	Atomic
+)
+
+// Snapshot is what one list showed.
+type Snapshot struct {
+	// Sessions in the order of the list; an id may repeat, the last one counts.
+	// A session that is not Online is the platform's report of its end.
+	Sessions []events.Session
+	// From is when the first page was asked for, At when the last one had come;
+	// both on the platform's clock. What the list shows was so in between.
+	From, At time.Time
+	Proof    Proof
+	// History is true for a list that shows ended sessions as well: an ended
+	// session that was never seen online is then published as both, backfilled.
+	History bool
+}
+
+// Suspect is a session that is missing, but not proven gone.
+type Suspect struct {
+	ID, LocationID string
+	// SeenAt is the last time at which it was certainly online.
+	SeenAt time.Time
+	// Missed counts the complete lists in a row that did not show it.
+	Missed int
+}
+
+// Tracking says since when a location is watched.
+type Tracking struct {
+	// Since is when its first look began; zero means never.
+	Since time.Time
+	// SeenAt is when its last complete look began; zero means that there was none
+	// yet, so whatever it shows may have been there before.
+	SeenAt time.Time
+}
+
+// Known is what was known before a snapshot.
+type Known struct {
+	// Expected lists the sessions that the list would show if they were online
+	// still: for a location's list the sessions of that location.
+	Expected []events.State
+	// Suspects by session id; those that are not Expected are ignored.
+	Suspects map[string]Suspect
+	// Find returns what is known of a session that is not Expected: online in
+	// another location, or ended. Nil knows nothing.
+	Find func(id string) (events.State, bool)
+	// Tracking of a location by id. Nil means that none is tracked yet.
+	Tracking func(location string) Tracking
+}
+
+// Rules are the settings of Compare.
+type Rules struct {
+	// Account is written into the events.
+	Account string
+	// TrafficMinBytes is how far a byte figure must be from the published one to
+	// be published again; zero or one means any change.
+	TrafficMinBytes int64
+	// Roaming: session ids are known to move between locations, so absence from
+	// one location's list proves only that the session left it. Set it for lists
+	// of one location where it holds; missing sessions then stay suspects.
+	Roaming bool
+}
+
+// Change is one event and the state after it.
+type Change struct {
+	Event events.Event
+	State events.State
+}
+
+// Delta is what a snapshot changes. The zero Delta changes nothing.
+type Delta struct {
+	// Changes in the order in which they are to be published.
+	Changes []Change
+	// Suspects to remember, and ids of suspects to forget.
+	Suspects []Suspect
+	Cleared  []string
+}
+
+// Empty reports whether nothing changed.
+func (d Delta) Empty() bool {
+	return len(d.Changes) == 0 && len(d.Suspects) == 0 && len(d.Cleared) == 0
+}
+
+// Compare returns what snap changes in what is known. Applying the changes to
+// the known states always gives the new ones, and comparing the same snapshot
+// with those changes nothing further, except that suspects ripen.
+func Compare(known Known, snap Snapshot, rules Rules) Delta {
+	c := comparison{snap: snap, rules: rules, known: known}
+	expected := make(map[string]int, len(known.Expected))
+	for i := range known.Expected {
+		expected[known.Expected[i].Session.ID] = i
+	}
+	present := make([]bool, len(known.Expected))
+	last := lastOf(snap.Sessions)
+	for i := range snap.Sessions {
+		s := &snap.Sessions[i]
+		if last != nil && last[s.ID] != i {
+			continue
+		}
+		if j, ok := expected[s.ID]; ok {
+			present[j] = true
+			c.seen(known.Expected[j], s)
+			c.clear(s.ID)
+			continue
+		}
+		var state events.State
+		if known.Find != nil {
+			state, _ = known.Find(s.ID)
+		}
+		c.seen(state, s)
+		c.clear(s.ID)
+	}
+	if snap.Proof != Partial {
+		for j := range known.Expected {
+			if !present[j] {
+				c.missing(known.Expected[j])
+			}
+		}
+	}
+	return c.delta
+}
+
+// lastOf returns the last index of each id where ids repeat, nil where none
+// does.
+func lastOf(sessions []events.Session) map[string]int {
+	last := make(map[string]int, len(sessions))
+	for i := range sessions {
+		last[sessions[i].ID] = i
+	}
+	if len(last) == len(sessions) {
+		return nil
+	}
+	return last
+}
+
+type comparison struct {
+	known Known
+	snap  Snapshot
+	rules Rules
+	delta Delta
+}
+
+func (c *comparison) tracking(location string) Tracking {
+	if c.known.Tracking == nil {
+		return Tracking{}
+	}
+	return c.known.Tracking(location)
+}
+
+func (c *comparison) clear(id string) {
+	if _, ok := c.known.Suspects[id]; ok {
+		c.delta.Cleared = append(c.delta.Cleared, id)
+	}
+}
+
+// seen compares one record with what is known of its session; the zero state
+// knows nothing.
+func (c *comparison) seen(old events.State, shown *events.Session) {
+	if !old.Tracked() {
+		c.arrived(*shown)
+		return
+	}
+	now := complete(*shown, &old.Session)
+	switch {
+	case !old.Session.Online && !now.Online:
+		// Known as ended, and still so.
+	case !old.Session.Online:
+		c.resumed(old, now)
+	case !now.Online:
+		c.reported(old, now)
+	default:
+		c.changed(old, now)
+	}
+}
+
+func (c *comparison) arrived(s events.Session) {
+	s = complete(s, &events.Session{})
+	tracking := c.tracking(s.LocationID)
+	kind := events.Started
+	if tracking.SeenAt.IsZero() && (tracking.Since.IsZero() || s.StartedAt.IsZero() || s.StartedAt.Before(tracking.Since)) {
+		kind = events.Discovered
+	}
+	if s.Online {
+		c.publish(events.State{}, kind, s, tracking.SeenAt, func(*events.Data) {})
+		return
+	}
+	// Nobody saw it online. In a history it is a session to backfill, unless it
+	// began before its location was watched: that is not this stream's to tell.
+	if !c.snap.History || kind == events.Discovered {
+		return
+	}
+	begun := s
+	begun.Online, begun.EndedAt, begun.DurationSeconds = true, time.Time{}, 0
+	begun.Downloaded, begun.Uploaded = events.Bytes{}, events.Bytes{}
+	state := c.publish(events.State{}, events.Started, begun, tracking.SeenAt, func(d *events.Data) { d.Observed.Backfilled = true })
+	c.end(state, s, events.EndReported, time.Time{}, true)
+}
+
+func (c *comparison) resumed(old events.State, now events.Session) {
+	now.EndedAt = time.Time{}
+	c.publish(old, events.Resumed, now, c.tracking(now.LocationID).SeenAt, func(d *events.Data) {
+		d.Episode = old.Episode + 1
+		d.Previous = now.Replaced(&old.Session)
+		d.Change = change(old.Session, now)
+	})
+}
+
+func (c *comparison) reported(old events.State, now events.Session) {
+	c.end(old, now, events.EndReported, c.seenAt(old), false)
+}
+
+// changed publishes the attributes and the traffic that differ, each as an event
+// of its own, so that every event changes one thing.
+func (c *comparison) changed(old events.State, now events.Session) {
+	now.EndedAt = time.Time{}
+	from := c.seenAt(old)
+	attributes := now
+	attributes.Downloaded, attributes.Uploaded = old.Session.Downloaded, old.Session.Uploaded
+	attributes.DurationSeconds = old.Session.DurationSeconds
+	if previous := attributes.Replaced(&old.Session); previous != nil {
+		old = c.publish(old, events.Updated, attributes, from, func(d *events.Data) { d.Previous = previous })
+	}
+	if !c.worth(old.Session.Downloaded, now.Downloaded) && !c.worth(old.Session.Uploaded, now.Uploaded) {
+		return
+	}
+	c.publish(old, events.Traffic, now, from, func(d *events.Data) {
+		d.Previous = now.Replaced(&old.Session)
+		d.Change = change(old.Session, now)
+	})
+}
+
+// worth reports whether a figure moved far enough to be published.
+func (c *comparison) worth(old, now events.Bytes) bool {
+	delta := now.Value - old.Value
+	if delta < 0 {
+		delta = -delta
+	}
+	return delta >= max(1, c.rules.TrafficMinBytes)
+}
+
+func (c *comparison) missing(old events.State) {
+	id := old.Session.ID
+	suspect, ok := c.known.Suspects[id]
+	if !ok {
+		suspect = Suspect{ID: id, SeenAt: c.seenAt(old)}
+	}
+	if !c.rules.Roaming && (c.snap.Proof == Atomic || suspect.Missed > 0) {
+		c.gone(old, suspect.SeenAt)
+		c.clear(id)
+		return
+	}
+	suspect.LocationID = old.Session.LocationID
+	suspect.Missed++
+	c.delta.Suspects = append(c.delta.Suspects, suspect)
+}
+
+// gone publishes an end that no record reports: its figures are the last ones
+// published, its time is bounded.
+func (c *comparison) gone(old events.State, seenAt time.Time) {
+	last := old.Session
+	last.Online = false
+	c.end(old, last, events.EndInferred, seenAt, false)
+}
+
+func (c *comparison) end(old events.State, now events.Session, end events.End, from time.Time, backfilled bool) {
+	c.publish(old, events.Ended, now, from, func(d *events.Data) {
+		d.Observed.End = end
+		d.Observed.Backfilled = backfilled
+		d.Previous = now.Replaced(&old.Session)
+		d.Change = change(old.Session, now)
+	})
+}
+
+// seenAt is the last time at which a session was certainly as known.
+func (c *comparison) seenAt(old events.State) time.Time {
+	if s, ok := c.known.Suspects[old.Session.ID]; ok {
+		return s.SeenAt
+	}
+	at := c.tracking(old.Session.LocationID).SeenAt
+	if at.Before(old.SeenAt) {
+		at = old.SeenAt
+	}
+	return at
+}
+
+// publish appends the event of kind that leads from old to now, and returns the
+// state after it.
+func (c *comparison) publish(old events.State, kind events.Kind, now events.Session, notYet time.Time, with func(*events.Data)) events.State {
+	e := events.Event{
+		Account: c.rules.Account,
+		Kind:    kind,
+		Time:    c.snap.At,
+		Data: events.Data{
+			Revision: old.Revision + 1,
+			Episode:  old.Episode,
+			Session:  now,
+			Observed: events.Observed{
+				At:       c.snap.At,
+				NotYetAt: notYet,
+				Rounding: events.Rounding{DownloadedBytes: now.Downloaded.Error, UploadedBytes: now.Uploaded.Error},
+			},
+		},
+	}
+	with(&e.Data)
+	switch {
+	case (kind == events.Started || kind == events.Discovered) && !now.StartedAt.IsZero():
+		e.Time = now.StartedAt
+	case kind == events.Ended && e.Data.Observed.End == events.EndReported && !now.EndedAt.IsZero():
+		e.Time = now.EndedAt
+	}
+	e = e.Sealed()
+	state := events.StateOf(e)
+	c.delta.Changes = append(c.delta.Changes, Change{Event: e, State: state})
+	return state
+}
+
+// complete returns what a record shows, with what is known already wherever the
+// record is silent: an empty field of a record is a gap in the record, not news.
+func complete(shown events.Session, old *events.Session) events.Session {
+	shown.FillFrom(old)
+	if shown.DurationSeconds == 0 {
+		shown.DurationSeconds = old.DurationSeconds
+	}
+	shown.Downloaded = figure(old.Downloaded, shown.Downloaded)
+	shown.Uploaded = figure(old.Uploaded, shown.Uploaded)
+	return shown
+}
+
+// figure returns the figure to go on from: the old one where the record has none,
+// or where the new one is lower by no more than rounding explains.
+func figure(old, shown events.Bytes) events.Bytes {
+	if !shown.Known() {
+		return old
+	}
+	if shown.Value < old.Value && old.Value-shown.Value <= old.Error+shown.Error {
+		return old
+	}
+	return shown
+}
+
+func change(old, now events.Session) *events.Change {
+	down, up := now.Downloaded.Value-old.Downloaded.Value, now.Uploaded.Value-old.Uploaded.Value
+	if down == 0 && up == 0 {
+		return nil
+	}
+	return &events.Change{DownloadedBytes: down, UploadedBytes: up, Reset: down < 0 || up < 0}
+}
