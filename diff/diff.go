@@ -291,14 +291,15 @@ func (c *comparison) end(old events.State, now events.Session, end events.End, f
 	})
 }
 
-// seenAt is the last time at which a session was certainly as known.
+// seenAt is the last time at which a session was certainly as known: the last
+// complete look showed it, unless it began later.
 func (c *comparison) seenAt(old events.State) time.Time {
 	if s, ok := c.known.Suspects[old.Session.ID]; ok {
 		return s.SeenAt
 	}
 	at := c.tracking(old.Session.LocationID).SeenAt
-	if at.Before(old.SeenAt) {
-		at = old.SeenAt
+	if at.Before(old.Session.StartedAt) {
+		at = old.Session.StartedAt
 	}
 	return at
 }
