@@ -1,9 +1,10 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
-	"strings"
+	"strconv"
 )
 
 // The CloudEvents attributes that every event has in common.
@@ -32,19 +33,21 @@ func (k Kind) Type() string { return typePrefix + string(k) + typeSuffix }
 func (k Kind) SchemaID() string { return schemaPrefix + string(k) + schemaSuffix }
 
 // kindOf returns the kind of a CloudEvents type, or what is wrong with it.
-func kindOf(typ string) (Kind, string) {
-	name, ok := strings.CutPrefix(typ, typePrefix)
+func kindOf(typ []byte) (Kind, string) {
+	rest, ok := bytes.CutPrefix(typ, []byte(typePrefix))
 	if !ok {
 		return "", "does not begin with " + typePrefix
 	}
-	k, ok := strings.CutSuffix(name, typeSuffix)
+	name, ok := bytes.CutSuffix(rest, []byte(typeSuffix))
 	if !ok {
 		return "", "is not of version 1 of the contract; a newer release of this package may read it"
 	}
-	if !Kind(k).Valid() {
-		return "", "is of an unknown kind; a newer release of this package may know it"
+	for _, k := range [...]Kind{Discovered, Started, Traffic, Updated, Ended, Resumed} {
+		if string(name) == string(k) {
+			return k, ""
+		}
 	}
-	return Kind(k), ""
+	return "", "is of an unknown kind; a newer release of this package may know it"
 }
 
 // ErrNotEvent is what every error of Encode and Decode wraps: the bytes, or the
@@ -101,7 +104,14 @@ func (e *Event) refuse() error {
 }
 
 // MarshalJSON writes the value alone.
-func (b Bytes) MarshalJSON() ([]byte, error) { return json.Marshal(b.Value) }
+func (b Bytes) MarshalJSON() ([]byte, error) { return strconv.AppendInt(nil, b.Value, 10), nil }
 
 // UnmarshalJSON reads the value; Decode fills in the error.
-func (b *Bytes) UnmarshalJSON(p []byte) error { return json.Unmarshal(p, &b.Value) }
+func (b *Bytes) UnmarshalJSON(p []byte) error {
+	n, err := strconv.ParseInt(string(p), 10, 64)
+	if err != nil {
+		return json.Unmarshal(p, &b.Value)
+	}
+	b.Value = n
+	return nil
+}

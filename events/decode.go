@@ -1,74 +1,261 @@
 package events
 
 import (
-	"encoding/json"
-	"errors"
+	"bytes"
 	"net/url"
-	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Decode reads a CloudEvents 1.0 structured JSON document as Encode writes it.
 // It is strict on what identity and order rest on (specversion, id, source,
 // type, subject, session id, location id, revision) and on the types of the
 // fields that it knows; it skips fields and extension attributes that it does
-// not know. Times come out in UTC, and the session's byte figures with their
-// rounding errors.
+// not know, and reads null as absent. Times come out in UTC, and the session's
+// byte figures with their rounding errors. Nothing of the Event points into
+// body.
 //
 // The error is a *FieldError, which names the field and wraps ErrNotEvent.
 func Decode(body []byte) (Event, error) {
-	var w struct {
-		SpecVersion string    `json:"specversion"`
-		ID          string    `json:"id"`
-		Source      string    `json:"source"`
-		Type        string    `json:"type"`
-		Subject     string    `json:"subject"`
-		Time        time.Time `json:"time"`
-		Data        Data      `json:"data"`
+	if !utf8.Valid(body) {
+		return Event{}, &FieldError{Reason: "the document is not valid UTF-8"}
 	}
-	if err := json.Unmarshal(body, &w); err != nil {
-		if bad := (*json.UnmarshalTypeError)(nil); errors.As(err, &bad) {
-			return Event{}, &FieldError{Field: bad.Field, Reason: "is a JSON " + bad.Value, Err: err}
-		}
-		return Event{}, &FieldError{Reason: err.Error(), Err: err}
+	var e Event
+	s := scanner{in: body}
+	s.document(&e)
+	if s.err != nil {
+		return Event{}, s.err
 	}
-	if w.SpecVersion != SpecVersion {
-		return Event{}, &FieldError{Field: "specversion", Reason: "is not " + SpecVersion}
-	}
-	path, ok := strings.CutPrefix(w.Source, SourcePrefix)
-	if !ok {
-		return Event{}, &FieldError{Field: "source", Reason: "does not begin with " + SourcePrefix}
-	}
-	account, err := url.PathUnescape(path)
-	if err != nil {
-		return Event{}, &FieldError{Field: "source", Reason: "has a bad escape", Err: err}
-	}
-	kind, wrong := kindOf(w.Type)
-	if wrong != "" {
-		return Event{}, &FieldError{Field: "type", Reason: wrong}
-	}
-	e := Event{ID: w.ID, Account: account, Kind: kind, Time: w.Time, Data: w.Data}
 	if err := e.refuse(); err != nil {
 		return Event{}, err
 	}
-	if w.Subject != e.Data.Session.ID {
-		return Event{}, &FieldError{Field: "subject", Reason: "is not data.session.id"}
-	}
-	e.settle()
+	e.Data.Session.Downloaded.Error = e.Data.Observed.Rounding.DownloadedBytes
+	e.Data.Session.Uploaded.Error = e.Data.Observed.Rounding.UploadedBytes
 	return e, nil
 }
 
-// settle brings what the wire form leaves open to the form that the types
-// promise: times in UTC, byte figures with their errors.
-func (e *Event) settle() {
-	d := &e.Data
-	s := &d.Session
-	s.Downloaded.Error, s.Uploaded.Error = d.Observed.Rounding.DownloadedBytes, d.Observed.Rounding.UploadedBytes
-	for _, t := range [...]*time.Time{&e.Time, &s.StartedAt, &s.EndedAt, &d.Observed.At, &d.Observed.NotYetAt} {
-		*t = t.UTC()
+func (s *scanner) document(e *Event) {
+	if s.peek() != '{' {
+		s.fail("the document is not a JSON object")
+		return
 	}
-	if d.Previous != nil && d.Previous.StartedAt != nil {
-		t := d.Previous.StartedAt.UTC()
-		d.Previous.StartedAt = &t
+	var version, source, typ, subject []byte
+	s.enter()
+	var m members
+	for n, ok := s.next(&m); ok; n, ok = s.next(&m) {
+		switch n {
+		case nameSpecVersion:
+			version = s.raw()
+		case nameID:
+			e.ID = s.text()
+		case nameSource:
+			source = s.raw()
+		case nameType:
+			typ = s.raw()
+		case nameSubject:
+			subject = s.raw()
+		case nameTime:
+			e.Time = s.time()
+		case nameData:
+			s.data(&e.Data)
+		default:
+			s.skip(0)
+		}
+	}
+	if s.peek(); s.err == nil && s.at < len(s.in) {
+		s.fail("the document is followed by more")
+	}
+	if s.err == nil {
+		s.err = e.identify(version, source, typ, subject)
+	}
+}
+
+// identify fills in what the context attributes say.
+func (e *Event) identify(version, source, typ, subject []byte) *FieldError {
+	if string(version) != SpecVersion {
+		return &FieldError{Field: "specversion", Reason: "is not " + SpecVersion}
+	}
+	path, ok := bytes.CutPrefix(source, []byte(SourcePrefix))
+	if !ok {
+		return &FieldError{Field: "source", Reason: "does not begin with " + SourcePrefix}
+	}
+	account, err := url.PathUnescape(string(path))
+	if err != nil || !utf8.ValidString(account) {
+		return &FieldError{Field: "source", Reason: "has a bad percent-escape", Err: err}
+	}
+	e.Account = account
+	kind, wrong := kindOf(typ)
+	if wrong != "" {
+		return &FieldError{Field: "type", Reason: wrong}
+	}
+	e.Kind = kind
+	if id := e.Data.Session.ID; id != "" && string(subject) != id {
+		return &FieldError{Field: "subject", Reason: "is not data.session.id"}
+	}
+	return nil
+}
+
+func (s *scanner) data(d *Data) {
+	if !s.enter() {
+		return
+	}
+	var m members
+	for n, ok := s.next(&m); ok; n, ok = s.next(&m) {
+		switch n {
+		case nameRevision:
+			d.Revision = s.number()
+		case nameEpisode:
+			d.Episode = s.number()
+		case nameSession:
+			s.session(&d.Session)
+		case namePrevious:
+			d.Previous = s.previous()
+		case nameChange:
+			d.Change = s.change()
+		case nameObserved:
+			s.observed(&d.Observed)
+		default:
+			s.skip(0)
+		}
+	}
+}
+
+func (s *scanner) session(v *Session) {
+	if !s.enter() {
+		return
+	}
+	attributes := v.attributes()
+	var m members
+	for n, ok := s.next(&m); ok; n, ok = s.next(&m) {
+		switch n {
+		case nameID:
+			v.ID = s.text()
+		case nameOnline:
+			v.Online = s.boolean()
+		case nameStartedAt:
+			v.StartedAt = s.time()
+		case nameEndedAt:
+			v.EndedAt = s.time()
+		case nameDurationSeconds:
+			v.DurationSeconds = s.number()
+		case nameDownloadedBytes:
+			v.Downloaded.Value = s.number()
+		case nameUploadedBytes:
+			v.Uploaded.Value = s.number()
+		default:
+			if i, ok := n.attribute(); ok {
+				*attributes[i] = s.text()
+			} else {
+				s.skip(0)
+			}
+		}
+	}
+}
+
+func (s *scanner) previous() *Previous {
+	if !s.enter() {
+		return nil
+	}
+	p := new(Previous)
+	attributes := p.attributes()
+	var m members
+	for n, ok := s.next(&m); ok; n, ok = s.next(&m) {
+		if s.null() {
+			continue
+		}
+		switch n {
+		case nameStartedAt:
+			p.StartedAt = new(time.Time)
+			*p.StartedAt = s.time()
+		case nameDurationSeconds:
+			p.DurationSeconds = new(int64)
+			*p.DurationSeconds = s.number()
+		case nameDownloadedBytes:
+			p.DownloadedBytes = new(int64)
+			*p.DownloadedBytes = s.number()
+		case nameUploadedBytes:
+			p.UploadedBytes = new(int64)
+			*p.UploadedBytes = s.number()
+		default:
+			if i, ok := n.attribute(); ok {
+				*attributes[i] = new(string)
+				**attributes[i] = s.text()
+			} else {
+				s.skip(0)
+			}
+		}
+	}
+	return p
+}
+
+func (s *scanner) change() *Change {
+	if !s.enter() {
+		return nil
+	}
+	c := new(Change)
+	var m members
+	for n, ok := s.next(&m); ok; n, ok = s.next(&m) {
+		switch n {
+		case nameDownloadedBytes:
+			c.DownloadedBytes = s.number()
+		case nameUploadedBytes:
+			c.UploadedBytes = s.number()
+		case nameReset:
+			c.Reset = s.boolean()
+		default:
+			s.skip(0)
+		}
+	}
+	return c
+}
+
+func (s *scanner) observed(o *Observed) {
+	if !s.enter() {
+		return
+	}
+	var m members
+	for n, ok := s.next(&m); ok; n, ok = s.next(&m) {
+		switch n {
+		case nameAt:
+			o.At = s.time()
+		case nameNotYetAt:
+			o.NotYetAt = s.time()
+		case nameEnd:
+			o.End = s.end()
+		case nameRounding:
+			s.rounding(&o.Rounding)
+		case nameBackfilled:
+			o.Backfilled = s.boolean()
+		default:
+			s.skip(0)
+		}
+	}
+}
+
+func (s *scanner) end() End {
+	switch text := s.raw(); End(text) {
+	case EndReported:
+		return EndReported
+	case EndInferred:
+		return EndInferred
+	default:
+		return End(text)
+	}
+}
+
+func (s *scanner) rounding(r *Rounding) {
+	if !s.enter() {
+		return
+	}
+	var m members
+	for n, ok := s.next(&m); ok; n, ok = s.next(&m) {
+		switch n {
+		case nameDownloadedBytes:
+			r.DownloadedBytes = s.number()
+		case nameUploadedBytes:
+			r.UploadedBytes = s.number()
+		default:
+			s.skip(0)
+		}
 	}
 }

@@ -22,7 +22,7 @@ func Encode(e Event) ([]byte, error) {
 	}
 	s := &e.Data.Session
 	for _, f := range [...]struct{ field, value string }{
-		{"id", e.ID}, {"data.session.id", s.ID}, {"data.session.location_id", s.LocationID},
+		{"id", e.ID}, {"source", e.Account}, {"data.session.id", s.ID}, {"data.session.location_id", s.LocationID},
 	} {
 		if !utf8.ValidString(f.value) {
 			return nil, &FieldError{Field: f.field, Reason: "is not valid UTF-8"}
@@ -84,13 +84,6 @@ func (w *encoder) data(d *Data) {
 	w.close()
 	w.optionalTrue("backfilled", d.Observed.Backfilled)
 	w.close()
-}
-
-// attributeNames are the JSON names of Session.attributes and
-// Previous.attributes.
-var attributeNames = [...]string{
-	"location_id", "location_name", "guest_id", "yas_id", "device_mac", "device_ip",
-	"device_description", "access_code", "login_type", "service_profile",
 }
 
 func (w *encoder) session(s *Session) {
