@@ -1,0 +1,106 @@
+package occupancy
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// BenchmarkApply folds a stream of 3,000 sessions at 200 locations; Decode
+// includes reading each event from its bytes.
+func BenchmarkApply(b *testing.B) {
+	list := newVenue(1, 200, 3000).messages(100_000, 50*time.Millisecond)
+	bodies := make([][]byte, len(list))
+	for i := range list {
+		bodies[i] = encoded(b, list[i].Event)
+	}
+	for _, mode := range []string{"Fold", "Decode"} {
+		b.Run(mode, func(b *testing.B) {
+			b.ReportAllocs()
+			o := NewOccupancy(Limits{})
+			for i := range b.N {
+				if i%len(list) == 0 {
+					o = NewOccupancy(Limits{})
+				}
+				m := list[i%len(list)]
+				if mode == "Decode" {
+					var err error
+					if m.Event, err = events.Decode(bodies[i%len(list)]); err != nil {
+						b.Fatal(err)
+					}
+				}
+				o.Apply(m)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+// BenchmarkRebuild folds a whole stream from its bytes: 1,000,000 events, or as
+// many as OCCUPANCY_EVENTS says.
+func BenchmarkRebuild(b *testing.B) {
+	n := 1_000_000
+	if s := os.Getenv("OCCUPANCY_EVENTS"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil || n < 1 {
+			b.Fatalf("OCCUPANCY_EVENTS is %q: want a number of events", s)
+		}
+	}
+	v := newVenue(2, 1000, 20_000)
+	var all []byte // one after another, so that the collector has nothing to do
+	ends := make([]int, n)
+	for i := range ends {
+		all = append(all, encoded(b, v.next(20*time.Millisecond).Event)...)
+		ends[i] = len(all)
+	}
+	b.ResetTimer()
+	for range b.N {
+		o, from := NewOccupancy(Limits{}), 0
+		for i, end := range ends {
+			e, err := events.Decode(all[from:end])
+			if err != nil {
+				b.Fatal(err)
+			}
+			o.Apply(Message{Sequence: uint64(i + 1), Stored: e.Data.Observed.At, Event: e})
+			from = end
+		}
+		if got := o.Totals(v.now, 0)[0].Online; got != len(v.online) {
+			b.Fatalf("%d online after the rebuild, want %d", got, len(v.online))
+		}
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkSessionMemory reports the memory of one online session.
+func BenchmarkSessionMemory(b *testing.B) {
+	const n = 100_000
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	var per float64
+	for range b.N {
+		v := newVenue(4, 1000, n)
+		o := NewOccupancy(Limits{})
+		before := heap()
+		for range n {
+			m := v.start()
+			body := encoded(b, m.Event)
+			var err error
+			if m.Event, err = events.Decode(body); err != nil {
+				b.Fatal(err)
+			}
+			o.Apply(m)
+			v.online = v.online[:0]
+		}
+		per = float64(heap()-before) / n
+		runtime.KeepAlive(o)
+	}
+	b.ReportMetric(per, "B/session")
+}

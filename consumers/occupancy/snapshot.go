@@ -1,0 +1,193 @@
+package occupancy
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unique"
+)
+
+// snapshotVersion counts incompatible changes of Snapshot's JSON form.
+const snapshotVersion = 1
+
+// ErrSnapshot is returned by Restore for a snapshot that it cannot read. The
+// remedy is to rebuild from the stream.
+var ErrSnapshot = errors.New("occupancy snapshot cannot be restored; rebuild from the stream")
+
+// Snapshot is the whole state of an Occupancy after one message, for a
+// checkpoint. It shares nothing with the Occupancy. Two states that answer and
+// go on alike have equal snapshots.
+type Snapshot struct {
+	Version  int               `json:"version"`
+	Sequence uint64            `json:"sequence"`
+	Observed int64             `json:"observed,omitempty"`
+	Counters Counters          `json:"counters"`
+	Clock    clock             `json:"clock"`
+	Delays   delays            `json:"delays"`
+	Accounts []accountSnapshot `json:"accounts"`
+}
+
+type accountSnapshot struct {
+	Name     string            `json:"name"`
+	Total    areaSnapshot      `json:"total"`
+	Areas    []areaSnapshot    `json:"areas"`
+	Sessions []sessionSnapshot `json:"sessions"`
+	Ended    []tombSnapshot    `json:"ended"`
+}
+
+type areaSnapshot struct {
+	ID         string     `json:"id"`
+	Name       string     `json:"name,omitempty"`
+	Since      int64      `json:"since"`
+	Sequence   uint64     `json:"sequence"`
+	SeenAt     int64      `json:"seen_at"`
+	Arrivals   []int64    `json:"arrivals,omitempty"`
+	Departures []int64    `json:"departures,omitempty"`
+	Stays      [][2]int64 `json:"stays,omitempty"` // ended, seconds
+	Steps      [][2]int32 `json:"steps,omitempty"` // minute, delta
+}
+
+type sessionSnapshot struct {
+	ID          string `json:"id"`
+	Location    string `json:"l"`
+	Guest       string `json:"g,omitempty"`
+	Yas         string `json:"y,omitempty"`
+	MAC         string `json:"m,omitempty"`
+	IP          string `json:"i,omitempty"`
+	Code        string `json:"c,omitempty"`
+	Description string `json:"d,omitempty"`
+	Login       string `json:"t,omitempty"`
+	Profile     string `json:"p,omitempty"`
+	// Numbers are revision, episode, started, seen, came, entered, counted,
+	// duration, downloaded, uploaded.
+	Numbers [10]int64 `json:"n"`
+}
+
+type tombSnapshot struct {
+	ID string `json:"id"`
+	// Numbers are revision, episode, ended, seen.
+	Numbers [4]int64 `json:"n"`
+}
+
+// Snapshot copies the state.
+func (o *Occupancy) Snapshot() Snapshot {
+	s := Snapshot{
+		Version: snapshotVersion, Sequence: o.sequence, Observed: o.observed, Counters: o.counters,
+		Clock:    clock{slices.Clone(o.clock.Latest)},
+		Delays:   delays{slices.Clone(o.delays.Latest), o.delays.Next},
+		Accounts: make([]accountSnapshot, 0, len(o.accounts)),
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.accounts)) {
+		s.Accounts = append(s.Accounts, o.accounts[name].snapshot())
+	}
+	return s
+}
+
+func (a *account) snapshot() accountSnapshot {
+	s := accountSnapshot{
+		Name: a.name, Total: a.total.snapshot(),
+		Areas: make([]areaSnapshot, 0, len(a.areas)), Sessions: make([]sessionSnapshot, 0, len(a.sessions)),
+		Ended: make([]tombSnapshot, 0, len(a.ended)),
+	}
+	for _, l := range a.areas {
+		s.Areas = append(s.Areas, l.snapshot())
+	}
+	slices.SortFunc(s.Areas, func(a, b areaSnapshot) int { return strings.Compare(a.ID, b.ID) })
+	for _, v := range a.sessions {
+		s.Sessions = append(s.Sessions, sessionSnapshot{
+			ID: v.id, Location: v.place.id, Guest: v.guest, Yas: v.yas, MAC: v.mac, IP: v.ip, Code: v.code,
+			Description: v.description.Value(), Login: v.login.Value(), Profile: v.profile.Value(),
+			Numbers: [10]int64{
+				v.revision, v.episode, v.startedAt, v.seenAt, v.cameAt, v.enteredAt, v.countedAt,
+				v.duration, v.downloaded, v.upload,
+			},
+		})
+	}
+	slices.SortFunc(s.Sessions, func(a, b sessionSnapshot) int { return strings.Compare(a.ID, b.ID) })
+	for _, g := range a.queue {
+		if t, ok := a.ended[g.id]; ok && t.revision == g.revision { // else the grave is void
+			s.Ended = append(s.Ended, tombSnapshot{g.id, [4]int64{t.revision, t.episode, t.endedAt, g.at}})
+		}
+	}
+	return s
+}
+
+func (l *area) snapshot() areaSnapshot {
+	s := areaSnapshot{
+		ID: l.id, Name: l.name, Since: l.since, Sequence: l.sequence, SeenAt: l.seenAt,
+		Arrivals: clip(l.arrivals.at), Departures: clip(l.departures.at),
+	}
+	for _, v := range l.stays.ring {
+		s.Stays = append(s.Stays, [2]int64{v.ended, int64(v.seconds)})
+	}
+	for _, v := range l.steps.list {
+		s.Steps = append(s.Steps, [2]int32{v.minute, v.delta})
+	}
+	return s
+}
+
+// clip copies a list, and an empty one to nil, as reading JSON gives it.
+func clip(list []int64) []int64 { return append([]int64(nil), list...) }
+
+// Restore returns the Occupancy whose Snapshot s is. It takes over s.
+func Restore(l Limits, s Snapshot) (*Occupancy, error) {
+	if s.Version != snapshotVersion {
+		return nil, fmt.Errorf("%w: version %d, this program reads version %d", ErrSnapshot, s.Version, snapshotVersion)
+	}
+	o := NewOccupancy(l)
+	o.sequence, o.observed, o.counters, o.clock, o.delays = s.Sequence, s.Observed, s.Counters, s.Clock, s.Delays
+	for i := range s.Accounts {
+		as := &s.Accounts[i]
+		a := newAccount(as.Name)
+		a.total.restore(&as.Total)
+		o.accounts[a.name] = a
+		for j := range as.Areas {
+			area := newArea(a.name, as.Areas[j].ID, 0)
+			area.restore(&as.Areas[j])
+			a.areas[area.id] = area
+			o.touch(area)
+		}
+		for j := range as.Sessions {
+			if err := a.restore(&as.Sessions[j]); err != nil {
+				return nil, err
+			}
+		}
+		for _, t := range as.Ended {
+			a.ended[t.ID] = tomb{revision: t.Numbers[0], episode: t.Numbers[1], endedAt: t.Numbers[2]}
+			a.queue = append(a.queue, grave{id: t.ID, revision: t.Numbers[0], at: t.Numbers[3]})
+		}
+	}
+	return o, nil
+}
+
+func (a *account) restore(v *sessionSnapshot) error {
+	place := a.areas[v.Location]
+	if place == nil {
+		return fmt.Errorf("%w: session %q is at location %q, which is missing", ErrSnapshot, v.ID, v.Location)
+	}
+	n := v.Numbers
+	s := &session{
+		id: v.ID, place: place, guest: v.Guest, yas: v.Yas, mac: v.MAC, ip: v.IP, code: v.Code,
+		description: unique.Make(v.Description), login: unique.Make(v.Login), profile: unique.Make(v.Profile),
+		revision: n[0], episode: n[1], startedAt: n[2], seenAt: n[3], cameAt: n[4], enteredAt: n[5], countedAt: n[6],
+		duration: n[7], downloaded: n[8], upload: n[9],
+	}
+	place.count(s)
+	a.total.count(s)
+	return nil
+}
+
+func (l *area) restore(s *areaSnapshot) {
+	l.name, l.since, l.sequence, l.seenAt = s.Name, s.Since, s.Sequence, s.SeenAt
+	l.arrivals.at, l.departures.at = s.Arrivals, s.Departures
+	for _, v := range s.Stays {
+		l.stays.ring = append(l.stays.ring, stay{v[0], int32(v[1])})
+		l.stays.sorted = append(l.stays.sorted, int32(v[1]))
+	}
+	slices.Sort(l.stays.sorted)
+	for _, v := range s.Steps {
+		l.steps.list = append(l.steps.list, step{v[0], v[1]})
+	}
+}

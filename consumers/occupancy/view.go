@@ -1,0 +1,237 @@
+package occupancy
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Location is the occupancy of one location. It is the value of its key in the
+// bucket and what the HTTP interface answers. All times are on the platform's
+// clock, UTC.
+type Location struct {
+	Account string `json:"account"`
+	ID      string `json:"id"`
+	Name    string `json:"name,omitempty"`
+	// Online counts the sessions that are online.
+	Online int `json:"online"`
+	// Devices counts their distinct MAC addresses or pseudonyms; a session
+	// without one counts as a device of its own.
+	Devices int `json:"devices"`
+	// Guests counts their distinct guest ids; a session without one counts for
+	// none.
+	Guests int `json:"guests"`
+	// Arrivals and Departures count by the time at the source. A session that
+	// moves departs here and arrives there; one that was merely discovered did
+	// not arrive.
+	Arrivals   Windows `json:"arrivals"`
+	Departures Windows `json:"departures"`
+	Dwell      Dwell   `json:"dwell"`
+	// Since is when the location was first seen in the stream.
+	Since time.Time `json:"since,omitzero"`
+	// Sequence and ObservedAt are those of the last event here: the stream's
+	// sequence and the time of the look.
+	Sequence   uint64    `json:"sequence"`
+	ObservedAt time.Time `json:"observed_at,omitzero"`
+	// Recent holds the online counts at the end of the last minutes, where it was
+	// asked for; the last is the present one.
+	Recent []int `json:"recent,omitempty"`
+}
+
+// Windows counts what happened in the last 5, 15 and 60 minutes.
+type Windows struct {
+	M5  int `json:"5m"`
+	M15 int `json:"15m"`
+	M60 int `json:"60m"`
+}
+
+// Dwell tells how long finished stays at a location lasted: exact nearest-rank
+// quantiles of the latest StaySample stays that ended within the configured time
+// (24 h) before the location's last departure.
+type Dwell struct {
+	Stays      int   `json:"stays"`
+	P50Seconds int64 `json:"p50_seconds"`
+	P90Seconds int64 `json:"p90_seconds"`
+}
+
+// Session is one online session as the HTTP interface shows it.
+type Session struct {
+	ID                string    `json:"id"`
+	LocationID        string    `json:"location_id"`
+	GuestID           string    `json:"guest_id,omitempty"`
+	YasID             string    `json:"yas_id,omitempty"`
+	DeviceMAC         string    `json:"device_mac,omitempty"`
+	DeviceIP          string    `json:"device_ip,omitempty"`
+	DeviceDescription string    `json:"device_description,omitempty"`
+	AccessCode        string    `json:"access_code,omitempty"`
+	LoginType         string    `json:"login_type,omitempty"`
+	ServiceProfile    string    `json:"service_profile,omitempty"`
+	StartedAt         time.Time `json:"started_at,omitzero"`
+	// EnteredAt is since when it is at this location.
+	EnteredAt       time.Time `json:"entered_at,omitzero"`
+	ObservedAt      time.Time `json:"observed_at,omitzero"`
+	DurationSeconds int64     `json:"duration_seconds"`
+	DownloadedBytes int64     `json:"downloaded_bytes"`
+	UploadedBytes   int64     `json:"uploaded_bytes"`
+	Revision        int64     `json:"revision"`
+}
+
+// History is a location's curve: the number online at the end of each minute
+// from From on. The last minute has not ended yet.
+type History struct {
+	Account     string    `json:"account"`
+	ID          string    `json:"id"`
+	From        time.Time `json:"from"`
+	StepSeconds int       `json:"step_seconds"`
+	Online      []int     `json:"online"`
+}
+
+func (l *area) view(now int64, recent int) Location {
+	windows := func(s *instants) Windows {
+		in := func(d time.Duration) int { return s.within(now-d.Milliseconds(), now) }
+		return Windows{in(5 * time.Minute), in(15 * time.Minute), in(time.Hour)}
+	}
+	v := Location{
+		Account: l.account, ID: l.id, Name: l.name,
+		Online: len(l.sessions), Devices: len(l.devices) + l.anonymous, Guests: len(l.guests),
+		Arrivals: windows(&l.arrivals), Departures: windows(&l.departures),
+		Dwell: Dwell{Stays: len(l.stays.sorted), P50Seconds: l.stays.quantile(0.5), P90Seconds: l.stays.quantile(0.9)},
+		Since: fromMillis(l.since), Sequence: l.sequence, ObservedAt: fromMillis(l.seenAt),
+	}
+	if recent > 0 {
+		_, v.Recent = l.curve(now, recent)
+	}
+	return v
+}
+
+func (l *area) curve(now int64, minutes int) (first int32, counts []int) {
+	last := minuteOf(now)
+	first = max(last-int32(minutes)+1, min(minuteOf(l.since), last))
+	return first, l.steps.curve(first, last, len(l.sessions))
+}
+
+// Location returns one location at the given platform time, with the online
+// counts of the last minutes when recent is above zero.
+func (o *Occupancy) Location(p Place, now time.Time, recent int) (Location, bool) {
+	if l := o.find(p); l != nil {
+		return l.view(toMillis(now), recent), true
+	}
+	return Location{}, false
+}
+
+func (o *Occupancy) find(p Place) *area {
+	if a := o.accounts[p.Account]; a != nil {
+		return a.areas[p.Location]
+	}
+	return nil
+}
+
+// Places returns the places with the given location id, one for each account
+// that has it; every place when the id is empty. They are in order of account
+// and id.
+func (o *Occupancy) Places(id string) []Place {
+	var places []Place
+	for _, a := range o.accounts {
+		if id != "" {
+			if l := a.areas[id]; l != nil {
+				places = append(places, l.place())
+			}
+			continue
+		}
+		for _, l := range a.areas {
+			places = append(places, l.place())
+		}
+	}
+	slices.SortFunc(places, func(a, b Place) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Location, b.Location))
+	})
+	return places
+}
+
+// Locations returns every location, in order of account and id.
+func (o *Occupancy) Locations(now time.Time, recent int) []Location {
+	places := o.Places("")
+	views := make([]Location, len(places))
+	for i, p := range places {
+		views[i] = o.find(p).view(toMillis(now), recent)
+	}
+	return views
+}
+
+// Totals returns the occupancy of each whole account, in order of name: devices
+// and guests are distinct over all of its locations, moves between them are
+// neither arrivals nor departures, and dwell is the whole time online.
+func (o *Occupancy) Totals(now time.Time, recent int) []Location {
+	views := make([]Location, 0, len(o.accounts))
+	for _, a := range o.accounts {
+		views = append(views, a.total.view(toMillis(now), recent))
+	}
+	slices.SortFunc(views, func(a, b Location) int { return cmp.Compare(a.Account, b.Account) })
+	return views
+}
+
+// History returns the curve of the last minutes of a location.
+func (o *Occupancy) History(p Place, now time.Time, minutes int) (History, bool) {
+	l := o.find(p)
+	if l == nil {
+		return History{}, false
+	}
+	minutes = min(minutes, int(o.limits.History/time.Minute))
+	first, counts := l.curve(toMillis(now), minutes)
+	return History{
+		Account: p.Account, ID: p.Location, From: fromMillis(int64(first) * 60000), StepSeconds: 60, Online: counts,
+	}, true
+}
+
+// Sessions returns at most limit online sessions of a location that come after
+// the cursor, those that entered last first, and the cursor of the next page,
+// which is empty on the last one.
+func (o *Occupancy) Sessions(p Place, after string, limit int) ([]Session, string, bool) {
+	l := o.find(p)
+	if l == nil {
+		return nil, "", false
+	}
+	all := make([]*session, 0, len(l.sessions))
+	at, id, paged := parseCursor(after)
+	for _, s := range l.sessions {
+		if !paged || s.enteredAt < at || s.enteredAt == at && s.id > id {
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b *session) int {
+		return cmp.Or(cmp.Compare(b.enteredAt, a.enteredAt), cmp.Compare(a.id, b.id))
+	})
+	next := ""
+	if len(all) > limit {
+		all = all[:limit]
+		next = cursorOf(all[limit-1])
+	}
+	views := make([]Session, len(all))
+	for i, s := range all {
+		views[i] = s.view()
+	}
+	return views, next, true
+}
+
+func cursorOf(s *session) string { return strconv.FormatInt(s.enteredAt, 36) + "." + s.id }
+
+func parseCursor(c string) (at int64, id string, ok bool) {
+	for i := range len(c) {
+		if c[i] == '.' {
+			at, err := strconv.ParseInt(c[:i], 36, 64)
+			return at, c[i+1:], err == nil
+		}
+	}
+	return 0, "", false
+}
+
+func (s *session) view() Session {
+	return Session{
+		ID: s.id, LocationID: s.place.id, GuestID: s.guest, YasID: s.yas,
+		DeviceMAC: s.mac, DeviceIP: s.ip, DeviceDescription: s.description.Value(), AccessCode: s.code,
+		LoginType: s.login.Value(), ServiceProfile: s.profile.Value(),
+		StartedAt: fromMillis(s.startedAt), EnteredAt: fromMillis(s.enteredAt), ObservedAt: fromMillis(s.seenAt),
+		DurationSeconds: s.duration, DownloadedBytes: s.downloaded, UploadedBytes: s.upload, Revision: s.revision,
+	}
+}
