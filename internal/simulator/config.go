@@ -1,0 +1,272 @@
+package simulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// Order is the order of the platform's session lists.
+type Order int
+
+// The orders. All but Shuffled are total: sessions of equal key stand in the
+// order of their ids (NewestFirst is OldestFirst read backwards, ties included).
+const (
+	// NewestFirst lists by start time, latest first.
+	NewestFirst Order = iota
+	// OldestFirst lists by start time, earliest first.
+	OldestFirst
+	// ByID lists by id, which says nothing about time.
+	ByID
+	// Unordered lists in an order that is stable and means nothing.
+	Unordered
+	// Shuffled lists in a new order at each request.
+	Shuffled
+)
+
+var orderNames = [...]string{"newest", "oldest", "id", "none", "shuffled"}
+
+// String returns the name that ParseOrder reads.
+func (o Order) String() string {
+	if o < 0 || int(o) >= len(orderNames) {
+		return fmt.Sprintf("Order(%d)", int(o))
+	}
+	return orderNames[o]
+}
+
+// ParseOrder reads newest, oldest, id, none or shuffled.
+func ParseOrder(s string) (Order, error) {
+	for i, name := range orderNames {
+		if s == name {
+			return Order(i), nil
+		}
+	}
+	return 0, fmt.Errorf("order %q: use newest, oldest, id, none or shuffled", s)
+}
+
+// Stay is the log-normal distribution of the length of a session.
+type Stay struct {
+	// Mean length. The zero Stay means 45 minutes with Sigma 1.
+	Mean time.Duration
+	// Sigma is the standard deviation of the logarithm; 0 makes every stay equal.
+	Sigma float64
+}
+
+// longestStay bounds a stay, in means. It makes the past from which the first
+// population is drawn finite, and lowers the mean by less than 0.1 % at Sigma 1.
+const longestStay = 24
+
+// Location is one venue.
+type Location struct {
+	ID, Name string
+	// City and Country (two letters) are shown by GET /locations.
+	City, Country string
+	// MeanOnline is the mean number of sessions online over a day.
+	MeanOnline float64
+	// ArrivalsPerHour is used where MeanOnline is 0: new sessions an hour.
+	ArrivalsPerHour float64
+	// Stay overrides Config.Stay unless zero.
+	Stay Stay
+}
+
+// Burst is an event at one venue, say a match.
+type Burst struct {
+	// At is when it begins, Over how long it takes; both shortened by Speed.
+	At, Over time.Duration
+	// Location is the index in Config.Locations.
+	Location int
+	// Arrivals is how many extra sessions start, spread evenly over Over.
+	Arrivals int
+	// Leave is the share of those online at At that leave within Over.
+	Leave float64
+}
+
+// Config describes a platform. The zero value of each field is noted; Locations
+// is the only one that must be set.
+type Config struct {
+	// Seed decides everything that is random.
+	Seed uint64
+
+	Locations []Location
+	// Rhythm holds 24 factors on arrivals by the hour of the day (UTC, hastened
+	// by Speed); their mean counts as 1. Empty is a flat day.
+	Rhythm []float64
+	// Stay is the length of a session: 45 minutes, Sigma 1.
+	Stay Stay
+	// AccountingInterval is how often a session's counters step: 60 s.
+	AccountingInterval time.Duration
+	// Throughput is the mean download in bytes/s over a session: 25,000.
+	Throughput float64
+	// DevicesPerGuest is the mean number of sessions that arrive together: 1.
+	DevicesPerGuest float64
+	// RoamProbability: the session ends and, seconds later, the same device
+	// starts a NEW session at another venue.
+	RoamProbability float64
+	// MoveProbability: the session changes its venue and keeps its id.
+	MoveProbability float64
+	// ChangeProbability: the IP or the service profile changes during the stay.
+	ChangeProbability float64
+	// ResumeProbability: the session comes back under its old id minutes later.
+	ResumeProbability float64
+	// Bursts are extra arrivals and departures.
+	Bursts []Burst
+	// IPPool is the number of addresses: 1,048,576 (172.16.0.0/12), which is the
+	// maximum. A small pool makes addresses pass quickly from guest to guest.
+	IPPool int
+	// Speed divides stays, pauses, bursts and AccountingInterval, and multiplies
+	// arrivals and Throughput: 1.
+	Speed float64
+
+	// History is how long an ended session stays listed: 7 days.
+	History time.Duration
+	// HistoryBefore is how much history there is at the start: 1 h.
+	HistoryBefore time.Duration
+
+	Order Order
+	// EqualStarts truncates the shown start times to 5 minutes instead of a
+	// second, so that many sessions share a key.
+	EqualStarts bool
+	// LastSessionFirst makes GET /sessions honour last_session_first: true is
+	// NewestFirst and false OldestFirst, whatever Order is.
+	LastSessionFirst bool
+	// ExclusiveDates reads "started after" and "ended before" a day as not on
+	// that day; else the day itself is included.
+	ExclusiveDates bool
+	// PerPageFixed is the page size whatever per_page asks for; 0 is off.
+	PerPageFixed int
+	// PerPageString shows meta.per_page as a string.
+	PerPageString bool
+	// NextKeepsFilters repeats the request's parameters in links.next, which
+	// the documented example does not.
+	NextKeepsFilters bool
+	// HasLocations and HasCount switch GET /locations and GET /sessions/count on.
+	HasLocations, HasCount bool
+	// ByteBase is the base of kB, MB …: 1000, or 1024.
+	ByteBase int64
+	// BasePath is what the paths begin with, for instance "/api/v1".
+	BasePath string
+
+	// Token is expected in AuthHeader ("Authorization") after AuthScheme and a
+	// space ("Bearer"; "-" for none). An empty Token lets everybody in.
+	Token, AuthHeader, AuthScheme string
+	// RateLimit is the number of requests in a Window: 60 in 60 s; negative is
+	// no limit. SharedLimit counts all endpoints together.
+	RateLimit   int
+	Window      time.Duration
+	SharedLimit bool
+
+	// ClockSkew is how far the platform's clock is ahead of the injected one.
+	ClockSkew time.Duration
+	// Latency returns the time that request n takes; half passes before the
+	// answer's data are read and half after. Nil is none.
+	Latency func(n uint64) time.Duration
+	// Sleep waits for Latency and stalls: by a timer of the time package if nil.
+	Sleep func(ctx context.Context, d time.Duration) error
+	// Faults happen over HTTP alone, at times since New.
+	Faults []Fault
+	// Truth receives each record while the simulator is locked, so it must not
+	// call it. Nil switches the ground truth off, which saves its cost.
+	Truth func(Truth)
+}
+
+const (
+	equalStartsGrain = 5 * time.Minute
+	ipPoolMax        = 1 << 20
+	defaultPerPage   = 10
+	maxPerPage       = 100
+)
+
+// withDefaults returns cfg with the zero values replaced, or says what is wrong.
+func (cfg Config) withDefaults() (Config, error) {
+	setDefault(&cfg.Stay, Stay{45 * time.Minute, 1})
+	setDefault(&cfg.AccountingInterval, time.Minute)
+	setDefault(&cfg.Throughput, 25_000)
+	setDefault(&cfg.DevicesPerGuest, 1)
+	setDefault(&cfg.IPPool, ipPoolMax)
+	setDefault(&cfg.Speed, 1)
+	setDefault(&cfg.History, 7*24*time.Hour)
+	setDefault(&cfg.HistoryBefore, time.Hour)
+	setDefault(&cfg.ByteBase, 1000)
+	setDefault(&cfg.AuthHeader, "Authorization")
+	setDefault(&cfg.AuthScheme, "Bearer")
+	setDefault(&cfg.RateLimit, 60)
+	setDefault(&cfg.Window, time.Minute)
+	if cfg.Sleep == nil {
+		cfg.Sleep = sleep
+	}
+	return cfg, cfg.validate()
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (cfg *Config) validate() error {
+	var errs []error
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(len(cfg.Locations) > 0, "Locations is empty; name at least one venue")
+	seen := make(map[string]bool, len(cfg.Locations))
+	for i, l := range cfg.Locations {
+		bad(l.ID != "" && !seen[l.ID], "Locations[%d]: id %q is empty or taken; give each venue its own", i, l.ID)
+		seen[l.ID] = true
+		bad(l.MeanOnline >= 0 && l.ArrivalsPerHour >= 0, "Locations[%d]: MeanOnline and ArrivalsPerHour must not be negative", i)
+		bad(l.Stay.Mean >= 0 && l.Stay.Sigma >= 0, "Locations[%d]: Stay must not be negative", i)
+	}
+	bad(len(cfg.Rhythm) == 0 || len(cfg.Rhythm) == 24, "Rhythm has %d factors; use 24, one an hour, or none", len(cfg.Rhythm))
+	sum := 0.0
+	for i, f := range cfg.Rhythm {
+		bad(f >= 0 && !math.IsInf(f, 0), "Rhythm[%d] is %v; use a number from 0 on", i, f)
+		sum += f
+	}
+	bad(len(cfg.Rhythm) == 0 || sum > 0, "Rhythm is all zero; nobody would ever arrive")
+	bad(cfg.Stay.Mean > 0 && cfg.Stay.Sigma >= 0, "Stay is %v; use a positive mean and sigma from 0 on", cfg.Stay)
+	bad(cfg.AccountingInterval > 0, "AccountingInterval is %v; use a positive duration", cfg.AccountingInterval)
+	bad(cfg.DevicesPerGuest >= 1, "DevicesPerGuest is %v; use 1 or more", cfg.DevicesPerGuest)
+	bad(cfg.Speed > 0 && cfg.Speed <= 1e6, "Speed is %v; use a number above 0, up to 1e6", cfg.Speed)
+	bad(cfg.IPPool > 0 && cfg.IPPool <= ipPoolMax, "IPPool is %d; use 1 to %d", cfg.IPPool, ipPoolMax)
+	bad(cfg.ByteBase == 1000 || cfg.ByteBase == 1024, "ByteBase is %d; use 1000 or 1024", cfg.ByteBase)
+	bad(cfg.Order >= NewestFirst && cfg.Order <= Shuffled, "Order is %d; use one of the constants", cfg.Order)
+	bad(cfg.Window >= time.Second, "Window is %v; use a second or more", cfg.Window)
+	bad(cfg.PerPageFixed >= 0, "PerPageFixed is %d; use 0 or more", cfg.PerPageFixed)
+	for _, p := range []struct {
+		name string
+		p    float64
+	}{
+		{"RoamProbability", cfg.RoamProbability}, {"MoveProbability", cfg.MoveProbability},
+		{"ChangeProbability", cfg.ChangeProbability}, {"ResumeProbability", cfg.ResumeProbability},
+		{"RoamProbability + ResumeProbability", (cfg.RoamProbability + cfg.ResumeProbability) * 1.01},
+	} {
+		bad(p.p >= 0 && p.p <= 1, "%s is %v; use 0 to 1 (the sum of roam and resume: below 0.99)", p.name, p.p)
+	}
+	for i, b := range cfg.Bursts {
+		bad(b.Location >= 0 && b.Location < len(cfg.Locations), "Bursts[%d]: there is no location %d", i, b.Location)
+		bad(b.At >= 0 && b.Over >= 0 && b.Arrivals >= 0 && b.Leave >= 0 && b.Leave <= 1, "Bursts[%d] has a negative figure, or Leave above 1", i)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("simulator: %w", err)
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,305 @@
+package simulator
+
+import (
+	"slices"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// Presence filters by whether a session is online.
+type Presence int
+
+// The values of the filter online: absent, true and false.
+const (
+	Any Presence = iota
+	Online
+	Offline
+)
+
+// Toggle is a boolean parameter that may be absent.
+type Toggle int
+
+// The values of a Toggle.
+const (
+	Absent Toggle = iota
+	True
+	False
+)
+
+// Query is a request for sessions. The zero Query asks for page 1 of all, 10 a
+// page.
+type Query struct {
+	Location, Guest, MAC, Yas string
+	Online                    Presence
+	// StartDay and EndDay are any time of the day meant, UTC; zero is no filter.
+	StartDay, EndDay time.Time
+	// LastFirst is last_session_first: see Config.LastSessionFirst.
+	LastFirst Toggle
+	// Page below 1 is 1; PerPage below 1 is 10, above 100 it is 100.
+	Page, PerPage int
+}
+
+// lists holds the sessions of one place in one order.
+type lists struct{ online, ended index }
+
+// scope is what one place lists: by the configured order, and by start time
+// where that is another order and can be asked for.
+type scope struct{ lists [2]lists }
+
+func (s *session) startKey() uint64 { return timeKey(s.rec.StartedAt) }
+
+// timeKey makes seconds ascend as unsigned numbers before 1970 too.
+func timeKey(t time.Time) uint64 { return uint64(t.Unix()) + 1<<63 }
+
+// byTime reports whether the configured order rests on the start time. Shuffled
+// does as well: each request permutes that list.
+func (cfg *Config) byTime() bool { return cfg.Order != ByID && cfg.Order != Unordered }
+
+// keys returns the session's keys in the lists that are kept; n is how many.
+func (p *population) keys(s *session) (k [2]uint64, n int) {
+	k[0], n = s.startKey(), 1
+	if !p.cfg.byTime() {
+		if p.cfg.LastSessionFirst {
+			k[1], n = k[0], 2
+		}
+		if k[0] = 0; p.cfg.Order == Unordered {
+			k[0] = hash(s.num, 50)
+		}
+	}
+	return k, n
+}
+
+func (l *lists) of(online bool) *index {
+	if online {
+		return &l.online
+	}
+	return &l.ended
+}
+
+// list enters s in the lists of its venue and of the account; unlist takes it
+// out. Between the two, venue, online and the start time must not change.
+func (p *population) list(s *session) {
+	k, n := p.keys(s)
+	for i := range n {
+		e := entry{k[i], s.num, s}
+		p.account.lists[i].of(s.online).insert(e)
+		p.venues[s.venue].lists[i].of(s.online).insert(e)
+	}
+}
+
+func (p *population) unlist(s *session) {
+	k, n := p.keys(s)
+	for i := range n {
+		e := entry{k[i], s.num, s}
+		p.account.lists[i].of(s.online).remove(e)
+		p.venues[s.venue].lists[i].of(s.online).remove(e)
+	}
+}
+
+// lookup finds sessions by guest, device or Yas id. It is built when first asked
+// for, so that who never asks never pays.
+type lookup struct {
+	by map[string][]*session
+}
+
+func (s *session) lookupKeys() [3]string {
+	return [...]string{"g" + s.rec.GuestID, "m" + s.rec.DeviceMAC, "y" + s.rec.YasID}
+}
+
+func (l *lookup) add(s *session) {
+	if l.by == nil {
+		return
+	}
+	for _, k := range s.lookupKeys() {
+		l.by[k] = append(l.by[k], s)
+	}
+}
+
+func (l *lookup) drop(s *session) {
+	if l.by == nil {
+		return
+	}
+	for _, k := range s.lookupKeys() {
+		rest := slices.DeleteFunc(l.by[k], func(o *session) bool { return o == s })
+		if len(rest) == 0 {
+			delete(l.by, k)
+		} else {
+			l.by[k] = rest
+		}
+	}
+}
+
+// selection is the result of a query before paging: a view of the lists, or the
+// sessions themselves where a filter has no list.
+type selection struct {
+	view    view
+	all     []*session
+	listed  bool // view counts
+	reverse bool
+	shuffle bool
+}
+
+func (x *selection) len() int {
+	if x.listed {
+		return x.view.len()
+	}
+	return len(x.all)
+}
+
+// selectSessions finds what q asks for.
+func (p *population) selectSessions(q Query) selection {
+	var x selection
+	order, which := p.cfg.Order, 0
+	if q.LastFirst != Absent && p.cfg.LastSessionFirst {
+		order = NewestFirst
+		if q.LastFirst == False {
+			order = OldestFirst
+		}
+		if !p.cfg.byTime() {
+			which = 1
+		}
+	}
+	timed := p.cfg.byTime() || which == 1
+	x.reverse, x.shuffle = order == NewestFirst, order == Shuffled
+
+	place := &p.account
+	if q.Location != "" {
+		i, ok := p.venueOf[q.Location]
+		if !ok {
+			return x
+		}
+		place = &p.venues[i].scope
+	}
+	startDay, endDay := day(q.StartDay), day(q.EndDay)
+	if p.cfg.ExclusiveDates && !startDay.IsZero() {
+		startDay = startDay.AddDate(0, 0, 1)
+	}
+	if !p.cfg.ExclusiveDates && !endDay.IsZero() {
+		endDay = endDay.AddDate(0, 0, 1)
+	}
+
+	if q.Guest == "" && q.MAC == "" && q.Yas == "" {
+		from := uint64(0)
+		if timed && !startDay.IsZero() {
+			from = timeKey(startDay)
+		}
+		l := &place.lists[which]
+		if q.Online != Offline && endDay.IsZero() { // online, a session has no end yet
+			x.view.add(0, &l.online, from)
+		}
+		if q.Online != Online {
+			x.view.add(1, &l.ended, from)
+		}
+		if endDay.IsZero() && (timed || startDay.IsZero()) {
+			x.listed = true
+			return x
+		}
+		x.all = x.view.append(nil, 0, x.view.len())
+	} else {
+		x.all = p.lookUp(q, which)
+	}
+	x.all = slices.DeleteFunc(x.all, func(s *session) bool {
+		r := &s.rec
+		return q.Guest != "" && r.GuestID != q.Guest || q.MAC != "" && r.DeviceMAC != q.MAC ||
+			q.Yas != "" && r.YasID != q.Yas || q.Location != "" && r.LocationID != q.Location ||
+			q.Online == Online && !s.online || q.Online == Offline && s.online ||
+			!startDay.IsZero() && r.StartedAt.Before(startDay) ||
+			!endDay.IsZero() && (s.online || !r.EndedAt.Before(endDay))
+	})
+	return x
+}
+
+func day(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC().Truncate(24 * time.Hour)
+}
+
+// lookUp returns, in ascending order, the sessions of the most telling of q's
+// identity filters.
+func (p *population) lookUp(q Query, which int) []*session {
+	if p.found.by == nil {
+		p.found.by = make(map[string][]*session)
+		var v view
+		v.add(0, &p.account.lists[0].online, 0)
+		v.add(1, &p.account.lists[0].ended, 0)
+		for _, s := range v.append(nil, 0, v.len()) {
+			p.found.add(s)
+		}
+	}
+	key := "m" + q.MAC
+	if q.MAC == "" {
+		if key = "g" + q.Guest; q.Guest == "" {
+			key = "y" + q.Yas
+		}
+	}
+	all := slices.Clone(p.found.by[key])
+	slices.SortFunc(all, func(a, b *session) int {
+		ka, _ := p.keys(a)
+		kb, _ := p.keys(b)
+		switch ea, eb := (entry{ka[which], a.num, a}), (entry{kb[which], b.num, b}); {
+		case ea.before(eb):
+			return -1
+		case eb.before(ea):
+			return 1
+		}
+		return 0
+	})
+	return all
+}
+
+// page returns the sessions of one page and whether more follow. seed decides
+// the order of a shuffled list.
+func (x *selection) page(dst []*session, page, perPage int, seed uint64) (_ []*session, more bool) {
+	n := x.len()
+	if page-1 > n/perPage {
+		return dst, false
+	}
+	from := min((page-1)*perPage, n)
+	k := min(perPage, n-from)
+	if x.shuffle {
+		perm := newPermutation(n, seed)
+		for i := from; i < from+k; i++ {
+			dst = x.slice(dst, perm.at(i), 1)
+		}
+		return dst, from+k < n
+	}
+	if !x.reverse {
+		return x.slice(dst, from, k), from+k < n
+	}
+	had := len(dst)
+	dst = x.slice(dst, n-from-k, k)
+	slices.Reverse(dst[had:])
+	return dst, from+k < n
+}
+
+func (x *selection) slice(dst []*session, r, k int) []*session {
+	if x.listed {
+		return x.view.append(dst, r, k)
+	}
+	return append(dst, x.all[r:r+k]...)
+}
+
+// pageSize is what the platform makes of per_page.
+func (cfg *Config) pageSize(asked int) int {
+	switch {
+	case cfg.PerPageFixed > 0:
+		return cfg.PerPageFixed
+	case asked < 1:
+		return defaultPerPage
+	}
+	return min(asked, maxPerPage)
+}
+
+// show returns the session as a client that reads the platform's record right
+// sees it at t: rounded figures, whole seconds, shown start time.
+func (p *population) show(s *session, t int64) events.Session {
+	r := s.rec
+	r.Online = s.online
+	r.DurationSeconds = s.duration(t)
+	down, up := s.figures(t, p.interval)
+	r.Downloaded, r.Uploaded = round(down, p.cfg.ByteBase), round(up, p.cfg.ByteBase)
+	return r
+}
