@@ -66,6 +66,9 @@ type Known struct {
 	Find func(id string) (events.State, bool)
 	// Tracking of a location by id. Nil means that none is tracked yet.
 	Tracking func(location string) Tracking
+	// SeenAt is when a session was last seen online, where that is known better
+	// than by its location's Tracking; nil and the zero time mean that it is not.
+	SeenAt func(id string) time.Time
 }
 
 // Rules are the settings of Compare.
@@ -138,6 +141,38 @@ func Compare(known Known, snap Snapshot, rules Rules) Delta {
 		}
 	}
 	return c.delta
+}
+
+// Unexpected returns the ids of the snapshot's sessions that are not among the
+// expected ones, each once: those that Known.Find will be asked for.
+func Unexpected(expected []events.State, snap Snapshot) []string {
+	seen := make(map[string]bool, len(expected))
+	for i := range expected {
+		seen[expected[i].Session.ID] = true
+	}
+	var ids []string
+	for i := range snap.Sessions {
+		if id := snap.Sessions[i].ID; !seen[id] {
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Missing returns the ids of the expected sessions that a snapshot does not show.
+func Missing(expected []events.State, snap Snapshot) []string {
+	shown := make(map[string]bool, len(snap.Sessions))
+	for i := range snap.Sessions {
+		shown[snap.Sessions[i].ID] = true
+	}
+	var ids []string
+	for i := range expected {
+		if id := expected[i].Session.ID; !shown[id] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // lastOf returns the last index of each id where ids repeat, nil where none
@@ -298,6 +333,11 @@ func (c *comparison) seenAt(old events.State) time.Time {
 		return s.SeenAt
 	}
 	at := c.tracking(old.Session.LocationID).SeenAt
+	if c.known.SeenAt != nil {
+		if seen := c.known.SeenAt(old.Session.ID); !seen.IsZero() {
+			at = seen
+		}
+	}
 	if at.Before(old.Session.StartedAt) {
 		at = old.Session.StartedAt
 	}
