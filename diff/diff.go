@@ -241,7 +241,7 @@ func (c *comparison) arrived(s events.Session) {
 	}
 	// Nobody saw it online. In a history it is a session to backfill, unless it
 	// began before its location was watched: that is not this stream's to tell.
-	if !c.snap.History || kind == events.Discovered {
+	if !c.snap.History || tracking.Since.IsZero() || s.StartedAt.Before(tracking.Since) {
 		return
 	}
 	begun := s
@@ -252,7 +252,6 @@ func (c *comparison) arrived(s events.Session) {
 }
 
 func (c *comparison) resumed(old events.State, now events.Session) {
-	now.EndedAt = time.Time{}
 	c.publish(old, events.Resumed, now, c.tracking(now.LocationID).SeenAt, func(d *events.Data) {
 		d.Episode = old.Episode + 1
 		d.Previous = now.Replaced(&old.Session)
@@ -267,7 +266,6 @@ func (c *comparison) reported(old events.State, now events.Session) {
 // changed publishes the attributes and the traffic that differ, each as an event
 // of its own, so that every event changes one thing.
 func (c *comparison) changed(old events.State, now events.Session) {
-	now.EndedAt = time.Time{}
 	from := c.seenAt(old)
 	attributes := now
 	attributes.Downloaded, attributes.Uploaded = old.Session.Downloaded, old.Session.Uploaded
@@ -294,6 +292,11 @@ func (c *comparison) worth(old, now events.Bytes) bool {
 }
 
 func (c *comparison) missing(old events.State) {
+	if !old.Session.Online || old.SeenAt.After(c.snap.From) {
+		// It ended before, or another look saw it since this one began, so its
+		// page may have been read before it came online.
+		return
+	}
 	id := old.Session.ID
 	suspect, ok := c.known.Suspects[id]
 	if !ok {
@@ -369,6 +372,12 @@ func (c *comparison) publish(old events.State, kind events.Kind, now events.Sess
 	case kind == events.Ended && e.Data.Observed.End == events.EndReported && !now.EndedAt.IsZero():
 		e.Time = now.EndedAt
 	}
+	// A look can miss what the platform dates before it; then its own time bounds.
+	for _, t := range []time.Time{e.Time, c.snap.At} {
+		if e.Data.Observed.NotYetAt.After(t) {
+			e.Data.Observed.NotYetAt = t
+		}
+	}
 	e = e.Sealed()
 	state := events.StateOf(e)
 	c.delta.Changes = append(c.delta.Changes, Change{Event: e, State: state})
@@ -378,7 +387,14 @@ func (c *comparison) publish(old events.State, kind events.Kind, now events.Sess
 // complete returns what a record shows, with what is known already wherever the
 // record is silent: an empty field of a record is a gap in the record, not news.
 func complete(shown events.Session, old *events.Session) events.Session {
+	name := shown.LocationName
 	shown.FillFrom(old)
+	if shown.LocationID != old.LocationID {
+		shown.LocationName = name // What is known is the name of the location that it left.
+	}
+	if shown.Online {
+		shown.EndedAt = time.Time{}
+	}
 	if shown.DurationSeconds == 0 {
 		shown.DurationSeconds = old.DurationSeconds
 	}
