@@ -1,0 +1,183 @@
+package events
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// broker is an embedded NATS server with a stream of guest sessions.
+type broker struct {
+	t      *testing.T
+	dir    string
+	port   int
+	server *server.Server
+}
+
+func startBroker(t *testing.T) *broker {
+	t.Helper()
+	b := &broker{t: t, dir: t.TempDir(), port: server.RANDOM_PORT}
+	b.start()
+	t.Cleanup(func() { b.stop() })
+	js := b.connect()
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: DefaultStream, Subjects: []string{Subjects{}.All()}, Storage: jetstream.FileStorage,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *broker) start() {
+	b.t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: b.port, JetStream: true, StoreDir: b.dir, NoSigs: true, NoLog: true,
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		b.t.Fatal("the NATS server does not accept connections")
+	}
+	b.server = s
+	b.port = s.Addr().(*net.TCPAddr).Port
+}
+
+func (b *broker) stop() {
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
+}
+
+// connect returns JetStream on a connection of its own that outlives restarts.
+func (b *broker) connect() jetstream.JetStream {
+	b.t.Helper()
+	nc, err := nats.Connect("nats://127.0.0.1:"+strconv.Itoa(b.port),
+		nats.MaxReconnects(-1), nats.ReconnectWait(5*time.Millisecond), nats.ReconnectJitter(0, 0))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return js
+}
+
+// publish stores events and returns their sequences in the stream.
+func publish(t *testing.T, js jetstream.JetStream, all ...Event) []uint64 {
+	t.Helper()
+	var sequences []uint64
+	for _, e := range all {
+		body, err := Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ack, err := js.Publish(t.Context(), Subjects{}.Of(e), body, jetstream.WithMsgID(e.ID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sequences = append(sequences, ack.Sequence)
+	}
+	return sequences
+}
+
+// visit is the start of session id at a location.
+func visit(location, id string) Event {
+	e := sample()
+	e.Data.Session.LocationID, e.Data.Session.ID = location, id
+	return e.Sealed()
+}
+
+// running is a call of Consumer.Run in the background.
+type running struct {
+	t         *testing.T
+	delivered chan Delivery // what the handler was called with
+	failed    chan Failure
+	stop      context.CancelFunc
+	result    chan error
+}
+
+// run starts c and returns when it is ready. handle may be nil.
+func run(t *testing.T, c Consumer, js jetstream.JetStream, handle func(context.Context, Delivery) error) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &running{t: t, delivered: make(chan Delivery, 1000), failed: make(chan Failure, 1000), stop: cancel, result: make(chan error, 1)}
+	ready := make(chan struct{})
+	c.OnReady = func() { close(ready) }
+	c.OnError = func(f Failure) { r.failed <- f }
+	go func() {
+		r.result <- c.Run(ctx, js, func(ctx context.Context, d Delivery) error {
+			r.delivered <- d
+			if handle == nil {
+				return nil
+			}
+			return handle(ctx, d)
+		})
+	}()
+	t.Cleanup(cancel)
+	select {
+	case <-ready:
+	case err := <-r.result:
+		t.Fatalf("Run ended before it was ready: %v", err)
+	}
+	return r
+}
+
+const patience = 20 * time.Second // far beyond what any step takes
+
+func (r *running) next() Delivery {
+	r.t.Helper()
+	return receive(r.t, r.delivered, "a delivery")
+}
+
+// end stops Run and returns its result.
+func (r *running) end() error {
+	r.t.Helper()
+	r.stop()
+	return receive(r.t, r.result, "the end of Run")
+}
+
+func receive[T any](t *testing.T, from <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("waited %v for %s", patience, what)
+		panic("unreachable")
+	}
+}
+
+// expect fails unless the next deliveries are of the sessions, in order.
+func (r *running) expect(ids ...string) []Delivery {
+	r.t.Helper()
+	var all []Delivery
+	for _, id := range ids {
+		d := r.next()
+		if d.Data.Session.ID != id {
+			r.t.Fatalf("delivered session %s (sequence %d, attempt %d), want %s", d.Data.Session.ID, d.Sequence, d.Attempt, id)
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// quiet fails if anything was delivered that no expect asked for. Call it after
+// end: then nothing can come any more.
+func (r *running) quiet() {
+	r.t.Helper()
+	select {
+	case d := <-r.delivered:
+		r.t.Fatalf("also delivered session %s, sequence %d, attempt %d", d.Data.Session.ID, d.Sequence, d.Attempt)
+	default:
+	}
+}
