@@ -1,0 +1,210 @@
+package occupancy
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxRecent bounds the counts that the list of locations may hold of each.
+const maxRecent = 180
+
+type locationsAnswer struct {
+	Locations []Location `json:"locations"`
+	Totals    []Location `json:"totals"`
+}
+
+type sessionsAnswer struct {
+	Sessions []Session `json:"sessions"`
+	// Next is the cursor of the next page; absent on the last one.
+	Next string `json:"next,omitempty"`
+	// Masked is true when personal data is hidden.
+	Masked bool `json:"masked"`
+}
+
+// whole answers 503 and reports false while the state is not whole; else it
+// leaves the read lock held and the age of the data in the answer's header.
+func (a *api) whole(w http.ResponseWriter) (now time.Time, ok bool) {
+	s := a.s
+	s.mu.RLock()
+	if !s.ready {
+		st := s.status
+		s.mu.RUnlock()
+		w.Header().Set("Retry-After", "1")
+		detail := "The stream is being read (" + strconv.FormatUint(st.Behind, 10) + " events to go); ask again in a moment."
+		if st.Error != "" {
+			detail = "The stream cannot be read: " + st.Error
+		}
+		refuse(w, http.StatusServiceUnavailable, detail)
+		return now, false
+	}
+	now = s.now()
+	if seen := s.state.ObservedAt(); !seen.IsZero() {
+		w.Header().Set("Age", strconv.FormatInt(int64(now.Sub(seen)/time.Second), 10))
+	}
+	return now, true
+}
+
+func (a *api) locations(w http.ResponseWriter, r *http.Request, _ bool) {
+	recent, ok := count(w, r, "recent", 0, maxRecent)
+	if !ok {
+		return
+	}
+	now, ok := a.whole(w)
+	if !ok {
+		return
+	}
+	all := locationsAnswer{a.s.state.Locations(now, recent), a.s.state.Totals(now, recent)}
+	a.s.mu.RUnlock()
+	answer(w, r, all)
+}
+
+// place finds the location that a request names; the read lock is held, and
+// released where there is none.
+func (a *api) place(w http.ResponseWriter, r *http.Request) (Place, bool) {
+	id, account := r.PathValue("id"), r.URL.Query().Get("account")
+	var found []Place
+	for _, p := range a.s.state.Places(id) {
+		if id != "" && (p.Account == account || !r.URL.Query().Has("account")) {
+			found = append(found, p)
+		}
+	}
+	if len(found) == 1 {
+		return found[0], true
+	}
+	a.s.mu.RUnlock()
+	if len(found) == 0 {
+		refuse(w, http.StatusNotFound, "No location "+strconv.Quote(id)+" was seen in the stream; /v1/locations lists those that were.")
+		return Place{}, false
+	}
+	accounts := make([]string, len(found))
+	for i, p := range found {
+		accounts[i] = strconv.Quote(p.Account)
+	}
+	refuse(w, http.StatusBadRequest, "Location "+strconv.Quote(id)+" exists in the accounts "+strings.Join(accounts, ", ")+"; add ?account=….")
+	return Place{}, false
+}
+
+func (a *api) location(w http.ResponseWriter, r *http.Request, _ bool) {
+	recent, ok := count(w, r, "recent", 0, maxRecent)
+	if !ok {
+		return
+	}
+	now, ok := a.whole(w)
+	if !ok {
+		return
+	}
+	p, ok := a.place(w, r)
+	if !ok {
+		return
+	}
+	l, _ := a.s.state.Location(p, now, recent)
+	a.s.mu.RUnlock()
+	answer(w, r, l)
+}
+
+func (a *api) sessions(w http.ResponseWriter, r *http.Request, clear bool) {
+	limit, ok := count(w, r, "limit", 50, 1000)
+	if !ok {
+		return
+	}
+	after := r.URL.Query().Get("after")
+	if _, _, valid := parseCursor(after); after != "" && !valid {
+		refuse(w, http.StatusBadRequest, "after is "+strconv.Quote(after)+": want the next of an earlier answer.")
+		return
+	}
+	if _, ok = a.whole(w); !ok {
+		return
+	}
+	p, ok := a.place(w, r)
+	if !ok {
+		return
+	}
+	list, next, _ := a.s.state.Sessions(p, after, max(limit, 1))
+	a.s.mu.RUnlock()
+	if !clear {
+		for i := range list {
+			list[i].mask()
+		}
+	}
+	answer(w, r, sessionsAnswer{list, next, !clear})
+}
+
+func (a *api) history(w http.ResponseWriter, r *http.Request, _ bool) {
+	most := int(a.s.settings.Limits.History / time.Minute)
+	minutes, ok := count(w, r, "minutes", most, most)
+	if !ok {
+		return
+	}
+	now, ok := a.whole(w)
+	if !ok {
+		return
+	}
+	p, ok := a.place(w, r)
+	if !ok {
+		return
+	}
+	h, _ := a.s.state.History(p, now, max(minutes, 1))
+	a.s.mu.RUnlock()
+	answer(w, r, h)
+}
+
+type healthAnswer struct {
+	// Now is the present on the platform's clock, as far as it is known.
+	Now    time.Time    `json:"now"`
+	Stream healthStream `json:"stream"`
+	// Detection is the delay from a start at the source to the look that showed
+	// it, of the latest starts.
+	Detection  healthDelay `json:"detection"`
+	Clients    int64       `json:"clients"`
+	Bucket     written     `json:"bucket"`
+	Checkpoint written     `json:"checkpoint"`
+	Pipelines  []Pipeline  `json:"pipelines"`
+	// Access says what this request may see: "full" or "masked".
+	Access string `json:"access"`
+	// TokenHelps is true when a token would show more.
+	TokenHelps bool `json:"token_helps"`
+}
+
+type healthStream struct {
+	Status
+	ObservedAt time.Time `json:"observed_at,omitzero"`
+	AgeSeconds float64   `json:"age_seconds"`
+	Counters   Counters  `json:"counters"`
+}
+
+type healthDelay struct {
+	Starts     int     `json:"starts"`
+	P50Seconds float64 `json:"p50_seconds"`
+	P95Seconds float64 `json:"p95_seconds"`
+}
+
+func (a *api) health(w http.ResponseWriter, r *http.Request, clear bool) {
+	s := a.s
+	status := s.Status()
+	s.mu.RLock()
+	now, seen := s.now(), s.state.ObservedAt()
+	waits := s.state.delays.quantiles(0.5, 0.95)
+	h := healthAnswer{
+		Now:    now,
+		Stream: healthStream{Status: status, ObservedAt: seen, Counters: s.state.Counters()},
+		Detection: healthDelay{
+			len(s.state.delays.Latest),
+			seconds(time.Duration(waits[0]) * time.Millisecond), seconds(time.Duration(waits[1]) * time.Millisecond),
+		},
+		Clients: s.clients.Load(), Bucket: s.bucket, Checkpoint: s.saved, Pipelines: []Pipeline{},
+		Access: "masked", TokenHelps: s.settings.Token != "" && !clear,
+	}
+	s.mu.RUnlock()
+	if !seen.IsZero() {
+		h.Stream.AgeSeconds = seconds(now.Sub(seen))
+	}
+	if clear {
+		h.Access = "full"
+	}
+	if s.settings.Pipelines != nil {
+		h.Pipelines = append(h.Pipelines, s.settings.Pipelines.Pipelines()...)
+	}
+	answer(w, r, h)
+}

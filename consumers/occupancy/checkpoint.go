@@ -1,0 +1,117 @@
+package occupancy
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// checkpoint is the state at one sequence of one stream. It lies in an object
+// store, since a state outgrows what one message can hold; the store replaces an
+// object as a whole and checks its digest.
+type checkpoint struct {
+	Created  time.Time `json:"created"` // of the stream
+	Filter   string    `json:"filter"`
+	Epoch    string    `json:"epoch"`
+	Anchor   string    `json:"anchor"`
+	Exact    bool      `json:"exact"`
+	Snapshot Snapshot  `json:"snapshot"`
+}
+
+func (s *Service) checkpointStore(ctx context.Context, js jetstream.JetStream) (jetstream.ObjectStore, error) {
+	name := s.settings.Bucket + "-state"
+	store, err := js.ObjectStore(ctx, name)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		store, err = js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
+			Bucket: name, Replicas: s.settings.Replicas, Description: "guestflow: checkpoints of the occupancy of a stream",
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("object store %s: %w", name, err)
+	}
+	return store, nil
+}
+
+func (s *Service) checkpointName() string { return s.settings.Stream + "/" + s.filterSubject() }
+
+// restore takes the state from the checkpoint, if there is one that can be read.
+// Without it the stream is read from its start.
+func (s *Service) restore(ctx context.Context, js jetstream.JetStream) {
+	c, err := s.load(ctx, js)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return
+	}
+	var o *Occupancy
+	if err == nil {
+		o, err = Restore(s.settings.Limits, c.Snapshot)
+	}
+	if err != nil {
+		s.settings.Log.Warn("occupancy: no checkpoint to go on from", "error", err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state, s.created, s.anchor = o, c.Created, c.Anchor
+	s.status.Epoch, s.status.Exact = c.Epoch, c.Exact
+	s.saved.Sequence = o.Sequence()
+}
+
+func (s *Service) load(ctx context.Context, js jetstream.JetStream) (c checkpoint, err error) {
+	store, err := s.checkpointStore(ctx, js)
+	if err != nil {
+		return c, err
+	}
+	packed, err := store.GetBytes(ctx, s.checkpointName())
+	if err != nil {
+		return c, err
+	}
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err == nil {
+		err = json.NewDecoder(r).Decode(&c)
+	}
+	if err != nil {
+		return c, fmt.Errorf("checkpoint %s: %w", s.checkpointName(), err)
+	}
+	return c, nil
+}
+
+// save writes the state as it is now.
+func (s *Service) save(ctx context.Context, js jetstream.JetStream) error {
+	s.mu.RLock()
+	if s.state.Sequence() == s.saved.Sequence || s.created.IsZero() {
+		s.mu.RUnlock()
+		return nil
+	}
+	c := checkpoint{
+		Created: s.created, Filter: s.filterSubject(), Epoch: s.status.Epoch, Anchor: s.anchor,
+		Exact: s.status.Exact, Snapshot: s.state.Snapshot(),
+	}
+	s.mu.RUnlock()
+
+	var packed bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed) // the level is a valid one
+	err := json.NewEncoder(w).Encode(c)
+	if err == nil {
+		err = w.Close()
+	}
+	if err == nil {
+		var store jetstream.ObjectStore
+		if store, err = s.checkpointStore(ctx, js); err == nil {
+			_, err = store.PutBytes(ctx, s.checkpointName(), packed.Bytes())
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.saved.Error = err.Error()
+		return fmt.Errorf("saving checkpoint %s: %w", s.checkpointName(), err)
+	}
+	s.saved = written{Sequence: c.Snapshot.Sequence, At: s.settings.Now().UTC()}
+	return nil
+}
