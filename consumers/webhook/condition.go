@@ -1,0 +1,150 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/vm"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// condition is a compiled boolean expression over one event. It has no access
+// to the clock, so that a retry decides as the first try did.
+type condition struct{ program *vm.Program }
+
+// compileCondition checks the names and types of source. The error names the
+// column, counted from 1.
+func compileCondition(source string) (*condition, error) {
+	program, err := expr.Compile(source, expr.Env(facts{}), expr.AsBool(), expr.WarnOnAny(), expr.DisableBuiltin("now"))
+	if err == nil {
+		return &condition{program}, nil
+	}
+	var at *file.Error
+	if errors.As(err, &at) {
+		where := fmt.Sprintf("column %d", at.Column+1)
+		if at.Line > 1 {
+			where = fmt.Sprintf("line %d, %s", at.Line, where)
+		}
+		return nil, fmt.Errorf("%s: %s; known names are kind, account, id, time, revision, episode, session, previous, change and observed, with the fields of the event's JSON", where, at.Message)
+	}
+	return nil, fmt.Errorf("column 1: %w; compare something, for instance session.duration_seconds >= 600", err)
+}
+
+// match evaluates the condition. An error means that the expression fails on
+// this event, for instance since it does arithmetic on a value that is absent.
+func (c *condition) match(e *events.Event) (bool, error) {
+	if c == nil {
+		return true, nil
+	}
+	out, err := vm.Run(c.program, factsOf(e))
+	if err != nil {
+		var at *file.Error
+		if errors.As(err, &at) { // without the snippet, on one line
+			return false, fmt.Errorf("column %d: %s", at.Column+1, at.Message)
+		}
+		return false, err
+	}
+	return out == true, nil
+}
+
+// facts is what a condition sees: the event under its JSON names. Objects that
+// an event leaves out are there all the same: a change of zero, and a previous
+// whose fields are all nil.
+type facts struct {
+	ID       string        `expr:"id"`
+	Account  string        `expr:"account"`
+	Kind     string        `expr:"kind"`
+	Time     time.Time     `expr:"time"`
+	Revision int64         `expr:"revision"`
+	Episode  int64         `expr:"episode"`
+	Session  sessionFacts  `expr:"session"`
+	Previous previousFacts `expr:"previous"`
+	Change   changeFacts   `expr:"change"`
+	Observed observedFacts `expr:"observed"`
+}
+
+type sessionFacts struct {
+	ID                string    `expr:"id"`
+	LocationID        string    `expr:"location_id"`
+	LocationName      string    `expr:"location_name"`
+	GuestID           string    `expr:"guest_id"`
+	YasID             string    `expr:"yas_id"`
+	DeviceMAC         string    `expr:"device_mac"`
+	DeviceIP          string    `expr:"device_ip"`
+	DeviceDescription string    `expr:"device_description"`
+	AccessCode        string    `expr:"access_code"`
+	LoginType         string    `expr:"login_type"`
+	ServiceProfile    string    `expr:"service_profile"`
+	Online            bool      `expr:"online"`
+	StartedAt         time.Time `expr:"started_at"`
+	EndedAt           time.Time `expr:"ended_at"`
+	DurationSeconds   int64     `expr:"duration_seconds"`
+	DownloadedBytes   int64     `expr:"downloaded_bytes"`
+	UploadedBytes     int64     `expr:"uploaded_bytes"`
+}
+
+type previousFacts struct {
+	LocationID        *string    `expr:"location_id"`
+	LocationName      *string    `expr:"location_name"`
+	GuestID           *string    `expr:"guest_id"`
+	YasID             *string    `expr:"yas_id"`
+	DeviceMAC         *string    `expr:"device_mac"`
+	DeviceIP          *string    `expr:"device_ip"`
+	DeviceDescription *string    `expr:"device_description"`
+	AccessCode        *string    `expr:"access_code"`
+	LoginType         *string    `expr:"login_type"`
+	ServiceProfile    *string    `expr:"service_profile"`
+	StartedAt         *time.Time `expr:"started_at"`
+	DurationSeconds   *int64     `expr:"duration_seconds"`
+	DownloadedBytes   *int64     `expr:"downloaded_bytes"`
+	UploadedBytes     *int64     `expr:"uploaded_bytes"`
+}
+
+type changeFacts struct {
+	DownloadedBytes int64 `expr:"downloaded_bytes"`
+	UploadedBytes   int64 `expr:"uploaded_bytes"`
+	Reset           bool  `expr:"reset"`
+}
+
+type observedFacts struct {
+	At         time.Time    `expr:"at"`
+	NotYetAt   time.Time    `expr:"not_yet_at"`
+	End        string       `expr:"end"`
+	Rounding   roundingFact `expr:"rounding"`
+	Backfilled bool         `expr:"backfilled"`
+}
+
+type roundingFact struct {
+	DownloadedBytes int64 `expr:"downloaded_bytes"`
+	UploadedBytes   int64 `expr:"uploaded_bytes"`
+}
+
+func factsOf(e *events.Event) facts {
+	s, o := &e.Data.Session, &e.Data.Observed
+	f := facts{
+		ID: e.ID, Account: e.Account, Kind: string(e.Kind), Time: e.Time,
+		Revision: e.Data.Revision, Episode: e.Data.Episode,
+		Session: sessionFacts{
+			ID: s.ID, LocationID: s.LocationID, LocationName: s.LocationName, GuestID: s.GuestID,
+			YasID: s.YasID, DeviceMAC: s.DeviceMAC, DeviceIP: s.DeviceIP,
+			DeviceDescription: s.DeviceDescription, AccessCode: s.AccessCode, LoginType: s.LoginType,
+			ServiceProfile: s.ServiceProfile, Online: s.Online, StartedAt: s.StartedAt, EndedAt: s.EndedAt,
+			DurationSeconds: s.DurationSeconds, DownloadedBytes: s.Downloaded.Value, UploadedBytes: s.Uploaded.Value,
+		},
+		Observed: observedFacts{
+			At: o.At, NotYetAt: o.NotYetAt, End: string(o.End), Backfilled: o.Backfilled,
+			Rounding: roundingFact(o.Rounding),
+		},
+	}
+	if p := e.Data.Previous; p != nil {
+		f.Previous = previousFacts(*p)
+	}
+	if c := e.Data.Change; c != nil {
+		f.Change = changeFacts(*c)
+	}
+	return f
+}

@@ -1,0 +1,235 @@
+package webhook
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// Defaults of an endpoint's optional fields.
+const (
+	DefaultConcurrency = 8
+	DefaultTimeout     = 10 * time.Second
+	DefaultMaxRetry    = 24 * time.Hour
+)
+
+// Config is a checked endpoints file.
+type Config struct {
+	Endpoints []Endpoint
+	files     []string // whose content the Config depends on
+}
+
+// Endpoint is one checked entry of the file, with its references resolved. It
+// can be printed: secrets and headers are hidden.
+type Endpoint struct {
+	// Name is unique in the file: letters, digits, '-' and '_'. It names the
+	// durable consumer, so a renamed endpoint is a new one.
+	Name string
+	URL  *url.URL
+	// Secrets sign every request, each with a signature of its own.
+	Secrets []Secret
+	// Kinds and Locations choose events; empty means all. Locations are globs in
+	// the syntax of path.Match over location ids.
+	Kinds     []events.Kind
+	Locations []string
+	// Condition is the source of the expression; empty is always true.
+	Condition string
+	// RateLimit is in requests a second; zero means none.
+	RateLimit float64
+	// Concurrency is how many requests may be under way at once.
+	Concurrency int
+	// Ordered keeps the events of one session in order.
+	Ordered bool
+	Format  Format
+	// Timeout is for one request, from connecting to the end of the answer.
+	Timeout time.Duration
+	// MaxRetry bounds the sum of an event's waits between tries (Retry-After
+	// aside, which counts as the wait that it replaces).
+	MaxRetry time.Duration
+	// AllowPrivate permits addresses that are not on the public internet.
+	AllowPrivate bool
+
+	headers     http.Header // may hold tokens, so not exported
+	condition   *condition
+	fingerprint string // of the entry as written, inline secrets aside
+	digest      string // of everything, resolved secrets included; never leaves the process
+}
+
+// Find returns the endpoint of that name; the error lists the names there are.
+func (c Config) Find(name string) (Endpoint, error) {
+	var names []string
+	for _, e := range c.Endpoints {
+		if e.Name == name {
+			return e, nil
+		}
+		names = append(names, e.Name)
+	}
+	return Endpoint{}, fmt.Errorf("no webhook endpoint %q in the file; it has %q", name, names)
+}
+
+// String is the name: fmt would show the headers too.
+func (e Endpoint) String() string { return "webhook endpoint " + e.Name }
+
+// GoString keeps %#v from showing more.
+func (e Endpoint) GoString() string { return e.String() }
+
+// LogValue keeps slog from showing more.
+func (e Endpoint) LogValue() slog.Value { return slog.StringValue(e.String()) }
+
+// entry is an endpoint as the file has it.
+type entry struct {
+	Name         string            `yaml:"name" json:"name"`
+	URL          string            `yaml:"url" json:"url"`
+	Secrets      []string          `yaml:"secrets" json:"secrets"`
+	Kinds        []string          `yaml:"kinds" json:"kinds"`
+	Locations    []string          `yaml:"locations" json:"locations"`
+	Condition    string            `yaml:"condition" json:"condition"`
+	RateLimit    *float64          `yaml:"rate_limit" json:"rate_limit"`
+	Concurrency  *int              `yaml:"concurrency" json:"concurrency"`
+	Ordered      bool              `yaml:"ordered" json:"ordered"`
+	Format       string            `yaml:"format" json:"format"`
+	Timeout      string            `yaml:"timeout" json:"timeout"`
+	MaxRetry     string            `yaml:"max_retry" json:"max_retry"`
+	AllowPrivate bool              `yaml:"allow_private" json:"allow_private"`
+	Headers      map[string]string `yaml:"headers" json:"headers"`
+}
+
+// Load reads and checks an endpoints file, YAML or JSON. The error names the
+// file and, where one is known, the line of every entry that is wrong.
+func Load(path string) (Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("webhook endpoints: %w; set the path of an existing file", err)
+	}
+	return load(path, data)
+}
+
+func load(path string, data []byte) (Config, error) {
+	l := loader{folder: filepath.Dir(path), env: os.LookupEnv, read: os.ReadFile, files: []string{path}}
+	cfg, err := l.parse(data)
+	if err != nil {
+		return Config{}, fmt.Errorf("webhook endpoints file %s: %w", path, err)
+	}
+	return cfg, nil
+}
+
+// loader turns the bytes of a file into a Config; what it reads besides comes in
+// by its fields.
+type loader struct {
+	folder string
+	env    func(string) (string, bool)
+	read   func(string) ([]byte, error)
+	files  []string
+	tree   *ast.File
+}
+
+func (l *loader) parse(data []byte) (Config, error) {
+	var file struct {
+		Endpoints []entry `yaml:"endpoints"`
+	}
+	if len(bytes.TrimSpace(data)) > 0 {
+		if err := yaml.UnmarshalWithOptions(data, &file, yaml.Strict()); err != nil {
+			// Without the source excerpt, which may hold a secret.
+			return Config{}, errors.New("line and column " + yaml.FormatError(err, false, false))
+		}
+		tree, err := parser.ParseBytes(data, 0)
+		if err != nil {
+			return Config{}, errors.New("line and column " + yaml.FormatError(err, false, false))
+		}
+		l.tree = tree
+	}
+	cfg := Config{}
+	var problems []error
+	lines := map[string]int{}
+	for i, raw := range file.Endpoints {
+		e, err := l.endpoint(i, raw)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		line := l.line(i, "name")
+		if first, dup := lines[e.Name]; dup {
+			problems = append(problems, fmt.Errorf("line %d: endpoint name %q is used on line %d already; names must be unique", line, e.Name, first))
+		}
+		lines[e.Name] = line
+		cfg.Endpoints = append(cfg.Endpoints, e)
+	}
+	cfg.files = l.files
+	return cfg, errors.Join(problems...)
+}
+
+// line finds where a field of the i-th endpoint stands, or the endpoint itself
+// when it lacks the field; 1 when even that cannot be told.
+func (l *loader) line(i int, field string) int {
+	for _, p := range []string{fmt.Sprintf("$.endpoints[%d].%s", i, field), fmt.Sprintf("$.endpoints[%d]", i)} {
+		at, err := yaml.PathString(p)
+		if err != nil {
+			continue
+		}
+		if node, err := at.FilterFile(l.tree); err == nil && node.GetToken() != nil {
+			return node.GetToken().Position.Line
+		}
+	}
+	return 1
+}
+
+// identify fills in the two digests of the endpoint.
+func (e *Endpoint) identify(raw entry) {
+	for i, s := range raw.Secrets {
+		if len(s) >= len(secretPrefix) && s[:len(secretPrefix)] == secretPrefix {
+			raw.Secrets[i] = ""
+		}
+	}
+	written, _ := json.Marshal(raw) // strings, numbers and maps of them: cannot fail
+	sum := sha256.Sum256(written)
+	e.fingerprint = hex.EncodeToString(sum[:12])
+	all := sha256.New()
+	all.Write(written)
+	for _, s := range e.Secrets {
+		all.Write([]byte{byte(len(s.key))})
+		all.Write(s.key)
+	}
+	headers, _ := json.Marshal(e.headers)
+	all.Write(headers)
+	e.digest = string(all.Sum(nil))
+}
+
+// takes reports whether kind and location are among those asked for.
+func (e *Endpoint) takes(kind events.Kind, location string) bool {
+	if len(e.Kinds) > 0 && !slices.Contains(e.Kinds, kind) {
+		return false
+	}
+	if len(e.Locations) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(e.Locations, func(glob string) bool {
+		ok, _ := path.Match(glob, location)
+		return ok
+	})
+}
+
+// match reports whether the endpoint wants the event; the error is that of its
+// condition, with false.
+func (e *Endpoint) match(ev *events.Event) (bool, error) {
+	if !e.takes(ev.Kind, ev.Data.Session.LocationID) {
+		return false, nil
+	}
+	return e.condition.match(ev)
+}

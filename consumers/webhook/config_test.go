@@ -1,0 +1,322 @@
+package webhook
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// testKey is base64 text that must never appear in an error or a log line.
+var testKey = base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))
+
+var testSecret = secretPrefix + testKey
+
+func TestExampleFileLoads(t *testing.T) {
+	t.Setenv("GUESTFLOW_CRM_SECRET", testSecret)
+	t.Setenv("GUESTFLOW_LOYALTY_SECRET", testSecret)
+	t.Setenv("GUESTFLOW_CRM_TOKEN", "Bearer t0ken")
+	cfg, err := Load("testdata/endpoints.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	crm, err := cfg.Find("crm-arrivals")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(crm.Secrets) != 2 || crm.RateLimit != 50 || crm.Concurrency != 8 || crm.Format != CloudEvents ||
+		crm.Timeout != DefaultTimeout || crm.MaxRetry != DefaultMaxRetry || crm.headers.Get("Authorization") != "Bearer t0ken" {
+		t.Errorf("crm-arrivals: %d secrets, %v/s, concurrency %d, %s", len(crm.Secrets), crm.RateLimit, crm.Concurrency, crm.Format)
+	}
+	loyalty, err := cfg.Find("loyalty")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !loyalty.Ordered || loyalty.Format != CloudEventsBinary || loyalty.Timeout != 15*time.Second || loyalty.MaxRetry != 72*time.Hour {
+		t.Errorf("loyalty: ordered %v, %s, %s, %s", loyalty.Ordered, loyalty.Format, loyalty.Timeout, loyalty.MaxRetry)
+	}
+	if local, err := cfg.Find("local-dashboard"); err != nil || !local.AllowPrivate || local.Format != PlainData {
+		t.Errorf("local-dashboard: private %v, %s, %v", local.AllowPrivate, local.Format, err)
+	}
+	if _, err := cfg.Find("nobody"); err == nil || !strings.Contains(err.Error(), "loyalty") {
+		t.Errorf("unknown name: %v, want the names there are", err)
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("testdata/endpoints.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), string(example)) {
+		t.Error("README.md does not hold testdata/endpoints.yaml word for word")
+	}
+}
+
+// parse loads text as a file, with fields of a good endpoint where it has FIELDS.
+func parse(t testing.TB, text string) (Config, error) {
+	t.Helper()
+	good := "name: a\n    url: https://example.com/h\n    secrets: [" + testSecret + "]"
+	text = strings.ReplaceAll(text, "GOOD", good)
+	l := loader{folder: t.TempDir(), read: os.ReadFile, env: func(string) (string, bool) { return "", false }}
+	return l.parse([]byte(text))
+}
+
+func TestErrorsNameLineAndRemedy(t *testing.T) {
+	t.Parallel()
+	const head = "endpoints:\n  - GOOD\n    "
+	for name, tc := range map[string]struct{ file, want string }{
+		"unknown key":        {head + "timout: 3s", `[5:5] unknown field "timout"`},
+		"repeated key":       {head + "name: b", `[5:5] mapping key "name" already defined`},
+		"unknown top key":    {"endpoint: []", `[1:1] unknown field "endpoint"`},
+		"not a mapping":      {"hello", `[1:1]`},
+		"duration":           {head + "timeout: 3", `line 5: endpoint "a": timeout: "3" is not a duration`},
+		"negative duration":  {head + "max_retry: -3s", `line 5: endpoint "a": max_retry`},
+		"kind":               {head + "kinds: [began]", `line 5: endpoint "a": kinds: unknown kind "began"; known are`},
+		"glob":               {head + `locations: ["[a"]`, `line 5: endpoint "a": locations: "[a" is not a glob`},
+		"format":             {head + "format: xml", `line 5: endpoint "a": format: "xml" is none of`},
+		"rate":               {head + "rate_limit: 0", `line 5: endpoint "a": rate_limit: must be more than 0`},
+		"rate not a number":  {head + "rate_limit: .nan", `line 5: endpoint "a": rate_limit: must be more than 0`},
+		"concurrency":        {head + "concurrency: 0", `line 5: endpoint "a": concurrency: must be 1 to`},
+		"condition name":     {head + `condition: session.durations > 3`, `line 5: endpoint "a": condition: column 9: `},
+		"condition type":     {head + `condition: kind + 1 == 2`, `line 5: endpoint "a": condition: column 6: invalid operation`},
+		"condition not bool": {head + `condition: session.duration_seconds`, `line 5: endpoint "a": condition: column 1: expected bool, but got int`},
+		"condition clock":    {head + `condition: now() > time`, `line 5: endpoint "a": condition: column 1: unknown name now`},
+		"our header":         {head + `headers: {webhook-id: x}`, `line 5: endpoint "a": headers: "webhook-id" is set by the dispatcher`},
+		"header break":       {head + `headers: {a: "x\r\ny: z"}`, `line 5: endpoint "a": headers: "a": the value has a character`},
+		"name":               {"endpoints:\n  - url: https://example.com\n    secrets: [" + testSecret + "]", `line 2: endpoint "": name: must be`},
+		"same name":          {"endpoints:\n  - GOOD\n  - GOOD", `line 5: endpoint name "a" is used on line 2 already`},
+		"no secret":          {"endpoints:\n  - name: a\n    url: https://example.com", `secrets: at least one is needed`},
+		"short secret":       {"endpoints:\n  - name: a\n    url: https://example.com\n    secrets: [whsec_YWJj]", `line 4: endpoint "a": secrets: number 1: the secret has 3 bytes, want 24 to 64`},
+		"plain secret":       {"endpoints:\n  - name: a\n    url: https://example.com\n    secrets: [hunter2]", `number 1: a secret must begin with "whsec_"`},
+		"unset variable":     {"endpoints:\n  - name: a\n    url: https://example.com\n    secrets: [env:NOPE]", `number 1: environment variable "NOPE" is not set`},
+		"missing file":       {"endpoints:\n  - name: a\n    url: https://example.com\n    secrets: [file:nope]", `number 1: cannot read the referenced file`},
+		"scheme":             {"endpoints:\n  - name: a\n    url: ftp://example.com\n    secrets: [" + testSecret + "]", `line 3: endpoint "a": url: must be an absolute http`},
+		"user in url":        {"endpoints:\n  - name: a\n    url: https://u:hunter2@example.com\n    secrets: [" + testSecret + "]", `line 3: endpoint "a": url: must not hold a user`},
+		"private address":    {"endpoints:\n  - name: a\n    url: http://[::ffff:127.0.0.1]/\n    secrets: [" + testSecret + "]", `line 3: endpoint "a": url: ::ffff:127.0.0.1: not a public address; set allow_private`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := parse(t, tc.file)
+			if err == nil {
+				t.Fatal("loaded")
+			}
+			if !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %q\nlacks %q", err, tc.want)
+			}
+			if strings.Contains(err.Error(), testKey) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("error shows a secret: %q", err)
+			}
+		})
+	}
+}
+
+func TestAllMistakesAreReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := parse(t, "endpoints:\n  - GOOD\n    timeout: x\n    format: y\n  - name: '!'")
+	if err == nil {
+		t.Fatal("loaded")
+	}
+	for _, want := range []string{"line 5:", "line 6:", "line 7:"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error lacks %q: %v", want, err)
+		}
+	}
+}
+
+func TestJSONFileLoads(t *testing.T) {
+	t.Parallel()
+	cfg, err := parse(t, `{"endpoints": [{"name": "a", "url": "https://example.com/", "secrets": ["`+testSecret+`"], "rate_limit": 2.5, "ordered": true}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := cfg.Endpoints[0]; e.RateLimit != 2.5 || !e.Ordered {
+		t.Errorf("rate %v, ordered %v", e.RateLimit, e.Ordered)
+	}
+}
+
+func TestEmptyFileHasNoEndpoints(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "\n", "endpoints: []", "endpoints:"} {
+		if cfg, err := parse(t, text); err != nil || len(cfg.Endpoints) != 0 {
+			t.Errorf("%q: %v, %v", text, cfg, err)
+		}
+	}
+}
+
+func TestSecretsAreNeverPrinted(t *testing.T) {
+	t.Parallel()
+	cfg, err := parse(t, "endpoints:\n  - GOOD\n    headers: {Authorization: hunter2}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := cfg.Endpoints[0]
+	asJSON, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logged strings.Builder
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "endpoint", e, "secret", e.Secrets[0])
+	slog.New(slog.NewTextHandler(&logged, nil)).Info("x", "endpoint", e, "secret", e.Secrets[0])
+	raw := "0123456789abcdef"
+	for _, out := range []string{fmt.Sprint(e.Secrets), fmt.Sprintf("%v %+v %s", e.Secrets[0], e.Secrets, e.Secrets[0]), fmt.Sprintf("%#v", e.Secrets), fmt.Sprintf("%v %+v %#v", e, cfg, cfg), string(asJSON), logged.String(), e.fingerprint} {
+		if strings.Contains(out, testKey) || strings.Contains(out, raw) || strings.Contains(out, "hunter2") {
+			t.Errorf("shows a secret: %s", out)
+		}
+	}
+}
+
+func TestSecretFromFileIsRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "s"), testSecret+"\n")
+	write(t, filepath.Join(dir, "e.yaml"), "endpoints:\n  - {name: a, url: 'https://example.com', secrets: ['file:s']}")
+	cfg, err := Load(filepath.Join(dir, "e.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(cfg.Endpoints[0].Secrets[0].key); got != "0123456789abcdef0123456789abcdef" {
+		t.Errorf("key %q", got)
+	}
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBrokenFileKeepsTheOldAndIsReportedOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, secret := filepath.Join(dir, "e.yaml"), filepath.Join(dir, "s")
+	one := "endpoints:\n  - {name: one, url: 'https://example.com', secrets: ['file:s']}\n"
+	write(t, secret, testSecret)
+	write(t, file, one)
+	w, err := watch(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := w.config().Endpoints[0].digest
+	if changed, err := w.reload(); changed || err != nil {
+		t.Errorf("unchanged file: %v, %v", changed, err)
+	}
+	write(t, file, one+"oops: 1")
+	if changed, err := w.reload(); changed || err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "[3:1]") {
+		t.Errorf("broken file: %v, %v; want an error with file and line", changed, err)
+	}
+	if changed, err := w.reload(); changed || err != nil {
+		t.Errorf("broken file, second look: %v, %v; want silence", changed, err)
+	}
+	if got := w.config().Endpoints; len(got) != 1 || got[0].Name != "one" {
+		t.Errorf("after a broken file: %v", got)
+	}
+	write(t, file, strings.Replace(one, "one", "two", 1))
+	if changed, err := w.reload(); !changed || err != nil || w.config().Endpoints[0].Name != "two" {
+		t.Errorf("mended file: %v, %v, %v", changed, err, w.config())
+	}
+	write(t, secret, secretPrefix+base64.StdEncoding.EncodeToString(make([]byte, 24)))
+	if changed, err := w.reload(); !changed || err != nil || w.config().Endpoints[0].digest == before {
+		t.Errorf("changed secret file: %v, %v", changed, err)
+	}
+}
+
+func TestConditionKnowsEveryFieldOfTheEvent(t *testing.T) {
+	t.Parallel()
+	var check func(prefix string, of reflect.Type)
+	check = func(prefix string, of reflect.Type) {
+		for i := range of.NumField() {
+			f := of.Field(i)
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			typ := f.Type
+			if typ.Kind() == reflect.Pointer {
+				typ = typ.Elem()
+			}
+			if typ.Kind() == reflect.Struct && typ != reflect.TypeFor[time.Time]() && typ != reflect.TypeFor[events.Bytes]() {
+				check(prefix+name+".", typ)
+				continue
+			}
+			if _, err := compileCondition(prefix + name + " == " + prefix + name); err != nil {
+				t.Errorf("%s%s: %v", prefix, name, err)
+			}
+		}
+	}
+	check("", reflect.TypeFor[events.Data]())
+}
+
+func TestConditionDecides(t *testing.T) {
+	t.Parallel()
+	e := sample(events.Traffic, "s1", 2)
+	e.Data.Session.DurationSeconds = 600
+	e.Data.Session.Downloaded = events.Bytes{Value: 5000, Error: 5}
+	was := "old"
+	e.Data.Previous = &events.Previous{LocationID: &was}
+	bare := sample(events.Started, "s1", 1)
+	for source, want := range map[string][2]bool{
+		`session.duration_seconds >= 600`:                        {true, false},
+		`kind == "traffic" && account == "acme"`:                 {true, false},
+		`kind in ["started", "resumed"]`:                         {false, true},
+		`change.downloaded_bytes > 0`:                            {true, false},
+		`previous.location_id == "old"`:                          {true, false},
+		`previous.location_id != nil`:                            {true, false},
+		`previous.device_ip == nil`:                              {true, true},
+		`session.downloaded_bytes == 5000`:                       {true, false},
+		`session.location_id startsWith "hotel"`:                 {true, true},
+		`revision == 1`:                                          {false, true},
+		`observed.at > date("2026-01-01T00:00:00Z")`:             {true, true},
+		`observed.rounding.downloaded_bytes == 0 && episode < 1`: {true, true},
+	} {
+		c, err := compileCondition(source)
+		if err != nil {
+			t.Errorf("%s: %v", source, err)
+			continue
+		}
+		for i, ev := range []events.Event{e, bare} {
+			if got, err := c.match(&ev); err != nil || got != want[i] {
+				t.Errorf("%s on %s: %v, %v; want %v", source, ev.Kind, got, err, want[i])
+			}
+		}
+	}
+	c, err := compileCondition("previous.duration_seconds > 5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.match(&bare); got || err == nil || !strings.Contains(err.Error(), "column") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("comparison with an absent number: %v, %v; want false and one line with the column", got, err)
+	}
+}
+
+func FuzzEndpointsFile(f *testing.F) {
+	example, err := os.ReadFile("testdata/endpoints.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(example)
+	f.Add([]byte(`{"endpoints":[{"name":"a","url":"http://[::1]/","condition":"kind"}]}`))
+	f.Add([]byte("endpoints: [{secrets: [" + testSecret))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l := loader{env: func(string) (string, bool) { return testSecret, true }, read: func(string) ([]byte, error) { return []byte(testSecret), nil }}
+		cfg, err := l.parse(data)
+		if err != nil && strings.Contains(err.Error(), testKey) {
+			t.Errorf("error shows a secret: %v", err)
+		}
+		if err != nil {
+			return
+		}
+		for _, e := range cfg.Endpoints {
+			if e.URL == nil || len(e.Secrets) == 0 || e.Concurrency < 1 || e.Timeout <= 0 || e.MaxRetry <= 0 || !e.Format.valid() {
+				t.Errorf("an endpoint that cannot work: %+v", e)
+			}
+		}
+	})
+}

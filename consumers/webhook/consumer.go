@@ -1,0 +1,95 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// maxFilters is the largest number of subject filters that a consumer gets;
+// beyond it events are filtered here.
+const maxFilters = 64
+
+// Durable returns the name of an endpoint's durable consumer.
+func Durable(endpoint string) string { return "webhook-" + endpoint }
+
+// filters returns the narrowest subjects that hold all of what e may want.
+func filters(o options, e Endpoint) []string {
+	locations, kinds := e.Locations, e.Kinds
+	if len(locations) == 0 || slices.ContainsFunc(locations, func(g string) bool { return strings.ContainsAny(g, `*?[\`) }) {
+		locations = []string{""}
+	}
+	if len(kinds) == 0 {
+		kinds = append(kinds, "")
+	}
+	var out []string
+	for _, l := range locations {
+		for _, k := range kinds {
+			out = append(out, o.subjects.Filter(o.Account, l, k))
+		}
+	}
+	slices.Sort(out)
+	if out = slices.Compact(out); len(out) > maxFilters {
+		return []string{o.subjects.Filter(o.Account, "", "")}
+	}
+	return out
+}
+
+// window is how many messages an endpoint has in hand at most: twice what it
+// sends at once, and not more than its rate limit lets out in ten seconds, so
+// that none waits here until the server takes it for lost.
+func window(e Endpoint, maxWaiting int) int {
+	n := 2 * e.Concurrency
+	if e.RateLimit > 0 {
+		n = min(n, max(1, int(10*e.RateLimit)))
+	}
+	return min(n, maxWaiting)
+}
+
+// ackWait is how long a message may be in hand: AckWait, and as long as the
+// window takes with every request at its time limit, at the endpoint's rate.
+func ackWait(o options, e Endpoint) time.Duration {
+	n := window(e, o.MaxWaiting)
+	d := o.AckWait + time.Duration((n+e.Concurrency-1)/e.Concurrency+1)*e.Timeout
+	if e.RateLimit > 0 {
+		d += time.Duration(float64(n) / e.RateLimit * float64(time.Second))
+	}
+	return d
+}
+
+// ensureConsumer makes or finds the durable consumer of the endpoint. A new one
+// starts with events published from now on. The position of one that exists is
+// kept, whatever else changes.
+func ensureConsumer(ctx context.Context, o options, e Endpoint) (jetstream.Stream, jetstream.Consumer, error) {
+	fail := func(err error) (jetstream.Stream, jetstream.Consumer, error) {
+		return nil, nil, fmt.Errorf("consumer %s of stream %s: %w", Durable(e.Name), o.Stream, err)
+	}
+	stream, err := o.JetStream.Stream(ctx, o.Stream)
+	if err != nil {
+		return fail(err)
+	}
+	cfg := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy}
+	c, err := stream.Consumer(ctx, Durable(e.Name))
+	switch {
+	case err == nil:
+		cfg = c.CachedInfo().Config
+	case !errors.Is(err, jetstream.ErrConsumerNotFound):
+		return fail(err)
+	}
+	cfg.Durable, cfg.Name = Durable(e.Name), Durable(e.Name)
+	cfg.Description = "guestflow webhook endpoint " + e.Name
+	cfg.AckPolicy = jetstream.AckExplicitPolicy
+	cfg.AckWait = ackWait(o, e)
+	cfg.MaxAckPending = o.MaxWaiting
+	cfg.MaxDeliver = -1
+	cfg.FilterSubject, cfg.FilterSubjects = "", filters(o, e)
+	if c, err = stream.CreateOrUpdateConsumer(ctx, cfg); err != nil {
+		return fail(err)
+	}
+	return stream, c, nil
+}

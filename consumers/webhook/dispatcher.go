@@ -1,0 +1,272 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// Dispatcher serves the endpoints of one file from one stream. Its fields are
+// settings, to be set before the first call of a method; JetStream and Path are
+// needed, every other has a default for its zero value. Its methods may be
+// called at the same time, also from a process other than the one in Run: what
+// they share is in JetStream.
+type Dispatcher struct {
+	JetStream jetstream.JetStream // not needed by Test
+	Path      string              // of the endpoints file
+
+	Stream  string // events.DefaultStream
+	Prefix  string // of subjects; events.DefaultPrefix
+	Account string // serve this account alone; empty: all
+
+	Bucket     string        // DefaultBucket
+	DeadStream string        // DefaultDeadStream
+	DeadPrefix string        // DefaultDeadPrefix
+	DeadMaxAge time.Duration // of dead letters, when their stream is created: 30 days
+	Replicas   int           // of bucket and dead letter stream, when created: 1
+
+	// Backoff spaces the tries of an event; the zero value is DefaultBackoff.
+	Backoff Backoff
+	// RefusedTries is how often an event is tried that the receiver refuses (4xx
+	// other than 408, 410, 425 and 429; redirects; private addresses): 3.
+	RefusedTries int
+	// MaxRetryAfter caps what a receiver may ask for: 1 hour.
+	MaxRetryAfter time.Duration
+	// MaxWaiting is how many events of an endpoint may wait for a try or be under
+	// way: 1,000. With that many, nothing new is taken from the stream, which
+	// keeps a dead endpoint from trying its whole backlog.
+	MaxWaiting int
+	// AckWait is what an event handed out to a process that died waits before
+	// it is handed out again, beyond what the endpoint's own limits need: 30 s.
+	AckWait time.Duration
+	// Recheck is the longest delay of an ordered endpoint's events at the server:
+	// 30 s. A retry that is due later is returned again and again, since after a
+	// restart an ordered endpoint must see all of them before it goes on.
+	Recheck time.Duration
+	// ReloadEvery is how often the file, and the secret files that it names, are
+	// looked at: 2 s.
+	ReloadEvery time.Duration
+	// StopGrace is how long Run waits for requests under way when it ends: 5 s.
+	StopGrace time.Duration
+
+	Log     *slog.Logger                               // slog.Default()
+	Observe func(Observation)                          // called after every try, from many goroutines; must not block
+	Now     func() time.Time                           // time.Now
+	Rand    func() float64                             // in [0, 1), for jitter; math/rand/v2
+	Resolve *net.Resolver                              // of endpoints' names; the system's
+	Sleep   func(context.Context, time.Duration) error // returns the context's error when it ends first
+
+	allow func(netip.Addr) bool // public, replaced in tests
+
+	mu   sync.Mutex
+	last map[string]lastTry // by endpoint, of this process
+}
+
+// Observation is one try, for metrics.
+type Observation struct {
+	Endpoint string
+	Result   Result
+	Status   int // 0 when there was no answer
+	Duration time.Duration
+	Try      int // 1 for the first
+}
+
+type lastTry struct {
+	at     time.Time
+	result Result
+	reason string
+}
+
+// options are the settings with their defaults filled in.
+type options struct {
+	Stream, Bucket, DeadStream, DeadPrefix string
+	DeadMaxAge                             time.Duration
+	Replicas, RefusedTries, MaxWaiting     int
+	Backoff                                Backoff
+	MaxRetryAfter, AckWait, Recheck        time.Duration
+	ReloadEvery, StopGrace                 time.Duration
+	Log                                    *slog.Logger
+	Observe                                func(Observation)
+	Now                                    func() time.Time
+	Rand                                   func() float64
+	Sleep                                  func(context.Context, time.Duration) error
+	Resolve                                *net.Resolver
+	allow                                  func(netip.Addr) bool
+	subjects                               events.Subjects
+	Account                                string
+	JetStream                              jetstream.JetStream
+	note                                   func(endpoint string, t lastTry)
+}
+
+func or[T comparable](v, unset T) T {
+	var zero T
+	if v == zero {
+		return unset
+	}
+	return v
+}
+
+func (d *Dispatcher) options() (options, error) {
+	subjects, err := events.NewSubjects(d.Prefix)
+	if err != nil {
+		return options{}, err
+	}
+	o := options{
+		Stream: or(d.Stream, events.DefaultStream), Bucket: or(d.Bucket, DefaultBucket),
+		DeadStream: or(d.DeadStream, DefaultDeadStream), DeadPrefix: or(d.DeadPrefix, DefaultDeadPrefix),
+		DeadMaxAge: or(d.DeadMaxAge, 30*24*time.Hour), Replicas: or(d.Replicas, 1),
+		RefusedTries: or(d.RefusedTries, 3), MaxWaiting: or(d.MaxWaiting, 1000), Backoff: or(d.Backoff, DefaultBackoff),
+		MaxRetryAfter: or(d.MaxRetryAfter, time.Hour), AckWait: or(d.AckWait, 30*time.Second),
+		Recheck: or(d.Recheck, 30*time.Second), ReloadEvery: or(d.ReloadEvery, 2*time.Second),
+		StopGrace: or(d.StopGrace, 5*time.Second), Log: or(d.Log, slog.Default()),
+		Observe: d.Observe, Now: d.Now, Rand: d.Rand, Sleep: d.Sleep, Resolve: d.Resolve, allow: d.allow,
+		subjects: subjects, Account: d.Account, JetStream: d.JetStream, note: d.note,
+	}
+	if o.Observe == nil {
+		o.Observe = func(Observation) {}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Float64
+	}
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	if o.allow == nil {
+		o.allow = public
+	}
+	return o, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// stores opens what lives in JetStream beside the events.
+func (d *Dispatcher) stores(ctx context.Context, o options) (*records, *graveyard, error) {
+	if d.JetStream == nil {
+		return nil, nil, errors.New("webhook dispatcher: no JetStream; connect to NATS first")
+	}
+	r, err := openRecords(ctx, d.JetStream, o.Bucket, o.Replicas)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := openGraveyard(ctx, d.JetStream, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, g, nil
+}
+
+// Run delivers events until ctx ends, then returns what it has not sent to the
+// server, waits for requests under way (StopGrace) and returns nil. The file is
+// followed while it runs: changed endpoints start anew where they were, a new
+// one begins with the events published from then on, and a removed one keeps its
+// place in the stream. A file that becomes wrong is reported once and changes
+// nothing. The error is that of the first load or of JetStream at the start.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	o, err := d.options()
+	if err != nil {
+		return err
+	}
+	w, err := watch(d.Path)
+	if err != nil {
+		return err
+	}
+	records, graves, err := d.stores(ctx, o)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer cancel()
+	changed := make(chan struct{}, 1)
+	wake := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	background.Go(func() { d.follow(ctx, o, w, wake) })
+	background.Go(func() {
+		for ctx.Err() == nil {
+			if err := records.changes(ctx, wake); err != nil {
+				o.Log.Warn("webhooks: cannot watch for disabled endpoints; trying again", "error", err)
+			}
+			if o.Sleep(ctx, o.ReloadEvery) == nil {
+				wake() // what changed while nobody watched
+			}
+		}
+	})
+	s := supervisor{o: o, records: records, graves: graves, running: map[string]*served{}, told: map[string]Disabled{}}
+	defer s.stop()
+	for {
+		if !s.apply(ctx, w.config()) {
+			background.Go(func() {
+				if o.Sleep(ctx, o.ReloadEvery) == nil {
+					wake()
+				}
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+func (d *Dispatcher) follow(ctx context.Context, o options, w *watched, wake func()) {
+	for o.Sleep(ctx, o.ReloadEvery) == nil {
+		changed, err := w.reload()
+		switch {
+		case err != nil:
+			o.Log.Error("webhooks: the changed endpoints file is not usable; the endpoints stay as they were", "error", err)
+		case changed:
+			o.Log.Info("webhooks: endpoints file read again", "endpoints", len(w.config().Endpoints))
+			wake()
+		}
+	}
+}
+
+func (d *Dispatcher) note(e string, t lastTry) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.last == nil {
+		d.last = map[string]lastTry{}
+	}
+	d.last[e] = t
+}
+
+// endpoint loads the file and finds one endpoint.
+func (d *Dispatcher) endpoint(name string) (Endpoint, error) {
+	cfg, err := Load(d.Path)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	e, err := cfg.Find(name)
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("%s: %w", d.Path, err)
+	}
+	return e, nil
+}

@@ -1,0 +1,174 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/netip"
+	"net/textproto"
+	"net/url"
+	"path"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// maxConcurrency keeps a slip of the keyboard from opening 100,000 connections.
+const maxConcurrency = 1000
+
+var (
+	validName        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
+	validHeaderName  = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+	validHeaderValue = regexp.MustCompile(`^[^\x00-\x08\x0a-\x1f\x7f]*$`)
+)
+
+// endpoint checks the i-th entry. The error joins all that is wrong with it.
+func (l *loader) endpoint(i int, raw entry) (Endpoint, error) {
+	var problems []error
+	wrong := func(field string, err error) {
+		problems = append(problems, fmt.Errorf("line %d: endpoint %q: %s: %w", l.line(i, field), raw.Name, field, err))
+	}
+	e := Endpoint{
+		Name: raw.Name, Locations: raw.Locations, Condition: raw.Condition, Ordered: raw.Ordered,
+		AllowPrivate: raw.AllowPrivate, Concurrency: DefaultConcurrency, Format: CloudEvents,
+	}
+	var err error
+	if !validName.MatchString(e.Name) {
+		wrong("name", errors.New("must be 1 to 63 letters, digits, '-' or '_', and begin with a letter or digit"))
+	}
+	if e.URL, err = parseURL(raw.URL, raw.AllowPrivate); err != nil {
+		wrong("url", err)
+	}
+	if e.Secrets, err = l.secrets(raw.Secrets); err != nil {
+		wrong("secrets", err)
+	}
+	for _, k := range raw.Kinds {
+		kind := events.Kind(k)
+		if !kind.Valid() {
+			wrong("kinds", fmt.Errorf("unknown kind %q; known are %v", k, events.Kinds()))
+		}
+		e.Kinds = append(e.Kinds, kind)
+	}
+	for _, glob := range raw.Locations {
+		if _, err := path.Match(glob, ""); err != nil || glob == "" {
+			wrong("locations", fmt.Errorf("%q is not a glob; '*' stands for any text, '?' for one character, '[a-c]' for one of several", glob))
+		}
+	}
+	if raw.Condition != "" {
+		if e.condition, err = compileCondition(raw.Condition); err != nil {
+			wrong("condition", err)
+		}
+	}
+	if raw.RateLimit != nil {
+		if e.RateLimit = *raw.RateLimit; !(e.RateLimit > 0) || math.IsInf(e.RateLimit, 0) {
+			wrong("rate_limit", errors.New("must be more than 0 requests a second; leave it out for no limit"))
+		}
+	}
+	if raw.Concurrency != nil {
+		if e.Concurrency = *raw.Concurrency; e.Concurrency < 1 || e.Concurrency > maxConcurrency {
+			wrong("concurrency", fmt.Errorf("must be 1 to %d", maxConcurrency))
+		}
+	}
+	if raw.Format != "" {
+		if e.Format = Format(raw.Format); !e.Format.valid() {
+			wrong("format", fmt.Errorf("%q is none of %s, %s, %s", raw.Format, CloudEvents, CloudEventsBinary, PlainData))
+		}
+	}
+	if e.Timeout, err = duration(raw.Timeout, DefaultTimeout, 10*time.Minute); err != nil {
+		wrong("timeout", err)
+	}
+	if e.MaxRetry, err = duration(raw.MaxRetry, DefaultMaxRetry, 30*24*time.Hour); err != nil {
+		wrong("max_retry", err)
+	}
+	if e.headers, err = l.header(raw.Headers); err != nil {
+		wrong("headers", err)
+	}
+	if len(problems) > 0 {
+		return e, errors.Join(problems...)
+	}
+	e.identify(raw)
+	return e, nil
+}
+
+func duration(text string, unset, most time.Duration) (time.Duration, error) {
+	if text == "" {
+		return unset, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 || d > most {
+		return 0, fmt.Errorf("%q is not a duration above 0 and up to %s; write for instance 10s, 5m or 24h", text, most)
+	}
+	return d, nil
+}
+
+// parseURL never puts the URL into an error, since its path or query may hold a
+// token.
+func parseURL(text string, private bool) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case text == "":
+		return nil, errors.New("is missing")
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+		return nil, errors.New("must be an absolute http:// or https:// URL")
+	case u.User != nil:
+		return nil, errors.New("must not hold a user or password; use headers for that")
+	case u.Fragment != "":
+		return nil, errors.New("must not have a #fragment, which is never sent")
+	}
+	// A literal address can be refused now; a name is judged at each connect.
+	if a, err := netip.ParseAddr(u.Hostname()); err == nil && !private && !public(a) {
+		return nil, fmt.Errorf("%s: %w; set allow_private for the endpoint if this is meant", a, ErrPrivateAddress)
+	}
+	return u, nil
+}
+
+func (l *loader) secrets(texts []string) ([]Secret, error) {
+	if len(texts) == 0 {
+		return nil, errors.New(`at least one is needed, so that the receiver can verify; make one with: echo "whsec_$(openssl rand -base64 32)"`)
+	}
+	var out []Secret
+	for n, text := range texts {
+		value, err := l.reference(text)
+		if err != nil {
+			return nil, fmt.Errorf("number %d: %w", n+1, err)
+		}
+		s, err := ParseSecret(value)
+		if err != nil {
+			return nil, fmt.Errorf("number %d: %w", n+1, err)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// ours are the headers that the dispatcher or net/http sets.
+var ours = map[string]bool{
+	"Content-Type": true, "Content-Length": true, "Host": true, "Connection": true, "Transfer-Encoding": true,
+	"Te": true, "Trailer": true, "Upgrade": true, "Accept-Encoding": true, "User-Agent": true, "Expect": true,
+	"Proxy-Authorization": true, "Keep-Alive": true, "Proxy-Connection": true,
+}
+
+func (l *loader) header(raw map[string]string) (http.Header, error) {
+	h := http.Header{}
+	for name, text := range raw {
+		key := textproto.CanonicalMIMEHeaderKey(name)
+		if !validHeaderName.MatchString(name) {
+			return nil, fmt.Errorf("%q is not a header name", name)
+		}
+		if ours[key] || strings.HasPrefix(key, "Webhook-") || strings.HasPrefix(key, "Ce-") {
+			return nil, fmt.Errorf("%q is set by the dispatcher; remove it", name)
+		}
+		value, err := l.reference(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", name, err)
+		}
+		if !validHeaderValue.MatchString(value) {
+			return nil, fmt.Errorf("%q: the value has a character that a header cannot hold", name)
+		}
+		h[key] = []string{value}
+	}
+	return h, nil
+}

@@ -1,0 +1,331 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// patience is how long a test waits for what must happen. Nothing takes that
+// long unless it is broken.
+const patience = 20 * time.Second
+
+// sample is an event of account acme at location hotel-1.
+func sample(k events.Kind, session string, revision int64) events.Event {
+	at := time.Date(2026, 5, 1, 12, 0, int(revision), 0, time.UTC)
+	e := events.Event{
+		Account: "acme", Kind: k, Time: at,
+		Data: events.Data{
+			Revision: revision,
+			Session:  events.Session{ID: session, LocationID: "hotel-1", Online: k != events.Ended, StartedAt: at},
+			Observed: events.Observed{At: at},
+		},
+	}
+	if k == events.Traffic {
+		e.Data.Session.Downloaded.Value = revision * 1000
+		e.Data.Change = &events.Change{DownloadedBytes: 1000}
+	}
+	return e.Sealed()
+}
+
+// broker is an embedded NATS server with the stream of events.
+type broker struct {
+	js  jetstream.JetStream
+	ctx context.Context
+	t   testing.TB
+}
+
+func newBroker(t testing.TB) *broker {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, DontListen: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("NATS server does not start")
+	}
+	nc, err := nats.Connect("", nats.InProcessServer(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &broker{js: js, ctx: t.Context(), t: t}
+	if _, err := js.CreateStream(b.ctx, jetstream.StreamConfig{
+		Name: events.DefaultStream, Subjects: []string{events.Subjects{}.All()}, Storage: jetstream.MemoryStorage,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *broker) publish(evs ...events.Event) {
+	b.t.Helper()
+	for _, e := range evs {
+		body, err := events.Encode(e)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if _, err := b.js.Publish(b.ctx, events.Subjects{}.Of(e), body, jetstream.WithMsgID(e.ID)); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// received is one request at a receiver.
+type received struct {
+	id, kind, session string
+	header            http.Header
+	body              []byte
+}
+
+// receiver is an HTTP endpoint that verifies every request and keeps those that
+// it accepted. answer may be replaced before the first request.
+type receiver struct {
+	*httptest.Server
+	answer func(w http.ResponseWriter, r received)
+
+	mu       sync.Mutex
+	changed  chan struct{} // closed at each change
+	requests []received
+	accepted []received
+}
+
+func accept(w http.ResponseWriter, _ received) { w.WriteHeader(http.StatusNoContent) }
+
+func newReceiver(t testing.TB, answer func(http.ResponseWriter, received)) *receiver {
+	t.Helper()
+	r := &receiver{answer: answer, changed: make(chan struct{})}
+	r.Server = httptest.NewServer(r.handler(t))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *receiver) handler(t testing.TB) http.Handler {
+	wh, err := standardwebhooks.NewWebhook(testSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return // the sender went away
+		}
+		if err := wh.Verify(body, req.Header); err != nil {
+			t.Errorf("request does not verify: %v", err)
+		}
+		got := received{id: req.Header.Get(standardwebhooks.HeaderWebhookID), header: req.Header, body: body}
+		if ev, err := events.Decode(body); err == nil {
+			got.kind, got.session = string(ev.Kind), ev.Data.Session.ID
+			if ev.ID != got.id {
+				t.Errorf("webhook-id %s for event %s", got.id, ev.ID)
+			}
+		}
+		r.mu.Lock()
+		r.requests = append(r.requests, got)
+		r.mu.Unlock()
+		s := &statusWriter{ResponseWriter: w}
+		r.answer(s, got)
+		r.mu.Lock()
+		if s.status >= 200 && s.status < 300 {
+			r.accepted = append(r.accepted, got)
+		}
+		close(r.changed)
+		r.changed = make(chan struct{})
+		r.mu.Unlock()
+	})
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (s *statusWriter) WriteHeader(code int) { s.status = code; s.ResponseWriter.WriteHeader(code) }
+
+func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// until waits until the condition holds on what was requested and accepted.
+func (r *receiver) until(t testing.TB, what string, ok func(requests, accepted []received) bool) {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		r.mu.Lock()
+		done, changed := ok(r.requests, r.accepted), r.changed
+		summary := fmt.Sprintf("%d requests, %d accepted", len(r.requests), len(r.accepted))
+		r.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			t.Fatalf("waited in vain for %s; %s", what, summary)
+		}
+	}
+}
+
+// untilAccepted waits until every one of the events was accepted at least once.
+func (r *receiver) untilAccepted(t testing.TB, evs ...events.Event) {
+	t.Helper()
+	r.until(t, fmt.Sprintf("%d events", len(evs)), func(_, accepted []received) bool {
+		have := map[string]bool{}
+		for _, a := range accepted {
+			have[a.id] = true
+		}
+		for _, e := range evs {
+			if !have[e.ID] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// endpointYAML is one entry of a file; more is further lines, "key: value".
+func endpointYAML(name, url string, more ...string) string {
+	lines := append([]string{"  - name: " + name, "url: " + url, "secrets: [" + testSecret + "]", "allow_private: true"}, more...)
+	return strings.Join(lines, "\n    ") + "\n"
+}
+
+// trial is a dispatcher with waits of milliseconds, and what it observed.
+type trial struct {
+	*Dispatcher
+	t    testing.TB
+	stop func()
+
+	mu      sync.Mutex
+	changed chan struct{}
+	seen    []Observation
+}
+
+func newTrial(t testing.TB, b *broker, endpoints ...string) *trial {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "endpoints.yaml")
+	write(t, path, "endpoints:\n"+strings.Join(endpoints, ""))
+	tr := &trial{t: t, changed: make(chan struct{})}
+	tr.Dispatcher = &Dispatcher{
+		JetStream: b.js, Path: path,
+		Backoff: Backoff{Min: 2 * time.Millisecond, Max: 20 * time.Millisecond}, Recheck: 50 * time.Millisecond,
+		ReloadEvery: 5 * time.Millisecond, StopGrace: 50 * time.Millisecond, AckWait: 100 * time.Millisecond,
+		Log: slog.New(slog.DiscardHandler),
+		Observe: func(o Observation) {
+			tr.mu.Lock()
+			defer tr.mu.Unlock()
+			tr.seen = append(tr.seen, o)
+			close(tr.changed)
+			tr.changed = make(chan struct{})
+		},
+	}
+	return tr
+}
+
+// start runs the dispatcher until the test ends or stop is called, and returns
+// when every endpoint of the file has its place in the stream.
+func (tr *trial) start(b *broker) {
+	tr.t.Helper()
+	ctx, cancel := context.WithCancel(b.ctx)
+	done := make(chan error, 1)
+	go func() { done <- tr.Run(ctx) }()
+	tr.stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				tr.t.Errorf("Run: %v", err)
+			}
+		case <-time.After(patience):
+			tr.t.Error("Run does not end")
+		}
+	})
+	tr.t.Cleanup(tr.stop)
+	tr.eventually("consumers", func() bool {
+		status, err := tr.Status(b.ctx)
+		if err != nil {
+			return false
+		}
+		for _, s := range status {
+			if !s.Started && s.Disabled == nil {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// eventually asks until ok, with a short breath in between: for states of the
+// server, which nothing announces.
+func (tr *trial) eventually(what string, ok func() bool) {
+	tr.t.Helper()
+	breath := time.NewTicker(2 * time.Millisecond)
+	defer breath.Stop()
+	timeout := time.After(patience)
+	for !ok() {
+		select {
+		case <-breath.C:
+		case <-timeout:
+			tr.t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// untilSeen waits for n tries of an endpoint with that result.
+func (tr *trial) untilSeen(endpoint string, result Result, n int) {
+	tr.t.Helper()
+	timeout := time.After(patience)
+	for {
+		tr.mu.Lock()
+		have, changed := 0, tr.changed
+		for _, o := range tr.seen {
+			if o.Endpoint == endpoint && o.Result == result {
+				have++
+			}
+		}
+		tr.mu.Unlock()
+		if have >= n {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			tr.t.Fatalf("waited in vain for %d × %s at %s, have %d", n, result, endpoint, have)
+		}
+	}
+}
+
+func (tr *trial) statusOf(ctx context.Context, name string) EndpointStatus {
+	tr.t.Helper()
+	all, err := tr.Status(ctx)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	for _, s := range all {
+		if s.Name == name {
+			return s
+		}
+	}
+	tr.t.Fatalf("no status of %s", name)
+	return EndpointStatus{}
+}

@@ -1,0 +1,122 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// maxAnswer is how much of an answer's body is read, in bytes. Beyond it the
+// connection is closed rather than used again.
+const maxAnswer = 64 << 10
+
+const userAgent = "guestflow-webhook/1"
+
+var errRender = errors.New("cannot be put into the endpoint's format")
+
+// sender makes the requests of one endpoint, over connections of its own.
+type sender struct {
+	endpoint  Endpoint
+	client    *http.Client
+	transport *http.Transport
+	now       func() time.Time
+}
+
+// answer is what one request came to: err, or a status with its headers.
+type answer struct {
+	request *http.Request
+	payload []byte
+	status  int
+	header  http.Header
+	body    []byte // only when it was asked for
+	cut     bool   // the answer was longer than maxAnswer
+	took    time.Duration
+	timeout time.Duration
+	err     error
+}
+
+// newSender returns a sender that resolves names with resolver (nil: the
+// system's) and connects only where allow says yes.
+func newSender(e Endpoint, resolver *net.Resolver, allow func(netip.Addr) bool, now func() time.Time) *sender {
+	dialer := &net.Dialer{Timeout: e.Timeout, KeepAlive: 30 * time.Second, Resolver: resolver}
+	if !e.AllowPrivate {
+		dialer.Control = guard(allow)
+	}
+	transport := &http.Transport{
+		Proxy:                  nil, // a proxy would connect where guard cannot see
+		DialContext:            dialer.DialContext,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // a small answer cannot grow
+		MaxConnsPerHost:        e.Concurrency,
+		MaxIdleConns:           e.Concurrency,
+		MaxIdleConnsPerHost:    e.Concurrency,
+		IdleConnTimeout:        90 * time.Second,
+		TLSHandshakeTimeout:    e.Timeout,
+		MaxResponseHeaderBytes: maxAnswer,
+	}
+	client := &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return &sender{endpoint: e, client: client, transport: transport, now: now}
+}
+
+func (s *sender) close() { s.transport.CloseIdleConnections() }
+
+// send makes one signed request with a document of the stream. The body of the
+// answer is kept if keep says so.
+func (s *sender) send(ctx context.Context, id string, document []byte, keep bool) answer {
+	ctx, cancel := context.WithTimeout(ctx, s.endpoint.Timeout)
+	defer cancel()
+	begun := s.now()
+	a := s.exchange(ctx, id, document, keep)
+	a.took, a.timeout = s.now().Sub(begun), s.endpoint.Timeout
+	return a
+}
+
+func (s *sender) exchange(ctx context.Context, id string, document []byte, keep bool) answer {
+	header := make(http.Header, len(s.endpoint.headers)+12)
+	for k, v := range s.endpoint.headers {
+		header[k] = v
+	}
+	payload, err := s.endpoint.Format.render(header, document)
+	if err != nil {
+		return answer{err: fmt.Errorf("event %s %w %s: %w", id, errRender, s.endpoint.Format, err)}
+	}
+	sign(header, s.endpoint.Secrets, id, s.now(), payload)
+	header["User-Agent"] = []string{userAgent}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.endpoint.URL.String(), bytes.NewReader(payload))
+	if err != nil {
+		return answer{err: bare(err)}
+	}
+	request.Header = header
+	a := answer{request: request, payload: payload}
+	response, err := s.client.Do(request)
+	if err != nil {
+		a.err = bare(err)
+		return a
+	}
+	defer response.Body.Close()
+	a.status, a.header = response.StatusCode, response.Header
+	if keep {
+		a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+		a.cut = len(a.body) == maxAnswer
+	} else {
+		_, err = io.CopyN(io.Discard, response.Body, maxAnswer)
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+	}
+	// The status decides; a body that breaks off does not undo it, but one that
+	// never ends within the time does: the receiver may not be done.
+	if err != nil && ctx.Err() != nil {
+		a.err = ctx.Err()
+	}
+	return a
+}

@@ -1,0 +1,149 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// DefaultBucket is the key-value bucket for what must outlive a restart:
+//
+//	disabled.<endpoint>      a Disabled record
+//	tries.<endpoint>.<seq>   failed tries so far of the event with that stream sequence
+const DefaultBucket = "guestflow-webhooks"
+
+// Disabled says why an endpoint gets nothing.
+type Disabled struct {
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
+	// Entry identifies the file's entry that was disabled, without its secrets:
+	// once the entry reads differently, the record no longer applies.
+	Entry string `json:"entry"`
+}
+
+// records reads and writes the bucket.
+type records struct{ kv jetstream.KeyValue }
+
+func openRecords(ctx context.Context, js jetstream.JetStream, bucket string, replicas int) (*records, error) {
+	kv, err := js.KeyValue(ctx, bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: bucket, Description: "guestflow webhooks: disabled endpoints and counts of failed tries", Replicas: replicas,
+		})
+		if errors.Is(err, jetstream.ErrBucketExists) { // another process was first
+			kv, err = js.KeyValue(ctx, bucket)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("webhook key-value bucket %s: %w", bucket, err)
+	}
+	return &records{kv}, nil
+}
+
+const (
+	disabledKey = "disabled."
+	triesKey    = "tries."
+)
+
+func (r *records) disable(ctx context.Context, endpoint string, d Disabled) error {
+	value, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	_, err = r.kv.Put(ctx, disabledKey+endpoint, value)
+	return err
+}
+
+func (r *records) enable(ctx context.Context, endpoint string) error {
+	return r.kv.Delete(ctx, disabledKey+endpoint)
+}
+
+// disabled returns the record that applies to the endpoint as it is now, or nil.
+func (r *records) disabled(ctx context.Context, e Endpoint) (*Disabled, error) {
+	entry, err := r.kv.Get(ctx, disabledKey+e.Name)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var d Disabled
+	if err := json.Unmarshal(entry.Value(), &d); err != nil {
+		return nil, fmt.Errorf("key %s: %w; delete the key to enable the endpoint", disabledKey+e.Name, err)
+	}
+	if d.Entry != e.fingerprint {
+		return nil, nil
+	}
+	return &d, nil
+}
+
+// changes calls back after every change of a disabled record, until ctx is done.
+func (r *records) changes(ctx context.Context, notify func()) error {
+	w, err := r.kv.Watch(ctx, disabledKey+"*", jetstream.UpdatesOnly())
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e, ok := <-w.Updates():
+			if !ok {
+				return nil
+			}
+			if e != nil {
+				notify()
+			}
+		}
+	}
+}
+
+func (r *records) putTries(ctx context.Context, endpoint string, seq uint64, n int) error {
+	_, err := r.kv.Put(ctx, triesOf(endpoint, seq), strconv.AppendInt(nil, int64(n), 10))
+	return err
+}
+
+func (r *records) dropTries(ctx context.Context, endpoint string, seq uint64) error {
+	return r.kv.Purge(ctx, triesOf(endpoint, seq))
+}
+
+func triesOf(endpoint string, seq uint64) string {
+	return triesKey + endpoint + "." + strconv.FormatUint(seq, 10)
+}
+
+// tries returns the failed tries of the endpoint's events, by stream sequence,
+// and removes those up to floor, which are settled.
+func (r *records) tries(ctx context.Context, endpoint string, floor uint64) (map[uint64]int, error) {
+	w, err := r.kv.Watch(ctx, triesKey+endpoint+".*", jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, err
+	}
+	defer w.Stop()
+	out := map[uint64]int{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case e, ok := <-w.Updates():
+			if !ok || e == nil { // nil ends the present content
+				return out, nil
+			}
+			seq, err := strconv.ParseUint(e.Key()[strings.LastIndexByte(e.Key(), '.')+1:], 10, 64)
+			n, err2 := strconv.Atoi(string(e.Value()))
+			if err != nil || err2 != nil || seq <= floor {
+				if err := r.kv.Purge(ctx, e.Key()); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			out[seq] = n
+		}
+	}
+}
