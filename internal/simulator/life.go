@@ -75,25 +75,32 @@ func (p *population) begin(s *session) {
 // planStretch plans what happens to s until it ends.
 func (p *population) planStretch(s *session) {
 	p.queue.push(pending{at: s.end, what: sessionEnds, s: s})
-	pl := &s.plan
-	if at := s.since + pl.changeAt; pl.changeAt > 0 {
-		if at > p.now {
+	// Of one that was online before the start, some of it has happened.
+	change := func() {
+		if at := s.since + s.plan.changeAt; at > p.now {
 			p.queue.push(pending{at: at, what: sessionChanges, s: s})
-		} else {
+		} else if at > s.since {
 			p.change(s, at)
 		}
 	}
-	if at := s.since + pl.moveAt; pl.moveAt > 0 {
-		if at > p.now {
+	move := func() {
+		if at := s.since + s.plan.moveAt; at > p.now {
 			p.queue.push(pending{at: at, what: sessionMoves, s: s})
-		} else {
+		} else if at > s.since {
 			p.move(s, at)
 		}
+	}
+	if s.plan.changeAt <= s.plan.moveAt {
+		change()
+		move()
+	} else {
+		move()
+		change()
 	}
 	if p.tell == nil {
 		return
 	}
-	// Of one that was online before the start, the steps so far count as one.
+	// The counters' steps so far are logged as one.
 	k := (p.now - s.since) / p.interval
 	if k > 0 {
 		at := s.since + k*p.interval

@@ -1,0 +1,61 @@
+package simulator
+
+import (
+	"testing"
+	"time"
+)
+
+// BenchmarkAdvance lives through simulated hours of 1,000 venues and 12,000
+// online; the figure per hour includes making the population.
+func BenchmarkAdvance(b *testing.B) {
+	for _, truth := range []bool{false, true} {
+		name := "plain"
+		if truth {
+			name = "truth"
+		}
+		b.Run(name, func(b *testing.B) {
+			cfg := estate(logNormal(1000, 1, 12000))
+			n := 0
+			if truth {
+				cfg.Truth = func(Truth) { n++ }
+			}
+			for b.Loop() {
+				c := newClock()
+				s := New(cfg, c.now)
+				for range 3 * 3600 {
+					c.add(time.Second)
+					s.Advance()
+				}
+			}
+			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)/3, "s/simulated-hour")
+			b.ReportMetric(float64(n)/float64(b.N), "truths/op")
+		})
+	}
+}
+
+func BenchmarkList(b *testing.B) {
+	c := newClock()
+	for _, order := range []Order{NewestFirst, ByID, Shuffled} {
+		cfg := estate(logNormal(1000, 1, 12000))
+		cfg.Order = order
+		s := New(cfg, c.now)
+		c.add(3 * time.Hour)
+		s.Advance()
+		for _, q := range []struct {
+			name string
+			Query
+		}{
+			{"sweep", Query{Online: Online, PerPage: 100}},
+			{"venue", Query{Online: Online, PerPage: 100, Location: cfg.Locations[999].ID}},
+			{"arrivals", Query{PerPage: 100, StartDay: noon}},
+		} {
+			b.Run(order.String()+"/"+q.name, func(b *testing.B) {
+				dst, _ := s.List(q.Query)
+				for b.Loop() {
+					q.Page = q.Page%100 + 1
+					dst, _ = s.AppendList(dst[:0], q.Query)
+				}
+			})
+		}
+	}
+}
