@@ -1,0 +1,288 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// finishWait is how long Run waits for answers after its context ended.
+const finishWait = 2 * time.Second
+
+// attempt is one stretch of publishing, from reading the stream to the first
+// doubt about what it holds.
+type attempt struct {
+	*Publisher
+	nc      *nats.Conn
+	answers *answers
+	created time.Time
+	cursor  Cursor   // as the store has it
+	at      position // what the stream is known to hold
+	handed  uint64   // outbox number of the last entry taken
+	way     Way
+	// untilEmpty: stop when the outbox is empty.
+	untilEmpty bool
+	progress   bool
+}
+
+// attempt reports whether anything was found out or published before the error.
+// The error is nil when the outbox is empty and that was to be reached.
+func (p *Publisher) attempt(ctx context.Context, untilEmpty bool) (progress bool, err error) {
+	if err := p.awaitConnection(ctx); err != nil {
+		return false, err
+	}
+	a := &attempt{Publisher: p, nc: p.js.Conn(), untilEmpty: untilEmpty}
+	if a.answers, err = listen(a.nc, 2*p.MaxBatch+16); err != nil {
+		return false, err
+	}
+	defer a.answers.close()
+	if err := a.reconcile(ctx); err != nil {
+		return a.progress, err
+	}
+	if a.way == Atomic {
+		err = a.publishBatches(ctx)
+	} else {
+		err = a.publishChained(ctx)
+	}
+	return a.progress, err
+}
+
+// reconcile reads the stream and moves the cursor to what it holds.
+func (a *attempt) reconcile(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, a.AckWait)
+	defer cancel()
+	a.cursor = a.store.Cursor()
+	s, err := a.look(ctx, a.cursor)
+	if err != nil {
+		return err
+	}
+	v := decide(a.cursor, a.own, a.healing, s)
+	if v.fenced {
+		return &FencedError{Account: a.Account, Stream: a.Stream, Sequence: s.last.seq, Writer: s.last.writer, Own: a.own}
+	}
+	a.created, a.at = s.created, v.at
+	if err := a.settleWay(s); err != nil {
+		return err
+	}
+	switch {
+	case v.lost:
+		if s.replicas > 1 && !a.unsettled {
+			a.unsettled = true
+			return fmt.Errorf("stream %s: %w", a.Stream, errUnsettled)
+		}
+		if err := a.rewind(s); err != nil {
+			return err
+		}
+	case v.at.outbox > a.cursor.OutboxSeq:
+		if err := a.recognise(s.last); err != nil {
+			return err
+		}
+	case a.healing && v.at.outbox == a.cursor.OutboxSeq:
+		if err := a.advance(); err != nil {
+			return err
+		}
+	}
+	a.unsettled = false
+	a.handed = a.at.outbox
+	a.status.update(func(s *State) {
+		if s.Err != nil {
+			a.Log.Info("publishing goes on", "account", a.Account, "stream", a.Stream, "outbox", a.at.outbox)
+		}
+		s.Settled, s.Err, s.ErrAt, s.Lasting, s.Way = true, nil, time.Time{}, false, a.way
+		s.OutboxSeq, s.StreamSeq = a.at.outbox, a.at.last
+	})
+	return nil
+}
+
+func (a *attempt) settleWay(s sight) error {
+	switch {
+	case a.Way == Atomic && !s.atomic:
+		return fmt.Errorf("stream %s: %w; run `nats stream edit %s --allow-batch` on nats-server 2.12 or later, or do not insist on atomic publishing", a.Stream, errNotAtomic, a.Stream)
+	case a.Way != Auto:
+		a.way = a.Way
+	case s.atomic:
+		a.way = Atomic
+	default:
+		a.way = Chained
+	}
+	return nil
+}
+
+// recognise moves the cursor to m, the stream's last message of this outbox, of
+// which no answer came, after checking that it is this outbox's entry indeed: a
+// data directory may have been copied.
+func (a *attempt) recognise(m mark) error {
+	entries, err := a.store.Take(m.outbox-1, 1)
+	if err != nil {
+		return fmt.Errorf("read the outbox: %w", err)
+	}
+	if len(entries) == 0 || entries[0].Seq != m.outbox || entries[0].ID != m.id {
+		return &FencedError{Account: a.Account, Stream: a.Stream, Sequence: m.seq, Writer: "a copy of " + m.writer, Own: a.own}
+	}
+	a.progress = true
+	return a.advance()
+}
+
+// rewind goes back to what is left of the account in the stream, or as far as
+// the outbox reaches.
+func (a *attempt) rewind(s sight) error {
+	kept := a.at.outbox
+	entries, err := a.store.Take(kept, 1)
+	if err != nil {
+		return fmt.Errorf("read the outbox: %w", err)
+	}
+	first := a.cursor.OutboxSeq + 1
+	if len(entries) > 0 {
+		first = min(first, entries[0].Seq)
+	}
+	if kept == 0 {
+		// Nothing of this outbox is in the stream, so it does not tell how much
+		// of what is no longer retained was lost and how much aged out before.
+		kept = first - 1
+	}
+	a.at.outbox = first - 1
+	if a.lostAt != a.cursor.StreamSeq {
+		a.lostAt = a.cursor.StreamSeq
+		a.Log.Warn("the stream lost acknowledged events; publishing them again", "account", a.Account, "stream", a.Stream,
+			"stream_end", s.end, "acknowledged", a.cursor.StreamSeq, "outbox_from", first, "outbox_to", a.cursor.OutboxSeq)
+		if first > kept+1 {
+			a.Log.Error("the stream lost acknowledged events that the outbox no longer has", "account", a.Account, "stream", a.Stream,
+				"outbox_from", kept+1, "outbox_to", first-1)
+			a.status.update(func(s *State) { s.Lost += first - kept - 1 })
+			if a.Observer != nil {
+				a.Observer.Lost(kept+1, first-1)
+			}
+		}
+	}
+	a.progress = true
+	if err := a.setHealing(true); err != nil {
+		return err
+	}
+	return a.advance()
+}
+
+// advance stores the position as the cursor. While a lost tail is being sent
+// again the position is behind the cursor, which then stays.
+func (a *attempt) advance() error {
+	if a.at.outbox < a.cursor.OutboxSeq {
+		return nil
+	}
+	c := Cursor{OutboxSeq: a.at.outbox, StreamSeq: a.at.last, StreamCreated: a.created, At: a.Clock.Now()}
+	if err := a.store.Acked(c); err != nil {
+		return fmt.Errorf("store the cursor: %w", err)
+	}
+	a.cursor = c
+	return a.setHealing(false)
+}
+
+// setHealing records durably whether the cursor runs ahead of the stream.
+func (a *attempt) setHealing(is bool) error {
+	if a.healing == is {
+		return nil
+	}
+	var value []byte
+	if is {
+		value = []byte("1")
+	}
+	if err := a.store.Put(keyHealing, value); err != nil {
+		return fmt.Errorf("store whether the stream is being healed: %w", err)
+	}
+	a.healing = is
+	return nil
+}
+
+// take returns the next entries, at most limit and MaxBatchBytes of them.
+func (a *attempt) take(limit int) ([]Entry, error) {
+	if a.singly > a.handed {
+		limit = 1
+	}
+	entries, err := a.store.Take(a.handed, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read the outbox: %w", err)
+	}
+	size := 0
+	for i := range entries {
+		err := tooLarge(&entries[i], a.nc.MaxPayload())
+		if size += messageSize(&entries[i]); i > 0 && (err != nil || size > a.MaxBatchBytes) {
+			entries = entries[:i]
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(entries) > 0 {
+		a.handed = entries[len(entries)-1].Seq
+	}
+	return entries, nil
+}
+
+// published notes that entries are in the stream, the last of them at the
+// stream's sequence last.
+func (a *attempt) published(entries []Entry, last uint64, took time.Duration) {
+	before := a.cursor.OutboxSeq
+	a.at.outbox, a.at.last, a.at.end = entries[len(entries)-1].Seq, last, last
+	a.progress = true
+	healed := 0
+	for healed < len(entries) && entries[healed].Seq <= before {
+		healed++
+	}
+	now := a.Clock.Now()
+	a.status.update(func(s *State) {
+		s.OutboxSeq, s.StreamSeq, s.PublishedAt = a.at.outbox, a.at.last, now
+		s.Published += uint64(len(entries))
+		s.Healed += uint64(healed)
+		s.InFlight -= len(entries)
+	})
+	if a.Observer != nil {
+		a.Observer.Published(Batch{Entries: entries, Took: took, Way: a.way, Healed: healed})
+	}
+}
+
+func (a *attempt) sent(n int) {
+	a.status.update(func(s *State) { s.InFlight += n })
+}
+
+// idle waits for more entries. It returns nil when there may be some.
+func (a *attempt) idle(ctx context.Context) error {
+	select {
+	case <-a.store.Wake():
+		return nil
+	case <-a.answers.status:
+		return ErrDisconnected
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// finishing returns the context for waiting for answers. That of Run outlives
+// ctx by finishWait, so that what is in flight when ctx ends is waited for.
+func (a *attempt) finishing(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.untilEmpty {
+		return context.WithCancel(ctx)
+	}
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(finishWait, cancel) })
+	return longer, cancel
+}
+
+// doubt turns an error of sending or answering into what the next attempt needs
+// to know.
+func (a *attempt) doubt(err error, entries []Entry) error {
+	switch {
+	case refusedWith(err, codeBatchDuplicate) && len(entries) > 1:
+		// The server has seen one of them, perhaps from another data directory.
+		a.singly = entries[len(entries)-1].Seq
+	case refusedWith(err, codeBatchTooLarge):
+		a.batchLimit = max(1, a.batchLimit/2)
+	case errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("stream %s: no stream takes its subjects: %w", a.Stream, ErrStreamMissing)
+	case refusedWith(err, codeMessageTooLarge):
+		return fmt.Errorf("event %s (outbox %d) or one of the %d after it: %w: %w; raise the stream's max_msg_size: nats stream edit %s --max-msg-size=-1",
+			entries[0].ID, entries[0].Seq, len(entries)-1, ErrTooLarge, err, a.Stream)
+	}
+	return err
+}

@@ -1,0 +1,179 @@
+package publisher
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// flight is a message of the chain that was sent and not answered yet.
+type flight struct {
+	entry Entry
+	token uint64
+	sent  time.Time
+}
+
+// chain is a window of messages in flight, each of which the server takes only
+// behind the one before.
+type chain struct {
+	*attempt
+	flying  []flight
+	lastID  string  // id of the message sent last; empty when the stream's end is what is expected
+	waiting []Entry // taken and not sent yet
+	// unsaved is the number of entries in the stream since the cursor was stored.
+	unsaved int
+}
+
+func (a *attempt) publishChained(ctx context.Context) error {
+	c := &chain{attempt: a}
+	answerCtx, cancel := a.finishing(ctx)
+	defer cancel()
+	err := c.run(ctx, answerCtx)
+	switch {
+	case outrun(err):
+		a.window = max(1, a.window/2)
+	case err == nil || c.progress:
+		a.window = min(a.MaxBatch, a.window+a.window/8+1)
+	}
+	if c.unsaved > 0 {
+		if saveErr := a.advance(); err == nil {
+			err = saveErr
+		}
+	}
+	return err
+}
+
+func (c *chain) run(ctx, answerCtx context.Context) error {
+	for {
+		if ctx.Err() == nil {
+			if err := c.fill(); err != nil {
+				return err
+			}
+		}
+		if len(c.flying) > 0 {
+			if err := c.land(answerCtx); err != nil {
+				return err
+			}
+			if c.unsaved < c.MaxBatch && len(c.flying) > 0 {
+				continue
+			}
+		}
+		if c.unsaved > 0 {
+			if err := c.advance(); err != nil {
+				return err
+			}
+			c.unsaved = 0
+			continue
+		}
+		if len(c.flying) > 0 || len(c.waiting) > 0 && ctx.Err() == nil {
+			continue
+		}
+		if ctx.Err() == nil && c.untilEmpty {
+			return nil
+		}
+		if err := c.idle(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// fill sends while the window and the outbox allow.
+func (c *chain) fill() error {
+	window := c.window
+	if c.singly > c.at.outbox {
+		window = 1
+	}
+	for len(c.flying) < window {
+		if len(c.waiting) == 0 {
+			var err error
+			if c.waiting, err = c.take(min(window, 256)); err != nil && len(c.flying) > 0 {
+				return nil
+			} else if err != nil || len(c.waiting) == 0 {
+				return err
+			}
+		}
+		if err := c.send(c.waiting[0]); err != nil {
+			return err
+		}
+		c.waiting = c.waiting[1:]
+	}
+	return nil
+}
+
+func (c *chain) send(e Entry) error {
+	m := c.messages.of(&e)
+	if c.lastID == "" {
+		m.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(c.at.end, 10)}
+	} else {
+		m.Header[jetstream.ExpectedLastMsgIDHeader] = []string{c.lastID}
+	}
+	f := flight{entry: e, sent: c.Clock.Now()}
+	m.Reply, f.token = c.answers.ask()
+	if err := c.nc.PublishMsg(m); err != nil {
+		return fmt.Errorf("send event %s: %w", e.ID, err)
+	}
+	c.lastID = e.ID
+	c.flying = append(c.flying, f)
+	c.sent(1)
+	return nil
+}
+
+// land waits for the next answer, and reads all that are there.
+func (c *chain) land(ctx context.Context) error {
+	timer := time.NewTimer(c.AckWait)
+	defer timer.Stop()
+	landed := 0
+	last := c.at.end
+	sent := c.flying[0].sent
+	var failed error
+	for landed == 0 || landed < len(c.flying) && c.answers.waiting() {
+		got, err := c.answers.next(ctx, timer)
+		if err != nil {
+			failed = err
+			break
+		}
+		// The server answers in order.
+		first := &c.flying[landed]
+		if got.token != first.token {
+			continue
+		}
+		if failed = c.check(got, &first.entry); failed != nil {
+			break
+		}
+		if !got.Duplicate {
+			last = got.Seq
+		}
+		landed++
+	}
+	if landed > 0 {
+		entries := make([]Entry, landed)
+		for i := range entries {
+			entries[i] = c.flying[i].entry
+		}
+		c.flying = c.flying[landed:]
+		c.unsaved += landed
+		c.published(entries, last, c.Clock.Now().Sub(sent))
+	}
+	return failed
+}
+
+// check returns the error of an answer to the first message in flight.
+func (c *chain) check(got answer, e *Entry) error {
+	switch {
+	case got.err != nil:
+		return c.doubt(got.err, []Entry{*e})
+	case got.Stream != c.Stream:
+		return otherStream(got.Stream, c.Stream)
+	case got.Duplicate && c.singly < e.Seq:
+		// Those behind it expect it to be the last, and are refused.
+		c.singly = e.Seq
+		return &refusal{ErrCode: codeBatchDuplicate, Description: "the stream has event " + e.ID + " already"}
+	case got.Duplicate:
+		c.lastID = ""
+		c.hasAlready(e, got.Seq)
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// ConnectSettings say which NATS server to use, and as whom.
+type ConnectSettings struct {
+	// URL is one or more server URLs, separated by commas. Default
+	// nats://127.0.0.1:4222.
+	URL string
+	// Creds is the path of a credentials file (JWT and seed).
+	Creds string
+	// NKeySeed is the path of a file with an nkey seed.
+	NKeySeed string
+	// User and Password, or Token.
+	User, Password, Token string
+	// CA, Cert and Key are paths of PEM files for TLS. Cert and Key go together.
+	CA, Cert, Key string
+	// Name is shown in the server's connection list. Default "guestflow".
+	Name string
+	// Embedded connects to a server in this process, and URL is not used.
+	Embedded *Embedded
+	// Log gets a line when the connection is lost, restored or refused. Default
+	// slog.Default.
+	Log *slog.Logger
+}
+
+// Connect returns a connection that is kept up for ever: it returns before the
+// server can be reached, and reconnects whenever it is lost. Messages are not
+// buffered while there is no connection. The caller closes it.
+//
+// The error is about the settings (a file that cannot be read, a URL that cannot
+// be parsed), or ctx's. No error or log line contains a secret.
+func Connect(ctx context.Context, s ConnectSettings) (*nats.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	setDefault(&s.URL, nats.DefaultURL)
+	setDefault(&s.Name, "guestflow")
+	if s.Log == nil {
+		s.Log = slog.Default()
+	}
+	options, err := s.options()
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(s.URL, options...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS at %s: %w", s.where(), err)
+	}
+	return nc, nil
+}
+
+func (s ConnectSettings) options() ([]nats.Option, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	log, where := s.Log, s.where()
+	options := []nats.Option{
+		nats.Name(s.Name),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // credentials may be put right on the server
+		nats.ReconnectWait(500 * time.Millisecond),
+		nats.ReconnectJitter(500*time.Millisecond, time.Second),
+		nats.ReconnectBufSize(-1),
+		nats.Timeout(5 * time.Second),
+		nats.FlusherTimeout(5 * time.Second),
+		nats.PingInterval(20 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.ConnectHandler(func(nc *nats.Conn) {
+			log.Info("connected to NATS", "server", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("connection to NATS lost", "server", where, "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			log.Debug("NATS cannot be reached", "server", where, "error", err)
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			log.Error("NATS reports an error", "server", where, "error", err)
+		}),
+	}
+	switch {
+	case s.Creds != "":
+		options = append(options, nats.UserCredentials(s.Creds))
+	case s.NKeySeed != "":
+		nkey, err := nats.NkeyOptionFromSeed(s.NKeySeed)
+		if err != nil {
+			return nil, fmt.Errorf("GUESTFLOW_NATS_NKEY: %s: %w; it must hold one nkey seed, a line that starts with SU", s.NKeySeed, err)
+		}
+		options = append(options, nkey)
+	case s.User != "":
+		options = append(options, nats.UserInfo(s.User, s.Password))
+	case s.Token != "":
+		options = append(options, nats.Token(s.Token))
+	}
+	if s.CA != "" {
+		options = append(options, nats.RootCAs(s.CA))
+	}
+	if s.Cert != "" {
+		options = append(options, nats.ClientCert(s.Cert, s.Key))
+	}
+	if s.Embedded != nil {
+		options = append(options, nats.InProcessServer(s.Embedded.server))
+	}
+	return options, nil
+}
+
+func (s ConnectSettings) check() error {
+	ways := 0
+	for _, set := range [...]bool{s.Creds != "", s.NKeySeed != "", s.User != "", s.Token != ""} {
+		if set {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		return errors.New("NATS: more than one of credentials file, nkey, user and token is set; keep one")
+	case s.Password != "" && s.User == "":
+		return errors.New("NATS: a password is set without a user; set GUESTFLOW_NATS_USER too")
+	case (s.Cert == "") != (s.Key == ""):
+		return errors.New("NATS: a TLS client certificate needs both the certificate and the key file")
+	}
+	for part := range strings.SplitSeq(s.URL, ",") {
+		if u, err := url.Parse(strings.TrimSpace(part)); err != nil || u.Host == "" {
+			return fmt.Errorf("GUESTFLOW_NATS_URL: want nats://host:port (or tls://, ws://, wss://), more than one separated by commas; %d characters given cannot be read as that", len(part))
+		}
+	}
+	return nil
+}
+
+// where is the URL without what it may hold of user, password or token.
+func (s ConnectSettings) where() string {
+	if s.Embedded != nil {
+		return "embedded server"
+	}
+	var hosts []string
+	for part := range strings.SplitSeq(s.URL, ",") {
+		if u, err := url.Parse(strings.TrimSpace(part)); err == nil {
+			hosts = append(hosts, u.Scheme+"://"+u.Host)
+		}
+	}
+	return strings.Join(hosts, ",")
+}

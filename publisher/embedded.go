@@ -1,0 +1,158 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"go.etcd.io/bbolt"
+)
+
+// EmbeddedSettings are those of a NATS server inside this process.
+type EmbeddedSettings struct {
+	// Dir holds the streams. It is made when missing, and locked.
+	Dir string
+	// Listen is the TCP address for other clients. Default 127.0.0.1:4222; port 0
+	// picks a free one. Clients need no credentials, so an address that is not
+	// loopback opens the streams to the network, and is warned about.
+	Listen string
+	// SyncInterval is how often what was written is synced to disk. Zero, the
+	// default, syncs before each acknowledgement: power loss then takes nothing that
+	// was acknowledged. With batches this costs little (see BenchmarkPublish);
+	// single messages take one sync of the disk each.
+	SyncInterval time.Duration
+	// MaxStore bounds the streams on disk, in bytes. Zero leaves it to the server:
+	// three quarters of what is free.
+	MaxStore int64
+	// Log gets the server's log: notices at debug, warnings and errors as such.
+	// Default slog.Default.
+	Log *slog.Logger
+}
+
+// Embedded is a running NATS server with JetStream.
+type Embedded struct {
+	server *server.Server
+	lock   *bbolt.DB
+}
+
+// readyWait bounds how long recovering the streams may take at start.
+const readyWait = 60 * time.Second
+
+// StartEmbedded starts a server and returns when it takes connections.
+func StartEmbedded(ctx context.Context, s EmbeddedSettings) (*Embedded, error) {
+	setDefault(&s.Listen, "127.0.0.1:4222")
+	if s.Log == nil {
+		s.Log = slog.Default()
+	}
+	host, port, err := listenAddress(s)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(s.Dir)
+	if err != nil {
+		return nil, err
+	}
+	options := &server.Options{
+		ServerName:        "guestflow",
+		Host:              host,
+		Port:              port,
+		JetStream:         true,
+		StoreDir:          s.Dir,
+		JetStreamMaxStore: s.MaxStore,
+		SyncAlways:        s.SyncInterval == 0,
+		SyncInterval:      s.SyncInterval,
+		NoSigs:            true,
+		NoSystemAccount:   true,
+	}
+	srv, err := server.NewServer(options)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("embedded NATS server: %w", err), lock.Close())
+	}
+	log := newServerLog(s.Log)
+	srv.SetLoggerV2(log, s.Log.Enabled(ctx, slog.LevelDebug), false, false)
+	srv.Start()
+	e := &Embedded{server: srv, lock: lock}
+	if err := e.ready(ctx, log, s); err != nil {
+		e.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Embedded) ready(ctx context.Context, log *serverLog, s EmbeddedSettings) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWait)
+	defer cancel()
+	for !e.server.ReadyForConnections(50 * time.Millisecond) {
+		select {
+		case fatal := <-log.fatal:
+			return fmt.Errorf("embedded NATS server on %s in %s: %s", s.Listen, s.Dir, fatal)
+		case <-ctx.Done():
+			return fmt.Errorf("embedded NATS server on %s in %s is not ready: %w", s.Listen, s.Dir, ctx.Err())
+		default:
+		}
+	}
+	return nil
+}
+
+// listenAddress checks the address, and that it is free: the server's own error
+// would come late and not say which variable to change.
+func listenAddress(s EmbeddedSettings) (host string, port int, err error) {
+	fail := func(err error) (string, int, error) {
+		return "", 0, fmt.Errorf("embedded NATS server: GUESTFLOW_NATS_LISTEN=%s: %w", s.Listen, err)
+	}
+	host, text, err := net.SplitHostPort(s.Listen)
+	if err != nil {
+		return fail(fmt.Errorf("%w; want host:port", err))
+	}
+	if port, err = strconv.Atoi(text); err != nil || port < 0 || port > 65535 {
+		return fail(fmt.Errorf("port %q is not a number from 0 to 65535", text))
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		s.Log.Warn("the embedded NATS server is open to the network: anyone who reaches it can read and write the events; use a server of its own with users and TLS (GUESTFLOW_NATS_URL) instead", "listen", s.Listen)
+	}
+	l, err := net.Listen("tcp", s.Listen)
+	if err != nil {
+		return fail(fmt.Errorf("%w; stop what listens there, choose another address with GUESTFLOW_NATS_LISTEN, or use that server with GUESTFLOW_NATS_URL", err))
+	}
+	if err := l.Close(); err != nil {
+		return fail(err)
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, nil
+}
+
+// lockDir keeps a second process out of the directory, which nats-server itself
+// does not. bbolt is used for its portable file lock.
+func lockDir(dir string) (*bbolt.DB, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("embedded NATS server: %w; make it writable, or choose another GUESTFLOW_DATA_DIR", err)
+	}
+	db, err := bbolt.Open(filepath.Join(dir, "lock"), 0o600, &bbolt.Options{Timeout: 100 * time.Millisecond, NoFreelistSync: true})
+	switch {
+	case errors.Is(err, bbolt.ErrTimeout):
+		return nil, fmt.Errorf("embedded NATS server: %s is in use by another process; stop that, or choose another GUESTFLOW_DATA_DIR", dir)
+	case err != nil:
+		return nil, fmt.Errorf("embedded NATS server: lock %s: %w; make the directory writable, or choose another GUESTFLOW_DATA_DIR", dir, err)
+	}
+	return db, nil
+}
+
+// URL returns the address for clients outside of this process.
+func (e *Embedded) URL() string { return e.server.ClientURL() }
+
+// Close stops the server after it has written what it took, and unlocks the
+// directory.
+func (e *Embedded) Close() error {
+	e.server.Shutdown()
+	e.server.WaitForShutdown()
+	return e.lock.Close()
+}

@@ -1,0 +1,108 @@
+package publisher
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+var (
+	// ErrFenced is wrapped by *FencedError.
+	ErrFenced = errors.New("another writer publishes this account")
+	// ErrStreamMissing: the server has no such stream. Nothing is lost; publishing
+	// goes on once it exists.
+	ErrStreamMissing = errors.New("stream does not exist")
+	// ErrTooLarge: an event is larger than the server or the stream takes. It stays
+	// first in the outbox until the limit is raised.
+	ErrTooLarge = errors.New("event is larger than the server takes")
+	// ErrDisconnected: there is no connection to NATS. Publishing goes on once there
+	// is one.
+	ErrDisconnected = errors.New("not connected to NATS")
+	// ErrRunning is returned by Run and Drain when the publisher runs already and ctx
+	// ends before it stops.
+	ErrRunning = errors.New("publisher is running already")
+
+	errNotAtomic = errors.New("stream does not take atomic batches")
+	errNoAnswer  = errors.New("the server did not answer in time; it may be overloaded or the user may lack permissions")
+	// errUnsettled: the stream looks shorter than it was; it is read once more
+	// before that is believed, since a new leader may lag for a moment.
+	errUnsettled = errors.New("stream ends before the last acknowledged message; reading it again to be sure")
+)
+
+// FencedError says that the last message of the account was written by somebody
+// else: a second process with the same account, or this process after its data
+// directory was restored from a backup. It wraps ErrFenced; Run returns it, since
+// going on would fight.
+type FencedError struct {
+	Account, Stream string
+	// Sequence is the stream sequence of the foreign message.
+	Sequence uint64
+	// Writer is the outbox that it came from, Own the one of this publisher.
+	Writer, Own string
+}
+
+func (e *FencedError) Error() string {
+	return fmt.Sprintf("account %s: message %d of stream %s is from outbox %s, this is %s: %v; stop the other process, or start this one with an empty data directory to take over",
+		e.Account, e.Sequence, e.Stream, e.Writer, e.Own, ErrFenced)
+}
+
+// Unwrap returns ErrFenced.
+func (e *FencedError) Unwrap() error { return ErrFenced }
+
+// refusal is an error answer of the server to a publish or request.
+type refusal struct {
+	Code        int    `json:"code"`
+	ErrCode     int    `json:"err_code"`
+	Description string `json:"description"`
+}
+
+func (r *refusal) Error() string {
+	return r.Description + " (" + strconv.Itoa(r.ErrCode) + ")"
+}
+
+// Error codes of nats-server, from server/errors.json.
+const (
+	codeStreamNotFound     = 10059
+	codeMessageTooLarge    = 10054
+	codeWrongLastMsgID     = 10070
+	codeWrongLastSeq       = 10071
+	codeWrongLastSeqInUse  = 10164
+	codeNoMessage          = 10037
+	codeBatchDisabled      = 10174
+	codeBatchIncomplete    = 10176
+	codeBatchTooLarge      = 10199
+	codeBatchDuplicate     = 10201
+	codeJetStreamDisabled  = 10076
+	codeJetStreamNoAccount = 10039
+)
+
+// refusedWith reports whether err is a refusal with one of the codes.
+func refusedWith(err error, codes ...int) bool {
+	var r *refusal
+	if !errors.As(err, &r) {
+		return false
+	}
+	for _, c := range codes {
+		if r.ErrCode == c {
+			return true
+		}
+	}
+	return false
+}
+
+// outrun reports that the chain did not hold: somebody, perhaps an earlier
+// attempt of this very publisher, wrote in between.
+func outrun(err error) bool {
+	return refusedWith(err, codeWrongLastSeq, codeWrongLastSeqInUse, codeWrongLastMsgID)
+}
+
+// lasting reports that trying again soon is pointless: somebody has to change
+// something first.
+func lasting(err error) bool {
+	return errors.Is(err, ErrStreamMissing) || errors.Is(err, ErrTooLarge) || errors.Is(err, errNotAtomic) || errors.Is(err, nats.ErrPermissionViolation) ||
+		errors.Is(err, jetstream.ErrJetStreamNotEnabled) ||
+		refusedWith(err, codeJetStreamDisabled, codeJetStreamNoAccount)
+}

@@ -1,0 +1,195 @@
+package publisher
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// position is where publishing goes on.
+type position struct {
+	outbox uint64 // entries up to here are in the stream
+	last   uint64 // stream sequence of the account's last message, 0 for none
+	end    uint64 // last sequence of the stream, or more when it was read late
+}
+
+// sight is what the stream shows of an account.
+type sight struct {
+	created  time.Time
+	replicas int
+	atomic   bool
+	end      uint64 // last sequence of the stream, read before the rest
+	tail     uint64 // stream sequence of the account's last message, whoever wrote it
+	last     mark   // the account's last message that guestflow wrote
+	// reused: another message stands at the cursor's stream sequence.
+	reused bool
+}
+
+// verdict is what to make of a sight.
+type verdict struct {
+	at     position
+	lost   bool // the stream lost a tail that it had acknowledged
+	fenced bool
+}
+
+// decide compares the cursor with the stream. own names this outbox; healing is
+// whether the stream was behind the cursor already.
+func decide(c Cursor, own string, healing bool, s sight) verdict {
+	v := verdict{at: position{outbox: c.OutboxSeq, last: s.tail, end: s.end}}
+	fresh := c.OutboxSeq == 0 && c.StreamSeq == 0
+	same := !fresh && s.created.Equal(c.StreamCreated)
+	foreign := s.last.writer != "" && s.last.writer != own
+	ours := s.last.writer == own
+	switch {
+	case fresh:
+		// A store that never published takes the account over from whoever wrote
+		// last; that one is fenced by finding this one's messages.
+		if ours {
+			v.at.outbox = s.last.outbox
+		}
+	case !same:
+		// Made anew: what was acknowledged before is not sent again.
+		v.fenced = foreign
+		if ours {
+			v.at.outbox = max(c.OutboxSeq, s.last.outbox)
+		}
+	case s.last.seq >= c.StreamSeq:
+		v.fenced = foreign
+		switch {
+		case ours && healing:
+			v.at.outbox = s.last.outbox
+		case ours:
+			// Higher when an answer was lost; lower when the server said that it
+			// had the cursor's entry already, from another outbox.
+			v.at.outbox = max(c.OutboxSeq, s.last.outbox)
+		}
+	case s.end < c.StreamSeq || s.reused || healing:
+		v.lost = true
+		v.at.outbox = 0
+		if ours {
+			v.at.outbox = min(c.OutboxSeq, s.last.outbox)
+		}
+	}
+	return v
+}
+
+// look reads the stream. The stream's end comes first: an older message that
+// arrives between the requests then breaks the chain instead of being taken for
+// part of it.
+func (p *Publisher) look(ctx context.Context, c Cursor) (sight, error) {
+	stream, err := p.js.Stream(ctx, p.Stream)
+	if err != nil {
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return sight{}, fmt.Errorf("stream %s: %w; it was deleted, or never made: restart guestflow to make it, or run `nats stream add %s`", p.Stream, ErrStreamMissing, p.Stream)
+		}
+		return sight{}, fmt.Errorf("stream %s: read its state: %w", p.Stream, err)
+	}
+	info := stream.CachedInfo()
+	s := sight{created: info.Created, replicas: info.Config.Replicas, atomic: info.Config.AllowAtomicPublish, end: info.State.LastSeq}
+	if s.last, err = p.message(ctx, getRequest{LastFor: p.filter}); err != nil {
+		return sight{}, err
+	}
+	s.tail = s.last.seq
+	same := s.created.Equal(c.StreamCreated)
+	switch {
+	case same && s.last.seq < c.StreamSeq && s.end >= c.StreamSeq:
+		at, err := p.message(ctx, getRequest{Seq: c.StreamSeq})
+		if err != nil {
+			return sight{}, err
+		}
+		s.reused = at.seq != 0
+	case same && s.last.writer == "" && s.last.seq > c.StreamSeq:
+		// Somebody published on the account's subjects by hand.
+		if err := p.walk(ctx, c, &s); err != nil {
+			return sight{}, err
+		}
+		p.Log.Warn("messages on the account's subjects that guestflow did not write", "account", p.Account, "stream", p.Stream, "sequence", s.tail)
+	}
+	return s, nil
+}
+
+// walk looks through the account's messages behind the cursor for the last one
+// that guestflow wrote.
+func (p *Publisher) walk(ctx context.Context, c Cursor, s *sight) error {
+	s.last = mark{seq: c.StreamSeq, writer: p.own, outbox: c.OutboxSeq}
+	for seq := c.StreamSeq; seq < s.tail; {
+		m, err := p.message(ctx, getRequest{Seq: seq + 1, NextFor: p.filter})
+		if err != nil {
+			return err
+		}
+		if m.seq == 0 {
+			return nil
+		}
+		if m.writer != "" {
+			s.last = m
+		}
+		seq = m.seq
+	}
+	return nil
+}
+
+// getRequest is the body of $JS.API.STREAM.MSG.GET.
+type getRequest struct {
+	Seq     uint64 `json:"seq,omitempty"`
+	LastFor string `json:"last_by_subj,omitempty"`
+	NextFor string `json:"next_by_subj,omitempty"`
+}
+
+// message reads one stored message from the stream's leader; none is the zero
+// mark. Direct gets would be answered by any replica, which may lag.
+func (p *Publisher) message(ctx context.Context, r getRequest) (mark, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return mark{}, err
+	}
+	m, err := p.js.Conn().RequestWithContext(ctx, p.api("STREAM.MSG.GET."+p.Stream), body)
+	if err != nil {
+		return mark{}, fmt.Errorf("stream %s: read the account's last message: %w", p.Stream, err)
+	}
+	var reply struct {
+		Error   *refusal `json:"error"`
+		Message struct {
+			Seq    uint64 `json:"seq"`
+			Header string `json:"hdrs"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(m.Data, &reply); err != nil {
+		return mark{}, fmt.Errorf("stream %s: read the account's last message: %w", p.Stream, err)
+	}
+	if reply.Error != nil {
+		if reply.Error.ErrCode == codeNoMessage {
+			return mark{}, nil
+		}
+		return mark{}, fmt.Errorf("stream %s: read the account's last message: %w", p.Stream, reply.Error)
+	}
+	var header nats.Header
+	if reply.Message.Header != "" {
+		raw, err := base64.StdEncoding.DecodeString(reply.Message.Header)
+		if err != nil {
+			return mark{}, fmt.Errorf("stream %s: headers of message %d: %w", p.Stream, reply.Message.Seq, err)
+		}
+		if header, err = nats.DecodeHeadersMsg(raw); err != nil {
+			return mark{}, fmt.Errorf("stream %s: headers of message %d: %w", p.Stream, reply.Message.Seq, err)
+		}
+	}
+	return markOf(reply.Message.Seq, header), nil
+}
+
+// api returns the subject of a JetStream request.
+func (p *Publisher) api(request string) string {
+	o := p.js.Options()
+	switch {
+	case o.APIPrefix != "":
+		return strings.TrimSuffix(o.APIPrefix, ".") + "." + request
+	case o.Domain != "":
+		return "$JS." + o.Domain + ".API." + request
+	}
+	return "$JS.API." + request
+}

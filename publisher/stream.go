@@ -1,0 +1,207 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// StreamSettings say what EnsureStream makes, or finds good enough.
+type StreamSettings struct {
+	// Name is the stream's name. Default events.DefaultStream.
+	Name string
+	// Subjects are the prefix; the stream takes Subjects.All().
+	Subjects events.Subjects
+	// MaxAge is how long events stay; zero keeps them for ever. An existing stream
+	// that keeps them longer is accepted.
+	MaxAge time.Duration
+	// MaxBytes bounds the stream, oldest events go first; zero is no bound. Any bound
+	// of an existing stream is accepted.
+	MaxBytes int64
+	// Replicas is the number of servers that hold the stream. Default 1. More are
+	// accepted.
+	Replicas int
+	// Duplicates is the server's window for dropping messages with the same id;
+	// zero is the server's default of 2 minutes. Any window of an existing stream is
+	// accepted, since nothing rests on it.
+	Duplicates time.Duration
+}
+
+// Difference is one setting in which an existing stream is not what is wanted.
+type Difference struct {
+	// Field is the setting's JSON name in the stream's configuration.
+	Field string
+	// Is and Want are in words.
+	Is, Want string
+	// Edit is the option of `nats stream edit` that mends it; empty when that cannot
+	// be changed on an existing stream.
+	Edit string
+}
+
+// StreamError says how an existing stream differs from what is wanted in ways
+// that would lose, hide or hold up events. The stream was not changed.
+type StreamError struct {
+	Name        string
+	Differences []Difference
+}
+
+func (e *StreamError) Error() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "stream %s exists and differs:", e.Name)
+	edit, fixed := "", false
+	for i, d := range e.Differences {
+		if i > 0 {
+			text.WriteByte(';')
+		}
+		fmt.Fprintf(&text, " %s is %s, wanted %s", d.Field, d.Is, d.Want)
+		if d.Edit == "" {
+			fixed = true
+		} else {
+			edit += " " + d.Edit
+		}
+	}
+	if fixed {
+		fmt.Fprintf(&text, "; a stream cannot be changed in this: use another stream name (and subject prefix), or delete it with its events: nats stream rm %s", e.Name)
+	} else {
+		fmt.Fprintf(&text, "; run: nats stream edit %s%s", e.Name, edit)
+	}
+	return text.String()
+}
+
+// EnsureStream makes the stream, or checks the one that exists and leaves it as
+// it is. It returns the stream's state.
+//
+// A new stream has file storage, limits retention, direct gets, and atomic
+// publishing where the server has it. Of an existing one it is required that it
+// takes the subjects as they are, keeps every event for MaxAge on disk with
+// Replicas copies, and acknowledges; everything else is the operator's business.
+//
+// The error is a *StreamError for an existing stream that will not do.
+func EnsureStream(ctx context.Context, js jetstream.JetStream, s StreamSettings) (*jetstream.StreamInfo, error) {
+	setDefault(&s.Name, events.DefaultStream)
+	setDefault(&s.Replicas, 1)
+	// An existing stream is looked for first, since making one that is the same but
+	// for a detail would fail with less to say.
+	info, err := existing(ctx, js, s.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		info, err = create(ctx, js, s)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			info, err = existing(ctx, js, s.Name) // another process was faster
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d := differences(info.Config, s); len(d) > 0 {
+		return nil, &StreamError{Name: s.Name, Differences: d}
+	}
+	return info, nil
+}
+
+func existing(ctx context.Context, js jetstream.JetStream, name string) (*jetstream.StreamInfo, error) {
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", name, explain(err))
+	}
+	return stream.CachedInfo(), nil
+}
+
+func create(ctx context.Context, js jetstream.JetStream, s StreamSettings) (*jetstream.StreamInfo, error) {
+	config := jetstream.StreamConfig{
+		Name:        s.Name,
+		Description: "Guest Wi-Fi session events, made by guestflow",
+		Subjects:    []string{s.Subjects.All()},
+		Retention:   jetstream.LimitsPolicy,
+		Storage:     jetstream.FileStorage,
+		Discard:     jetstream.DiscardOld,
+		MaxAge:      s.MaxAge,
+		MaxBytes:    s.MaxBytes,
+		Replicas:    s.Replicas,
+		Duplicates:  s.Duplicates,
+		AllowDirect: true,
+		// Servers before 2.12 leave it out.
+		AllowAtomicPublish: true,
+		Metadata:           map[string]string{"guestflow.contract": "1"},
+	}
+	if s.MaxAge > 0 && (s.Duplicates == 0 || s.Duplicates > s.MaxAge) {
+		config.Duplicates = min(s.MaxAge, 2*time.Minute) // the server refuses a longer one
+	}
+	stream, err := js.CreateStream(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("create stream %s for %s: %w", s.Name, config.Subjects[0], explain(err))
+	}
+	return stream.CachedInfo(), nil
+}
+
+// explain adds a remedy to the errors that an operator meets.
+func explain(err error) error {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("%w; enable JetStream in the server's configuration (jetstream {}) and for the user's account", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: no answer; check that the server runs with JetStream and that the user may publish to $JS.API.>", err)
+	case errors.As(err, &api) && api.ErrorCode == 10065:
+		return fmt.Errorf("%w; another stream takes these subjects: name it with GUESTFLOW_STREAM, or choose another GUESTFLOW_SUBJECT_PREFIX", err)
+	case errors.As(err, &api) && (api.ErrorCode == 10074 || api.ErrorCode == 10005):
+		return fmt.Errorf("%w; the cluster has too few servers with JetStream for GUESTFLOW_STREAM_REPLICAS", err)
+	case errors.As(err, &api) && (api.ErrorCode == 10047 || api.ErrorCode == 10028 || api.ErrorCode == 10023):
+		return fmt.Errorf("%w; raise the JetStream limits of the server (max_file_store) or of the account", err)
+	}
+	return err
+}
+
+// differences lists what keeps an existing stream from doing.
+func differences(is jetstream.StreamConfig, want StreamSettings) []Difference {
+	var d []Difference
+	add := func(wrong bool, field, is, want, edit string) {
+		if wrong {
+			d = append(d, Difference{field, is, want, edit})
+		}
+	}
+	all := want.Subjects.All()
+	add(is.Mirror != nil, "mirror", "set", "none", "")
+	add(is.Mirror == nil && !slices.ContainsFunc(is.Subjects, func(s string) bool { return covers(s, all) }),
+		"subjects", strings.Join(is.Subjects, ","), "one that takes "+all, "--subjects="+strings.Join(append(slices.Clone(is.Subjects), all), ","))
+	add(is.SubjectTransform != nil, "subject_transform", "set", "none", "--no-transform")
+	add(is.Retention != jetstream.LimitsPolicy, "retention", strings.ToLower(is.Retention.String()), "limits", "")
+	add(is.Storage != jetstream.FileStorage, "storage", strings.ToLower(is.Storage.String()), "file", "")
+	add(is.NoAck, "no_ack", "true", "false", "--ack")
+	add(is.Sealed, "sealed", "true", "false", "")
+	add(is.MaxMsgsPerSubject > 0, "max_msgs_per_subject", fmt.Sprint(is.MaxMsgsPerSubject), "no limit, since each event is one", "--max-msgs-per-subject=-1")
+	keeps := "unlimited"
+	if want.MaxAge > 0 {
+		keeps = want.MaxAge.String() + " or longer"
+	}
+	edit := fmt.Sprintf("--max-age=%s", want.MaxAge)
+	if want.MaxAge == 0 {
+		edit = "--max-age=-1"
+	}
+	add(is.MaxAge > 0 && (want.MaxAge == 0 || is.MaxAge < want.MaxAge), "max_age", is.MaxAge.String(), keeps, edit)
+	add(is.Replicas < want.Replicas, "num_replicas", fmt.Sprint(is.Replicas), fmt.Sprintf("%d or more", want.Replicas), fmt.Sprintf("--replicas=%d", want.Replicas))
+	return d
+}
+
+// covers reports whether every subject that filter matches is matched by
+// pattern. Both are valid subjects with wildcards.
+func covers(pattern, filter string) bool {
+	p, f := strings.Split(pattern, "."), strings.Split(filter, ".")
+	for i, token := range p {
+		switch {
+		case token == ">":
+			return i < len(f)
+		case i >= len(f) || f[i] == ">":
+			return false
+		case token != "*" && token != f[i]:
+			return false
+		}
+	}
+	return len(p) == len(f)
+}
