@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
@@ -26,6 +28,44 @@ var errSkipped = errors.New("messages were skipped on the way; reading again fro
 // the stream anew each time it begins, which the client library's own one does
 // not: it would wait for ever at a sequence of a stream that no longer exists.
 func (s *Service) follow(ctx context.Context, js jetstream.JetStream) error {
+	ctx, release := connected(ctx, js.Conn())
+	defer release()
+	err := s.read(ctx, js)
+	if cause := context.Cause(ctx); errors.Is(cause, errAway) {
+		return cause
+	}
+	return err
+}
+
+// errAway: the client library waits in silence for its server to come back.
+var errAway = errors.New("the connection to the NATS server is lost; it is made again as soon as the server answers")
+
+// connected returns a context that ends with errAway when the connection is lost.
+func connected(ctx context.Context, nc *nats.Conn) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	changes := nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	if !nc.IsConnected() {
+		cancel(errAway)
+	}
+	stop := make(chan struct{})
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		select {
+		case <-changes:
+			cancel(errAway)
+		case <-stop:
+		}
+	})
+	return ctx, func() {
+		nc.RemoveStatusListener(changes)
+		close(stop)
+		wait.Wait()
+		cancel(nil)
+	}
+}
+
+// read is follow on a context that ends with the connection.
+func (s *Service) read(ctx context.Context, js jetstream.JetStream) error {
 	stream, err := js.Stream(ctx, s.settings.Stream)
 	if err != nil {
 		return fmt.Errorf("looking up stream %s: %w", s.settings.Stream, err)
@@ -42,7 +82,7 @@ func (s *Service) follow(ctx context.Context, js jetstream.JetStream) error {
 	if err != nil {
 		return fmt.Errorf("reading stream %s: %w", s.settings.Stream, err)
 	}
-	defer s.discard(stream, consumer)
+	defer s.discard(js.Conn(), stream, consumer)
 	s.behind(consumer.CachedInfo().NumPending)
 
 	messages, err := consumer.Messages(jetstream.PullMaxMessages(2000), jetstream.PullHeartbeat(2*time.Second), jetstream.PullExpiry(30*time.Second))
@@ -107,9 +147,12 @@ func (s *Service) consumer(from uint64, filter string) jetstream.ConsumerConfig 
 	}
 }
 
-// discard deletes a consumer that is no longer read. Where that fails, the
+// discard deletes a consumer that is no longer read. Where that cannot be, the
 // server does it after a minute.
-func (s *Service) discard(stream jetstream.Stream, c jetstream.Consumer) {
+func (s *Service) discard(nc *nats.Conn, stream jetstream.Stream, c jetstream.Consumer) {
+	if !nc.IsConnected() {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if err := stream.DeleteConsumer(ctx, c.CachedInfo().Name); err != nil {
@@ -148,7 +191,7 @@ func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jets
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stream = stream
+	s.stream, s.conn = stream, js.Conn()
 	if why != "" {
 		epoch := strconv.FormatInt(info.Created.UnixNano(), 36)
 		if created.Equal(info.Created) { // the same sequences mean other events now

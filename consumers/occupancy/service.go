@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
@@ -69,6 +70,7 @@ type Service struct {
 	created time.Time
 	anchor  string // message id at the state's sequence
 	stream  jetstream.Stream
+	conn    *nats.Conn
 	bucket  written
 	saved   written
 }
@@ -116,7 +118,7 @@ func (s *Service) Run(ctx context.Context, js jetstream.JetStream) error {
 	defer wait.Wait()
 
 	pause := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	for ctx.Err() == nil {
 		began := s.state.Sequence()
 		err := s.follow(ctx, js)

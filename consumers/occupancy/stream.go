@@ -276,7 +276,7 @@ func (c *client) replay(ctx context.Context, upTo uint64) error {
 		return errStopping
 	}
 	s.mu.RLock()
-	stream := s.stream
+	stream, nc := s.stream, s.conn
 	s.mu.RUnlock()
 	if stream == nil {
 		return errors.New("the stream was not reached yet; reconnect in a moment")
@@ -302,7 +302,7 @@ func (c *client) replay(ctx context.Context, upTo uint64) error {
 	if err != nil {
 		return fmt.Errorf("the past cannot be read now (%w); reconnect in a moment", err)
 	}
-	defer s.discard(stream, consumer)
+	defer s.discard(nc, stream, consumer)
 	if consumer.CachedInfo().NumPending == 0 {
 		return nil
 	}
