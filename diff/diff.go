@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"slices"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -109,83 +110,32 @@ func (d Delta) Empty() bool {
 // with those changes nothing further, except that suspects ripen.
 func Compare(known Known, snap Snapshot, rules Rules) Delta {
 	c := comparison{snap: snap, rules: rules, known: known}
-	expected := make(map[string]int, len(known.Expected))
-	for i := range known.Expected {
-		expected[known.Expected[i].Session.ID] = i
-	}
-	present := make([]bool, len(known.Expected))
-	last := lastOf(snap.Sessions)
-	for i := range snap.Sessions {
-		s := &snap.Sessions[i]
-		if last != nil && last[s.ID] != i {
+	m := matchOf(known.Expected, snap.Sessions)
+	// Most sessions that were not expected are new: the first look is all changes.
+	c.delta.Changes = slices.Grow(c.delta.Changes, m.others)
+	for i, j := range m.session {
+		if j == superseded {
 			continue
 		}
-		if j, ok := expected[s.ID]; ok {
-			present[j] = true
-			c.seen(known.Expected[j], s)
-			c.clear(s.ID)
-			continue
-		}
+		shown := &snap.Sessions[i]
 		var state events.State
-		if known.Find != nil {
-			state, _ = known.Find(s.ID)
+		if j != unexpected {
+			state = known.Expected[j]
+		} else if known.Find != nil {
+			state, _ = known.Find(shown.ID)
 		}
-		c.seen(state, s)
-		c.clear(s.ID)
+		c.seen(state, shown)
+		c.clear(shown.ID)
 	}
-	if snap.Proof != Partial {
-		for j := range known.Expected {
-			if !present[j] {
-				c.missing(known.Expected[j])
-			}
+	if snap.Proof == Partial {
+		return c.delta
+	}
+	for j, i := range m.record {
+		if i == absent {
+			c.missing(known.Expected[j])
 		}
 	}
 	return c.delta
-}
-
-// Unexpected returns the ids of the snapshot's sessions that are not among the
-// expected ones, each once: those that Known.Find will be asked for.
-func Unexpected(expected []events.State, snap Snapshot) []string {
-	seen := make(map[string]bool, len(expected))
-	for i := range expected {
-		seen[expected[i].Session.ID] = true
-	}
-	var ids []string
-	for i := range snap.Sessions {
-		if id := snap.Sessions[i].ID; !seen[id] {
-			seen[id] = true
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// Missing returns the ids of the expected sessions that a snapshot does not show.
-func Missing(expected []events.State, snap Snapshot) []string {
-	shown := make(map[string]bool, len(snap.Sessions))
-	for i := range snap.Sessions {
-		shown[snap.Sessions[i].ID] = true
-	}
-	var ids []string
-	for i := range expected {
-		if id := expected[i].Session.ID; !shown[id] {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// lastOf returns the last index of each id where ids repeat, nil where none
-// does.
-func lastOf(sessions []events.Session) map[string]int {
-	last := make(map[string]int, len(sessions))
-	for i := range sessions {
-		last[sessions[i].ID] = i
-	}
-	if len(last) == len(sessions) {
-		return nil
-	}
-	return last
 }
 
 type comparison struct {
@@ -266,20 +216,27 @@ func (c *comparison) reported(old events.State, now events.Session) {
 // changed publishes the attributes and the traffic that differ, each as an event
 // of its own, so that every event changes one thing.
 func (c *comparison) changed(old events.State, now events.Session) {
-	from := c.seenAt(old)
 	attributes := now
 	attributes.Downloaded, attributes.Uploaded = old.Session.Downloaded, old.Session.Uploaded
 	attributes.DurationSeconds = old.Session.DurationSeconds
-	if previous := attributes.Replaced(&old.Session); previous != nil {
-		old = c.publish(old, events.Updated, attributes, from, func(d *events.Data) { d.Previous = previous })
+	var previous *events.Previous
+	if attributes != old.Session { // Replaced is exact, but allocates.
+		previous = attributes.Replaced(&old.Session)
 	}
-	if !c.worth(old.Session.Downloaded, now.Downloaded) && !c.worth(old.Session.Uploaded, now.Uploaded) {
+	moved := c.worth(old.Session.Downloaded, now.Downloaded) || c.worth(old.Session.Uploaded, now.Uploaded)
+	if previous == nil && !moved {
 		return
 	}
-	c.publish(old, events.Traffic, now, from, func(d *events.Data) {
-		d.Previous = now.Replaced(&old.Session)
-		d.Change = change(old.Session, now)
-	})
+	from := c.seenAt(old)
+	if previous != nil {
+		old = c.publish(old, events.Updated, attributes, from, func(d *events.Data) { d.Previous = previous })
+	}
+	if moved {
+		c.publish(old, events.Traffic, now, from, func(d *events.Data) {
+			d.Previous = now.Replaced(&old.Session)
+			d.Change = change(old.Session, now)
+		})
+	}
 }
 
 // worth reports whether a figure moved far enough to be published.
