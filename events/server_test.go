@@ -181,3 +181,17 @@ func (r *running) quiet() {
 	default:
 	}
 }
+
+// either receives from whichever channel has something.
+func either[T any](a, b <-chan T) <-chan T {
+	out := make(chan T, 1)
+	go func() {
+		select {
+		case v := <-a:
+			out <- v
+		case v := <-b:
+			out <- v
+		}
+	}()
+	return out
+}
