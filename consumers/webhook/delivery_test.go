@@ -1,9 +1,16 @@
 package webhook
 
 import (
+	"errors"
 	"fmt"
+	"hash/fnv"
+	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
 )
@@ -85,5 +92,348 @@ func inOrder(t *testing.T, accepted []received) {
 		} else {
 			last[a.session] = max(got, last[a.session])
 		}
+	}
+}
+
+func starts(n int) []events.Event {
+	var out []events.Event
+	for i := range n {
+		out = append(out, sample(events.Started, fmt.Sprint("s", i), 1))
+	}
+	return out
+}
+
+func TestHangingReceiverDelaysNobodyElse(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	hanging := newReceiver(t, func(_ http.ResponseWriter, r received) { <-r.gone })
+	well := newReceiver(t, accept)
+	tr := newTrial(t, b, endpointYAML("hanging", hanging.URL, "timeout: 10m", "concurrency: 2"), endpointYAML("well", well.URL))
+	tr.start(b)
+	evs := starts(50)
+	b.publish(evs...)
+	hanging.untilRequests(t, 2)
+	well.untilAccepted(t, evs...)
+	tr.stop() // breaks the requests off
+	if s := tr.statusOf(b.ctx, "hanging"); s.Waiting+int(s.Backlog) != 50 {
+		t.Errorf("the hanging endpoint has %d waiting and %d to come, want all 50", s.Waiting, s.Backlog)
+	}
+}
+
+func TestHangingRequestTimesOutAndIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	var r *receiver
+	r = newReceiver(t, func(w http.ResponseWriter, got received) {
+		if r.count() == 1 {
+			<-got.gone
+			return
+		}
+		accept(w, got)
+	})
+	tr := newTrial(t, b, endpointYAML("a", r.URL, "timeout: 30ms"))
+	tr.start(b)
+	e := sample(events.Started, "s", 1)
+	b.publish(e)
+	r.untilAccepted(t, e)
+	tr.untilSeen("a", Failed, 1)
+	tr.untilSeen("a", Delivered, 1)
+	if first, second := tr.seen[0], tr.seen[1]; first.Try != 1 || first.Status != 0 || second.Try != 2 || second.Status != 204 {
+		t.Errorf("observed %+v", tr.seen)
+	}
+}
+
+func TestGarbageIsAFailureThatIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	garbage := []string{
+		"\x00\x01\x02 nonsense\r\n\r\n", "HTTP/1.1 banana OK\r\n\r\n", "HTTP/1.1 500 Oops\r\nContent-Length: 5\r\n\r\nab", "",
+		"HTTP/1.1 200 OK\r\nX: " + string(make([]byte, maxAnswer+1)) + "\r\n\r\n",
+	}
+	var r *receiver
+	r = newReceiver(t, func(w http.ResponseWriter, got received) {
+		n := r.count()
+		if n > len(garbage) {
+			accept(w, got)
+			return
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte(garbage[n-1])); err != nil {
+			t.Error(err)
+		}
+	})
+	tr := newTrial(t, b, endpointYAML("a", r.URL))
+	tr.start(b)
+	e := sample(events.Started, "s", 1)
+	b.publish(e)
+	r.untilAccepted(t, e)
+	if n := r.count(); n != len(garbage)+1 {
+		t.Errorf("%d requests, want %d", n, len(garbage)+1)
+	}
+	for _, got := range r.requests {
+		if got.id != e.ID {
+			t.Errorf("a repetition has id %s, want %s", got.id, e.ID)
+		}
+	}
+}
+
+func TestReceiverThatIsKilledAndComesBackMissesNothing(t *testing.T) {
+	t.Parallel()
+	for _, ordered := range []string{"false", "true"} {
+		t.Run("ordered "+ordered, func(t *testing.T) {
+			t.Parallel()
+			b := newBroker(t)
+			r := newReceiver(t, accept)
+			tr := newTrial(t, b, endpointYAML("a", r.URL, "ordered: "+ordered))
+			tr.start(b)
+			var evs []events.Event
+			for i := range 30 {
+				evs = append(evs, sample(events.Started, fmt.Sprint("s", i), 1), sample(events.Traffic, fmt.Sprint("s", i), 2), sample(events.Ended, fmt.Sprint("s", i), 3))
+			}
+			b.publish(evs[:30]...)
+			r.untilRequests(t, 5)
+			r.kill()
+			b.publish(evs[30:]...)
+			tr.untilSeen("a", Failed, 5)
+			r.revive(t)
+			r.untilAccepted(t, evs...)
+			if ordered == "true" {
+				inOrder(t, r.accepted)
+			}
+		})
+	}
+}
+
+func TestGoneDisablesTheEndpointUntilItsEntryChangesOrItIsEnabled(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	var r *receiver
+	r = newReceiver(t, func(w http.ResponseWriter, got received) {
+		if r.count() == 1 || got.session == "s2" && got.header.Get("X-Version") != "3" {
+			w.WriteHeader(http.StatusGone)
+			return
+		}
+		accept(w, got)
+	})
+	tr := newTrial(t, b, endpointYAML("a", r.URL, "concurrency: 1"))
+	tr.start(b)
+	evs := starts(3)
+	b.publish(evs[0])
+	tr.untilSeen("a", Gone, 1)
+	tr.eventually("disabled", func() bool { return tr.statusOf(b.ctx, "a").Disabled != nil })
+	tr.stop()
+
+	tr.start(b) // a restart does not enable it
+	b.publish(evs[1])
+	if d := tr.statusOf(b.ctx, "a").Disabled; d == nil || d.Reason != "status 410 Gone" {
+		t.Fatalf("after a restart: %+v", d)
+	}
+	if err := tr.Enable(b.ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	r.untilAccepted(t, evs[:2]...)
+	if n := r.count(); n != 3 {
+		t.Errorf("%d requests, want 3: the one that was gone, and one for each event", n)
+	}
+
+	write(t, tr.Path, "endpoints:\n"+endpointYAML("a", r.URL, "concurrency: 1", "headers: {X-Version: '2'}"))
+	b.publish(evs[2])
+	tr.eventually("disabled again", func() bool { return tr.statusOf(b.ctx, "a").Disabled != nil })
+	write(t, tr.Path, "endpoints:\n"+endpointYAML("a", r.URL, "concurrency: 1", "headers: {X-Version: '3'}"))
+	r.untilAccepted(t, evs...)
+	if d := tr.statusOf(b.ctx, "a").Disabled; d != nil {
+		t.Errorf("still disabled after the entry changed: %+v", d)
+	}
+}
+
+func TestRetryAfterHoldsTheWholeEndpointBack(t *testing.T) {
+	t.Parallel()
+	const wait = 300 * time.Millisecond
+	for _, ordered := range []string{"false", "true"} {
+		t.Run("ordered "+ordered, func(t *testing.T) {
+			t.Parallel()
+			b := newBroker(t)
+			var asked, next time.Time
+			var r *receiver
+			r = newReceiver(t, func(w http.ResponseWriter, got received) {
+				switch r.count() {
+				case 1:
+					asked = time.Now()
+					w.Header().Set("Retry-After", "86400") // capped
+					w.WriteHeader(http.StatusTooManyRequests)
+					return
+				case 2:
+					next = time.Now()
+				}
+				accept(w, got)
+			})
+			tr := newTrial(t, b, endpointYAML("a", r.URL, "concurrency: 1", "ordered: "+ordered))
+			tr.MaxRetryAfter = wait
+			tr.start(b)
+			evs := starts(20)
+			b.publish(evs...)
+			r.untilAccepted(t, evs...)
+			if d := next.Sub(asked); d < wait-10*time.Millisecond { // clocks are read on both sides
+				t.Errorf("the next request came after %s, want at least %s", d, wait)
+			}
+		})
+	}
+}
+
+func TestRateLimitIsKept(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	r := newReceiver(t, accept)
+	tr := newTrial(t, b, endpointYAML("a", r.URL, "rate_limit: 100"))
+	tr.start(b)
+	began := time.Now()
+	evs := starts(31)
+	b.publish(evs...)
+	r.untilAccepted(t, evs...)
+	if d := time.Since(began); d < 290*time.Millisecond {
+		t.Errorf("31 requests at 100/s took %s", d)
+	}
+}
+
+func TestOrderHoldsOverRestarts(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	var r *receiver
+	r = newReceiver(t, func(w http.ResponseWriter, got received) {
+		if hash := fnv.New32a(); r.count() < 400 {
+			fmt.Fprint(hash, got.id, r.count()/3)
+			if hash.Sum32()%3 == 0 {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+		}
+		accept(w, got)
+	})
+	tr := newTrial(t, b, endpointYAML("a", r.URL, "ordered: true", "concurrency: 4"))
+	tr.start(b)
+	var evs []events.Event
+	for round := range 6 {
+		for i := range 10 {
+			s := fmt.Sprint("s", i+round*10)
+			evs = append(evs, sample(events.Started, s, 1), sample(events.Traffic, s, 2), sample(events.Ended, s, 3))
+		}
+		b.publish(evs[round*30:]...)
+		r.untilRequests(t, round*20+10)
+		tr.stop()
+		tr.start(b)
+	}
+	r.untilAccepted(t, evs...)
+	inOrder(t, r.accepted)
+}
+
+// TestOrderHoldsAfterACrash lets another process take events and die: the later
+// ones of their sessions must wait until the server hands the lost ones out again.
+func TestOrderHoldsAfterACrash(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	r := newReceiver(t, accept)
+	tr := newTrial(t, b, endpointYAML("a", r.URL, "ordered: true", "timeout: 50ms"))
+	tr.start(b)
+	tr.stop()
+	var lost, later []events.Event
+	for i := range 5 {
+		s := fmt.Sprint("s", i)
+		lost = append(lost, sample(events.Started, s, 1))
+		later = append(later, sample(events.Traffic, s, 2), sample(events.Ended, s, 3))
+	}
+	b.publish(lost...)
+	c, err := b.js.Consumer(b.ctx, events.DefaultStream, Durable("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch, err := c.Fetch(len(lost))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for range batch.Messages() { // never answered
+		n++
+	}
+	if n != len(lost) {
+		t.Fatalf("took %d events, want %d", n, len(lost))
+	}
+	b.publish(later...)
+	tr.start(b)
+	r.untilAccepted(t, append(lost, later...)...)
+	inOrder(t, r.accepted)
+}
+
+func TestNewEndpointStartsWithTheNextEvent(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	one, two := newReceiver(t, accept), newReceiver(t, accept)
+	tr := newTrial(t, b, endpointYAML("one", one.URL))
+	tr.start(b)
+	evs := starts(4)
+	b.publish(evs[0])
+	one.untilAccepted(t, evs[0])
+	write(t, tr.Path, "endpoints:\n"+endpointYAML("one", one.URL)+endpointYAML("two", two.URL))
+	tr.eventually("the new endpoint", func() bool { return tr.statusOf(b.ctx, "two").Started })
+	b.publish(evs[1])
+	two.untilAccepted(t, evs[1])
+	one.untilAccepted(t, evs[:2]...)
+
+	// Away and back again, it goes on where it was.
+	write(t, tr.Path, "endpoints:\n"+endpointYAML("one", one.URL))
+	b.publish(evs[2])
+	one.untilAccepted(t, evs[:3]...)
+	write(t, tr.Path, "endpoints:\n"+endpointYAML("one", one.URL)+endpointYAML("two", two.URL))
+	two.untilAccepted(t, evs[1:3]...)
+	for _, got := range two.accepted {
+		if got.id == evs[0].ID {
+			t.Error("the new endpoint got an event from before it was added")
+		}
+	}
+
+	if err := tr.Forget(b.ctx, "two"); err == nil {
+		t.Error("forgot an endpoint that is in the file")
+	}
+	tr.stop()
+	write(t, tr.Path, "endpoints:\n"+endpointYAML("one", one.URL))
+	if err := tr.Forget(b.ctx, "two"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.js.Consumer(b.ctx, events.DefaultStream, Durable("two")); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		t.Errorf("consumer of a forgotten endpoint: %v", err)
+	}
+}
+
+func TestRunRefusesABrokenFile(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	tr := newTrial(t, b, "  - nonsense: 1\n")
+	if err := tr.Run(b.ctx); err == nil || !strings.Contains(err.Error(), tr.Path) {
+		t.Errorf("Run: %v, want an error that names the file", err)
+	}
+	tr.Path += ".missing"
+	if err := tr.Run(b.ctx); err == nil || !strings.Contains(err.Error(), tr.Path) {
+		t.Errorf("Run: %v, want an error that names the file", err)
+	}
+}
+
+func TestLogShowsNoSecretAndNoURL(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	r := newReceiver(t, func(w http.ResponseWriter, _ received) { w.WriteHeader(http.StatusNotFound) })
+	tr := newTrial(t, b, endpointYAML("a", r.URL+"/path-t0ken?key=t0ken", "headers: {Authorization: t0ken}"), endpointYAML("down", "http://127.0.0.1:1/path-t0ken", "max_retry: 1ms"))
+	var log syncBuffer
+	tr.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	tr.start(b)
+	b.publish(sample(events.Started, "s", 1))
+	tr.untilSeen("a", Dead, 1)
+	tr.untilSeen("down", Dead, 1)
+	tr.stop()
+	if out := log.String(); !strings.Contains(out, "dead letter") || strings.Contains(out, "t0ken") || strings.Contains(out, testKey) {
+		t.Errorf("log:\n%s", out)
 	}
 }

@@ -66,7 +66,8 @@ type Dispatcher struct {
 	Resolve *net.Resolver                              // of endpoints' names; the system's
 	Sleep   func(context.Context, time.Duration) error // returns the context's error when it ends first
 
-	allow func(netip.Addr) bool // public, replaced in tests
+	allow     func(netip.Addr) bool // public, replaced in tests
+	fetchWait time.Duration         // of one pull request, which Run waits for when it ends: 1 s
 
 	mu   sync.Mutex
 	last map[string]lastTry // by endpoint, of this process
@@ -94,7 +95,7 @@ type options struct {
 	Replicas, RefusedTries, MaxWaiting     int
 	Backoff                                Backoff
 	MaxRetryAfter, AckWait, Recheck        time.Duration
-	ReloadEvery, StopGrace                 time.Duration
+	ReloadEvery, StopGrace, fetchWait      time.Duration
 	Log                                    *slog.Logger
 	Observe                                func(Observation)
 	Now                                    func() time.Time
@@ -130,7 +131,7 @@ func (d *Dispatcher) options() (options, error) {
 		Recheck: or(d.Recheck, 30*time.Second), ReloadEvery: or(d.ReloadEvery, 2*time.Second),
 		StopGrace: or(d.StopGrace, 5*time.Second), Log: or(d.Log, slog.Default()),
 		Observe: d.Observe, Now: d.Now, Rand: d.Rand, Sleep: d.Sleep, Resolve: d.Resolve, allow: d.allow,
-		subjects: subjects, Account: d.Account, JetStream: d.JetStream, note: d.note,
+		fetchWait: or(d.fetchWait, time.Second), subjects: subjects, Account: d.Account, JetStream: d.JetStream, note: d.note,
 	}
 	if o.Observe == nil {
 		o.Observe = func(Observation) {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -11,17 +12,19 @@ import (
 
 // fetcher makes one pull request at a time, each for no more messages than there
 // is room for. Nothing is buffered on the way, so a message's AckWait does not
-// run out before the runner knows of it.
+// run out before the runner knows of it. A request is never broken off: messages
+// that the server has just sent would be lost until their AckWait is over.
 type fetcher struct {
 	consumer jetstream.Consumer
+	expires  time.Duration // of a pull request, so also how long wait may take
 	messages chan jetstream.Msg
 	done     chan error // one for each start
 	running  bool       // owned by the loop
 	wg       sync.WaitGroup
 }
 
-func newFetcher(c jetstream.Consumer) *fetcher {
-	return &fetcher{consumer: c, messages: make(chan jetstream.Msg), done: make(chan error, 1)}
+func newFetcher(c jetstream.Consumer, expires time.Duration) *fetcher {
+	return &fetcher{consumer: c, expires: expires, messages: make(chan jetstream.Msg), done: make(chan error, 1)}
 }
 
 func (f *fetcher) idle() bool { return !f.running }
@@ -34,9 +37,7 @@ func (f *fetcher) start(ctx context.Context, n int) {
 func (f *fetcher) wait() { f.wg.Wait() }
 
 func (f *fetcher) fetch(ctx context.Context, n int) error {
-	within, cancel := context.WithTimeout(ctx, fetchWait)
-	defer cancel()
-	batch, err := f.consumer.Fetch(n, jetstream.FetchContext(within))
+	batch, err := f.consumer.Fetch(n, jetstream.FetchMaxWait(f.expires))
 	if err != nil {
 		return err
 	}
@@ -47,8 +48,7 @@ func (f *fetcher) fetch(ctx context.Context, n int) error {
 			_ = m.Nak() // unanswered it would only wait for AckWait
 		}
 	}
-	err = batch.Error()
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrTimeout) {
+	if err = batch.Error(); errors.Is(err, nats.ErrTimeout) {
 		return nil
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -99,6 +100,25 @@ type received struct {
 	id, kind, session string
 	header            http.Header
 	body              []byte
+	gone              <-chan struct{} // closed when the sender hangs up
+}
+
+// syncBuffer is a log's writer.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 // receiver is an HTTP endpoint that verifies every request and keeps those that
@@ -136,7 +156,7 @@ func (r *receiver) handler(t testing.TB) http.Handler {
 		if err := wh.Verify(body, req.Header); err != nil {
 			t.Errorf("request does not verify: %v", err)
 		}
-		got := received{id: req.Header.Get(standardwebhooks.HeaderWebhookID), header: req.Header, body: body}
+		got := received{id: req.Header.Get(standardwebhooks.HeaderWebhookID), header: req.Header, body: body, gone: req.Context().Done()}
 		if ev, err := events.Decode(body); err == nil {
 			got.kind, got.session = string(ev.Kind), ev.Data.Session.ID
 			if ev.ID != got.id {
@@ -145,6 +165,7 @@ func (r *receiver) handler(t testing.TB) http.Handler {
 		}
 		r.mu.Lock()
 		r.requests = append(r.requests, got)
+		r.announce()
 		r.mu.Unlock()
 		s := &statusWriter{ResponseWriter: w}
 		r.answer(s, got)
@@ -152,10 +173,44 @@ func (r *receiver) handler(t testing.TB) http.Handler {
 		if s.status >= 200 && s.status < 300 {
 			r.accepted = append(r.accepted, got)
 		}
-		close(r.changed)
-		r.changed = make(chan struct{})
+		r.announce()
 		r.mu.Unlock()
 	})
+}
+
+func (r *receiver) announce() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// count returns how many requests have come in.
+func (r *receiver) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.requests)
+}
+
+func (r *receiver) untilRequests(t testing.TB, n int) {
+	t.Helper()
+	r.until(t, fmt.Sprintf("%d requests", n), func(requests, _ []received) bool { return len(requests) >= n })
+}
+
+// kill ends the receiver in the middle of whatever it does; revive starts it
+// again on the same port.
+func (r *receiver) kill() {
+	r.CloseClientConnections()
+	r.Config.Close()
+}
+
+func (r *receiver) revive(t testing.TB) {
+	t.Helper()
+	l, err := net.Listen("tcp", r.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := &http.Server{Handler: r.Config.Handler, ReadHeaderTimeout: patience}
+	t.Cleanup(func() { again.Close() })
+	go again.Serve(l) //nolint:errcheck // ends with Close
 }
 
 type statusWriter struct {
@@ -229,7 +284,7 @@ func newTrial(t testing.TB, b *broker, endpoints ...string) *trial {
 	tr.Dispatcher = &Dispatcher{
 		JetStream: b.js, Path: path,
 		Backoff: Backoff{Min: 2 * time.Millisecond, Max: 20 * time.Millisecond}, Recheck: 50 * time.Millisecond,
-		ReloadEvery: 5 * time.Millisecond, StopGrace: 50 * time.Millisecond, AckWait: 100 * time.Millisecond,
+		ReloadEvery: 5 * time.Millisecond, StopGrace: 50 * time.Millisecond, AckWait: 100 * time.Millisecond, fetchWait: 30 * time.Millisecond,
 		Log: slog.New(slog.DiscardHandler),
 		Observe: func(o Observation) {
 			tr.mu.Lock()

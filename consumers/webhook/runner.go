@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	fetchWait    = 5 * time.Second // of one pull request
 	maxReconnect = time.Minute
 	storeWait    = 5 * time.Second // of one write to NATS
 )
@@ -103,7 +102,7 @@ func (r *runner) run(ctx context.Context) error {
 		}
 	}
 	r.log.Info("webhooks: serving", "host", r.endpoint.URL.Host, "backlog", info.NumPending, "waiting", info.NumAckPending)
-	return r.loop(ctx, newFetcher(consumer))
+	return r.loop(ctx, newFetcher(consumer, r.o.fetchWait))
 }
 
 // loop takes messages while there is room and hands them to requests.

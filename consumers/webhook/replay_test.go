@@ -1,0 +1,241 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// brokenReceiver refuses everything with 422 until it is mended.
+func brokenReceiver(t *testing.T) (*receiver, *atomic.Bool) {
+	mended := new(atomic.Bool)
+	return newReceiver(t, func(w http.ResponseWriter, r received) {
+		if mended.Load() {
+			accept(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusUnprocessableEntity)
+	}), mended
+}
+
+func TestDeadLettersAreListedAndReplayed(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	r, mended := brokenReceiver(t)
+	tr := newTrial(t, b, endpointYAML("a", r.URL))
+	tr.start(b)
+	evs := starts(6)
+	b.publish(evs...)
+	tr.untilSeen("a", Dead, 6)
+	letters, err := tr.DeadLetters(b.ctx, "a", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(letters) != 6 {
+		t.Fatalf("%d dead letters, want 6", len(letters))
+	}
+	for _, l := range letters {
+		ev, err := events.Decode(l.Event)
+		if err != nil || ev.ID != l.EventID || l.Endpoint != "a" || l.Tries != 3 || l.Status != 422 || l.StreamSequence == 0 || !strings.Contains(l.Reason, "422") || l.DiedAt.IsZero() {
+			t.Errorf("dead letter %+v, %v", l, err)
+		}
+	}
+	if two, err := tr.DeadLetters(b.ctx, "", 2); err != nil || len(two) != 2 || two[0].Sequence != letters[0].Sequence {
+		t.Errorf("the two oldest of all endpoints: %v, %v", two, err)
+	}
+	if s := tr.statusOf(b.ctx, "a"); s.DeadLetters != 6 || s.LastResult != Dead {
+		t.Errorf("status %+v", s)
+	}
+
+	// Still broken: the letters stay.
+	report, err := tr.Replay(b.ctx, ReplayRequest{Endpoint: "a", All: true})
+	if err != nil || report != (ReplayReport{Failed: 6}) || tr.statusOf(b.ctx, "a").DeadLetters != 6 {
+		t.Errorf("replay to a broken receiver: %+v, %v", report, err)
+	}
+	mended.Store(true)
+	if report, err = tr.Replay(b.ctx, ReplayRequest{Endpoint: "a", Sequence: letters[0].Sequence}); err != nil || report != (ReplayReport{Delivered: 1}) {
+		t.Errorf("replay by sequence: %+v, %v", report, err)
+	}
+	var told []Replayed
+	report, err = tr.Replay(b.ctx, ReplayRequest{Endpoint: "a", EventID: letters[1].EventID, Each: func(p Replayed) { told = append(told, p) }})
+	if err != nil || report != (ReplayReport{Delivered: 1}) || len(told) != 1 || told[0].EventID != letters[1].EventID || told[0].Err != nil || told[0].Status != 204 {
+		t.Errorf("replay by id: %+v, %+v, %v", report, told, err)
+	}
+	if _, err := tr.Replay(b.ctx, ReplayRequest{Endpoint: "a", Sequence: letters[0].Sequence}); !errors.Is(err, ErrNoDeadLetter) {
+		t.Errorf("replay of a letter that is gone: %v", err)
+	}
+	if report, err = tr.Replay(b.ctx, ReplayRequest{Endpoint: "a", All: true}); err != nil || report != (ReplayReport{Delivered: 4}) {
+		t.Errorf("replay of all: %+v, %v", report, err)
+	}
+	r.untilAccepted(t, evs...)
+	if left, err := tr.DeadLetters(b.ctx, "a", 0); err != nil || len(left) != 0 {
+		t.Errorf("left over: %v, %v", left, err)
+	}
+}
+
+func TestTimeRangeOfTheStreamIsReplayed(t *testing.T) {
+	t.Parallel()
+	for _, ordered := range []string{"false", "true"} {
+		t.Run("ordered "+ordered, func(t *testing.T) {
+			t.Parallel()
+			b := newBroker(t)
+			r := newReceiver(t, accept)
+			tr := newTrial(t, b, endpointYAML("a", r.URL, "kinds: [started, traffic, ended]", "condition: session.id != 's3'", "ordered: "+ordered))
+			began := time.Now()
+			var evs []events.Event
+			for i := range 100 {
+				s := fmt.Sprint("s", i)
+				evs = append(evs, sample(events.Started, s, 1), sample(events.Traffic, s, 2), sample(events.Ended, s, 3))
+			}
+			b.publish(evs...)
+			report, err := tr.Replay(b.ctx, ReplayRequest{Endpoint: "a", Since: began.Add(-time.Second)})
+			if err != nil || report != (ReplayReport{Delivered: 297, Skipped: 3}) {
+				t.Errorf("%+v, %v", report, err)
+			}
+			if ordered == "true" {
+				inOrder(t, r.accepted)
+			}
+			report, err = tr.Replay(b.ctx, ReplayRequest{Endpoint: "a", Since: began.Add(-time.Hour), Until: began.Add(-time.Minute)})
+			if err != nil || report != (ReplayReport{}) {
+				t.Errorf("before everything: %+v, %v", report, err)
+			}
+		})
+	}
+}
+
+func TestReplayToADeadEndpointEndsEarly(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	tr := newTrial(t, b, endpointYAML("a", "http://127.0.0.1:1/", "concurrency: 1"))
+	b.publish(starts(50)...)
+	report, err := tr.Replay(b.ctx, ReplayRequest{Endpoint: "a", Since: time.Now().Add(-time.Hour)})
+	if !errors.Is(err, ErrStillFailing) || report.Failed != maxFailures {
+		t.Errorf("%+v, %v; want an end after %d", report, err, maxFailures)
+	}
+	letters, err := tr.DeadLetters(b.ctx, "a", 0)
+	if err != nil || len(letters) != maxFailures || !strings.HasPrefix(letters[0].Reason, "replay: ") {
+		t.Errorf("dead letters: %d, %v", len(letters), err)
+	}
+}
+
+func TestReplayNeedsOneChoice(t *testing.T) {
+	t.Parallel()
+	d := Dispatcher{}
+	for _, req := range []ReplayRequest{{Endpoint: "a"}, {Endpoint: "a", All: true, EventID: "x"}, {Endpoint: "a", Sequence: 1, Since: time.Now()}} {
+		if _, err := d.Replay(t.Context(), req); err == nil || !strings.Contains(err.Error(), "one of") {
+			t.Errorf("%+v: %v", req, err)
+		}
+	}
+}
+
+func TestEventThatFailsForTooLongDies(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	r := newReceiver(t, func(w http.ResponseWriter, _ received) { w.WriteHeader(http.StatusBadGateway) })
+	tr := newTrial(t, b, endpointYAML("a", r.URL, "max_retry: 30ms")) // 2 + 4 + 8 + 16 ms
+	tr.start(b)
+	b.publish(sample(events.Started, "s", 1))
+	tr.untilSeen("a", Dead, 1)
+	if n := r.count(); n != 4 {
+		t.Errorf("%d tries, want 4", n)
+	}
+	tr.eventually("counts of tries removed", func() bool {
+		kv, err := b.js.KeyValue(b.ctx, DefaultBucket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := kv.ListKeys(b.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for range keys.Keys() {
+			n++
+		}
+		return n == 0
+	})
+}
+
+func TestTriesAreCountedOverRestarts(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	r := newReceiver(t, func(w http.ResponseWriter, _ received) { w.WriteHeader(http.StatusBadGateway) })
+	tr := newTrial(t, b, endpointYAML("a", r.URL, "max_retry: 100ms")) // 2+4+8+16+20+20+20+20
+	b0 := tr.Backoff
+	tr.start(b)
+	b.publish(sample(events.Started, "s", 1))
+	for range 3 {
+		before := r.count()
+		r.untilRequests(t, before+1)
+		tr.stop()
+		tr.start(b)
+	}
+	tr.untilSeen("a", Dead, 1)
+	letters, err := tr.DeadLetters(b.ctx, "a", 0)
+	if err != nil || len(letters) != 1 {
+		t.Fatalf("dead letters %v, %v", letters, err)
+	}
+	want := 1
+	for !b0.spent(want, 100*time.Millisecond) {
+		want++
+	}
+	if letters[0].Tries != want {
+		t.Errorf("died after %d tries, want %d", letters[0].Tries, want)
+	}
+}
+
+func TestWhatIsNoEventBecomesADeadLetter(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	r := newReceiver(t, accept)
+	tr := newTrial(t, b, endpointYAML("a", r.URL, "ordered: true"))
+	tr.start(b)
+	if _, err := b.js.Publish(b.ctx, "guest.sessions.acme.hotel-1.started", []byte("{nonsense")); err != nil {
+		t.Fatal(err)
+	}
+	e := sample(events.Started, "s", 1)
+	b.publish(e)
+	r.untilAccepted(t, e)
+	tr.untilSeen("a", Dead, 1)
+	letters, err := tr.DeadLetters(b.ctx, "a", 0)
+	if err != nil || len(letters) != 1 || string(letters[0].Event) != "{nonsense" || letters[0].EventID != "" {
+		t.Errorf("dead letters %+v, %v", letters, err)
+	}
+}
+
+func TestTestShowsRequestAndAnswer(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t, func(w http.ResponseWriter, _ received) {
+		w.Header().Set("X-Answer", "yes")
+		w.WriteHeader(http.StatusTeapot)
+		fmt.Fprint(w, "short and stout")
+	})
+	tr := newTrial(t, &broker{}, endpointYAML("a", r.URL+"/hook?key=t0ken", "headers: {Authorization: t0ken}", "format: cloudevents-binary"))
+	x, err := tr.Test(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.Accepted || x.Status != 418 || string(x.ResponseBody) != "short and stout" || x.ResponseHeader.Get("X-Answer") != "yes" ||
+		x.RequestHeader.Get("Ce-Type") != "guestflow.session.started.v1" || x.RequestHeader.Get(HeaderSignature) == "" || len(x.RequestBody) == 0 || x.Duration <= 0 {
+		t.Errorf("exchange %+v", x)
+	}
+	if all := fmt.Sprintf("%+v", x); strings.Contains(all, "t0ken") || !strings.HasSuffix(x.URL, "/hook?(hidden)") {
+		t.Errorf("shows a token: %s", all)
+	}
+	if r.requests[0].header.Get("Authorization") != "t0ken" {
+		t.Error("the header was not sent")
+	}
+	if _, err := tr.Test(t.Context(), "b"); err == nil || !strings.Contains(err.Error(), tr.Path) {
+		t.Errorf("unknown endpoint: %v", err)
+	}
+	r.kill()
+	if x, err := tr.Test(t.Context(), "a"); err != nil || x.Accepted || x.Status != 0 || x.Reason == "" {
+		t.Errorf("nobody there: %+v, %v", x, err)
+	}
+}
