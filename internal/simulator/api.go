@@ -169,13 +169,13 @@ func (s *Simulator) limited(r *request, a *answer) bool {
 	} else if d = s.allow(r.endpoint, r.t); d.Limit < 0 {
 		return false
 	}
-	a.header["X-RateLimit-Limit"] = []string{strconv.Itoa(d.Limit)}
-	a.header["X-RateLimit-Remaining"] = []string{strconv.Itoa(d.Remaining)}
+	a.header.Set("X-RateLimit-Limit", strconv.Itoa(d.Limit))
+	a.header.Set("X-RateLimit-Remaining", strconv.Itoa(d.Remaining))
 	if d.Allowed {
 		return false
 	}
 	a.header.Set("Retry-After", strconv.Itoa(d.RetryAfter))
-	a.header["X-RateLimit-Reset"] = []string{strconv.FormatInt(d.Reset, 10)}
+	a.header.Set("X-RateLimit-Reset", strconv.FormatInt(d.Reset, 10))
 	a.fail(r, http.StatusTooManyRequests, "Too Many Attempts.")
 	return true
 }

@@ -103,6 +103,27 @@ func (l *Log) Flush() error {
 	return nil
 }
 
+// Recorder keeps Truth records in memory. Its Record is what Config.Truth takes;
+// the zero Recorder is empty. It is safe for concurrent use.
+type Recorder struct {
+	mu  sync.Mutex
+	all []Truth
+}
+
+// Record keeps t.
+func (r *Recorder) Record(t Truth) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, t)
+}
+
+// All returns what was recorded so far.
+func (r *Recorder) All() []Truth {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all[:len(r.all):len(r.all)]
+}
+
 // ReadTruth reads what a Log wrote. A last line that was cut off, as by a kill,
 // is left out without an error.
 func ReadTruth(r io.Reader) ([]Truth, error) {
