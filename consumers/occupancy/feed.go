@@ -2,10 +2,10 @@ package occupancy
 
 import "sync"
 
-// log holds the latest frames. Every client has a position in it and nothing of
+// ring holds the latest frames. Every client has a position in it and nothing of
 // its own, so a thousand clients cost as much as their connections. One writer,
 // many readers.
-type log struct {
+type ring struct {
 	limit int
 
 	mu     sync.Mutex
@@ -17,10 +17,10 @@ type log struct {
 	epoch string
 }
 
-func newLog(limit int) *log { return &log{limit: limit} }
+func newRing(limit int) *ring { return &ring{limit: limit} }
 
 // add appends a frame and drops the oldest ones beyond the limit.
-func (l *log) add(f *frame) {
+func (l *ring) add(f *frame) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.frames = append(l.frames, f)
@@ -36,7 +36,7 @@ func (l *log) add(f *frame) {
 	l.wake()
 }
 
-func (l *log) wake() {
+func (l *ring) wake() {
 	if l.grown != nil {
 		close(l.grown)
 		l.grown = nil
@@ -45,7 +45,7 @@ func (l *log) wake() {
 
 // restart empties the log for a stream that is another one. Readers find that
 // they have fallen out of it.
-func (l *log) restart(epoch string) {
+func (l *ring) restart(epoch string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.epoch == epoch {
@@ -65,7 +65,7 @@ func (l *log) restart(epoch string) {
 // and returns the position after them. With nothing to read it returns a channel
 // that is closed when there is. It reports false when the position is no longer
 // held.
-func (l *log) read(position uint64, list []*frame) (out []*frame, next uint64, grown <-chan struct{}, held bool) {
+func (l *ring) read(position uint64, list []*frame) (out []*frame, next uint64, grown <-chan struct{}, held bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	end := l.first + uint64(len(l.frames))
@@ -84,7 +84,7 @@ func (l *log) read(position uint64, list []*frame) (out []*frame, next uint64, g
 }
 
 // end returns the position after the newest frame, and the epoch.
-func (l *log) end() (position uint64, epoch string) {
+func (l *ring) end() (position uint64, epoch string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.first + uint64(len(l.frames)), l.epoch
@@ -93,7 +93,7 @@ func (l *log) end() (position uint64, epoch string) {
 // after returns the position of the first frame whose sequence is greater than
 // the given one, and the sequence of the log's oldest event: what lies between
 // the two sequences is not in the log. With no event in it, oldest is zero.
-func (l *log) after(sequence uint64) (position, oldest uint64) {
+func (l *ring) after(sequence uint64) (position, oldest uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	position = l.first + uint64(len(l.frames))
@@ -109,7 +109,7 @@ func (l *log) after(sequence uint64) (position, oldest uint64) {
 }
 
 // latest returns the position from which on there are n event frames, or all.
-func (l *log) latest(n int) uint64 {
+func (l *ring) latest(n int) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := len(l.frames)

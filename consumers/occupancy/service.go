@@ -55,7 +55,7 @@ type Status struct {
 type Service struct {
 	settings Settings
 	subjects events.Subjects
-	feed     *log
+	feed     *ring
 	running  atomic.Bool
 	stopped  chan struct{} // closed when Run ends: clients go
 	clients  atomic.Int64
@@ -92,7 +92,7 @@ func New(settings Settings) *Service {
 		replays:  make(chan struct{}, 16),
 	}
 	s.subjects, _ = events.NewSubjects(s.settings.Prefix)
-	s.feed = newLog(s.settings.FeedBytes)
+	s.feed = newRing(s.settings.FeedBytes)
 	s.state = NewOccupancy(s.settings.Limits)
 	s.status = Status{State: Starting, Since: s.settings.Now().UTC(), Exact: true}
 	return s

@@ -150,7 +150,7 @@ const draw = {
     if (lost && lost.status === 401) {
       [state, text, banner] = ["disconnected", "token needed", "This service answers only requests that bear its token. Enter it with the button above."];
     } else if (lost && lost.reading) {
-      [state, text, banner] = ["starting", "reading the stream…", loaded ? lost.why : ""];
+      [state, text, banner] = ["starting", "reading the stream…", lost.why];
     } else if (lost) {
       [state, text, level] = ["disconnected", "disconnected", "bad"];
       banner = "Disconnected since " + hhmm(lost.since, true) + (loaded ? ": the figures below are as of then." : ".") + " Trying again by itself.";
@@ -180,6 +180,7 @@ const draw = {
     const full = health.access === "full";
     $("access").hidden = !health.token_helps && !token && !lost;
     set($("access-text"), full ? "shown" : "masked");
+    $("access").setAttribute("aria-label", "Personal data is " + (full ? "shown" : "masked") + "; change that");
   },
   totals() {
     const all = [...totals.values()], sum = (f) => all.reduce((n, t) => n + f(t), 0);
@@ -283,8 +284,9 @@ function entry(f) {
   else if (f.kind === "ended") more = s.duration_seconds ? "after " + span(s.duration_seconds) : "";
   else if (old.location_id !== undefined) more = "from " + (old.location_name || old.location_id);
   else if (f.kind === "updated") more = Object.keys(old).filter((k) => !/bytes|duration/.test(k)).map((k) => k.replaceAll("_", " ")).join(", ");
-  const who = s.device_description || s.device_mac || "";
-  const row = make("li", {}, make("time", { dateTime: e.time || "", textContent: hhmm(e.time || e.data.observed.at, true) }),
+  const who = /^•*$/.test(s.device_description || "") ? s.device_mac || s.device_ip || "" : s.device_description;
+  const at = f.kind === "discovered" || !e.time ? e.data.observed.at : e.time;
+  const row = make("li", {}, make("time", { dateTime: at, textContent: hhmm(at, true) }),
     make("span", { className: "kind " + f.kind, textContent: f.kind }),
     make("span", { className: "what" }, s.location_name || (where && where.name) || s.location_id, make("small", { textContent: [who, more].filter(Boolean).join(" · ") })));
   if (Date.now() - f.fresh < 600) row.className = "fresh";
@@ -310,7 +312,7 @@ function refresh(p) { // at most once in two seconds
 function sessions(answer, p) {
   set($("sessions-note"), (answer.next ? "the latest " + answer.sessions.length + " of " + p.online : number.format(answer.sessions.length)) + (answer.masked ? ", personal data masked" : ""));
   $("sessions").replaceChildren(...answer.sessions.map((s) => make("tr", {},
-    make("td", {}, s.device_description || "unknown", make("small", { textContent: s.device_mac || "" })), make("td", { textContent: s.guest_id || "–" }),
+    answer.masked ? make("td", { textContent: s.device_mac || "–" }) : make("td", {}, s.device_description || "unknown", make("small", { textContent: s.device_mac || "" })), make("td", { textContent: s.guest_id || "–" }),
     make("td", { textContent: s.device_ip || "–" }), make("td", { className: "number", textContent: span((now() - Date.parse(s.entered_at)) / 1000) }),
     make("td", { className: "number", textContent: bytes(s.downloaded_bytes + s.uploaded_bytes) }))));
   $("more-sessions").hidden = !answer.next;

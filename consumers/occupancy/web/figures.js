@@ -61,7 +61,7 @@ export function chart(svg, past, minutes, place, read) {
   const counts = past.online, from = Date.parse(past.from), highest = Math.max(1, ...counts);
   const step = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10000].find((s) => highest / s <= 4) || highest;
   const ceiling = Math.max(step, Math.ceil(highest / step) * step), end = from + Math.max(1, counts.length - 1) * 60000;
-  const begin = Math.min(from, end - minutes * 60000 + 60000);
+  const begin = Math.min(from, end - Math.min(minutes, 60) * 60000 + 60000); // a short past fills the width
   const x = (t) => left + (t - begin) / (end - begin || 1) * (width - left - right), y = (v) => top + (1 - v / ceiling) * (height - top - bottom);
   const title = svg.querySelector("title"), nodes = [title];
   title.textContent = "Online at " + place + " from " + hhmm(from) + " to " + hhmm(end) + ": now " + counts.at(-1) + ", highest " + highest + ". Use the arrow keys to read it.";
