@@ -264,7 +264,7 @@ func TestSchemasPermitAdditions(t *testing.T) {
 }
 
 // TestAsyncAPINamesEveryKind holds the document to the contract; that it is
-// AsyncAPI is checked with the project's own parser, see testdata/node.
+// AsyncAPI is checked with the project's own parser, see testdata/asyncapi.
 func TestAsyncAPINamesEveryKind(t *testing.T) {
 	var v struct {
 		AsyncAPI           string `yaml:"asyncapi"`
