@@ -1,0 +1,256 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"reflect"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/kelseyhightower/envconfig"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/platform"
+)
+
+// envPrefix begins the name of every variable.
+const envPrefix = "GUESTFLOW"
+
+// Config is the whole configuration, read from the environment. The desc tags
+// are what `guestflow config` prints.
+type Config struct {
+	APIURL         string        `envconfig:"API_URL" desc:"base URL of the platform's API, for instance https://api.example.com/api/v1"`
+	APIToken       string        `envconfig:"API_TOKEN" secret:"true" desc:"token for the platform's API"`
+	APIAuthHeader  string        `envconfig:"API_AUTH_HEADER" default:"Authorization" desc:"header that carries the token"`
+	APIAuthScheme  string        `envconfig:"API_AUTH_SCHEME" default:"Bearer" desc:"word before the token; - for none"`
+	APIRateLimit   int           `envconfig:"API_RATE_LIMIT" default:"60" desc:"requests a minute and endpoint that the platform allows"`
+	APISharedLimit bool          `envconfig:"API_SHARED_LIMIT" default:"false" desc:"true where all endpoints share one limit"`
+	APITimeout     time.Duration `envconfig:"API_TIMEOUT" default:"15s" desc:"longest time that one request may take"`
+
+	Account   string   `envconfig:"ACCOUNT" default:"default" desc:"name of the platform account, a token of every subject"`
+	Locations []string `envconfig:"LOCATIONS" desc:"comma list of location ids to watch; empty discovers them"`
+	DataDir   string   `envconfig:"DATA_DIR" default:"data" desc:"directory for state, outbox and the embedded NATS server's streams"`
+
+	NATSURL      string `envconfig:"NATS_URL" desc:"URL of a NATS server; empty starts the embedded one"`
+	NATSCreds    string `envconfig:"NATS_CREDS" desc:"path of a NATS credentials file"`
+	NATSNKey     string `envconfig:"NATS_NKEY" desc:"path of an nkey seed file"`
+	NATSUser     string `envconfig:"NATS_USER" desc:"NATS user name"`
+	NATSPassword string `envconfig:"NATS_PASSWORD" secret:"true" desc:"NATS password"`
+	NATSToken    string `envconfig:"NATS_TOKEN" secret:"true" desc:"NATS token"`
+	NATSCA       string `envconfig:"NATS_CA" desc:"path of the certificate authority that signs the NATS server's certificate"`
+	NATSCert     string `envconfig:"NATS_CERT" desc:"path of the client certificate for NATS"`
+	NATSKey      string `envconfig:"NATS_KEY" desc:"path of the client certificate's key"`
+	NATSListen   string `envconfig:"NATS_LISTEN" default:"127.0.0.1:4222" desc:"address of the embedded NATS server"`
+
+	Stream         string        `envconfig:"STREAM" default:"GUEST_SESSIONS" desc:"name of the JetStream stream"`
+	SubjectPrefix  string        `envconfig:"SUBJECT_PREFIX" default:"guest.sessions" desc:"first tokens of every subject"`
+	StreamMaxAge   time.Duration `envconfig:"STREAM_MAX_AGE" default:"720h" desc:"how long the stream keeps events; 0 for ever"`
+	StreamReplicas int           `envconfig:"STREAM_REPLICAS" default:"1" desc:"copies of the stream in a NATS cluster"`
+
+	Planner         string        `envconfig:"PLANNER" default:"adaptive" desc:"what is asked next: adaptive, round-robin or sweep"`
+	MaxStaleness    time.Duration `envconfig:"MAX_STALENESS" default:"5m" desc:"greatest age that a location's state may have, where the limit permits"`
+	StartWeight     float64       `envconfig:"START_WEIGHT" default:"1" desc:"how much more a late start costs than a late end"`
+	TrafficMinBytes int64         `envconfig:"TRAFFIC_MIN_BYTES" default:"1000000" desc:"bytes by which a figure must move before a traffic event is published"`
+	ByteBase        int           `envconfig:"BYTE_BASE" default:"1000" desc:"bytes in the platform's kB: 1000 or 1024"`
+	OutboxMaxBytes  int64         `envconfig:"OUTBOX_MAX_BYTES" default:"1073741824" desc:"unsent events that are kept while NATS is away; polling pauses beyond"`
+
+	MAC        string `envconfig:"MAC" default:"keep" desc:"device MAC addresses: keep, hash or drop"`
+	IP         string `envconfig:"IP" default:"keep" desc:"device IP addresses: keep, hash or drop"`
+	PrivacyKey string `envconfig:"PRIVACY_KEY" secret:"true" desc:"key of the pseudonyms that hash makes, at least 16 characters"`
+
+	HTTPAddr  string `envconfig:"HTTP_ADDR" default:"127.0.0.1:8080" desc:"address of the web page, API, metrics, /healthz and /readyz; - for none"`
+	LogLevel  string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
+	LogFormat string `envconfig:"LOG_FORMAT" default:"text" desc:"text or json"`
+
+	OccupancyToken string `envconfig:"OCCUPANCY_TOKEN" secret:"true" desc:"bearer token that the web API asks for before it shows personal data"`
+	OccupancyCORS  string `envconfig:"OCCUPANCY_CORS" desc:"origin that browsers may call the web API from; empty for none"`
+	WebhooksFile   string `envconfig:"WEBHOOKS_FILE" desc:"endpoints file of the webhooks that run sends; empty for none"`
+}
+
+// loadConfig reads and checks the environment. The error lists everything that
+// is wrong; warnings name variables that mean nothing.
+func loadConfig(environ []string) (cfg Config, warnings []string, err error) {
+	var errs []error
+	secrets, fileErrs := secretFiles(environ)
+	errs = append(errs, fileErrs...)
+	errs = append(errs, process(&cfg)...)
+	v := reflect.ValueOf(&cfg).Elem()
+	for i := range v.NumField() {
+		if s, ok := secrets[variable(v.Type().Field(i))]; ok {
+			v.Field(i).SetString(s)
+		}
+	}
+	errs = append(errs, cfg.faults()...)
+	return cfg, unknownVariables(environ), errors.Join(errs...)
+}
+
+// process reads the variables one by one, so that every bad one is named and not
+// the first alone.
+func process(cfg *Config) []error {
+	var errs []error
+	if err := envconfig.Process(envPrefix, cfg); err != nil {
+		var bad *envconfig.ParseError
+		if !errors.As(err, &bad) {
+			return []error{err}
+		}
+	}
+	v := reflect.ValueOf(cfg).Elem()
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		one := reflect.New(reflect.StructOf([]reflect.StructField{field}))
+		if err := envconfig.Process(envPrefix, one.Interface()); err != nil {
+			errs = append(errs, fmt.Errorf("%s=%q is not a %s (%s)", variable(field), os.Getenv(variable(field)), typeName(field.Type), field.Tag.Get("desc")))
+			continue
+		}
+		v.Field(i).Set(one.Elem().Field(0))
+	}
+	return errs
+}
+
+func variable(f reflect.StructField) string { return envPrefix + "_" + f.Tag.Get("envconfig") }
+
+func typeName(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
+		return "duration such as 15s or 5m"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case t.Kind() == reflect.Int, t.Kind() == reflect.Int64:
+		return "whole number"
+	case t.Kind() == reflect.Float64:
+		return "number"
+	}
+	return t.String()
+}
+
+// secretFiles reads the *_FILE variables: the name of a file that holds the
+// secret, as container platforms mount them.
+func secretFiles(environ []string) (map[string]string, []error) {
+	secrets := make(map[string]string)
+	var errs []error
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		if field.Tag.Get("secret") == "" {
+			continue
+		}
+		name := variable(field)
+		path, ok := lookup(environ, name+"_FILE")
+		if !ok || path == "" {
+			continue
+		}
+		if value, set := lookup(environ, name); set && value != "" {
+			errs = append(errs, fmt.Errorf("%s and %s_FILE are both set; keep one", name, name))
+			continue
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s_FILE: %w; name a file that this user may read", name, err))
+			continue
+		}
+		secrets[name] = strings.TrimSpace(string(b))
+	}
+	return secrets, errs
+}
+
+func lookup(environ []string, name string) (string, bool) {
+	for _, kv := range environ {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// unknownVariables names the GUESTFLOW_ variables that mean nothing.
+func unknownVariables(environ []string) []string {
+	known := make(map[string]bool)
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		known[variable(field)] = true
+		if field.Tag.Get("secret") != "" {
+			known[variable(field)+"_FILE"] = true
+		}
+	}
+	var warnings []string
+	for _, kv := range environ {
+		name, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, envPrefix+"_") && !known[name] {
+			warnings = append(warnings, fmt.Sprintf("%s is not a variable of guestflow and has no effect; `guestflow config` lists them all", name))
+		}
+	}
+	sort.Strings(warnings)
+	return warnings
+}
+
+// faults checks what types cannot.
+func (c *Config) faults() []error {
+	var errs []error
+	bad := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(envPrefix+"_"+format, args...))
+		}
+	}
+	oneOf := func(name, value string, allowed ...string) {
+		for _, a := range allowed {
+			if value == a {
+				return
+			}
+		}
+		bad(true, "%s=%q: use %s", name, value, strings.Join(allowed, ", "))
+	}
+	oneOf("PLANNER", c.Planner, "adaptive", "round-robin", "sweep")
+	oneOf("MAC", c.MAC, "keep", "hash", "drop")
+	oneOf("IP", c.IP, "keep", "hash", "drop")
+	oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")
+	oneOf("LOG_FORMAT", c.LogFormat, "text", "json")
+	bad(c.ByteBase != 1000 && c.ByteBase != 1024, "BYTE_BASE=%d: use 1000 or 1024", c.ByteBase)
+	bad(c.APIRateLimit < 1, "API_RATE_LIMIT=%d: use 1 or more", c.APIRateLimit)
+	bad(c.APITimeout <= 0, "API_TIMEOUT=%v: use a positive duration", c.APITimeout)
+	bad(c.StreamReplicas < 1 || c.StreamReplicas > 5, "STREAM_REPLICAS=%d: use 1 to 5", c.StreamReplicas)
+	bad(c.StreamMaxAge < 0, "STREAM_MAX_AGE=%v: use 0 or a positive duration", c.StreamMaxAge)
+	bad(c.MaxStaleness <= 0, "MAX_STALENESS=%v: use a positive duration", c.MaxStaleness)
+	bad(c.StartWeight <= 0, "START_WEIGHT=%v: use a number above 0", c.StartWeight)
+	bad(c.TrafficMinBytes < 0, "TRAFFIC_MIN_BYTES=%d: use 0 or more", c.TrafficMinBytes)
+	bad(c.OutboxMaxBytes < 1<<20, "OUTBOX_MAX_BYTES=%d: use at least 1048576", c.OutboxMaxBytes)
+	bad((c.MAC == "hash" || c.IP == "hash") && len(c.PrivacyKey) < 16, "PRIVACY_KEY is needed where MAC or IP is hash: at least 16 characters; `openssl rand -hex 32` makes one")
+	bad(c.DataDir == "", "DATA_DIR is empty: name a directory")
+	bad(c.Account == "", "ACCOUNT is empty: name the account")
+	bad(c.Stream == "" || strings.ContainsAny(c.Stream, ". *>/\\\t\r\n"), "STREAM=%q: use letters, digits, '-' and '_'", c.Stream)
+	if _, err := events.NewSubjects(c.SubjectPrefix); err != nil {
+		bad(true, "SUBJECT_PREFIX: %v", err)
+	}
+	for name, addr := range map[string]string{"HTTP_ADDR": c.HTTPAddr, "NATS_LISTEN": c.NATSListen} {
+		if name == "HTTP_ADDR" && addr == "-" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			bad(true, "%s=%q: use host:port", name, addr)
+		}
+	}
+	if c.NATSURL != "" {
+		u, err := url.Parse(c.NATSURL)
+		bad(err != nil || u.Host == "", "NATS_URL=%q: use nats://host:4222", c.NATSURL)
+	}
+	bad((c.NATSCert == "") != (c.NATSKey == ""), "NATS_CERT and NATS_KEY belong together: set both or none")
+	sort.Slice(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
+	return errs
+}
+
+// needPlatform checks what only the commands that ask the platform need.
+func (c *Config) needPlatform() error {
+	var errs []error
+	if c.APIURL == "" {
+		errs = append(errs, fmt.Errorf("%s_API_URL is not set: give the base URL of the platform's API; `guestflow demo` runs without one", envPrefix))
+	}
+	if c.APIToken == "" {
+		errs = append(errs, fmt.Errorf("%s_API_TOKEN is not set: give the API token, or its file as %s_API_TOKEN_FILE", envPrefix, envPrefix))
+	}
+	if len(errs) == 0 {
+		if _, err := platform.New(c.platform()); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
