@@ -1,9 +1,12 @@
 package occupancy
 
 import (
+	"io"
+	"net"
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,4 +106,67 @@ func BenchmarkSessionMemory(b *testing.B) {
 		runtime.KeepAlive(o)
 	}
 	b.ReportMetric(per, "B/session")
+}
+
+// BenchmarkClients connects 2,000 browsers to one process, reports the memory
+// that each takes on the server's side, and sends every event to all of them.
+func BenchmarkClients(b *testing.B) {
+	const clients = 2000
+	v := newVenue(6, 50, 1000)
+	s := filled(b, Settings{Heartbeat: time.Hour}, v.messages(2000, time.Second))
+	base := serve(b, s)
+	memory := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	before := memory()
+	connections := make([]net.Conn, clients)
+	for i := range connections {
+		c, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+		if err != nil {
+			b.Fatalf("client %d of %d: %v (are enough open files allowed? ulimit -n)", i, clients, err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, "GET /v1/stream?kind=ended HTTP/1.1\r\nHost: test\r\n\r\n"); err != nil {
+			b.Fatal(err)
+		}
+		connections[i] = c
+	}
+	until(b, "every client is in", func() bool { return s.clients.Load() == clients })
+	for _, c := range connections {
+		awaitText(b, c, "event: status")
+	}
+	per := float64(memory()-before) / clients
+	b.ResetTimer()
+	for range b.N {
+		m := v.change(0, events.Ended)
+		s.take(m, encoded(b, m.Event), "", 0, true)
+		mark := "id: " + strconv.FormatUint(m.Sequence, 10) + ".e1"
+		for _, c := range connections {
+			awaitText(b, c, mark)
+		}
+		v.start()
+	}
+	b.ReportMetric(per, "B/client")
+	b.ReportMetric(float64(b.N)*clients/b.Elapsed().Seconds(), "messages/s")
+}
+
+var scratch = make([]byte, 16<<10)
+
+// awaitText reads from a connection until a text has come.
+func awaitText(b *testing.B, c net.Conn, text string) {
+	b.Helper()
+	n := 0
+	for !strings.Contains(string(scratch[:n]), text) {
+		if n == len(scratch) {
+			n = copy(scratch, scratch[n-len(text):])
+		}
+		k, err := c.Read(scratch[n:])
+		if err != nil {
+			b.Fatal(err)
+		}
+		n += k
+	}
 }

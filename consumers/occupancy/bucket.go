@@ -60,6 +60,9 @@ func (s *Service) write(ctx context.Context, js jetstream.JetStream) {
 	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
+			if !js.Conn().IsConnected() {
+				return // the next start reads on from the checkpoint before
+			}
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
 			s.report("saving the state", s.save(last, js))

@@ -117,7 +117,7 @@ func TestOccupancyEqualsThePlainCount(t *testing.T) {
 
 func TestRestartAtEverySequenceGivesEqualState(t *testing.T) {
 	limits := Limits{History: time.Hour, Stays: 30 * time.Minute, Ended: 10 * time.Minute}
-	list := newVenue(3, 4, 25).messages(700, 7*time.Second)
+	list := newVenue(3, 4, 25).messages(350, 14*time.Second)
 	whole := NewOccupancy(limits)
 	var checkpoints [][]byte
 	for _, m := range list {

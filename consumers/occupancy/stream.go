@@ -72,12 +72,15 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request, clear bool) {
 		refuse(w, http.StatusBadRequest, fmt.Sprintf("Last-Event-ID is %q: want the id of an event of this stream.", last))
 		return
 	}
-	a.s.clients.Add(1)
-	defer a.s.clients.Add(-1)
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold messages back
+	if r.Method == http.MethodHead {
+		return
+	}
+	a.s.clients.Add(1)
+	defer a.s.clients.Add(-1)
 	if err := c.serve(r.Context(), last != "", after, epoch, replay); err != nil {
 		body, _ := json.Marshal(map[string]string{"reason": err.Error()}) // a string always marshals
 		_ = c.send(sse("dropped", "", body))                              // it is gone anyway

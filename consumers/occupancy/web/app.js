@@ -170,6 +170,7 @@ const draw = {
     set($("state-text"), text);
     $("banner").hidden = !banner; $("banner").dataset.level = level; set($("banner"), banner);
     document.title = (state === "live" ? "" : text + " · ") + "guestflow: who is where now";
+    if (health) set($("health-word"), lost ? "as of " + hhmm(lost.since, true) : health.stream.state);
     draw.age();
   },
   age() {
@@ -254,7 +255,6 @@ const draw = {
   },
   health() {
     const s = health.stream, d = health.detection;
-    set($("health-word"), s.state);
     figures($("health"), [
       ["last event", s.observed_at ? span(s.age_seconds) + " ago" : "none yet"], ["behind", number.format(s.behind), "events"],
       ["detection", d.starts ? fine(d.p50_seconds) : "–", d.starts ? "95 % under " + fine(d.p95_seconds) : ""],
@@ -278,7 +278,7 @@ function pipeline(p) {
 
 function entry(f) {
   const e = f.event, s = e.data.session, old = e.data.previous || {};
-  const where = places.get(e.source.slice(10) + "\n" + s.location_id);
+  const where = places.get(decodeURIComponent(e.source.slice(10)) + "\n" + s.location_id);
   let more = "";
   if (f.kind === "traffic" && e.data.change) more = "↓ " + bytes(e.data.change.downloaded_bytes) + " ↑ " + bytes(e.data.change.uploaded_bytes);
   else if (f.kind === "ended") more = s.duration_seconds ? "after " + span(s.duration_seconds) : "";
