@@ -54,10 +54,19 @@ type session struct {
 func (s *session) fill(e *events.Event) {
 	d := &e.Data.Session
 	s.guest, s.yas, s.mac, s.ip, s.code = d.GuestID, d.YasID, d.DeviceMAC, d.DeviceIP, d.AccessCode
-	s.description, s.login, s.profile = unique.Make(d.DeviceDescription), unique.Make(d.LoginType), unique.Make(d.ServiceProfile)
+	share(&s.description, d.DeviceDescription)
+	share(&s.login, d.LoginType)
+	share(&s.profile, d.ServiceProfile)
 	s.revision, s.episode = e.Data.Revision, e.Data.Episode
 	s.startedAt, s.seenAt = toMillis(d.StartedAt), toMillis(e.Data.Observed.At)
 	s.duration, s.downloaded, s.upload = d.DurationSeconds, d.Downloaded.Value, d.Uploaded.Value
+}
+
+// share sets a shared text; it seldom changes, and comparing is cheaper.
+func share(h *unique.Handle[string], text string) {
+	if *h == (unique.Handle[string]{}) || h.Value() != text {
+		*h = unique.Make(text)
+	}
 }
 
 // count adds a session to the distinct devices and guests.
