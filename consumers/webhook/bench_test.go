@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,84 +20,66 @@ import (
 )
 
 // BenchmarkDispatch measures deliveries a second on one core, with the receiver
-// and the NATS server in the same process and on the same core.
+// and the NATS server in the same process and on the same core. The figure by
+// processor time is what an idle machine shows; that by the clock depends on what
+// else runs.
 func BenchmarkDispatch(b *testing.B) {
 	for _, ordered := range []string{"false", "true"} {
 		b.Run("ordered="+ordered, func(b *testing.B) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-			r := startRace(b, []string{ordered}, 0)
-			b.ReportMetric(r.rate(b), "deliveries/s")
+			wall, cpu := race(b, b.N, []string{ordered}, 0)
+			b.ReportMetric(float64(b.N)/wall.Seconds(), "deliveries/s")
+			b.ReportMetric(float64(b.N)/cpu.Seconds(), "deliveries/cpu-s")
 		})
 	}
 }
 
-// BenchmarkOneDeadAmongTen sets ten live endpoints beside nine live and one dead
-// one and compares what the live ones get done in the same time.
+// BenchmarkOneDeadAmongTen sets nine live endpoints with a dead one beside the
+// nine alone, in turns, and compares what one delivery costs in processor time.
+// The dead one refuses connections, which takes more work than one that hangs.
 func BenchmarkOneDeadAmongTen(b *testing.B) {
-	rate := map[string]float64{}
-	for _, dead := range []int{0, 1} {
-		b.Run(fmt.Sprintf("dead=%d", dead), func(b *testing.B) {
-			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-			live := make([]string, 9)
-			for i := range live {
-				live[i] = "false"
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	live := strings.Split(strings.Repeat("false ", 9), " ")[:9]
+	var best [2]time.Duration // the least of several, since noise only adds
+	for range 5 {
+		for dead := range best {
+			if _, cpu := race(b, b.N, live, dead); best[dead] == 0 || cpu < best[dead] {
+				best[dead] = cpu
 			}
-			// The tenth is idle in the one case and dead in the other, so that the
-			// nine have the same work in both.
-			r := startRace(b, live, dead)
-			got := r.rate(b) / 9
-			rate[b.Name()] = got
-			b.ReportMetric(got, "deliveries/s/endpoint")
-		})
-	}
-	for name, with := range rate {
-		if without := rate[strings.Replace(name, "dead=1", "dead=0", 1)]; strings.Contains(name, "dead=1") && without > 0 {
-			b.Logf("one dead endpoint costs the others %.1f %%", 100*(1-with/without))
 		}
 	}
+	b.ReportMetric(float64(9*b.N)/best[0].Seconds(), "alone-deliveries/cpu-s")
+	b.ReportMetric(float64(9*b.N)/best[1].Seconds(), "beside-dead-deliveries/cpu-s")
+	b.ReportMetric(100*(1-best[0].Seconds()/best[1].Seconds()), "%lost")
 }
 
-// race is a dispatcher with its receivers.
-type race struct {
-	b         *broker
-	delivered atomic.Int64
-	target    int64
-	done      chan struct{}
-}
-
-// startRace publishes b.N events and starts delivering them to one endpoint for
-// each entry of ordered, and to dead ones besides, which refuse connections.
-func startRace(b *testing.B, ordered []string, dead int) *race {
+// race publishes n events and delivers them to one endpoint for each entry of
+// ordered, beside dead ones, which refuse connections. It returns how long the
+// live ones took, by the clock and in processor time of the whole process.
+func race(b *testing.B, n int, ordered []string, dead int) (wall, cpu time.Duration) {
 	b.Helper()
+	b.StopTimer()
 	br := newBroker(b)
-	r := &race{b: br, target: int64(b.N * len(ordered)), done: make(chan struct{})}
-	var once sync.Once
-	server := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	target, delivered, done := int64(n*len(ordered)), new(atomic.Int64), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
-		if r.delivered.Add(1) >= r.target {
-			once.Do(func() { close(r.done) })
+		if delivered.Add(1) == target {
+			close(done)
 		}
-	})}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { server.Close() })
-	go server.Serve(l) //nolint:errcheck // ends with Close
-	var file strings.Builder
-	file.WriteString("endpoints:\n")
+	}))
+	defer server.Close()
+	var entries []string
 	for i, o := range ordered {
-		file.WriteString(endpointYAML(fmt.Sprint("live", i), "http://"+l.Addr().String(), "ordered: "+o))
+		entries = append(entries, endpointYAML(fmt.Sprint("live", i), server.URL, "ordered: "+o))
 	}
 	for i := range dead {
-		file.WriteString(endpointYAML(fmt.Sprint("dead", i), "http://127.0.0.1:1/"))
+		entries = append(entries, endpointYAML(fmt.Sprint("dead", i), "http://127.0.0.1:1/"))
 	}
 	path := filepath.Join(b.TempDir(), "e.yaml")
-	write(b, path, file.String())
-	for i := range b.N {
+	write(b, path, "endpoints:\n"+strings.Join(entries, ""))
+	for i := range n {
 		br.publish(sample(events.Started, fmt.Sprint("s", i), 1))
 	}
-	d := &Dispatcher{JetStream: br.js, Path: path, Log: slog.New(slog.DiscardHandler)}
 	for _, e := range mustLoad(b, path).Endpoints { // from the start of the stream
 		if _, err := br.js.CreateConsumer(br.ctx, events.DefaultStream, jetstream.ConsumerConfig{
 			Durable: Durable(e.Name), AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
@@ -105,29 +87,33 @@ func startRace(b *testing.B, ordered []string, dead int) *race {
 			b.Fatal(err)
 		}
 	}
+	d := &Dispatcher{JetStream: br.js, Path: path, Log: slog.New(slog.DiscardHandler), fetchWait: 100 * time.Millisecond}
 	ctx, cancel := context.WithCancel(br.ctx)
 	ended := make(chan error, 1)
-	b.ResetTimer()
+	b.StartTimer()
+	began, spent := time.Now(), processorTime(b)
 	go func() { ended <- d.Run(ctx) }()
-	b.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			b.Error(err)
-		}
-	})
-	return r
+	select {
+	case <-done:
+	case <-time.After(2 * time.Minute):
+		b.Fatalf("%d of %d delivered", delivered.Load(), target)
+	}
+	wall, cpu = time.Since(began), processorTime(b)-spent
+	b.StopTimer()
+	cancel()
+	if err := <-ended; err != nil {
+		b.Error(err)
+	}
+	return wall, cpu
 }
 
-// rate waits until everything was delivered and returns deliveries a second.
-func (r *race) rate(b *testing.B) float64 {
+func processorTime(b *testing.B) time.Duration {
 	b.Helper()
-	select {
-	case <-r.done:
-	case <-time.After(2 * time.Minute):
-		b.Fatalf("%d of %d delivered", r.delivered.Load(), r.target)
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
 	}
-	b.StopTimer()
-	return float64(r.target) / b.Elapsed().Seconds()
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func mustLoad(b *testing.B, path string) Config {

@@ -92,8 +92,6 @@ func (g *gate) arrive(j *job, now time.Time, closed bool) orders {
 		return orders{} // waits here for the head's result
 	case at > 0 && head.job != nil:
 		return g.park(t, now, now)
-	case at > 0:
-		return g.park(t, head.due, now)
 	}
 	return g.advance(session, now)
 }

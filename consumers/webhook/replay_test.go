@@ -185,8 +185,8 @@ func TestTriesAreCountedOverRestarts(t *testing.T) {
 	for !b0.spent(want, 100*time.Millisecond) {
 		want++
 	}
-	if letters[0].Tries != want {
-		t.Errorf("died after %d tries, want %d", letters[0].Tries, want)
+	if n := r.count(); letters[0].Tries != want || n != want {
+		t.Errorf("died after %d requests, %d of them counted; want %d", n, letters[0].Tries, want)
 	}
 }
 

@@ -41,7 +41,15 @@ type outcome struct {
 	tries int           // failed ones so far
 	pause time.Duration // the receiver wants no request at all for this long
 	stop  bool          // the receiver wants nothing more
+	// The receiver made up its mind about the event, or was not able to.
+	answered, unwell bool
 }
+
+// unwellAfter is how many failures in a row (no answer, 5xx, 408, 425, 429) make
+// an endpoint unwell. It then gets one request at a time, up to a second apart,
+// until one is answered: a dead endpoint costs next to nothing, and few of its
+// events are in a long wait for their next try when it comes back.
+const unwellAfter = 10
 
 // runner serves one endpoint. One loop decides; each request is a goroutine that
 // it starts and waits for; one more goroutine fetches messages.
@@ -65,6 +73,7 @@ type runner struct {
 	settling *settling // nil when over
 	paused   time.Time // no request before this
 	stopped  bool      // 410
+	failures int       // in a row
 	badSeen  string    // last error of the condition, to log it once
 	results  chan outcome
 	requests context.Context // of requests; outlives the loop's by StopGrace
@@ -123,7 +132,7 @@ func (r *runner) loop(ctx context.Context, f *fetcher) error {
 		if free := size - len(r.inHand); open && f.idle() && free >= (size+1)/2 {
 			f.start(fetching, free)
 		}
-		for open && len(r.ready) > 0 && r.sending < r.endpoint.Concurrency {
+		for open && len(r.ready) > 0 && r.sending < r.atOnce() {
 			r.send()
 		}
 		var resume <-chan time.Time
@@ -226,10 +235,14 @@ func (r *runner) finish(out outcome) {
 		r.tries[j.seq] = out.tries
 	}
 	r.stopped = r.stopped || out.stop
-	if out.pause > 0 {
-		if until := now.Add(out.pause); until.After(r.paused) {
-			r.paused = until
-		}
+	switch {
+	case out.answered:
+		r.failures = 0
+	case out.unwell:
+		r.failures++
+	}
+	if until := now.Add(max(out.pause, r.spacing())); until.After(r.paused) {
+		r.paused = until
 	}
 	if r.gate == nil || j.bad != nil {
 		return
@@ -239,6 +252,25 @@ func (r *runner) finish(out outcome) {
 	} else {
 		r.obey(r.gate.settled(j, now))
 	}
+}
+
+// atOnce is how many requests may be under way.
+func (r *runner) atOnce() int {
+	if r.failures >= unwellAfter {
+		return 1
+	}
+	return r.endpoint.Concurrency
+}
+
+// spacing is the pause after a request to an unwell endpoint: doubling from a
+// sixty-fourth of a second up to a second, or to the shortest wait of an event.
+func (r *runner) spacing() time.Duration {
+	n := r.failures - unwellAfter
+	if n < 0 {
+		return 0
+	}
+	most := min(time.Second, r.o.Backoff.Min)
+	return most >> max(0, 6-n)
 }
 
 // recheck asks the server about events that an ordered endpoint waits for in

@@ -19,6 +19,13 @@ func (r *runner) try(ctx context.Context, j *job) outcome {
 	}
 	j.tries++
 	v, reason := judge(a)
+	out := r.conclude(ctx, j, a, v, reason)
+	out.answered, out.unwell = v != passing, v == passing
+	return out
+}
+
+// conclude tells the server what became of the message.
+func (r *runner) conclude(ctx context.Context, j *job, a answer, v verdict, reason string) outcome {
 	switch {
 	case v == accepted:
 		return r.accept(ctx, j, a)
