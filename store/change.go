@@ -1,0 +1,229 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// session is one that a transaction changes.
+type session struct {
+	state events.State // after its last change
+	// Where it stands in the file: in a location, or ended, or nowhere.
+	location, endedKey []byte
+	// revision is that of its last event, 0 when none is known.
+	revision int64
+	// merged is how many events of this commit were merged into earlier ones, so by
+	// how much the revisions of the later ones are too high.
+	merged int64
+}
+
+// session returns what is known of a session, from the file the first time.
+func (w *writing) session(id string) (*session, error) {
+	if s := w.sessions[id]; s != nil {
+		return s, nil
+	}
+	key := []byte(id)
+	at, err := lookUp(w.index, w.online, w.ended, key)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{}
+	if at.b != nil {
+		if s.revision, err = stateRevision(key, at.b); err != nil {
+			return nil, err
+		}
+		s.location, s.endedKey = append([]byte(nil), at.location...), at.endedKey
+	}
+	w.sessions[id] = s
+	w.order = append(w.order, s)
+	return s, nil
+}
+
+// change puts one event into the outbox and notes the state after it.
+func (w *writing) change(c Change) error {
+	e, id := c.Event, c.State.Session.ID
+	d := &e.Data
+	if d.Session.ID != id || d.Session.LocationID != c.State.Session.LocationID || d.Session.Online != c.State.Session.Online ||
+		d.Revision != c.State.Revision || d.Revision < 1 {
+		return fmt.Errorf("session %s: %w: its %s event is of revision %d, its state of %d, or they differ in session, location or presence",
+			id, ErrConflict, e.Kind, d.Revision, c.State.Revision)
+	}
+	s, err := w.session(id)
+	if err != nil {
+		return err
+	}
+	if s.merged > 0 {
+		d.Revision -= s.merged
+		e = e.Sealed()
+	}
+	if s.revision > 0 && d.Revision != s.revision+1 {
+		return fmt.Errorf("session %s: %w: revision %d after %d; read its state anew", id, ErrConflict, d.Revision+s.merged, s.revision+s.merged)
+	}
+	merged := false
+	if e.Kind == events.Traffic {
+		if merged, err = w.merge(&e); err != nil {
+			return fmt.Errorf("session %s: %w", id, err)
+		}
+	}
+	if merged {
+		s.merged++
+	} else if err := w.add(&e); err != nil {
+		return fmt.Errorf("session %s: %w", id, err)
+	}
+	s.state, s.revision = c.State, e.Data.Revision
+	s.state.Revision = e.Data.Revision
+	return nil
+}
+
+// add appends an event to the outbox.
+func (w *writing) add(e *events.Event) error {
+	body, err := events.Encode(*e)
+	if err != nil {
+		return err
+	}
+	if w.box.depth() == 0 {
+		w.box.oldest = w.now
+	}
+	w.box.last++
+	w.box.written += int64(len(body))
+	// Keys only grow, so pages can be filled.
+	w.log.FillPercent = 0.95
+	if err := w.log.Put(sequenceKey(w.box.last), encodeEntry(e, body, w.now)); err != nil {
+		return err
+	}
+	seq := uint64(0)
+	if e.Kind == events.Traffic {
+		seq = w.box.last
+	}
+	w.mergeable[e.Data.Session.ID] = seq
+	return nil
+}
+
+// merge replaces the last event of a session by one that stands for both, when
+// both are traffic and the earlier one was not taken; e is then that event.
+//
+// The merged event keeps the earlier one's place in the log. No event of the
+// session comes after that place, since it was the session's last, so the order
+// within the session is the order of the revisions before and after: traffic never
+// passes an event of its session, of whatever kind. Events of other sessions keep
+// their places. And since numbers are neither given up nor made, the log has no
+// gaps, which is how the publisher tells entries that were removed from entries
+// that never were.
+//
+// Nobody has seen the earlier event: Take would have raised taken above it, and
+// Take and Commit exclude each other.
+func (w *writing) merge(e *events.Event) (bool, error) {
+	id := e.Data.Session.ID
+	seq, here := w.mergeable[id]
+	if !here {
+		seq = w.store.mergeable[id]
+	}
+	if seq == 0 || seq <= w.store.taken {
+		return false, nil
+	}
+	key := sequenceKey(seq)
+	was, err := viewEntry(key, w.log.Get(key))
+	if err != nil {
+		return false, err
+	}
+	older, err := was.event()
+	if err != nil {
+		return false, err
+	}
+	one, ok := events.Merge(older, *e)
+	if !ok {
+		return false, nil
+	}
+	body, err := events.Encode(one)
+	if err != nil {
+		return false, err
+	}
+	w.box.written += int64(len(body) - len(was.body))
+	*e = one
+	return true, w.log.Put(key, encodeEntry(e, body, was.committed))
+}
+
+// fits checks the limit, and stores how far the log goes.
+func (w *writing) fits() error {
+	was := w.store.figures()
+	is, limit := w.box.bytes(), w.store.options.OutboxMaxBytes
+	if is > was.bytes() && is > limit && was.depth() > 0 {
+		return fmt.Errorf("%w: %d unsent events of %d bytes, and OutboxMaxBytes is %d", ErrOutboxFull, was.depth(), was.bytes(), limit)
+	}
+	if w.box.last != was.last {
+		if err := w.log.SetSequence(w.box.last); err != nil {
+			return err
+		}
+	}
+	if w.box.written == was.written {
+		return nil
+	}
+	return w.tx.Bucket(bucketCursor).Put(keyWritten, binary.AppendUvarint(nil, uint64(w.box.written)))
+}
+
+// put writes the state of a session where it belongs now.
+func (w *writing) put(s *session) error {
+	now := &s.state.Session
+	id := []byte(now.ID)
+	moved := s.location != nil && (!now.Online || now.LocationID != string(s.location))
+	if moved {
+		if err := w.leave(s.location, id); err != nil {
+			return err
+		}
+	}
+	if s.endedKey != nil {
+		if err := w.endedByTime.Delete(s.endedKey); err != nil {
+			return err
+		}
+	}
+	record := encodeState(&s.state)
+	if !now.Online {
+		if moved {
+			if err := w.index.Delete(id); err != nil {
+				return err
+			}
+		}
+		at := binary.BigEndian.AppendUint64(nil, uint64(max(0, w.now.Unix())))[:8:8]
+		if err := w.ended.Put(id, append(at, record...)); err != nil {
+			return err
+		}
+		return w.endedByTime.Put(append(at, id...), []byte{})
+	}
+	if s.endedKey != nil {
+		if err := w.ended.Delete(id); err != nil {
+			return err
+		}
+	}
+	b, err := w.room(w.online, now.LocationID)
+	if err != nil {
+		return err
+	}
+	if moved || s.location == nil {
+		w.counts[now.LocationID]++
+		if err := w.index.Put(id, []byte(now.LocationID)); err != nil {
+			return err
+		}
+	}
+	return b.Put(id, record)
+}
+
+// leave removes an online session, and its suspicion, from its location.
+func (w *writing) leave(location, id []byte) error {
+	w.counts[string(location)]--
+	if err := w.clear(location, id); err != nil {
+		return err
+	}
+	return w.online.Bucket(location).Delete(id)
+}
+
+// room returns the bucket of a location, new if need be.
+func (w *writing) room(parent *bbolt.Bucket, location string) (*bbolt.Bucket, error) {
+	if b := parent.Bucket([]byte(location)); b != nil {
+		return b, nil
+	}
+	return parent.CreateBucket([]byte(location))
+}

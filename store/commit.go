@@ -1,0 +1,310 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// Change is an event of a session, and the state after it.
+type Change struct {
+	State events.State
+	Event events.Event
+}
+
+// LocationMark says how a location is tracked; see Location.
+type LocationMark struct {
+	ID, Name             string
+	TrackedSince, SeenAt time.Time
+}
+
+// Commit is what one look changes.
+type Commit struct {
+	// Changes in order; a session may have several. The first of a session that is
+	// known has the revision after the stored one.
+	Changes []Change
+	// Suspects are put in place of what is known of their sessions' suspicion. One
+	// whose session is not online in its location is left out.
+	Suspects []Suspect
+	// Cleared are the ids of sessions that are no longer suspects. A session that
+	// ends, or moves to another location, is cleared without being named.
+	Cleared []string
+	// Locations are put in place of what is known of them. A mark that differs in
+	// SeenAt alone does not cause a write: it is kept in memory, and written with
+	// the next commit that writes anything, or by Close.
+	Locations []LocationMark
+}
+
+// Commit writes states, events and the rest in one transaction, which is durable
+// when Commit returns. When there is nothing to write, nothing is written, not
+// even an empty transaction.
+//
+// A traffic event whose session's last event is traffic too and was not taken yet
+// is merged into that one: the events that follow it in the commit, and the stored
+// state, get revisions that leave no gap. So the state to compare with next time
+// must be read from the store.
+//
+// With an error nothing was written. It is ErrOutboxFull when the unsent events
+// would take more than OutboxMaxBytes, unless the commit does not add to them, or
+// there were none (else a commit larger than the limit could never pass). It is
+// ErrConflict when a change does not follow the stored state of its session.
+func (s *Store) Commit(c Commit) error {
+	s.log.Lock()
+	defer s.log.Unlock()
+	needed, seen, err := s.writes(&c)
+	if err != nil {
+		return err
+	}
+	if !needed {
+		s.remember(seen)
+		return nil
+	}
+	var w *writing
+	err = s.update(fmt.Sprintf("commit %d changes", len(c.Changes)), func(tx *bbolt.Tx) error {
+		w = s.begin(tx)
+		return w.commit(&c)
+	})
+	if err != nil {
+		return err
+	}
+	s.adopt(w)
+	if len(c.Changes) > 0 {
+		s.signal()
+	}
+	return nil
+}
+
+// writes reports whether the commit has anything that must go into the file, and
+// which marks are news in SeenAt.
+func (s *Store) writes(c *Commit) (needed bool, seen []LocationMark, err error) {
+	if len(c.Changes) > 0 || len(c.Cleared)+len(c.Suspects)+len(c.Locations) == 0 {
+		return len(c.Changes) > 0, nil, s.usable()
+	}
+	err = s.view("read locations", func(tx *bbolt.Tx) error {
+		places, index, suspects := tx.Bucket(bucketLocations), tx.Bucket(bucketIndex), tx.Bucket(bucketSuspects)
+		for i := range c.Locations {
+			m := &c.Locations[i]
+			v := places.Get([]byte(m.ID))
+			p, err := readPlace([]byte(m.ID), v)
+			if err != nil {
+				return err
+			}
+			needed = needed || v == nil || p.name != m.Name || !p.trackedSince.Equal(m.TrackedSince)
+			if !s.seenAt(m.ID, p.seenAt).Equal(m.SeenAt) {
+				seen = append(seen, *m)
+			}
+		}
+		for _, id := range c.Cleared {
+			if b := suspects.Bucket(index.Get([]byte(id))); b != nil && b.Get([]byte(id)) != nil {
+				needed = true
+			}
+		}
+		for i := range c.Suspects {
+			id, location := []byte(c.Suspects[i].ID), index.Get([]byte(c.Suspects[i].ID))
+			if location == nil || string(location) != c.Suspects[i].LocationID {
+				continue
+			}
+			b := suspects.Bucket(location)
+			needed = needed || b == nil || string(b.Get(id)) != string(c.Suspects[i].encode())
+		}
+		return nil
+	})
+	return needed, seen, err
+}
+
+// remember keeps the marks of a commit that wrote nothing.
+func (s *Store) remember(marks []LocationMark) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range marks {
+		s.seen[m.ID] = m.SeenAt
+	}
+}
+
+// writing is one write transaction under way. What it leads to is adopted by the
+// Store after it is durable.
+type writing struct {
+	store *Store
+	tx    *bbolt.Tx
+	now   time.Time
+
+	index, online, ended, endedByTime, suspects, log *bbolt.Bucket
+
+	box outbox
+	// mergeable has what changes in Store.mergeable, with 0 for what goes.
+	mergeable map[string]uint64
+	sessions  map[string]*session
+	order     []*session       // sessions, as they came
+	counts    map[string]int64 // online, by location: how much it changes
+	placed    bool             // the pending SeenAt are written
+
+	cursorMoved bool
+	saved       savedCursor
+	sent        []sentMark
+}
+
+func (s *Store) begin(tx *bbolt.Tx) *writing {
+	return &writing{
+		store: s, tx: tx, now: s.options.Now(), box: s.figures(),
+		index: tx.Bucket(bucketIndex), online: tx.Bucket(bucketOnline), ended: tx.Bucket(bucketEnded),
+		endedByTime: tx.Bucket(bucketEndedByTime), suspects: tx.Bucket(bucketSuspects), log: tx.Bucket(bucketOutbox),
+		mergeable: map[string]uint64{}, sessions: map[string]*session{}, counts: map[string]int64{},
+	}
+}
+
+// adopt takes over what a transaction led to.
+func (s *Store) adopt(w *writing) {
+	for id, seq := range w.mergeable {
+		if seq == 0 {
+			delete(s.mergeable, id)
+		} else {
+			s.mergeable[id] = seq
+		}
+	}
+	if w.cursorMoved {
+		s.saved, s.savedAt, s.sent = w.saved, w.now, w.sent
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.box = w.box
+	if w.placed {
+		clear(s.seen)
+	}
+}
+
+func (w *writing) commit(c *Commit) error {
+	for i := range c.Changes {
+		if err := w.change(c.Changes[i]); err != nil {
+			return err
+		}
+	}
+	if err := w.fits(); err != nil {
+		return err
+	}
+	for _, s := range w.order {
+		if err := w.put(s); err != nil {
+			return fmt.Errorf("session %s: %w", s.state.Session.ID, err)
+		}
+	}
+	for _, id := range c.Cleared {
+		if err := w.clear(w.index.Get([]byte(id)), []byte(id)); err != nil {
+			return err
+		}
+	}
+	for i := range c.Suspects {
+		if err := w.suspect(&c.Suspects[i]); err != nil {
+			return err
+		}
+	}
+	if err := w.places(c.Locations); err != nil {
+		return err
+	}
+	if err := w.prune(16 + 2*len(c.Changes)); err != nil {
+		return err
+	}
+	if w.store.cursorLags() {
+		return w.moveCursor(0)
+	}
+	return nil
+}
+
+// suspect writes a suspect whose session is online in its location.
+func (w *writing) suspect(s *Suspect) error {
+	location := w.index.Get([]byte(s.ID))
+	if location == nil || string(location) != s.LocationID {
+		return nil
+	}
+	b, err := w.suspects.CreateBucketIfNotExists([]byte(s.LocationID))
+	if err != nil {
+		return err
+	}
+	return b.Put([]byte(s.ID), s.encode())
+}
+
+// clear removes a suspect, if it is one.
+func (w *writing) clear(location, id []byte) error {
+	if len(location) == 0 {
+		return nil
+	}
+	b := w.suspects.Bucket(location)
+	if b == nil || b.Get(id) == nil {
+		return nil
+	}
+	return b.Delete(id)
+}
+
+// places writes the marks, the counts that changed, and what is newer in memory
+// than in the file.
+func (w *writing) places(marks []LocationMark) error {
+	w.store.mu.Lock()
+	seen := make(map[string]time.Time, len(w.store.seen))
+	for id, t := range w.store.seen {
+		seen[id] = t
+	}
+	w.store.mu.Unlock()
+	w.placed = true
+	byID := make(map[string]*LocationMark, len(marks))
+	for i := range marks {
+		byID[marks[i].ID] = &marks[i]
+		seen[marks[i].ID] = marks[i].SeenAt
+	}
+	for id := range w.counts {
+		if _, ok := seen[id]; !ok {
+			seen[id] = time.Time{}
+		}
+	}
+	b := w.tx.Bucket(bucketLocations)
+	for id, at := range seen {
+		key := []byte(id)
+		v := b.Get(key)
+		was, err := readPlace(key, v)
+		if err != nil {
+			return err
+		}
+		p := was
+		if m := byID[id]; m != nil {
+			p.name, p.trackedSince, p.seenAt = m.Name, m.TrackedSince, m.SeenAt
+		} else if !at.IsZero() {
+			p.seenAt = at
+		}
+		if p.online += w.counts[id]; p.online < 0 {
+			return damaged("location %q would have %d sessions online", id, p.online)
+		}
+		if v == nil || !p.equal(&was) {
+			if err := b.Put(key, p.encode()); err != nil {
+				return fmt.Errorf("location %s: %w", id, err)
+			}
+		}
+	}
+	return nil
+}
+
+// prune removes some sessions that ended longer than EndedRetention ago. What is
+// left over is for later commits: each removes more than it can add.
+func (w *writing) prune(limit int) error {
+	until := max(0, w.now.Add(-w.store.options.EndedRetention).Unix())
+	var keys [][]byte
+	c := w.endedByTime.Cursor()
+	for k, _ := c.First(); k != nil && len(keys) < limit; k, _ = c.Next() {
+		if len(k) <= 8 {
+			return damaged("key %x of the ended sessions", k)
+		}
+		if binary.BigEndian.Uint64(k) >= uint64(until) {
+			break
+		}
+		keys = append(keys, append([]byte(nil), k...))
+	}
+	for _, k := range keys {
+		if err := w.ended.Delete(k[8:]); err != nil {
+			return err
+		}
+		if err := w.endedByTime.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+// Package store keeps what guestflow knows of one account in one bbolt file: the
+// state of every session, the suspects, the locations, small named values, and
+// the outbox of events that JetStream has not confirmed yet.
+//
+// States come from the poller, which commits a state together with the event that
+// led to it: both are written in one transaction or neither is. Events leave
+// through Take, in the order in which they were committed, and count as sent when
+// Acked says so. So neither a crash nor an outage loses an event, and what a
+// restart may send again is marked by its sequence number.
+//
+// It imports events, and nothing else of guestflow.
+//
+// # File
+//
+// Reading one location touches its bucket alone, and a commit with k changes
+// costs O(k), whatever the number of sessions:
+//
+//	meta           format version, time of creation
+//	online         <location> → bucket of session id → state
+//	index          session id of an online session → location
+//	ended          session id → time of the commit, state (kept for EndedRetention)
+//	ended_by_time  time of the commit, session id → nothing
+//	suspects       <location> → bucket of session id → suspect
+//	locations      location → name, tracking, number of online sessions
+//	outbox         sequence number → event
+//	cursor         what of the outbox is in the stream; bytes ever committed
+//	values         key → value
+//
+// No read transaction is held while a caller works with what it read, since the
+// file would grow meanwhile: everything that is returned is a copy.
+package store

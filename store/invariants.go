@@ -1,0 +1,258 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// Invariants reads the whole file and checks that what it says in several places
+// agrees: index and locations, counts and sessions, suspects, ended sessions and
+// their times, the numbers, sizes and revisions of the outbox, and the state of
+// each session with its last event; and that what is in memory agrees with the
+// file. The error is ErrCorrupt. Commits wait meanwhile.
+func (s *Store) Invariants() error {
+	s.log.Lock()
+	defer s.log.Unlock()
+	return s.view("check", func(tx *bbolt.Tx) error {
+		if err := checkRecords(tx); err != nil {
+			return err
+		}
+		return s.checkMemory(tx)
+	})
+}
+
+// checkRecords checks what does not need an open Store.
+func checkRecords(tx *bbolt.Tx) error {
+	if err := current.whole(tx); err != nil {
+		return err
+	}
+	states := make(map[string]head)
+	for _, check := range []func(*bbolt.Tx, map[string]head) error{checkOnline, checkEnded, checkSuspects, checkOutbox} {
+		if err := check(tx, states); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(bucketValues).ForEach(func(k, v []byte) error {
+		if v == nil {
+			return damaged("value %q is a bucket", k)
+		}
+		return nil
+	})
+}
+
+// head is what must agree between a state and the last event.
+type head struct {
+	revision, episode int64
+	online            bool
+	location          string
+	seenAt            int64
+}
+
+func headOf(st *events.State) head {
+	return head{st.Revision, st.Episode, st.Session.Online, st.Session.LocationID, st.SeenAt.UnixNano()}
+}
+
+// each calls f for each key of a nested bucket, with the bucket's name.
+func each(parent *bbolt.Bucket, f func(name string, k, v []byte) error) error {
+	return parent.ForEach(func(name, v []byte) error {
+		b := parent.Bucket(name)
+		if v != nil || b == nil {
+			return damaged("%q is no bucket", name)
+		}
+		return b.ForEach(func(k, v []byte) error { return f(string(name), k, v) })
+	})
+}
+
+func count(b *bbolt.Bucket) (n int, err error) {
+	err = b.ForEach(func(_, _ []byte) error { n++; return nil })
+	return n, err
+}
+
+func checkOnline(tx *bbolt.Tx, states map[string]head) error {
+	var r stateReader
+	counts := make(map[string]int64)
+	index, ended := tx.Bucket(bucketIndex), tx.Bucket(bucketEnded)
+	err := each(tx.Bucket(bucketOnline), func(location string, k, v []byte) error {
+		var st events.State
+		if err := r.read(k, v, &st); err != nil {
+			return err
+		}
+		switch {
+		case !st.Session.Online:
+			return damaged("session %q is offline, but in location %q", k, location)
+		case st.Session.LocationID != location:
+			return damaged("session %q of location %q is in %q", k, st.Session.LocationID, location)
+		case string(index.Get(k)) != location:
+			return damaged("session %q of location %q is in the index as of %q", k, location, index.Get(k))
+		case ended.Get(k) != nil:
+			return damaged("session %q is both online and ended", k)
+		}
+		counts[location]++
+		states[st.Session.ID] = headOf(&st)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if n, err := count(index); err != nil || n != len(states) {
+		return damaged("the index has %d sessions, the locations have %d", n, len(states))
+	}
+	err = tx.Bucket(bucketLocations).ForEach(func(k, v []byte) error {
+		p, err := readPlace(k, v)
+		if err == nil && p.online != counts[string(k)] {
+			err = damaged("location %q has %d sessions, should have %d", k, counts[string(k)], p.online)
+		}
+		delete(counts, string(k))
+		return err
+	})
+	for location, n := range counts {
+		if err == nil && n > 0 {
+			err = damaged("location %q has %d sessions and no record", location, n)
+		}
+	}
+	return err
+}
+
+func checkEnded(tx *bbolt.Tx, states map[string]head) error {
+	var r stateReader
+	byTime := tx.Bucket(bucketEndedByTime)
+	n := 0
+	err := tx.Bucket(bucketEnded).ForEach(func(k, v []byte) error {
+		if len(v) < 8 {
+			return damaged("ended session %q cannot be read", k)
+		}
+		var st events.State
+		if err := r.read(k, v[8:], &st); err != nil {
+			return err
+		}
+		if st.Session.Online {
+			return damaged("session %q is online, but among the ended", k)
+		}
+		if byTime.Get(append(v[:8:8], k...)) == nil {
+			return damaged("ended session %q is missing at its time %d", k, binary.BigEndian.Uint64(v))
+		}
+		states[st.Session.ID] = headOf(&st)
+		n++
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if m, err := count(byTime); err != nil || m != n {
+		return damaged("%d sessions ended, %d by time", n, m)
+	}
+	return nil
+}
+
+func checkSuspects(tx *bbolt.Tx, _ map[string]head) error {
+	index := tx.Bucket(bucketIndex)
+	return each(tx.Bucket(bucketSuspects), func(location string, k, v []byte) error {
+		if _, err := readSuspect(location, k, v); err != nil {
+			return err
+		}
+		if string(index.Get(k)) != location {
+			return damaged("suspect %q of location %q is not online there", k, location)
+		}
+		return nil
+	})
+}
+
+func checkOutbox(tx *bbolt.Tx, states map[string]head) error {
+	box, _, err := loadOutbox(tx)
+	if err != nil {
+		return err
+	}
+	next, unsent := box.first, int64(0)
+	last := make(map[string]head)
+	err = tx.Bucket(bucketOutbox).ForEach(func(k, v []byte) error {
+		e, err := viewEntry(k, v)
+		if err != nil {
+			return err
+		}
+		if e.seq != next {
+			return damaged("the outbox has entry %d where %d should be", e.seq, next)
+		}
+		next++
+		if e.seq > box.cursor.OutboxSeq {
+			unsent += int64(len(e.body))
+		}
+		event, err := e.event()
+		if err != nil {
+			return err
+		}
+		if d := &event.Data; event.ID != string(e.id) || event.Kind != e.kind || d.Revision != e.revision ||
+			event.Account != string(e.account) || d.Session.ID != string(e.session) || d.Session.LocationID != string(e.location) {
+			return damaged("outbox entry %d: its document differs from what is noted beside it", e.seq)
+		}
+		id, st := event.Data.Session.ID, events.StateOf(event)
+		// Revision 1 after others: a session that had been forgotten.
+		if was, ok := last[id]; ok && st.Revision != was.revision+1 && st.Revision != 1 {
+			return damaged("outbox entry %d: revision %d of session %q after %d", e.seq, st.Revision, id, was.revision)
+		}
+		last[id] = headOf(&st)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if unsent != box.bytes() {
+		return damaged("the unsent events have %d bytes, should have %d", unsent, box.bytes())
+	}
+	for id, e := range last {
+		// An ended session may have been forgotten already.
+		if st, ok := states[id]; ok && st != e || !ok && e.online {
+			return damaged("session %q is %+v, after its last event %+v", id, st, e)
+		}
+	}
+	return nil
+}
+
+// checkMemory compares what is kept in memory with the file.
+func (s *Store) checkMemory(tx *bbolt.Tx) error {
+	box, saved, err := loadOutbox(tx)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(saved.encode(), s.saved.encode()) {
+		return damaged("the saved cursor is %+v, should be %+v", saved, s.saved)
+	}
+	here := s.figures()
+	log := tx.Bucket(bucketOutbox)
+	size, _, err := unsentFrom(log, box.cursor.OutboxSeq, here.cursor.OutboxSeq)
+	if err != nil {
+		return err
+	}
+	_, box.oldest, err = unsentFrom(log, here.cursor.OutboxSeq, here.cursor.OutboxSeq)
+	if err != nil {
+		return err
+	}
+	box.cursor, box.acked = here.cursor, box.acked+size
+	if !here.oldest.Equal(box.oldest) && here.depth() > 0 {
+		return damaged("the oldest unsent event is of %v, should be of %v", here.oldest, box.oldest)
+	}
+	here.oldest = box.oldest
+	if here != box {
+		return damaged("the outbox is %+v, should be %+v", here, box)
+	}
+	if s.taken < here.cursor.OutboxSeq || s.taken > here.last {
+		return damaged("%d are taken of an outbox that is sent up to %d and ends at %d", s.taken, here.cursor.OutboxSeq, here.last)
+	}
+	for id, seq := range s.mergeable {
+		if seq <= s.taken {
+			continue
+		}
+		e, err := viewEntry(sequenceKey(seq), log.Get(sequenceKey(seq)))
+		if err != nil {
+			return err
+		}
+		if e.kind != events.Traffic || string(e.session) != id {
+			return fmt.Errorf("%w: entry %d is a %s event of session %q, not traffic of %q", ErrCorrupt, seq, e.kind, e.session, id)
+		}
+	}
+	return nil
+}

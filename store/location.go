@@ -1,0 +1,288 @@
+package store
+
+import (
+	"encoding/binary"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// Location is what is known of one location.
+type Location struct {
+	ID, Name string
+	// TrackedSince is when its first look began; zero means that it was never
+	// tracked.
+	TrackedSince time.Time
+	// SeenAt is when its last complete look began; zero means that there was none.
+	SeenAt time.Time
+	// Sessions are the states of its online sessions, in the order of their ids.
+	Sessions []events.State
+	// Suspects by session id; each is one of Sessions.
+	Suspects map[string]Suspect
+}
+
+// LocationInfo is a Location without its sessions.
+type LocationInfo struct {
+	ID, Name             string
+	TrackedSince, SeenAt time.Time
+	// Online is the number of its online sessions.
+	Online int
+}
+
+// Suspect is an online session that is missing, but not proven gone.
+type Suspect struct {
+	ID, LocationID string
+	// SeenAt is the last time at which it was certainly online.
+	SeenAt time.Time
+	// Missed counts the complete lists in a row that did not show it.
+	Missed int
+}
+
+// place is the record of a location.
+type place struct {
+	name                 string
+	trackedSince, seenAt time.Time
+	online               int64
+}
+
+const (
+	placeVersion   = 1
+	suspectVersion = 1
+)
+
+func (p *place) encode() []byte {
+	b := appendText([]byte{placeVersion}, p.name)
+	b = appendTimeIf(appendTimeIf(b, p.trackedSince), p.seenAt)
+	return binary.AppendUvarint(b, uint64(p.online))
+}
+
+// readPlace returns the zero place where there is no record. The error is
+// ErrCorrupt.
+func readPlace(id, b []byte) (p place, err error) {
+	if b == nil {
+		return place{}, nil
+	}
+	in := input{b: b}
+	version := in.byte()
+	p.name = string(in.text())
+	p.trackedSince, p.seenAt = in.optionalTime(), in.optionalTime()
+	p.online = in.count()
+	if in.bad || version != placeVersion || len(in.b) > 0 {
+		return place{}, damaged("the record of location %q cannot be read", id)
+	}
+	return p, nil
+}
+
+func (p *place) equal(q *place) bool {
+	return p.name == q.name && p.online == q.online && p.trackedSince.Equal(q.trackedSince) && p.seenAt.Equal(q.seenAt)
+}
+
+func (s *Suspect) encode() []byte {
+	return binary.AppendVarint(appendTimeIf([]byte{suspectVersion}, s.SeenAt), int64(s.Missed))
+}
+
+func readSuspect(location string, id, b []byte) (Suspect, error) {
+	in := input{b: b}
+	version := in.byte()
+	s := Suspect{ID: string(id), LocationID: location, SeenAt: in.optionalTime(), Missed: int(in.varint())}
+	if in.bad || version != suspectVersion || len(in.b) > 0 {
+		return Suspect{}, damaged("suspect %q cannot be read", id)
+	}
+	return s, nil
+}
+
+// Location returns what is known of one location, without reading any other. A
+// location that was never seen has no sessions and a zero TrackedSince.
+func (s *Store) Location(id string) (Location, error) {
+	if id == "" {
+		return Location{}, nil
+	}
+	l := Location{ID: id, Suspects: map[string]Suspect{}}
+	err := s.view("read location "+id, func(tx *bbolt.Tx) error {
+		l.Sessions = nil
+		p, err := readPlace([]byte(id), tx.Bucket(bucketLocations).Get([]byte(id)))
+		if err != nil {
+			return err
+		}
+		l.Name, l.TrackedSince, l.SeenAt = p.name, p.trackedSince, p.seenAt
+		if b := tx.Bucket(bucketSuspects).Bucket([]byte(id)); b != nil {
+			err := b.ForEach(func(k, v []byte) error {
+				suspect, err := readSuspect(id, k, v)
+				l.Suspects[suspect.ID] = suspect
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		b := tx.Bucket(bucketOnline).Bucket([]byte(id))
+		if b == nil {
+			return nil
+		}
+		l.Sessions = make([]events.State, 0, min(p.online, 1<<20))
+		var r stateReader
+		c := b.Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			l.Sessions = append(l.Sessions, events.State{})
+			if err := r.read(k, v, &l.Sessions[len(l.Sessions)-1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Location{}, err
+	}
+	l.SeenAt = s.seenAt(id, l.SeenAt)
+	return l, nil
+}
+
+// Locations lists every location that was tracked or that a session was in, in
+// the order of their ids.
+func (s *Store) Locations() ([]LocationInfo, error) {
+	var all []LocationInfo
+	err := s.view("list locations", func(tx *bbolt.Tx) error {
+		all = nil
+		return tx.Bucket(bucketLocations).ForEach(func(k, v []byte) error {
+			p, err := readPlace(k, v)
+			all = append(all, LocationInfo{ID: string(k), Name: p.name, TrackedSince: p.trackedSince, SeenAt: p.seenAt, Online: int(p.online)})
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		all[i].SeenAt = s.seenAt(all[i].ID, all[i].SeenAt)
+	}
+	return all, nil
+}
+
+// seenAt prefers what is newer than the file.
+func (s *Store) seenAt(id string, inFile time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t, ok := s.seen[id]; ok {
+		return t
+	}
+	return inFile
+}
+
+// Find returns the states of those sessions that are known by their ids: online in
+// whatever location, or ended less than EndedRetention ago.
+func (s *Store) Find(ids []string) (map[string]events.State, error) {
+	found := make(map[string]events.State, len(ids))
+	if len(ids) == 0 {
+		return found, nil
+	}
+	err := s.view("look up sessions", func(tx *bbolt.Tx) error {
+		var r stateReader
+		index, online, ended := tx.Bucket(bucketIndex), tx.Bucket(bucketOnline), tx.Bucket(bucketEnded)
+		for _, id := range ids {
+			key := []byte(id)
+			record, err := lookUp(index, online, ended, key)
+			if err != nil {
+				return err
+			}
+			if record.b == nil {
+				continue
+			}
+			var st events.State
+			if err := r.read(key, record.b, &st); err != nil {
+				return err
+			}
+			found[id] = st
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// stored says where the record of a session stands. It is valid as long as its
+// transaction, and until the next write.
+type stored struct {
+	b        []byte // the state, nil when the session is not known
+	location []byte // of an online session
+	endedKey []byte // of an ended one, in ended_by_time
+}
+
+func lookUp(index, online, ended *bbolt.Bucket, id []byte) (stored, error) {
+	if len(id) == 0 {
+		return stored{}, nil
+	}
+	if location := index.Get(id); location != nil {
+		if b := online.Bucket(location); b != nil {
+			if record := b.Get(id); record != nil {
+				return stored{b: record, location: location}, nil
+			}
+		}
+		return stored{}, damaged("session %q is not in its location %q", id, location)
+	}
+	record := ended.Get(id)
+	if record == nil {
+		return stored{}, nil
+	}
+	if len(record) < 8 {
+		return stored{}, damaged("ended session %q cannot be read", id)
+	}
+	return stored{b: record[8:], endedKey: append(record[:8:8], id...)}, nil
+}
+
+// allBatch is how many states All reads in one transaction.
+const allBatch = 2000
+
+// All calls f with the state of every online session, location by location, until
+// it returns false. No transaction is open while f runs, so f may commit; a
+// session that changes meanwhile is shown before or after its change, and one that
+// moves to another location may be shown twice or not at all.
+func (s *Store) All(f func(events.State) bool) error {
+	var r stateReader
+	states := make([]events.State, 0, allBatch)
+	var location, last []byte
+	for {
+		states = states[:0]
+		done := false
+		err := s.view("read all sessions", func(tx *bbolt.Tx) error {
+			online := tx.Bucket(bucketOnline)
+			places := online.Cursor()
+			for name, _ := places.Seek(location); name != nil; name, _ = places.Next() {
+				if string(name) != string(location) {
+					location, last = append([]byte(nil), name...), nil
+				}
+				c := online.Bucket(name).Cursor()
+				k, v := c.Seek(last)
+				if k != nil && last != nil && string(k) == string(last) {
+					k, v = c.Next()
+				}
+				for ; k != nil; k, v = c.Next() {
+					if len(states) == allBatch {
+						return nil
+					}
+					states = append(states, events.State{})
+					if err := r.read(k, v, &states[len(states)-1]); err != nil {
+						return err
+					}
+					last = append(last[:0], k...)
+				}
+			}
+			done = true
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for i := range states {
+			if !f(states[i]) {
+				return nil
+			}
+		}
+		if done {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,242 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Defaults of Options.
+const (
+	DefaultLockTimeout    = time.Second
+	DefaultOutboxMaxBytes = 1 << 30
+	DefaultEndedRetention = 8 * 24 * time.Hour
+	DefaultSentRetention  = 15 * time.Minute
+)
+
+// Options are the settings of a Store. The zero value has the defaults.
+type Options struct {
+	// LockTimeout is how long Open waits for another process to let the file go.
+	LockTimeout time.Duration
+	// NoSync leaves it to the operating system when commits reach the disk: a
+	// power loss then destroys the file. For benchmarks.
+	NoSync bool
+	// OutboxMaxBytes is how much unsent events may take, counting their documents.
+	OutboxMaxBytes int64
+	// EndedRetention is how long the state of an ended session is kept, so that it
+	// can be told from a new one.
+	EndedRetention time.Duration
+	// SentRetention is how long an event is kept after Acked, so that it can be
+	// sent again if the stream loses its tail.
+	SentRetention time.Duration
+	// Now is the time.
+	Now func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	if o.LockTimeout <= 0 {
+		o.LockTimeout = DefaultLockTimeout
+	}
+	if o.OutboxMaxBytes <= 0 {
+		o.OutboxMaxBytes = DefaultOutboxMaxBytes
+	}
+	if o.EndedRetention <= 0 {
+		o.EndedRetention = DefaultEndedRetention
+	}
+	if o.SentRetention <= 0 {
+		o.SentRetention = DefaultSentRetention
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Store is the open file of one account. Its methods may be called concurrently.
+type Store struct {
+	path    string
+	db      *bbolt.DB
+	file    *os.File // db's
+	page    int64    // bytes
+	options Options
+	wake    chan struct{}
+
+	// log puts in order what writes to the outbox and what hands it out: an entry
+	// is handed out or merged into, never both at once. It is held during I/O.
+	log sync.Mutex
+	// taken is the last entry that may have been sent. Guarded by log.
+	taken uint64
+	// mergeable holds, by session, the sequence number of its last entry where that
+	// is traffic; only those above taken count. Guarded by log.
+	mergeable map[string]uint64
+	// saved is the cursor as the file has it, and savedAt when it was written.
+	// Guarded by log.
+	saved   savedCursor
+	savedAt time.Time
+	// sent says until when entries were confirmed, oldest first. Guarded by log.
+	sent []sentMark
+
+	// mu guards the rest, and is never held during I/O.
+	mu     sync.Mutex
+	box    outbox
+	seen   map[string]time.Time // SeenAt by location, where newer than in the file
+	closed bool
+	broken error // what made the file unusable
+}
+
+// Open opens the store at path, and makes it when there is none: the file with
+// mode 0600, its directory with 0700. A file of an older format is migrated.
+//
+// The error is ErrLocked, ErrCorrupt or ErrNewerFormat, or that of the file
+// system; its text names the file and the remedy. A file that is refused is left
+// as it is.
+func Open(path string, o Options) (*Store, error) { return open(path, o, current) }
+
+func open(path string, o Options, s schema) (*Store, error) {
+	o = o.withDefaults()
+	if err := create(path, s, o.Now()); err != nil {
+		return nil, err
+	}
+	f, err := openBolt(path, fileMode{wait: o.LockTimeout, noSync: o.NoSync})
+	if err != nil {
+		return nil, err
+	}
+	sweep(path)
+	st := &Store{
+		path: path, db: f.db, file: f.file, page: int64(f.db.Info().PageSize), options: o,
+		wake:      make(chan struct{}, 1),
+		mergeable: make(map[string]uint64),
+		seen:      make(map[string]time.Time),
+	}
+	err = guard(func() error {
+		write := false
+		if err := st.db.View(func(tx *bbolt.Tx) (err error) { write, err = s.admit(tx); return err }); err != nil {
+			return err
+		}
+		if write {
+			if err := st.db.Update(func(tx *bbolt.Tx) error { return s.prepare(tx, o.Now()) }); err != nil {
+				return err
+			}
+		}
+		return st.db.View(st.load)
+	})
+	if err != nil {
+		_ = f.db.Close()
+		return nil, unopened(path, err)
+	}
+	if st.box.depth() > 0 {
+		st.signal()
+	}
+	return st, nil
+}
+
+// Path returns the file's path.
+func (s *Store) Path() string { return s.path }
+
+// Close writes what may lag behind in the file (the cursor, and when locations
+// were last seen), waits for calls under way, and lets the file go. Calling it
+// again does nothing.
+func (s *Store) Close() error {
+	s.log.Lock()
+	defer s.log.Unlock()
+	s.mu.Lock()
+	closed, broken := s.closed, s.broken
+	pending := len(s.seen) > 0
+	s.closed = true
+	s.mu.Unlock()
+	if closed {
+		return nil
+	}
+	if broken != nil {
+		// bbolt's own locks may be held for ever; the file's lock is not.
+		return s.file.Close()
+	}
+	var err error
+	if pending || s.cursorLags() {
+		err = s.flush()
+	}
+	return errors.Join(err, explained(s.path, "close", s.db.Close()))
+}
+
+// flush writes what lags behind.
+func (s *Store) flush() error {
+	var w *writing
+	err := s.locked(func() error {
+		return s.db.Update(func(tx *bbolt.Tx) error {
+			w = s.begin(tx)
+			if err := w.places(nil); err != nil {
+				return err
+			}
+			return w.moveCursor(trimBatch)
+		})
+	})
+	if err != nil {
+		return explained(s.path, "write the cursor", err)
+	}
+	s.adopt(w)
+	return nil
+}
+
+// Size is how much disk the file takes.
+type Size struct {
+	File int64 // bytes
+	Free int64 // bytes of it that hold nothing and will be used again; Compact gives them back
+}
+
+// Size returns how much disk the file takes.
+func (s *Store) Size() (Size, error) {
+	if err := s.usable(); err != nil {
+		return Size{}, explained(s.path, "read its size", err)
+	}
+	info, err := s.file.Stat()
+	if err != nil {
+		return Size{}, explained(s.path, "read its size", err)
+	}
+	stats := s.db.Stats()
+	return Size{File: info.Size(), Free: int64(stats.FreePageN+stats.PendingPageN) * s.page}, nil
+}
+
+// view runs f in a read transaction. What f reads must be copied.
+func (s *Store) view(doing string, f func(*bbolt.Tx) error) error {
+	if err := s.usable(); err != nil {
+		return explained(s.path, doing, err)
+	}
+	return explained(s.path, doing, guard(func() error { return s.db.View(f) }))
+}
+
+// update runs f in a write transaction.
+func (s *Store) update(doing string, f func(*bbolt.Tx) error) error {
+	if err := s.usable(); err != nil {
+		return explained(s.path, doing, err)
+	}
+	return explained(s.path, doing, s.locked(func() error { return s.db.Update(f) }))
+}
+
+// locked guards a write. When bbolt panics in it, the file is not written any more:
+// what bbolt has in memory is as doubtful as the page that it stumbled over.
+func (s *Store) locked(write func() error) error {
+	done := false
+	err := guard(func() error {
+		err := write()
+		done = true
+		return err
+	})
+	if !done {
+		s.mu.Lock()
+		s.broken = err
+		s.mu.Unlock()
+	}
+	return err
+}
+
+func (s *Store) usable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	return s.broken
+}
