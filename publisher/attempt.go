@@ -59,7 +59,7 @@ func (a *attempt) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v := decide(a.cursor, a.own, a.healing, s)
+	v := decide(a.cursor, a.own, s)
 	if v.fenced {
 		return &FencedError{Account: a.Account, Stream: a.Stream, Sequence: s.last.seq, Writer: s.last.writer, Own: a.own}
 	}
@@ -78,10 +78,6 @@ func (a *attempt) reconcile(ctx context.Context) error {
 		}
 	case v.at.outbox > a.cursor.OutboxSeq:
 		if err := a.recognise(s.last); err != nil {
-			return err
-		}
-	case a.healing && v.at.outbox == a.cursor.OutboxSeq:
-		if err := a.advance(); err != nil {
 			return err
 		}
 	}
@@ -115,82 +111,67 @@ func (a *attempt) settleWay(s sight) error {
 // which no answer came, after checking that it is this outbox's entry indeed: a
 // data directory may have been copied.
 func (a *attempt) recognise(m mark) error {
-	entries, err := a.store.Take(m.outbox-1, 1)
+	last, err := a.store.Take(m.outbox-1, 1)
 	if err != nil {
 		return fmt.Errorf("read the outbox: %w", err)
 	}
-	if len(entries) == 0 || entries[0].Seq != m.outbox || entries[0].ID != m.id {
+	if len(last) == 0 || last[0].Seq != m.outbox || last[0].ID != m.id {
 		return &FencedError{Account: a.Account, Stream: a.Stream, Sequence: m.seq, Writer: "a copy of " + m.writer, Own: a.own}
 	}
-	a.progress = true
+	for seq := a.cursor.OutboxSeq; seq < m.outbox; {
+		entries, err := a.store.Take(seq, int(min(uint64(a.MaxBatch), m.outbox-seq)))
+		if err != nil || len(entries) == 0 {
+			return fmt.Errorf("read the outbox after %d: %w", seq, err)
+		}
+		seq = entries[len(entries)-1].Seq
+		a.note(entries, 0)
+	}
 	return a.advance()
 }
 
 // rewind goes back to what is left of the account in the stream, or as far as
 // the outbox reaches.
 func (a *attempt) rewind(s sight) error {
-	kept := a.at.outbox
-	entries, err := a.store.Take(kept, 1)
+	left, was := a.at.outbox, a.cursor.OutboxSeq
+	entries, err := a.store.Take(left, 1)
 	if err != nil {
 		return fmt.Errorf("read the outbox: %w", err)
 	}
-	first := a.cursor.OutboxSeq + 1
+	first := was + 1
 	if len(entries) > 0 {
 		first = min(first, entries[0].Seq)
 	}
-	if kept == 0 {
-		// Nothing of this outbox is in the stream, so it does not tell how much
-		// of what is no longer retained was lost and how much aged out before.
-		kept = first - 1
+	if left == 0 {
+		// Nothing of this outbox is in the stream, which then does not tell how
+		// much of what is no longer kept was lost, and how much aged out before.
+		left = first - 1
 	}
 	a.at.outbox = first - 1
-	if a.lostAt != a.cursor.StreamSeq {
-		a.lostAt = a.cursor.StreamSeq
-		a.Log.Warn("the stream lost acknowledged events; publishing them again", "account", a.Account, "stream", a.Stream,
-			"stream_end", s.end, "acknowledged", a.cursor.StreamSeq, "outbox_from", first, "outbox_to", a.cursor.OutboxSeq)
-		if first > kept+1 {
-			a.Log.Error("the stream lost acknowledged events that the outbox no longer has", "account", a.Account, "stream", a.Stream,
-				"outbox_from", kept+1, "outbox_to", first-1)
-			a.status.update(func(s *State) { s.Lost += first - kept - 1 })
-			if a.Observer != nil {
-				a.Observer.Lost(kept+1, first-1)
-			}
+	a.Log.Warn("the stream lost acknowledged events; publishing them again", "account", a.Account, "stream", a.Stream,
+		"stream_end", s.end, "acknowledged", a.cursor.StreamSeq, "outbox_from", first, "outbox_to", was)
+	if err := a.store.Rewind(a.at.outbox); err != nil {
+		return fmt.Errorf("move the cursor back: %w", err)
+	}
+	a.healTo = max(a.healTo, was)
+	if first > left+1 {
+		a.Log.Error("the stream lost acknowledged events that the outbox no longer has", "account", a.Account, "stream", a.Stream,
+			"outbox_from", left+1, "outbox_to", first-1)
+		a.status.update(func(s *State) { s.Lost += first - left - 1 })
+		if a.Observer != nil {
+			a.Observer.Lost(left+1, first-1)
 		}
 	}
 	a.progress = true
-	if err := a.setHealing(true); err != nil {
-		return err
-	}
 	return a.advance()
 }
 
-// advance stores the position as the cursor. While a lost tail is being sent
-// again the position is behind the cursor, which then stays.
+// advance stores the position as the cursor.
 func (a *attempt) advance() error {
-	if a.at.outbox < a.cursor.OutboxSeq {
-		return nil
-	}
 	c := Cursor{OutboxSeq: a.at.outbox, StreamSeq: a.at.last, StreamCreated: a.created, At: a.Clock.Now()}
 	if err := a.store.Acked(c); err != nil {
 		return fmt.Errorf("store the cursor: %w", err)
 	}
 	a.cursor = c
-	return a.setHealing(false)
-}
-
-// setHealing records durably whether the cursor runs ahead of the stream.
-func (a *attempt) setHealing(is bool) error {
-	if a.healing == is {
-		return nil
-	}
-	var value []byte
-	if is {
-		value = []byte("1")
-	}
-	if err := a.store.Put(keyHealing, value); err != nil {
-		return fmt.Errorf("store whether the stream is being healed: %w", err)
-	}
-	a.healing = is
 	return nil
 }
 
@@ -220,14 +201,19 @@ func (a *attempt) take(limit int) ([]Entry, error) {
 	return entries, nil
 }
 
-// published notes that entries are in the stream, the last of them at the
-// stream's sequence last.
+// published moves the position: entries are in the stream, the last of them at
+// the stream's sequence last.
 func (a *attempt) published(entries []Entry, last uint64, took time.Duration) {
-	before := a.cursor.OutboxSeq
 	a.at.outbox, a.at.last, a.at.end = entries[len(entries)-1].Seq, last, last
+	a.note(entries, took)
+	a.sent(-len(entries))
+}
+
+// note tells of entries that are in the stream up to the position.
+func (a *attempt) note(entries []Entry, took time.Duration) {
 	a.progress = true
 	healed := 0
-	for healed < len(entries) && entries[healed].Seq <= before {
+	for healed < len(entries) && entries[healed].Seq <= a.healTo {
 		healed++
 	}
 	now := a.Clock.Now()
@@ -235,7 +221,6 @@ func (a *attempt) published(entries []Entry, last uint64, took time.Duration) {
 		s.OutboxSeq, s.StreamSeq, s.PublishedAt = a.at.outbox, a.at.last, now
 		s.Published += uint64(len(entries))
 		s.Healed += uint64(healed)
-		s.InFlight -= len(entries)
 	})
 	if a.Observer != nil {
 		a.Observer.Published(Batch{Entries: entries, Took: took, Way: a.way, Healed: healed})

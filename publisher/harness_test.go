@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds every wait of the tests; none takes nearly as long.
-const patience = 20 * time.Second
+const patience = 10 * time.Second
 
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -38,10 +38,11 @@ type memory struct {
 	cursor  Cursor
 	notes   map[string][]byte
 	wake    chan struct{}
+	moved   func() // called when the cursor moved
 }
 
 func newMemory(account string) *memory {
-	return &memory{account: account, notes: map[string][]byte{}, wake: make(chan struct{}, 1)}
+	return &memory{account: account, notes: map[string][]byte{}, wake: make(chan struct{}, 1), moved: func() {}}
 }
 
 // add appends n entries of several locations and kinds.
@@ -51,11 +52,12 @@ func (m *memory) add(n int) {
 		seq := uint64(len(m.entries) + 1)
 		kind := events.Kinds()[seq%6]
 		m.entries = append(m.entries, Entry{
-			Seq:     seq,
-			ID:      fmt.Sprintf("%s-%06d", m.account, seq),
-			Subject: new(events.Subjects).Filter(m.account, fmt.Sprintf("loc%d", seq%7), kind),
-			Kind:    kind,
-			Body:    []byte(strings.Repeat("x", 700)),
+			Seq:        seq,
+			ID:         fmt.Sprintf("%s-%06d", m.account, seq),
+			Account:    m.account,
+			LocationID: fmt.Sprintf("loc%d", seq%7),
+			Kind:       kind,
+			Body:       []byte(strings.Repeat("x", 700)),
 		})
 	}
 	m.mu.Unlock()
@@ -90,12 +92,23 @@ func (m *memory) Cursor() Cursor {
 }
 
 func (m *memory) Acked(c Cursor) error {
+	defer m.moved() // after the lock is released
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if c.OutboxSeq < m.cursor.OutboxSeq || c.OutboxSeq > uint64(len(m.entries)) {
 		return fmt.Errorf("cursor moves from %d to %d of %d", m.cursor.OutboxSeq, c.OutboxSeq, len(m.entries))
 	}
 	m.cursor = c
+	return nil
+}
+
+func (m *memory) Rewind(seq uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if seq > m.cursor.OutboxSeq || seq < m.forgot {
+		return fmt.Errorf("cursor moves back from %d to %d", m.cursor.OutboxSeq, seq)
+	}
+	m.cursor.OutboxSeq = seq
 	return nil
 }
 
@@ -253,6 +266,7 @@ func newTestPublisher(js jetstream.JetStream, store *memory, way Way) (*Publishe
 	p.AckWait = 500 * time.Millisecond
 	p.RetryFirst, p.RetryMax = time.Millisecond, 20*time.Millisecond
 	p.Observer, p.Log = w, quiet()
+	store.moved = func() { w.note(func() {}) }
 	return p, w
 }
 
@@ -365,6 +379,16 @@ func (p *proxy) set(f func()) {
 	f()
 }
 
+// await waits until something was swallowed or held.
+func (p *proxy) await(t testing.TB) {
+	t.Helper()
+	select {
+	case <-p.events:
+	case <-time.After(patience):
+		t.Fatal("the proxy saw nothing")
+	}
+}
+
 // cut closes all connections.
 func (p *proxy) cut() {
 	p.set(func() {
@@ -442,7 +466,7 @@ func (p *proxy) down(client, server net.Conn) {
 			return
 		}
 		p.mu.Lock()
-		swallow := p.swallow && strings.Contains(string(buf[:n]), `{"stream":"`+testStream+`", "seq":`)
+		swallow := p.swallow && strings.Contains(string(buf[:n]), `{"stream":"`+testStream+`","seq":`)
 		if swallow {
 			p.swallow = false
 		}

@@ -36,18 +36,19 @@ const headerRoom = 768
 
 // messages turns entries into messages of one account and stream.
 type messages struct {
+	subjects                events.Subjects
 	stream, account, outbox []string
 }
 
-func newMessages(stream, account, outbox string) messages {
-	return messages{[]string{stream}, []string{events.EncodeToken(account).String()}, []string{outbox}}
+func newMessages(stream, account, outbox string, s events.Subjects) messages {
+	return messages{s, []string{stream}, []string{events.EncodeToken(account).String()}, []string{outbox}}
 }
 
 var contentType = []string{events.ContentType}
 
 func (m messages) of(e *Entry) *nats.Msg {
 	return &nats.Msg{
-		Subject: e.Subject,
+		Subject: e.Subject(m.subjects),
 		Data:    e.Body,
 		Header: nats.Header{
 			jetstream.MsgIDHeader:          {e.ID},

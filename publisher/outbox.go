@@ -1,41 +1,33 @@
 package publisher
 
-import (
-	"time"
+import "github.com/guestflow/guestflow/store"
 
-	"github.com/guestflow/guestflow/events"
+// Entry is one event in the outbox, and Cursor what of the outbox is in the
+// stream.
+type (
+	Entry  = store.Entry
+	Cursor = store.Cursor
 )
 
-// Entry is one event in the outbox.
-type Entry struct {
-	Seq         uint64
-	ID          string
-	Subject     string
-	Kind        events.Kind
-	Body        []byte
-	CommittedAt time.Time
-}
-
-// Cursor says up to where the outbox is in the stream.
-type Cursor struct {
-	OutboxSeq     uint64
-	StreamSeq     uint64
-	StreamCreated time.Time
-	At            time.Time
-}
-
-// Log is the outbox: entries in order of their sequence numbers, and the cursor
-// up to which they are in the stream.
-type Log interface {
-	// Take returns up to max entries after the given sequence number.
+// Outbox is a log of entries, numbered without gaps.
+type Outbox interface {
+	// Take returns up to max entries after the number, or the first ones that are
+	// still kept. They are not changed any more.
 	Take(after uint64, max int) ([]Entry, error)
-	// Cursor returns what Acked was last called with.
-	Cursor() Cursor
-	// Acked records that the entries up to the cursor are in the stream.
-	Acked(Cursor) error
+	// Wake is signalled after entries were added.
+	Wake() <-chan struct{}
 }
 
-// Notes keeps small named values beside the outbox.
+// Cursors keeps the cursor. It may lag after a crash; it never runs ahead.
+type Cursors interface {
+	Cursor() Cursor
+	// Acked moves the cursor forward.
+	Acked(Cursor) error
+	// Rewind moves it back, so that the entries after seq are sent again.
+	Rewind(seq uint64) error
+}
+
+// Notes keeps small named values, nil for what was never put.
 type Notes interface {
 	Get(key string) ([]byte, error)
 	Put(key string, value []byte) error
@@ -43,8 +35,9 @@ type Notes interface {
 
 // Store is what the publisher needs of a store.Store.
 type Store interface {
-	Log
+	Outbox
+	Cursors
 	Notes
-	// Wake is signalled after entries were added.
-	Wake() <-chan struct{}
 }
+
+var _ Store = (*store.Store)(nil)

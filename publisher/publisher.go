@@ -49,10 +49,11 @@ type Observer interface {
 	Lost(from, to uint64)
 }
 
-// Batch is what one or more answers of the server confirmed.
+// Batch is a number of entries that are in the stream.
 type Batch struct {
 	Entries []Entry
-	// Took is the time from sending to the answer.
+	// Took is the time from sending to the answer; zero when that was lost and the
+	// entries were found in the stream.
 	Took time.Duration
 	// Way is Atomic or Chained.
 	Way Way
@@ -106,8 +107,7 @@ type Publisher struct {
 	window     int    // in flight when chained, lowered by other writers
 	singly     uint64 // one entry at a time up to this outbox number
 	unsettled  bool   // the last look showed a lost tail
-	healing    bool   // a lost tail is being sent again, so the stream is behind the cursor
-	lostAt     uint64 // cursor's stream sequence of the loss reported last
+	healTo     uint64 // entries up to here were in the stream once
 }
 
 // New returns a publisher with the defaults.
@@ -193,11 +193,8 @@ func (p *Publisher) pauses() backoff.BackOff {
 	return b
 }
 
-// Keys of the notes that the publisher keeps in the store.
-const (
-	keyOutbox  = "publisher/outbox"  // random name of the outbox
-	keyHealing = "publisher/healing" // not empty while a lost tail is being sent again
-)
+// keyOutbox is the note that holds the random name of the outbox.
+const keyOutbox = "publisher/outbox"
 
 // start fills in defaults, and names the outbox when it has no name yet.
 func (p *Publisher) start() error {
@@ -228,13 +225,9 @@ func (p *Publisher) start() error {
 				return fmt.Errorf("store the outbox's name: %w", err)
 			}
 		}
-		healing, err := p.store.Get(keyHealing)
-		if err != nil {
-			return fmt.Errorf("read whether the stream is being healed: %w", err)
-		}
-		p.own, p.healing = string(name), len(healing) > 0
+		p.own = string(name)
 	}
-	p.messages = newMessages(p.Stream, p.Account, p.own)
+	p.messages = newMessages(p.Stream, p.Account, p.own, p.Subjects)
 	return nil
 }
 

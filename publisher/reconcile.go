@@ -39,42 +39,35 @@ type verdict struct {
 	fenced bool
 }
 
-// decide compares the cursor with the stream. own names this outbox; healing is
-// whether the stream was behind the cursor already.
-func decide(c Cursor, own string, healing bool, s sight) verdict {
+// decide compares the cursor with the stream. own names this outbox.
+func decide(c Cursor, own string, s sight) verdict {
 	v := verdict{at: position{outbox: c.OutboxSeq, last: s.tail, end: s.end}}
 	fresh := c.OutboxSeq == 0 && c.StreamSeq == 0
-	same := !fresh && s.created.Equal(c.StreamCreated)
+	same := s.created.Equal(c.StreamCreated)
 	foreign := s.last.writer != "" && s.last.writer != own
 	ours := s.last.writer == own
+	if ours {
+		// More than the cursor has when an answer, or the cursor's last writes, were
+		// lost; less when the server said that it had the cursor's entry already,
+		// from another outbox.
+		v.at.outbox = max(c.OutboxSeq, s.last.outbox)
+	}
 	switch {
 	case fresh:
 		// A store that never published takes the account over from whoever wrote
-		// last; that one is fenced by finding this one's messages.
-		if ours {
-			v.at.outbox = s.last.outbox
-		}
+		// last. That one is fenced by this one's messages.
 	case !same:
 		// Made anew: what was acknowledged before is not sent again.
 		v.fenced = foreign
-		if ours {
-			v.at.outbox = max(c.OutboxSeq, s.last.outbox)
-		}
 	case s.last.seq >= c.StreamSeq:
 		v.fenced = foreign
-		switch {
-		case ours && healing:
-			v.at.outbox = s.last.outbox
-		case ours:
-			// Higher when an answer was lost; lower when the server said that it
-			// had the cursor's entry already, from another outbox.
-			v.at.outbox = max(c.OutboxSeq, s.last.outbox)
+	case s.end < c.StreamSeq || s.reused:
+		v.lost = s.last.outbox < c.OutboxSeq || !ours
+		if v.lost {
+			v.at.outbox = 0
 		}
-	case s.end < c.StreamSeq || s.reused || healing:
-		v.lost = true
-		v.at.outbox = 0
-		if ours {
-			v.at.outbox = min(c.OutboxSeq, s.last.outbox)
+		if v.lost && ours {
+			v.at.outbox = s.last.outbox
 		}
 	}
 	return v

@@ -1,0 +1,179 @@
+package publisher
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nkeys"
+)
+
+func TestEmbeddedServerNamesWhatKeepsItFromStarting(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	inUse := startBroker(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		s    EmbeddedSettings
+		want []string
+	}{
+		{"port in use", EmbeddedSettings{Dir: t.TempDir(), Listen: taken.Addr().String()}, []string{taken.Addr().String(), "GUESTFLOW_NATS_LISTEN"}},
+		{"not an address", EmbeddedSettings{Dir: t.TempDir(), Listen: "4222"}, []string{"4222", "GUESTFLOW_NATS_LISTEN", "host:port"}},
+		{"not a port", EmbeddedSettings{Dir: t.TempDir(), Listen: "127.0.0.1:nats"}, []string{"nats", "GUESTFLOW_NATS_LISTEN"}},
+		{"directory in use", EmbeddedSettings{Dir: inUse.dir, Listen: "127.0.0.1:0"}, []string{inUse.dir, "in use by another process", "GUESTFLOW_DATA_DIR"}},
+		{"not a directory", EmbeddedSettings{Dir: filepath.Join(file, "nats"), Listen: "127.0.0.1:0"}, []string{file, "GUESTFLOW_DATA_DIR"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.s.Log = quiet()
+			e, err := StartEmbedded(testContext(t), c.s)
+			if err == nil {
+				_ = e.Close()
+				t.Fatal("started")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not name %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestEmbeddedServerSyncsEachWriteByDefault(t *testing.T) {
+	e, err := StartEmbedded(testContext(t), EmbeddedSettings{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if config := e.server.JetStreamConfig(); !config.SyncAlways {
+		t.Errorf("JetStream runs with %+v", config)
+	}
+}
+
+func TestEmbeddedServerOpenToTheNetworkIsWarnedAbout(t *testing.T) {
+	for listen, warned := range map[string]bool{"127.0.0.1:0": false, "localhost:0": false, "[::1]:0": false, "0.0.0.0:0": true, ":0": true} {
+		var log bytes.Buffer
+		// Checked without starting a server that would listen there.
+		_, _, err := listenAddress(EmbeddedSettings{Listen: listen, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil && !strings.Contains(listen, "::1") {
+			t.Error(err)
+		}
+		if got := strings.Contains(log.String(), "open to the network"); got != warned {
+			t.Errorf("%s: warned is %v: %s", listen, got, log.String())
+		}
+	}
+}
+
+func TestConnectionInProcess(t *testing.T) {
+	b := startBroker(t)
+	nc, err := Connect(testContext(t), ConnectSettings{Embedded: b.Embedded, Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if err := nc.FlushWithContext(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestConnectWaitsForAServerThatIsNotUpYet(t *testing.T) {
+	b := startBroker(t)
+	b.stop()
+	connected := make(chan struct{}, 1)
+	log := slog.New(signalHandler{"connected to NATS", connected})
+	nc, err := Connect(testContext(t), ConnectSettings{URL: "nats://" + b.addr, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	b.start()
+	select {
+	case <-connected:
+	case <-testContext(t).Done():
+		t.Fatal("not connected")
+	}
+}
+
+// signalHandler signals when a message is logged.
+type signalHandler struct {
+	message string
+	seen    chan struct{}
+}
+
+func (signalHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (h signalHandler) WithAttrs([]slog.Attr) slog.Handler     { return h }
+func (h signalHandler) WithGroup(string) slog.Handler          { return h }
+func (h signalHandler) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == h.message {
+		select {
+		case h.seen <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+func TestConnectSettingsAreCheckedWithoutTellingSecrets(t *testing.T) {
+	const secret = "s3cr3t"
+	seed := filepath.Join(t.TempDir(), "seed")
+	if err := os.WriteFile(seed, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		s    ConnectSettings
+		want string
+	}{
+		{"two ways to log in", ConnectSettings{User: "u", Password: secret, Token: secret}, "more than one"},
+		{"password alone", ConnectSettings{Password: secret}, "GUESTFLOW_NATS_USER"},
+		{"half a certificate", ConnectSettings{Cert: "c.pem"}, "key file"},
+		{"no URL", ConnectSettings{URL: "u:" + secret + "@host"}, "GUESTFLOW_NATS_URL"},
+		{"not a seed", ConnectSettings{NKeySeed: seed}, "GUESTFLOW_NATS_NKEY"},
+		{"no CA file", ConnectSettings{URL: "tls://u:" + secret + "@127.0.0.1:1", CA: filepath.Join(t.TempDir(), "ca.pem")}, "ca.pem"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.s.Log = quiet()
+			nc, err := Connect(testContext(t), c.s)
+			if err == nil {
+				nc.Close()
+				t.Fatal("connected")
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %q does not name %q", err, c.want)
+			}
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("error %q tells the secret", err)
+			}
+		})
+	}
+}
+
+func TestConnectReadsAnNKeySeed(t *testing.T) {
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := pair.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := filepath.Join(t.TempDir(), "seed")
+	if err := os.WriteFile(seed, append(text, '\n'), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (ConnectSettings{NKeySeed: seed, URL: "nats://127.0.0.1:1", Log: quiet()}).options(); err != nil {
+		t.Fatal(err)
+	}
+}

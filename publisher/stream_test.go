@@ -1,0 +1,144 @@
+package publisher
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+func TestStreamIsMadeAndThenLeftAlone(t *testing.T) {
+	js := connect(t, startBroker(t).URL())
+	ctx := testContext(t)
+	want := StreamSettings{Name: testStream, MaxAge: time.Hour}
+	made, err := EnsureStream(ctx, js, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := made.Config
+	if c.Storage != jetstream.FileStorage || c.Retention != jetstream.LimitsPolicy || !c.AllowDirect || !c.AllowAtomicPublish ||
+		c.MaxAge != time.Hour || len(c.Subjects) != 1 || c.Subjects[0] != "guest.sessions.*.*.*" || c.Replicas != 1 {
+		t.Errorf("made %+v", c)
+	}
+	again, err := EnsureStream(ctx, js, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !again.Created.Equal(made.Created) {
+		t.Error("made anew")
+	}
+}
+
+func TestOperatorsStreamIsAccepted(t *testing.T) {
+	js := connect(t, startBroker(t).URL())
+	ctx := testContext(t)
+	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: testStream, Subjects: []string{"other.>", "guest.>"}, MaxAge: 48 * time.Hour, MaxBytes: 1 << 20, Compression: jetstream.S2Compression,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	info, err := EnsureStream(ctx, js, StreamSettings{Name: testStream, MaxAge: 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Config.AllowAtomicPublish || info.Config.AllowDirect || info.Config.Compression != jetstream.S2Compression {
+		t.Errorf("changed to %+v", info.Config)
+	}
+}
+
+func TestStreamThatWouldLoseEventsIsRefusedAndNotChanged(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		is     jetstream.StreamConfig
+		fields string
+		remedy string
+	}{
+		{"subjects", jetstream.StreamConfig{Subjects: []string{"guest.sessions.one.*.*"}}, "subjects", "nats stream edit TEST --subjects=guest.sessions.one.*.*,guest.sessions.*.*.*"},
+		{"short age and few per subject", jetstream.StreamConfig{MaxAge: time.Hour, MaxMsgsPerSubject: 5}, "max_msgs_per_subject max_age", "nats stream edit TEST --max-msgs-per-subject=-1 --max-age=24h0m0s"},
+		{"memory", jetstream.StreamConfig{Storage: jetstream.MemoryStorage}, "storage", "nats stream rm TEST"},
+		{"work queue", jetstream.StreamConfig{Retention: jetstream.WorkQueuePolicy}, "retention", "nats stream rm TEST"},
+		{"no acks", jetstream.StreamConfig{NoAck: true}, "no_ack", "nats stream edit TEST --ack"},
+		{"transform", jetstream.StreamConfig{SubjectTransform: &jetstream.SubjectTransformConfig{Source: ">", Destination: "x.>"}}, "subject_transform", "nats stream edit TEST --no-transform"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			js := connect(t, startBroker(t).URL())
+			ctx := testContext(t)
+			c.is.Name = testStream
+			if c.is.Subjects == nil {
+				c.is.Subjects = []string{"guest.sessions.>"}
+			}
+			made, err := js.CreateStream(ctx, c.is)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := made.CachedInfo().Config
+			_, err = EnsureStream(ctx, js, StreamSettings{Name: testStream, MaxAge: 24 * time.Hour})
+			var differs *StreamError
+			if !errors.As(err, &differs) {
+				t.Fatalf("got %v", err)
+			}
+			var fields []string
+			for _, d := range differs.Differences {
+				fields = append(fields, d.Field)
+			}
+			if got := strings.Join(fields, " "); got != c.fields {
+				t.Errorf("fields %q, want %q", got, c.fields)
+			}
+			if !strings.HasSuffix(err.Error(), c.remedy) {
+				t.Errorf("error %q does not end with %q", err, c.remedy)
+			}
+			now, err := made.Info(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(now.Config, before) {
+				t.Errorf("changed from\n%+v to\n%+v", before, now.Config)
+			}
+		})
+	}
+}
+
+func TestReplicasAreAsked(t *testing.T) {
+	is := jetstream.StreamConfig{Subjects: []string{"guest.sessions.*.*.*"}, Replicas: 1}
+	got := differences(is, StreamSettings{Replicas: 3})
+	if len(got) != 1 || got[0].Field != "num_replicas" || got[0].Edit != "--replicas=3" {
+		t.Errorf("got %+v", got)
+	}
+	is.Replicas = 5
+	if got := differences(is, StreamSettings{Replicas: 3}); len(got) != 0 {
+		t.Errorf("more replicas: %+v", got)
+	}
+}
+
+func TestOverlappingStreamIsExplained(t *testing.T) {
+	js := connect(t, startBroker(t).URL())
+	ctx := testContext(t)
+	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"guest.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := EnsureStream(ctx, js, StreamSettings{Name: testStream})
+	if err == nil || !strings.Contains(err.Error(), "GUESTFLOW_STREAM") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCovers(t *testing.T) {
+	all := new(events.Subjects).All()
+	for pattern, want := range map[string]bool{
+		all: true, ">": true, "guest.>": true, "guest.sessions.>": true, "*.*.*.*.*": true, "guest.*.*.*.*": true,
+		"guest.sessions.*.*": false, "guest.sessions.*.*.*.*": false, "guest.sessions.a.*.*": false,
+		"guest.sessions.*.*.*.>": false, "guest.sessions": false, "hotel.>": false,
+	} {
+		if got := covers(pattern, all); got != want {
+			t.Errorf("covers(%q, %q) is %v", pattern, all, got)
+		}
+	}
+	if covers("guest.*", "guest.>") {
+		t.Error("guest.* covers guest.>")
+	}
+}
