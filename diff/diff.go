@@ -55,6 +55,16 @@ type Tracking struct {
 	SeenAt time.Time
 }
 
+// before reports whether a session that began at start, zero where that is not
+// known, was there before the location was watched. The platform tells starts in
+// whole seconds.
+func (t Tracking) before(start time.Time) bool {
+	if start.IsZero() || t.Since.IsZero() {
+		return t.SeenAt.IsZero()
+	}
+	return start.Before(t.Since.Truncate(time.Second))
+}
+
 // Known is what was known before a snapshot.
 type Known struct {
 	// Expected lists the sessions that the list would show if they were online
@@ -181,23 +191,26 @@ func (c *comparison) seen(old events.State, shown *events.Session) {
 func (c *comparison) arrived(s events.Session) {
 	s = complete(s, &events.Session{})
 	tracking := c.tracking(s.LocationID)
-	kind := events.Started
-	if tracking.SeenAt.IsZero() && (tracking.Since.IsZero() || s.StartedAt.IsZero() || s.StartedAt.Before(tracking.Since)) {
+	kind, notYet := events.Started, tracking.SeenAt
+	if tracking.before(s.StartedAt) {
 		kind = events.Discovered
 	}
+	if !s.StartedAt.IsZero() && s.StartedAt.Before(notYet) {
+		notYet = s.StartedAt
+	}
 	if s.Online {
-		c.publish(events.State{}, kind, s, tracking.SeenAt, func(*events.Data) {})
+		c.publish(events.State{}, kind, s, notYet, func(*events.Data) {})
 		return
 	}
 	// Nobody saw it online. In a history it is a session to backfill, unless it
 	// began before its location was watched: that is not this stream's to tell.
-	if !c.snap.History || tracking.Since.IsZero() || s.StartedAt.Before(tracking.Since) {
+	if !c.snap.History || tracking.Since.IsZero() || s.StartedAt.IsZero() || tracking.before(s.StartedAt) {
 		return
 	}
 	begun := s
 	begun.Online, begun.EndedAt, begun.DurationSeconds = true, time.Time{}, 0
 	begun.Downloaded, begun.Uploaded = events.Bytes{}, events.Bytes{}
-	state := c.publish(events.State{}, events.Started, begun, tracking.SeenAt, func(d *events.Data) { d.Observed.Backfilled = true })
+	state := c.publish(events.State{}, events.Started, begun, notYet, func(d *events.Data) { d.Observed.Backfilled = true })
 	c.end(state, s, events.EndReported, time.Time{}, true)
 }
 

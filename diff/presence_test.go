@@ -12,6 +12,8 @@ func TestArrivalIsNotDiscovery(t *testing.T) {
 	before, after, unknown := startedAt(noon.Add(-time.Second)), startedAt(noon), startedAt(time.Time{})
 	none, begun := diff.Tracking{}, diff.Tracking{Since: noon}
 	looked := diff.Tracking{Since: noon, SeenAt: minute(1)}
+	// The platform tells starts in whole seconds.
+	within := diff.Tracking{Since: noon.Add(400 * time.Millisecond)}
 	tests := []struct {
 		name     string
 		tracking diff.Tracking
@@ -24,7 +26,9 @@ func TestArrivalIsNotDiscovery(t *testing.T) {
 		{"no complete look yet, started before tracking", begun, before, events.Discovered},
 		{"no complete look yet, started with tracking", begun, after, events.Started},
 		{"no complete look yet, start unknown", begun, unknown, events.Discovered},
-		{"after a complete look, started before tracking", looked, before, events.Started},
+		{"tracking began within the second of the start", within, after, events.Started},
+		{"tracking began in the second after the start", within, before, events.Discovered},
+		{"after a complete look, started before tracking", looked, before, events.Discovered},
 		{"after a complete look, started later", looked, after, events.Started},
 		{"after a complete look, start unknown", looked, unknown, events.Started},
 	}
@@ -50,7 +54,7 @@ func TestArrivalIsNotDiscovery(t *testing.T) {
 	t.Run("each session by its own location", func(t *testing.T) {
 		l := newLedger(diff.Rules{})
 		l.tracking["hall"] = looked
-		if got := told(l.look(t, "hall", list(2, diff.Partial, session("a"), session("b", in("bar", "Bar"))))); got != "started a, discovered b" {
+		if got := told(l.look(t, "hall", list(2, diff.Partial, session("a", after), session("b", after, in("bar", "Bar"))))); got != "started a, discovered b" {
 			t.Errorf("told %q", got)
 		}
 	})
@@ -164,13 +168,14 @@ func TestHistoryIsBackfilled(t *testing.T) {
 	}{
 		{"began after tracking", begun, true, ended(1, 5), backfilled},
 		{"began with tracking", begun, true, ended(0, 5), backfilled},
+		{"began within the second of tracking", diff.Tracking{Since: noon.Add(400 * time.Millisecond)}, true, ended(0, 5), backfilled},
 		{"began after tracking, with looks since", looked, true, ended(1, 5), backfilled},
 		{"began before tracking", begun, true, ended(-1, 5), ""},
 		{"began before tracking, with looks since", looked, true, ended(-1, 5), ""},
 		{"start unknown", looked, true, session("a", startedAt(time.Time{}), offline(minute(5))), ""},
 		{"location not tracked", diff.Tracking{}, true, ended(1, 5), ""},
 		{"not a history", looked, false, ended(1, 5), ""},
-		{"online in a history", looked, true, session("a"), "started a"},
+		{"online in a history", looked, true, session("a", startedAt(minute(1))), "started a"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -193,6 +198,10 @@ func TestHistoryIsBackfilled(t *testing.T) {
 		snap.History = true
 		d := l.look(t, "hall", snap)
 		start, end := d.Changes[0].Event, d.Changes[1].Event
+		// The look at minute 30 did not show that it had begun: its own time does.
+		if !start.Data.Observed.NotYetAt.Equal(minute(1)) {
+			t.Errorf("started not yet at %v", start.Data.Observed.NotYetAt)
+		}
 		if s := start.Data.Session; !start.Time.Equal(minute(1)) || !s.Online || s.DurationSeconds != 0 || s.Downloaded.Value != 0 || s.Uploaded.Value != 0 {
 			t.Errorf("started at %v as %+v", start.Time, s)
 		}

@@ -1,0 +1,284 @@
+package freshness
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/simulator"
+	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/platform"
+	"github.com/guestflow/guestflow/store"
+)
+
+// Run is one measurement: an estate polled by a policy.
+type Run struct {
+	Estate string
+	Policy string // see Policies
+	Order  simulator.Order
+	// SharedBudget: all endpoints count against one limit. Bare: the platform has
+	// no /locations either.
+	SharedBudget, Bare bool
+	Seed               uint64
+	// Warmup is not measured, Horizon is.
+	Warmup, Horizon time.Duration
+	StartWeight     float64
+}
+
+// Policies lists the policies by name.
+func Policies() []string { return []string{"round-robin", "sqrt", "sweep", "adaptive"} }
+
+// Row is what a measurement, or the mean of several, shows. Delays are from the
+// change at the source to the committed event, in seconds.
+type Row struct {
+	Estate       string  `json:"estate"`
+	Policy       string  `json:"policy"`
+	Order        string  `json:"order"`
+	SharedBudget bool    `json:"shared_budget"`
+	Online       float64 `json:"online"`
+	Pages        float64 `json:"pages"`
+
+	AllMean   float64 `json:"all_mean_s"`
+	StartMean float64 `json:"start_mean_s"`
+	StartP50  float64 `json:"start_p50_s"`
+	StartP95  float64 `json:"start_p95_s"`
+	StartP99  float64 `json:"start_p99_s"`
+	EndMean   float64 `json:"end_mean_s"`
+	EndP50    float64 `json:"end_p50_s"`
+	EndP95    float64 `json:"end_p95_s"`
+	EndP99    float64 `json:"end_p99_s"`
+
+	Bound           float64 `json:"bound_s"`
+	RatioRoundRobin float64 `json:"ratio_round_robin"`
+	RatioBound      float64 `json:"ratio_bound"`
+	Requests        float64 `json:"requests"`
+	MaxRequests60s  int     `json:"max_requests_60s"`
+	HTTP429         int     `json:"http_429"`
+	MaxStaleness    float64 `json:"max_staleness_s"`
+	FalseEnds       int     `json:"false_ends"`
+	Missed          int     `json:"missed"`
+}
+
+// epoch is when every run begins: noon of a day, UTC.
+var epoch = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+
+// life is one session's ground truth and what was seen of it.
+type life struct {
+	start, end time.Time // zero end: online
+	started    bool
+	ended      bool
+}
+
+// observer compares committed events with the ground truth.
+type observer struct {
+	run       *Run
+	clock     *clock
+	lives     map[string]*life
+	starts    []float64
+	ends      []float64
+	falseEnds int
+}
+
+func (o *observer) truth(t simulator.Truth) {
+	switch t.Kind {
+	case simulator.TruthStart:
+		o.lives[t.Session] = &life{start: t.Time}
+	case simulator.TruthEnd:
+		if l := o.lives[t.Session]; l != nil {
+			l.end = t.Time
+		}
+	}
+}
+
+func (o *observer) measured(t time.Time) bool {
+	since := t.Sub(epoch)
+	return since >= o.run.Warmup && since < o.run.Warmup+o.run.Horizon
+}
+
+func (o *observer) committed(changes []store.Change) {
+	for i := range changes {
+		e := &changes[i].Event
+		l := o.lives[e.Data.Session.ID]
+		if l == nil {
+			continue
+		}
+		switch {
+		case e.Kind.Arrival() && !l.started:
+			l.started = true
+			if o.measured(l.start) {
+				o.starts = append(o.starts, o.clock.now.Sub(l.start).Seconds())
+			}
+		case e.Kind == events.Ended && l.end.IsZero():
+			o.falseEnds++
+		case e.Kind == events.Ended && !l.ended:
+			l.ended = true
+			if o.measured(l.end) {
+				o.ends = append(o.ends, o.clock.now.Sub(l.end).Seconds())
+			}
+		}
+	}
+}
+
+// Do measures.
+func (r Run) Do(ctx context.Context) (Row, error) {
+	cfg, err := simulator.Estate(r.Estate)
+	if err != nil {
+		return Row{}, err
+	}
+	clk := &clock{now: epoch}
+	o := &observer{run: &r, clock: clk, lives: make(map[string]*life)}
+	cfg.Seed, cfg.Order, cfg.SharedLimit, cfg.HasLocations, cfg.Truth = r.Seed, r.Order, r.SharedBudget, !r.Bare, o.truth
+	cfg.HistoryBefore = 10 * time.Minute
+	sim := simulator.New(cfg, clk.Now)
+	w := &wire{sim: sim, clock: clk, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare}
+	p := &poller.Poller{
+		Account: "bench", Platform: w, Store: newMemory(o.committed), Clock: clk,
+		Budgets: budgets(r.SharedBudget, clk.now),
+	}
+	if p.Strategy, err = strategy(r.Policy, r.StartWeight); err != nil {
+		return Row{}, err
+	}
+	row := Row{Estate: r.Estate, Policy: r.Policy, Order: orderName(r.Order), SharedBudget: r.SharedBudget}
+	end := epoch.Add(r.Warmup + r.Horizon)
+	var online, samples float64
+	sampled := epoch
+	for clk.now.Before(end) {
+		if err := p.Step(ctx); err != nil {
+			return Row{}, fmt.Errorf("%s, %s: %w", r.Estate, r.Policy, err)
+		}
+		if clk.now.Sub(epoch) < r.Warmup || clk.now.Sub(sampled) < 5*time.Second {
+			continue
+		}
+		sampled = clk.now
+		status := p.Status(clk.now)
+		row.MaxStaleness = max(row.MaxStaleness, status.Staleness().Seconds())
+		online += float64(sim.Count(simulator.Query{Online: simulator.Online}))
+		samples++
+	}
+	row.Online = online / max(1, samples)
+	row.Pages = math.Ceil(row.Online / 100)
+	row.HTTP429, row.FalseEnds = w.refused, o.falseEnds
+	row.tally(o)
+	row.load(w, r)
+	row.bound(cfg)
+	return row, nil
+}
+
+// tally fills in the delays. A change that was never seen is charged with what
+// was left of the run, and half an hour, so that missing it never pays; a session
+// counts as missed where no event ever told of it.
+func (row *Row) tally(o *observer) {
+	end := epoch.Add(o.run.Warmup + o.run.Horizon)
+	penalty := (o.run.Horizon + 30*time.Minute).Seconds()
+	// What changed just before the end had no time to be seen.
+	grace := time.Duration(max(60, 4*row.MaxStaleness)) * time.Second
+	for _, l := range o.lives {
+		if !l.started && o.measured(l.start) && l.start.Before(end.Add(-grace)) {
+			o.starts = append(o.starts, penalty)
+			row.Missed++
+		}
+		if l.started && !l.ended && !l.end.IsZero() && o.measured(l.end) && l.end.Before(end.Add(-grace)) {
+			o.ends = append(o.ends, penalty)
+		}
+	}
+	slices.Sort(o.starts)
+	slices.Sort(o.ends)
+	row.StartMean, row.StartP50, row.StartP95, row.StartP99 = mean(o.starts), quantile(o.starts, 0.5), quantile(o.starts, 0.95), quantile(o.starts, 0.99)
+	row.EndMean, row.EndP50, row.EndP95, row.EndP99 = mean(o.ends), quantile(o.ends, 0.5), quantile(o.ends, 0.95), quantile(o.ends, 0.99)
+	n := float64(len(o.starts) + len(o.ends))
+	row.AllMean = (row.StartMean*float64(len(o.starts)) + row.EndMean*float64(len(o.ends))) / max(1, n)
+}
+
+// load fills in what was asked of the platform.
+func (row *Row) load(w *wire, r Run) {
+	from := epoch.Add(r.Warmup)
+	first := 0
+	for i, t := range w.requests {
+		for t.Sub(w.requests[first]) >= time.Minute {
+			first++
+		}
+		row.MaxRequests60s = max(row.MaxRequests60s, i-first+1)
+		if !t.Before(from) {
+			row.Requests++
+		}
+	}
+}
+
+// bound fills in the lower bound of the mean delay of ends by listing, at 60
+// requests a minute: (Σ√h)²/(200·B·Σh) over the sessions with end rates h, which
+// is N/(200·B) where all are equal.
+func (row *Row) bound(cfg simulator.Config) {
+	total, roots, rates := 0.0, 0.0, 0.0
+	for _, l := range cfg.Locations {
+		stay := l.Stay.Mean
+		if stay == 0 {
+			stay = cfg.Stay.Mean
+		}
+		if stay == 0 {
+			stay = 45 * time.Minute
+		}
+		h := 1 / stay.Seconds()
+		total += l.MeanOnline
+		roots += l.MeanOnline * math.Sqrt(h)
+		rates += l.MeanOnline * h
+	}
+	if rates == 0 {
+		return
+	}
+	row.Bound = roots * roots / (200 * rates) * row.Online / total
+	row.RatioBound = row.EndMean / row.Bound
+}
+
+func budgets(shared bool, now time.Time) map[platform.Endpoint]*poller.Budget {
+	const limit = 60
+	sessions := poller.NewBudget(limit, nil, now)
+	locations := sessions
+	if !shared {
+		locations = poller.NewBudget(limit, nil, now)
+	}
+	return map[platform.Endpoint]*poller.Budget{platform.Sessions: sessions, platform.Locations: locations}
+}
+
+func strategy(policy string, weight float64) (poller.Strategy, error) {
+	switch policy {
+	case "round-robin":
+		return &poller.RoundRobin{}, nil
+	case "sqrt":
+		return &poller.SquareRoot{}, nil
+	case "sweep":
+		return &poller.SweepOnly{}, nil
+	case "adaptive":
+		return &poller.Adaptive{StartWeight: weight}, nil
+	}
+	return nil, fmt.Errorf("policy %q is not known; use one of %v", policy, Policies())
+}
+
+func orderName(o simulator.Order) string {
+	switch o {
+	case simulator.NewestFirst:
+		return "newest"
+	case simulator.OldestFirst:
+		return "oldest"
+	}
+	return "none"
+}
+
+func mean(xs []float64) float64 {
+	sum := 0.0
+	for _, x := range xs {
+		sum += x
+	}
+	return sum / max(1, float64(len(xs)))
+}
+
+// quantile of sorted values.
+func quantile(xs []float64, q float64) float64 {
+	if len(xs) == 0 {
+		return 0
+	}
+	return xs[min(len(xs)-1, int(q*float64(len(xs))))]
+}

@@ -1,0 +1,152 @@
+package poller
+
+import "time"
+
+// Adaptive is the planner: it always sends the request that brings most.
+//
+// The index of a look is the expected number of changes that it would detect
+// times how long they have waited: changes come at rate λ, so after an age a it
+// is λa²/2, divided by the look's cost in requests. Where the ages are those
+// that the index itself produces, this is the periodic policy with periods
+// proportional to √(cost/λ), which is optimal among periodic ones (Azar, Horvitz,
+// Lubetzky, Peres, Shahaf: Tractable near-optimal policies for crawling, PNAS
+// 2018; the same index minimises weighted age of information in Kadota &
+// Modiano, 2019). Between an arrival probe (one request for all arrivals) and a
+// sweep of P pages (a P-th of the ends each) it splits a budget B as B/(1+√P) to
+// the rest, the optimum.
+type Adaptive struct {
+	// StartWeight is how much more an undetected start costs than an undetected
+	// end; zero means 1.
+	StartWeight float64
+	// MaxStaleness is the greatest age that a location may have, whatever its
+	// rate, where the budget permits; zero means 5 minutes.
+	MaxStaleness time.Duration
+
+	fallback RoundRobin
+}
+
+// Next takes the look with the highest index.
+func (a *Adaptive) Next(now time.Time, e *Estate) Look {
+	if e.DiscoveryDue || (!e.Ordered && !e.Learning) {
+		return a.unordered(now, e)
+	}
+	if e.Learning {
+		return Look{Kind: Sweep}
+	}
+	weight, limit := a.StartWeight, a.MaxStaleness
+	if weight == 0 {
+		weight = 1
+	}
+	if limit == 0 {
+		limit = 5 * time.Minute
+	}
+	best, index := Look{Kind: Sweep}, e.SweepGain
+	if e.Probing && weight*e.ProbeGain > index {
+		best, index = Look{Kind: Probe}, weight*e.ProbeGain
+	}
+	if len(e.Missing) > 0 {
+		return Look{Kind: Verify, Session: e.Missing[0]}
+	}
+	feasible := a.feasible(e, limit)
+	var oldest *Place
+	for _, p := range e.Places {
+		if p.Reading {
+			return Look{Kind: List, Location: p.ID}
+		}
+		// A location of several pages is read by the sweep, page by page.
+		if p.Cost() > 1 {
+			continue
+		}
+		if gain := p.gain(now, e); gain > index {
+			best, index = Look{Kind: List, Location: p.ID}, gain
+		}
+		if feasible && p.Age(now) > limit-slackOf(limit) && (oldest == nil || p.Age(now) > oldest.Age(now)) {
+			oldest = p
+		}
+	}
+	if oldest != nil {
+		return Look{Kind: List, Location: oldest.ID}
+	}
+	return best
+}
+
+// slackOf is how long before its maximum a location is looked at for its age
+// alone.
+func slackOf(limit time.Duration) time.Duration { return limit / 10 }
+
+// feasible reports whether the budget lets every location be looked at within the
+// limit, by the sweep if not one by one.
+func (a *Adaptive) feasible(e *Estate, limit time.Duration) bool {
+	pages := float64(e.Online())/MaxPerPage + 1
+	return pages/e.Budget < limit.Seconds()/2
+}
+
+// gain is the expected number of ends at the place that a look would detect,
+// times how long they have waited, in seconds; without probes that of arrivals
+// as well.
+func (p *Place) gain(now time.Time, e *Estate) float64 {
+	hazard := p.learned.hazard(e.Hazard)
+	gain := hazard * p.squares(now) / 2
+	if !e.Probing {
+		age := p.Age(now).Seconds()
+		gain += p.learned.arrivals(p.Online, hazard) * age * age / 2
+	}
+	return gain
+}
+
+// unordered plans where no list of several pages proves anything: location by
+// location, by the same index, none left out for long. Round robin is what it
+// comes to where nothing is known of the rates.
+func (a *Adaptive) unordered(now time.Time, e *Estate) Look {
+	look := a.fallback.Next(now, e)
+	if look.Kind != List || len(e.Places) == 0 {
+		return look
+	}
+	requests := 0
+	for _, p := range e.Places {
+		if p.Reading {
+			return Look{Kind: List, Location: p.ID}
+		}
+		requests += p.Cost()
+	}
+	// Round robin's own period, and half as much again, is the longest that a
+	// location waits.
+	longest := time.Duration(1.5 * float64(requests) / e.Budget * float64(time.Second))
+	var best, oldest *Place
+	index := -1.0
+	for _, p := range e.Places {
+		if gain := p.gain(now, e) / float64(p.Cost()); gain > index {
+			best, index = p, gain
+		}
+		if wait := now.Sub(p.AskedAt); wait > longest && (oldest == nil || p.AskedAt.Before(oldest.AskedAt)) {
+			oldest = p
+		}
+	}
+	if oldest != nil {
+		best = oldest
+	}
+	return Look{Kind: List, Location: best.ID}
+}
+
+// SquareRoot looks at one location after another by the same index, without
+// sweeps or probes.
+type SquareRoot struct{ planner Adaptive }
+
+// Next takes the location with the highest index.
+func (s *SquareRoot) Next(now time.Time, e *Estate) Look {
+	alone := *e
+	alone.Probing = false
+	return s.planner.unordered(now, &alone)
+}
+
+// SweepOnly sweeps the account again and again; where its list has no order, it
+// is round robin.
+type SweepOnly struct{ fallback RoundRobin }
+
+// Next takes the next page of the sweep.
+func (s *SweepOnly) Next(now time.Time, e *Estate) Look {
+	if e.DiscoveryDue || !e.Ordered && !e.Learning {
+		return s.fallback.Next(now, e)
+	}
+	return Look{Kind: Sweep}
+}

@@ -1,0 +1,187 @@
+package poller
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// The platform allows Limit requests a Window (documented: 60 a minute, for each
+// endpoint). Its window's kind is not documented; a client that keeps to the
+// limit in every sliding window is within it whatever the kind.
+const (
+	Window = time.Minute
+	// Margin is added to the window: the server counts a request somewhere between
+	// its sending and its answer, on a clock of its own whose windows expire in
+	// whole seconds.
+	Margin = 250 * time.Millisecond
+	// pace is how much faster than the limit two requests may follow each other.
+	// The window repeats the gaps of the minute before: a late answer holds back
+	// the request 60 after it, and so on for ever. A little haste fills such gaps
+	// within some minutes; more would bunch the requests and lengthen them.
+	pace = 1.035
+	// frugality is what a refusal leaves of the limit, recovery how long it takes
+	// to gain one request a window back.
+	frugality = 0.75
+	recovery  = 15 * time.Second
+)
+
+// Budget spends one endpoint's requests. It is safe for concurrent use.
+//
+// Its proof: with limit L, request n is allowed only when Window+Margin have
+// passed since the answer (or time-out) of request n−L came in. The server
+// counted n−L before that answer and counts n after its sending, so no window
+// of the server's holds L+1 requests.
+type Budget struct {
+	mu      sync.Mutex
+	limit   int        // configured, or lower where the platform says so
+	current float64    // limit, less after a refusal
+	raised  time.Time  // when current last changed
+	ring    []exchange // the last len(ring) requests, at index number % len(ring)
+	number  int        // of the next request
+	until   time.Time  // the platform's own word: nothing before
+	spacing *rate.Limiter
+	log     *RequestLog // nil keeps the log in memory alone
+}
+
+// exchange is one request: when it went out and when its answer came in; the
+// latter is zero while it is under way.
+type exchange struct{ sent, answered time.Time }
+
+// NewBudget returns a budget of limit requests a Window, continued from log
+// where that is not nil.
+func NewBudget(limit int, log *RequestLog, now time.Time) *Budget {
+	limit = max(1, limit)
+	b := &Budget{
+		limit:   limit,
+		current: float64(limit),
+		raised:  now,
+		ring:    make([]exchange, limit),
+		spacing: rate.NewLimiter(spacingOf(limit), 1),
+		log:     log,
+	}
+	if log != nil {
+		for _, x := range log.restored(now) {
+			b.ring[b.number%limit] = x
+			b.number++
+		}
+	}
+	return b
+}
+
+func spacingOf(limit int) rate.Limit { return rate.Limit(pace * float64(limit) / Window.Seconds()) }
+
+// Next returns the earliest time at which another request may go out, not
+// before now.
+func (b *Budget) Next(now time.Time) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.next(now)
+}
+
+func (b *Budget) next(now time.Time) time.Time {
+	b.recover(now)
+	at := now
+	if b.until.After(at) {
+		at = b.until
+	}
+	if before := b.number - max(1, int(b.current)); before >= 0 {
+		x := b.ring[before%len(b.ring)]
+		if x.answered.IsZero() {
+			// Under way: its answer is not in, so the earliest is a guess to be
+			// asked again.
+			x.answered = now
+		}
+		if free := x.answered.Add(Window + Margin); free.After(at) {
+			at = free
+		}
+	}
+	if tokens := b.spacing.TokensAt(at); tokens < 1 {
+		at = at.Add(time.Duration((1 - tokens) / float64(b.spacing.Limit()) * float64(time.Second)))
+	}
+	return at
+}
+
+// Take spends one request at now, which must not be before Next. The returned
+// function is to be called once, when the answer has come or the wait for it
+// has ended.
+func (b *Budget) Take(now time.Time) (answered func(at time.Time)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.number
+	b.number++
+	b.spacing.AllowN(now, 1)
+	b.set(n, exchange{sent: now})
+	return func(at time.Time) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.set(n, exchange{sent: now, answered: at})
+	}
+}
+
+func (b *Budget) set(n int, x exchange) {
+	b.ring[n%len(b.ring)] = x
+	if b.log != nil {
+		b.log.record(n%len(b.ring), x)
+	}
+}
+
+// Refused takes a 429 into account: nothing goes out for wait, and the budget
+// shrinks, since somebody else must be spending it too; it recovers with time.
+func (b *Budget) Refused(now time.Time, wait time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if until := now.Add(wait); until.After(b.until) {
+		b.until = until
+	}
+	b.current = max(1, b.current*frugality)
+	b.raised = now
+}
+
+// Pause lets nothing out for wait, without shrinking the budget.
+func (b *Budget) Pause(now time.Time, wait time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if until := now.Add(wait); until.After(b.until) {
+		b.until = until
+	}
+}
+
+// Allowed takes the platform's own X-RateLimit-Limit into account: a limit below
+// the configured one is kept to.
+func (b *Budget) Allowed(now time.Time, limit int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	limit = min(limit, len(b.ring))
+	if limit < 1 || limit == b.limit {
+		return
+	}
+	b.limit = limit
+	b.current = min(b.current, float64(b.limit))
+	b.spacing.SetLimitAt(now, spacingOf(b.limit))
+}
+
+func (b *Budget) recover(now time.Time) {
+	gained := now.Sub(b.raised).Seconds() / recovery.Seconds()
+	if b.current >= float64(b.limit) || gained <= 0 {
+		b.raised = now
+		return
+	}
+	b.current = min(float64(b.limit), b.current+gained)
+	b.raised = now
+}
+
+// Used returns how many requests went out within the Window before now, and the
+// limit in force.
+func (b *Budget) Used(now time.Time) (used, limit int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.recover(now)
+	for i := range min(b.number, len(b.ring)) {
+		if now.Sub(b.ring[i].sent) < Window {
+			used++
+		}
+	}
+	return used, max(1, int(b.current))
+}

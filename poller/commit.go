@@ -1,0 +1,187 @@
+package poller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/platform"
+	"github.com/guestflow/guestflow/store"
+)
+
+// commit writes a delta in one transaction. With store.ErrOutboxFull nothing was
+// written, and polling pauses: since the state did not advance, the changes are
+// found again later.
+func (p *Poller) commit(delta diff.Delta, marks ...store.LocationMark) error {
+	c := store.Commit{Cleared: delta.Cleared, Locations: marks}
+	for _, change := range delta.Changes {
+		c.Changes = append(c.Changes, store.Change{State: change.State, Event: change.Event})
+		if change.Event.Kind == events.Ended {
+			c.Cleared = append(c.Cleared, change.State.Session.ID)
+		}
+	}
+	for _, s := range delta.Suspects {
+		c.Suspects = append(c.Suspects, store.Suspect(s))
+	}
+	err := p.Store.Commit(c)
+	if errors.Is(err, store.ErrOutboxFull) {
+		if p.full == nil {
+			p.Logger.Error("the outbox is full, polling pauses until NATS takes events again", "error", err)
+		}
+		p.full = err
+	} else if err == nil && p.full != nil {
+		p.Logger.Info("the outbox takes events again, polling goes on")
+		p.full = nil
+	}
+	return err
+}
+
+const roamingKey = "platform.roaming"
+
+// learnRoaming notes when a session id turns up in another location: from then
+// on a location's list no longer proves an end, and missing sessions are
+// verified.
+func (p *Poller) learnRoaming(delta diff.Delta) error {
+	if p.roaming {
+		return nil
+	}
+	for _, c := range delta.Changes {
+		previous := c.Event.Data.Previous
+		if previous == nil || previous.LocationID == nil {
+			continue
+		}
+		p.roaming = true
+		p.Logger.Warn("a session moved to another location under its id: from now on each missing session is verified before it counts as ended",
+			"session", c.State.Session.ID, "from", *previous.LocationID, "to", c.State.Session.LocationID)
+		return p.remember(roamingKey, true)
+	}
+	return nil
+}
+
+// distrust queues for verification what a list failed to show but cannot prove
+// gone: its pages do not join, or sessions are known to move.
+func (p *Poller) distrust(expected []events.State, l *listing) {
+	snap := l.snapshot()
+	if !l.exhausted() {
+		return
+	}
+	for i := range snap.Sessions {
+		delete(p.unproven, snap.Sessions[i].ID)
+	}
+	if snap.Proof != diff.Partial && !p.roaming {
+		return
+	}
+	for _, id := range diff.Missing(expected, snap) {
+		p.unproven[id]++
+		// A list without order hides a part of the live sessions each time: two
+		// in a row are worth a request.
+		if at := p.unproven[id]; at == 2 || (at == 1 && snap.Proof != diff.Partial) {
+			p.estate.Missing = append(p.estate.Missing, id)
+		}
+	}
+}
+
+// verify asks for the online sessions of a missing session's guest: one page, so
+// absence from it is proof.
+func (p *Poller) verify(ctx context.Context, id string) error {
+	drop := func() {
+		p.estate.Missing = p.estate.Missing[1:]
+		delete(p.unproven, id)
+	}
+	found, err := p.Store.Find([]string{id})
+	if err != nil {
+		return fmt.Errorf("session %s: reading its state: %w", id, err)
+	}
+	state, ok := found[id]
+	if !ok || !state.Session.Online {
+		drop()
+		return nil
+	}
+	query := platform.Query{GuestID: state.Session.GuestID, YasID: state.Session.YasID, PerPage: MaxPerPage, Page: 1}
+	if query.GuestID != "" {
+		query.YasID = ""
+	} else if query.YasID == "" {
+		// Nothing to ask by; only an atomic list can prove its end.
+		drop()
+		return nil
+	}
+	online := true
+	query.Online = &online
+	began := p.Clock.Now()
+	var page platform.Page
+	from, at, err := p.ask(ctx, platform.Sessions, func() (m platform.Meta, err error) {
+		page, err = p.Platform.Sessions(ctx, query)
+		return page.Meta, err
+	})
+	if err != nil {
+		return ctx.Err()
+	}
+	p.note(state.Session.LocationID, page)
+	snap := diff.Snapshot{Sessions: page.Sessions, From: from, At: at, Proof: diff.Atomic}
+	if page.More || len(page.Skipped) > 0 {
+		snap.Proof = diff.Partial
+	}
+	roaming := p.roaming
+	p.roaming = false // The list is not a location's.
+	delta, err := p.compare([]events.State{state}, nil, snap)
+	p.roaming = p.roaming || roaming
+	if err != nil {
+		return err
+	}
+	if err := p.commit(delta); err != nil {
+		if errors.Is(err, store.ErrOutboxFull) {
+			return nil
+		}
+		return fmt.Errorf("session %s: committing its verification: %w", id, err)
+	}
+	drop()
+	p.apply(delta, began)
+	for i := range page.Sessions {
+		p.roster.touch(page.Sessions[i].ID, began)
+	}
+	if place := p.places[state.Session.LocationID]; place != nil {
+		p.report(place, &listing{began: began, pages: 1, sessions: page.Sessions}, snap, delta, p.Clock.Now())
+	}
+	return nil
+}
+
+func (p *Poller) report(place *Place, l *listing, snap diff.Snapshot, delta diff.Delta, committing time.Time) {
+	now := p.Clock.Now()
+	for _, c := range delta.Changes {
+		p.Logger.Debug("event", "location", c.State.Session.LocationID, "session", c.State.Session.ID, "kind", c.Event.Kind, "revision", c.State.Revision)
+	}
+	p.Logger.Debug("looked", "location", place.ID, "pages", l.pages, "records", len(snap.Sessions), "online", place.Online, "changes", len(delta.Changes))
+	if p.Observer == nil {
+		return
+	}
+	p.Observer.Looked(Report{
+		Location: place.ID, At: now, Took: now.Sub(l.began), Committing: now.Sub(committing),
+		Pages: l.pages, Records: len(snap.Sessions), Skipped: l.skipped, Proof: snap.Proof, Changes: delta.Changes,
+	})
+}
+
+// reportPage reports a page of the account's list, one report for each location
+// in which something changed.
+func (p *Poller) reportPage(pg page, delta diff.Delta, start time.Time) {
+	if p.Observer == nil {
+		return
+	}
+	now := p.Clock.Now()
+	p.Observer.Looked(Report{
+		At: now, Took: now.Sub(pg.sent), Committing: now.Sub(start), Pages: 1, Records: len(pg.sessions),
+		Proof: diff.Atomic, Changes: delta.Changes,
+	})
+}
+
+// nameIn returns the location's name as the list's records give it.
+func nameIn(sessions []events.Session, place *Place) string {
+	for i := range sessions {
+		if s := &sessions[i]; s.LocationID == place.ID && s.LocationName != "" {
+			return s.LocationName
+		}
+	}
+	return place.Name
+}

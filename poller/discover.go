@@ -1,0 +1,123 @@
+package poller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/poller/platform"
+	"github.com/guestflow/guestflow/store"
+)
+
+// discovery finds the account's locations: from /locations where the platform
+// has it, else from the sessions that are online anywhere. A location once known
+// stays known, since its sessions have to be seen to end.
+type discovery struct {
+	dueAt     time.Time // zero: never, the list is configured
+	page      int       // of /locations, last read
+	surveying bool      // /locations does not answer
+	survey    *listing
+}
+
+func (d *discovery) due(now time.Time) bool { return !d.dueAt.IsZero() && !now.Before(d.dueAt) }
+
+// maxLocationPages bounds a discovery whatever the platform answers.
+const maxLocationPages = 1000
+
+// discover reads the next page of /locations.
+func (p *Poller) discover(ctx context.Context) error {
+	var page platform.LocationPage
+	_, _, err := p.ask(ctx, platform.Locations, func() (m platform.Meta, err error) {
+		page, err = p.Platform.Locations(ctx, p.discovery.page+1)
+		return page.Meta, err
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var fault *platform.Error
+	if errors.As(err, &fault) && (fault.Kind == platform.NotFound || fault.Kind == platform.Forbidden) {
+		p.Logger.Info("the platform lists no locations; they are learned from the sessions online", "error", err)
+		p.discovery.surveying = true
+		return nil
+	}
+	if err != nil {
+		p.discovery.page = 0
+		return nil
+	}
+	before := len(p.places)
+	for _, l := range page.Locations {
+		if !l.Trashed {
+			p.place(l.ID, l.Name)
+		}
+	}
+	p.discovery.page++
+	if page.More && len(page.Locations) > 0 && p.discovery.page < maxLocationPages {
+		return nil
+	}
+	p.discovered(before)
+	return nil
+}
+
+// survey reads the next page of all online sessions.
+func (p *Poller) survey(ctx context.Context) error {
+	d := &p.discovery
+	if d.survey == nil {
+		d.survey = &listing{began: p.Clock.Now()}
+	}
+	l, online := d.survey, true
+	w := l.next()
+	var page platform.Page
+	from, at, err := p.ask(ctx, platform.Sessions, func() (m platform.Meta, err error) {
+		page, err = p.Platform.Sessions(ctx, platform.Query{Online: &online, Page: w.number, PerPage: w.size})
+		return page.Meta, err
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		d.survey = nil
+		return nil
+	}
+	p.note("", page)
+	done := l.add(page, from, at)
+	before := len(p.places)
+	for _, s := range page.Sessions {
+		p.place(s.LocationID, s.LocationName)
+	}
+	if err := p.surveyed(page, from, at); err != nil {
+		return err
+	}
+	if done {
+		d.survey = nil
+		p.discovered(before)
+	}
+	return nil
+}
+
+// surveyed commits the sessions of a page that are news: the request was spent,
+// so nobody waits for their location's own turn.
+func (p *Poller) surveyed(page platform.Page, from, at time.Time) error {
+	snap := diff.Snapshot{Sessions: page.Sessions, From: from, At: at, Proof: diff.Partial}
+	delta, err := p.compare(nil, nil, snap)
+	if err != nil {
+		return err
+	}
+	if err := p.commit(delta); err != nil && !errors.Is(err, store.ErrOutboxFull) {
+		return err
+	} else if err == nil {
+		p.apply(delta, p.Clock.Now())
+	}
+	return nil
+}
+
+func (p *Poller) discovered(before int) {
+	now := p.Clock.Now()
+	p.discovery.page = 0
+	p.discovery.dueAt = now.Add(p.Rediscovery)
+	if n := len(p.places); n == 0 {
+		p.Logger.Warn("the account has no locations; set GUESTFLOW_LOCATIONS, or check the token's rights", "again_in", p.Rediscovery)
+	} else if n != before {
+		p.Logger.Info("locations discovered", "locations", n, "new", n-before)
+	}
+}

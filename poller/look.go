@@ -1,0 +1,126 @@
+package poller
+
+import (
+	"time"
+
+	"github.com/guestflow/guestflow/poller/platform"
+)
+
+// Kind of a look.
+type Kind int
+
+const (
+	// Rest: nothing is worth asking for now.
+	Rest Kind = iota
+	// List: the next page of one location's online sessions.
+	List
+	// Verify: is one missing session online anywhere? Asked for its guest, so the
+	// answer fits one page, which is one query.
+	Verify
+	// Discover: the next page of the account's locations.
+	Discover
+	// Sweep: the next page of the account's online sessions, in the list's order.
+	Sweep
+	// Probe: the end of the account's history at which the newest sessions stand.
+	Probe
+	// Survey: the next page of the account's online sessions, to learn locations
+	// where the platform does not list them.
+	Survey
+)
+
+func (k Kind) String() string {
+	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey"}[k]
+}
+
+// Endpoint is the one whose budget a look of the kind spends.
+func (k Kind) Endpoint() platform.Endpoint {
+	if k == Discover {
+		return platform.Locations
+	}
+	return platform.Sessions
+}
+
+// Look is one request that a strategy chose.
+type Look struct {
+	Kind     Kind
+	Location string // of List
+	Session  string // of Verify
+}
+
+// Strategy chooses the next request. It is asked at the moment at which a
+// request may go out, so it decides on the newest knowledge; it must not keep
+// the estate.
+type Strategy interface {
+	Next(now time.Time, e *Estate) Look
+}
+
+// Estate is what a strategy decides on.
+type Estate struct {
+	// Places in the order in which they became known.
+	Places []*Place
+	// Missing holds sessions that lists failed to show, without proof that they
+	// are gone.
+	Missing []string
+	// DiscoveryDue is true when the locations are to be asked for again, Surveying
+	// when they are learned from the account's sessions.
+	DiscoveryDue, Surveying bool
+	// Budget is how many requests a second the list of sessions allows.
+	Budget float64
+	// Ordered is true while the account's list keeps to an order that was learned,
+	// so that one page proves what it does not show; Learning while it is being
+	// found out.
+	Ordered, Learning bool
+	// SweepGain is what the next page of the account's list would bring. Gains are
+	// expected undetected changes times the half of how long they have waited.
+	SweepGain float64
+	// Probing is true where arrivals can be read from the end of the account's
+	// history, ProbeGain what that would bring.
+	Probing   bool
+	ProbeGain float64
+	// Hazard is the rate at which one of the account's sessions ends, per second.
+	Hazard float64
+
+	arrivals float64 // the rate at which the account's sessions start, per second
+	learned  learned
+}
+
+// Online is how many sessions are known to be online.
+func (e *Estate) Online() int {
+	n := 0
+	for _, p := range e.Places {
+		n += p.Online
+	}
+	return n
+}
+
+// RoundRobin lists the locations one after another, in equal turns.
+type RoundRobin struct{ verified bool }
+
+// Next finishes a list that was begun, then takes the location whose last look
+// is longest ago. Every other request at most goes into verification.
+func (r *RoundRobin) Next(_ time.Time, e *Estate) Look {
+	if e.DiscoveryDue {
+		if e.Surveying {
+			return Look{Kind: Survey}
+		}
+		return Look{Kind: Discover}
+	}
+	if len(e.Missing) > 0 && !r.verified {
+		r.verified = true
+		return Look{Kind: Verify, Session: e.Missing[0]}
+	}
+	r.verified = false
+	var next *Place
+	for _, p := range e.Places {
+		if p.Reading {
+			return Look{Kind: List, Location: p.ID}
+		}
+		if next == nil || p.AskedAt.Before(next.AskedAt) {
+			next = p
+		}
+	}
+	if next == nil {
+		return Look{Kind: Rest}
+	}
+	return Look{Kind: List, Location: next.ID}
+}

@@ -1,0 +1,439 @@
+package poller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/platform"
+	"github.com/guestflow/guestflow/store"
+)
+
+// Platform is what the poller asks of the platform's client.
+type Platform interface {
+	Sessions(context.Context, platform.Query) (platform.Page, error)
+	Locations(ctx context.Context, page int) (platform.LocationPage, error)
+}
+
+// Store is where states are read from and changes are committed to.
+type Store interface {
+	Location(id string) (store.Location, error)
+	Find(ids []string) (map[string]events.State, error)
+	Locations() ([]store.LocationInfo, error)
+	Commit(store.Commit) error
+	// All calls f with every session that is online, until it returns false.
+	All(f func(events.State) bool) error
+	// Get and Put keep small named values: what was learned of the platform.
+	Get(key string) ([]byte, error)
+	Put(key string, value []byte) error
+}
+
+// PlatformClock bounds the platform's time at a moment of the local clock.
+type PlatformClock interface {
+	Bounds(local time.Time) (earliest, latest time.Time)
+}
+
+// Observer is told what the poller did, on the poller's goroutine; it must not
+// block.
+type Observer interface {
+	// Requested is called after each request. Err is nil for a good answer.
+	Requested(endpoint platform.Endpoint, took time.Duration, err error)
+	// Looked is called after each commit of what a look showed.
+	Looked(Report)
+}
+
+// Report is what one look at a location brought.
+type Report struct {
+	Location string
+	// At is when the look ended, Took how long it took from its first request,
+	// Committing how long the diff and the commit took.
+	At               time.Time
+	Took, Committing time.Duration
+	Pages, Records   int
+	Skipped          int
+	Proof            diff.Proof
+	Changes          []diff.Change
+}
+
+// Poller polls one account. Its exported fields are settings, to be set before
+// Run. Run and Step are for one goroutine; Status is safe to call from any.
+type Poller struct {
+	Account  string
+	Platform Platform
+	Store    Store
+	Clock    Clock
+	// Time is the platform's clock; nil takes the local clock for it.
+	Time     PlatformClock
+	Strategy Strategy
+	Rules    diff.Rules
+	// Budgets by endpoint; endpoints may share one.
+	Budgets map[platform.Endpoint]*Budget
+	// Locations is the explicit list; empty means to discover them.
+	Locations []string
+	// Rediscovery is how often they are discovered again; zero means 10 minutes.
+	Rediscovery time.Duration
+	Observer    Observer
+	Logger      *slog.Logger
+
+	started   bool
+	places    map[string]*Place
+	listings  map[string]*listing
+	estate    Estate
+	discovery discovery
+	rests     map[platform.Endpoint]*rest
+	unproven  map[string]int // sessions that unjoined lists did not show, with how often in a row
+	roaming   bool
+	full      error // the outbox's, while it takes nothing
+
+	begun      time.Time // local clock
+	roster     *roster
+	sweep      sweep
+	probe      probe
+	wide       diff.Tracking // of the account as a whole
+	disordered time.Time     // local clock: when the list was last taken to have no order
+
+	mu     sync.Mutex
+	status Status
+}
+
+// Run polls until ctx ends. It returns nil then, and an error only where going
+// on makes no sense: the store cannot be read or written.
+func (p *Poller) Run(ctx context.Context) error {
+	for {
+		if err := p.Step(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// Step waits for the budget, sends one request and works in its answer.
+func (p *Poller) Step(ctx context.Context) error {
+	if err := p.start(); err != nil {
+		return err
+	}
+	if p.full != nil {
+		// Nothing can be committed: one look from time to time finds out whether
+		// that has changed.
+		if err := p.Clock.Sleep(ctx, fullPause); err != nil {
+			return err
+		}
+	}
+	look, err := p.choose(ctx)
+	if err != nil {
+		return err
+	}
+	switch look.Kind {
+	case List:
+		return p.list(ctx, look.Location)
+	case Verify:
+		return p.verify(ctx, look.Session)
+	case Discover:
+		return p.discover(ctx)
+	case Sweep:
+		return p.sweepOn(ctx)
+	case Probe:
+		return p.probeOn(ctx)
+	case Survey:
+		return p.survey(ctx)
+	default:
+		return p.Clock.Sleep(ctx, time.Second)
+	}
+}
+
+// fullPause is the time between two looks while the outbox is full.
+const fullPause = 5 * time.Second
+
+func (p *Poller) start() error {
+	if p.started {
+		return nil
+	}
+	if p.Rediscovery == 0 {
+		p.Rediscovery = 10 * time.Minute
+	}
+	if p.Logger == nil {
+		p.Logger = slog.New(slog.DiscardHandler)
+	}
+	p.Logger = p.Logger.With("account", p.Account)
+	p.Rules.Account = p.Account
+	p.places = make(map[string]*Place)
+	p.listings = make(map[string]*listing)
+	p.rests = make(map[platform.Endpoint]*rest)
+	p.unproven = make(map[string]int)
+	p.begun = p.Clock.Now()
+	p.roster = newRoster()
+	p.sweep.wanted, p.sweep.size = 1, MaxPerPage
+	if err := p.recallAll(); err != nil {
+		return err
+	}
+	known, err := p.Store.Locations()
+	if err != nil {
+		return fmt.Errorf("reading known locations: %w", err)
+	}
+	if len(p.Locations) > 0 {
+		p.adopt(p.Locations, known)
+	} else {
+		for _, l := range known {
+			p.place(l.ID, l.Name)
+		}
+		p.discovery.dueAt = p.Clock.Now()
+	}
+	for _, l := range known {
+		if place, ok := p.places[l.ID]; ok {
+			place.Name = l.Name
+			place.tracking = diff.Tracking{Since: l.TrackedSince, SeenAt: l.SeenAt}
+		}
+	}
+	if err := p.enrol(); err != nil {
+		return err
+	}
+	p.started = true
+	return nil
+}
+
+// recallAll reads what former processes learned of the platform.
+func (p *Poller) recallAll() error {
+	if err := p.recall(roamingKey, &p.roaming); err != nil {
+		return err
+	}
+	if err := p.recall(wideKey, &p.wide); err != nil {
+		return err
+	}
+	if err := p.recall(probeKey, &p.probe); err != nil {
+		return err
+	}
+	p.probe.sought = p.probe.Date != ""
+	return nil
+}
+
+// enrol puts the sessions that were online when the last process ended on the
+// roster. When they were seen is not known to the minute; that they are old
+// makes them urgent.
+func (p *Poller) enrol() error {
+	seen := p.begun.Add(-time.Minute)
+	err := p.Store.All(func(s events.State) bool {
+		if place := p.places[s.Session.LocationID]; place != nil || len(p.Locations) == 0 {
+			p.roster.add(s.Session.ID, p.place(s.Session.LocationID, s.Session.LocationName), seen)
+		}
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("reading the sessions that are online: %w", err)
+	}
+	p.estate.learned.at = p.begun
+	return nil
+}
+
+// adopt takes the configured locations, and says which known ones are left out.
+func (p *Poller) adopt(configured []string, known []store.LocationInfo) {
+	for _, id := range configured {
+		p.place(id, "")
+	}
+	for _, l := range known {
+		if p.places[l.ID] == nil && l.Online > 0 {
+			p.Logger.Warn("a location with online sessions is no longer configured: its sessions stay as they were; add it to GUESTFLOW_LOCATIONS until they have ended",
+				"location", l.ID, "online", l.Online)
+		}
+	}
+}
+
+// place returns the place with an id, new if need be.
+func (p *Poller) place(id, name string) *Place {
+	place, ok := p.places[id]
+	if !ok {
+		place = &Place{ID: id, AddedAt: p.Clock.Now()}
+		p.places[id] = place
+		p.estate.Places = append(p.estate.Places, place)
+	}
+	if name != "" {
+		place.Name = name
+	}
+	return place
+}
+
+// choose waits until the strategy's choice may go out. The choice is made anew
+// after each wait, so that it rests on the newest knowledge.
+func (p *Poller) choose(ctx context.Context) (Look, error) {
+	for {
+		now := p.Clock.Now()
+		p.foresee(now)
+		look := p.Strategy.Next(now, &p.estate)
+		if look.Kind == Rest {
+			return look, ctx.Err()
+		}
+		budget := p.Budgets[look.Kind.Endpoint()]
+		at := budget.Next(now)
+		p.publishStatus(now)
+		if !at.After(now) {
+			return look, ctx.Err()
+		}
+		if err := p.Clock.Sleep(ctx, at.Sub(now)); err != nil {
+			return Look{}, err
+		}
+	}
+}
+
+// ask sends one request on an endpoint's budget. A nil error is a good answer;
+// otherwise the budget rests as the error demands.
+func (p *Poller) ask(ctx context.Context, endpoint platform.Endpoint, request func() (platform.Meta, error)) (from, at time.Time, err error) {
+	budget := p.Budgets[endpoint]
+	sent := p.Clock.Now()
+	answered := budget.Take(sent)
+	meta, err := request()
+	came := p.Clock.Now()
+	answered(came)
+	if p.Observer != nil {
+		p.Observer.Requested(endpoint, came.Sub(sent), err)
+	}
+	budget.Allowed(came, meta.Limit)
+	p.settle(ctx, endpoint, came, err)
+	if p.Time == nil {
+		return sent.UTC(), came.UTC(), err
+	}
+	from, _ = p.Time.Bounds(sent)
+	_, at = p.Time.Bounds(came)
+	return from, at, err
+}
+
+// list asks for the next page of a location's list.
+func (p *Poller) list(ctx context.Context, id string) error {
+	place := p.place(id, "")
+	l := p.listings[id]
+	if l == nil {
+		l = &listing{began: p.Clock.Now()}
+		p.listings[id] = l
+		place.Reading = true
+	}
+	online := true
+	w := l.next()
+	var page platform.Page
+	from, at, err := p.ask(ctx, platform.Sessions, func() (m platform.Meta, err error) {
+		page, err = p.Platform.Sessions(ctx, platform.Query{LocationID: id, Online: &online, Page: w.number, PerPage: w.size})
+		return page.Meta, err
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err == nil {
+		p.note(id, page)
+		if !l.add(page, from, at) {
+			return nil
+		}
+	}
+	delete(p.listings, id)
+	place.Reading = false
+	place.AskedAt = p.Clock.Now()
+	if l.pages == 0 {
+		return nil
+	}
+	return p.conclude(place, l)
+}
+
+// note logs what was odd about a page.
+func (p *Poller) note(location string, page platform.Page) {
+	for _, s := range page.Skipped {
+		p.Logger.Warn("a record was skipped, so this look ends no session", "location", location, "record", s.ID, "reason", s.Reason)
+	}
+	if page.Suspicious != "" {
+		p.Logger.Warn("the list's links point elsewhere; they are not followed", "location", location, "link", page.Suspicious)
+	}
+}
+
+// conclude works a location's finished list in.
+func (p *Poller) conclude(place *Place, l *listing) error {
+	start := p.Clock.Now()
+	known, err := p.Store.Location(place.ID)
+	if err != nil {
+		return fmt.Errorf("location %s: reading its state: %w", place.ID, err)
+	}
+	snap := l.snapshot()
+	if snap.Proof == diff.Joined && p.roster.established() {
+		// Joined pages of a list whose order is established miss nothing.
+		snap.Proof = diff.Atomic
+	}
+	expected := p.before(known.Sessions, l.began)
+	delta, err := p.compare(expected, known.Suspects, snap)
+	if err != nil {
+		return err
+	}
+	mark := store.LocationMark{ID: place.ID, Name: nameIn(snap.Sessions, place), TrackedSince: place.tracking.Since, SeenAt: place.tracking.SeenAt}
+	if mark.TrackedSince.IsZero() {
+		mark.TrackedSince = snap.From
+	}
+	if snap.Proof != diff.Partial {
+		mark.SeenAt = snap.From
+	}
+	if err := p.commit(delta, mark); err != nil {
+		if errors.Is(err, store.ErrOutboxFull) {
+			return nil
+		}
+		return fmt.Errorf("location %s: committing %d changes: %w", place.ID, len(delta.Changes), err)
+	}
+	place.Name = mark.Name
+	place.tracking = diff.Tracking{Since: mark.TrackedSince, SeenAt: mark.SeenAt}
+	if snap.Proof != diff.Partial {
+		place.SeenAt = l.began
+	}
+	p.apply(delta, l.began)
+	for i := range snap.Sessions {
+		p.roster.touch(snap.Sessions[i].ID, l.began)
+	}
+	place.learned.pass(l.began, place.Online)
+	p.distrust(expected, l)
+	p.report(place, l, snap, delta, start)
+	return nil
+}
+
+// before drops the sessions that another look showed after a list was begun: the
+// list is no proof that they are gone.
+func (p *Poller) before(states []events.State, began time.Time) []events.State {
+	kept := states[:0]
+	for _, s := range states {
+		if e := p.roster.entries[s.Session.ID]; e == nil || e.seen.Before(began) {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// compare diffs a snapshot with the states it was expected to show.
+func (p *Poller) compare(expected []events.State, suspects map[string]store.Suspect, snap diff.Snapshot) (diff.Delta, error) {
+	known := diff.Known{
+		Expected: expected,
+		Suspects: make(map[string]diff.Suspect, len(suspects)),
+		Tracking: p.tracking,
+		SeenAt:   p.seenAt,
+	}
+	for id, s := range suspects {
+		known.Suspects[id] = diff.Suspect(s)
+	}
+	others, err := p.others(expected, snap)
+	if err != nil {
+		return diff.Delta{}, err
+	}
+	known.Find = func(id string) (events.State, bool) { s, ok := others[id]; return s, ok }
+	rules := p.Rules
+	rules.Roaming = p.roaming
+	delta := diff.Compare(known, snap, rules)
+	return delta, p.learnRoaming(delta)
+}
+
+// others looks up the sessions of a snapshot that were not expected.
+func (p *Poller) others(expected []events.State, snap diff.Snapshot) (map[string]events.State, error) {
+	ids := diff.Unexpected(expected, snap)
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	found, err := p.Store.Find(ids)
+	if err != nil {
+		return nil, fmt.Errorf("looking up %d sessions: %w", len(ids), err)
+	}
+	return found, nil
+}

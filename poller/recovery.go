@@ -1,0 +1,83 @@
+package poller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/guestflow/guestflow/poller/platform"
+)
+
+// rest is how an endpoint recovers from errors: exponentially longer pauses with
+// jitter, until an answer is good.
+type rest struct {
+	policy  *backoff.ExponentialBackOff
+	refused bool // by 401 or 403
+	err     error
+}
+
+// Pauses after errors. Refusals of the token are asked about rarely: a person
+// has to act.
+const (
+	firstPause        = time.Second
+	longestPause      = time.Minute
+	firstRefusedPause = 30 * time.Second
+	longestRefused    = 15 * time.Minute
+)
+
+func newRest(clock Clock, refused bool) *rest {
+	first, longest := firstPause, longestPause
+	if refused {
+		first, longest = firstRefusedPause, longestRefused
+	}
+	return &rest{refused: refused, policy: backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(first), backoff.WithMaxInterval(longest),
+		backoff.WithMaxElapsedTime(0), backoff.WithClockProvider(clock))}
+}
+
+// settle takes an answer's error, or its absence, into account: the endpoint's
+// budget pauses after an error, and goes on after a good answer.
+func (p *Poller) settle(ctx context.Context, endpoint platform.Endpoint, now time.Time, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	r := p.rests[endpoint]
+	if err == nil {
+		if r != nil {
+			p.Logger.Info("the platform answers again", "endpoint", endpoint)
+			delete(p.rests, endpoint)
+		}
+		return
+	}
+	var fault *platform.Error
+	errors.As(err, &fault)
+	refused := fault != nil && (fault.Kind == platform.Unauthorised || fault.Kind == platform.Forbidden)
+	if r == nil || r.refused != refused {
+		r = newRest(p.Clock, refused)
+		p.rests[endpoint] = r
+	}
+	r.err = err
+	pause := r.policy.NextBackOff()
+	if fault != nil && fault.Kind == platform.RateLimited {
+		pause = max(pause, fault.RetryAfter)
+		if fault.RetryAfter > 0 {
+			// The platform says how long; a little more spares the edge of its
+			// whole-second window.
+			pause = fault.RetryAfter + Margin
+		}
+		p.Budgets[endpoint].Refused(now, pause)
+	} else {
+		if fault != nil && fault.Kind == platform.Server {
+			pause = max(pause, fault.RetryAfter)
+		}
+		p.Budgets[endpoint].Pause(now, pause)
+	}
+	if refused {
+		p.Logger.Error("the platform refuses the token: polling stopped; it is tried again from time to time",
+			"endpoint", endpoint, "error", err, "again_in", pause.Round(time.Millisecond))
+		return
+	}
+	p.Logger.Warn("a request failed", "endpoint", endpoint, "error", err, "again_in", pause.Round(time.Millisecond))
+}
