@@ -43,7 +43,7 @@ func (c *Consumer) consume(ctx context.Context, src source, handle func(context.
 	})()
 
 	r := consumption{Consumer: c, src: src, handle: handle, handling: handling, stopping: ctx}
-	l := &lanes{work: r.attempt, patience: c.AckWait, single: c.MaxInFlight == 1, byKey: map[sessionKey]*lane{}}
+	l := &lanes{stopping: ctx, work: r.attempt, patience: c.AckWait, single: c.MaxInFlight == 1, byKey: map[sessionKey]*lane{}}
 	var alive sync.WaitGroup
 	if src.acks() {
 		alive.Go(func() { l.keepAlive(handling, c.AckWait/3) })
@@ -78,7 +78,7 @@ func (r *consumption) feed(l *lanes) error {
 			r.OnError(Failure{Delivery: d, Err: err, Final: true})
 			continue
 		}
-		if !l.put(r.stopping, j) {
+		if !l.put(j) {
 			return nil
 		}
 	}

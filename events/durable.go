@@ -14,9 +14,15 @@ import (
 // errClosed is what Run returns when the connection was closed for good.
 var errClosed = errors.New("connect again and call Run")
 
-// The stream tells every heartbeat that a pull is alive; two missing ones make
-// Run ask whether stream and consumer still exist.
-const heartbeat = 5 * time.Second
+// How messages are pulled. The stream tells every heartbeat that a pull is
+// alive; when two are missing, Run asks whether stream and consumer still exist
+// and pulls anew. nats.go can miss to pull when a whole batch is used up while it
+// asks for the next one: hence large batches, and heartbeats that make up for it
+// within two seconds.
+const (
+	heartbeat = time.Second
+	batch     = 2000
+)
 
 // closing bounds each request that is made after Run was told to stop.
 const closing = 2 * time.Second
@@ -36,7 +42,7 @@ func (c *Consumer) openDurable(ctx context.Context, js jetstream.JetStream, filt
 	if err != nil {
 		return nil, err
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(max(c.MaxInFlight, 100)), jetstream.PullHeartbeat(heartbeat))
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(batch), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return nil, fmt.Errorf("consumer %s of stream %s: subscribing: %w", c.Durable, c.Stream, err)
 	}

@@ -28,6 +28,8 @@ func (j *job) settle(how func(jetstream.Msg) error) {
 // which runs one handler at a time. When an event is to be delivered again, its
 // lane holds back the later ones until it has come.
 type lanes struct {
+	// stopping ends when no more jobs may start.
+	stopping context.Context
 	// work handles a job; with again true its event will come anew after wait.
 	work func(*job) (wait time.Duration, again bool)
 	// patience is how long beyond that wait a lane holds on: the event may have
@@ -61,12 +63,12 @@ func (l *lanes) key(j *job) sessionKey {
 	return sessionKey{j.delivery.Account, j.delivery.Data.Session.ID}
 }
 
-// put hands j to its lane; false if ctx ended before there was room.
-func (l *lanes) put(ctx context.Context, j *job) bool {
+// put hands j to its lane; false if there was no room until stopping ended.
+func (l *lanes) put(j *job) bool {
 	if l.slots != nil {
 		select {
 		case l.slots <- struct{}{}:
-		case <-ctx.Done():
+		case <-l.stopping.Done():
 			return false
 		}
 	}
@@ -102,7 +104,7 @@ func (l *lanes) put(ctx context.Context, j *job) bool {
 // neither jobs nor one to wait for. mu is held.
 func (l *lanes) advance(n *lane) *job {
 	switch {
-	case n.running != nil || n.awaited != 0 || l.closed:
+	case n.running != nil || n.awaited != 0 || l.closed || l.stopping.Err() != nil:
 		return nil
 	case len(n.queue) == 0:
 		delete(l.byKey, n.key)

@@ -109,13 +109,13 @@ func TestHeldBackEventsAreGivenBack(t *testing.T) {
 // TestALaneDoesNotWaitForEver: the awaited event may have gone to another process.
 func TestALaneDoesNotWaitForEver(t *testing.T) {
 	done := make(chan uint64, 10)
-	l := &lanes{byKey: map[sessionKey]*lane{}, patience: time.Millisecond}
+	l := &lanes{stopping: t.Context(), byKey: map[sessionKey]*lane{}, patience: time.Millisecond}
 	l.work = func(j *job) (time.Duration, bool) {
 		done <- j.delivery.Sequence
 		return 0, j.delivery.Sequence == 1
 	}
 	for _, seq := range []uint64{1, 3, 2} {
-		if !l.put(t.Context(), &job{delivery: Delivery{Sequence: seq}}) {
+		if !l.put(&job{delivery: Delivery{Sequence: seq}}) {
 			t.Fatal("there was no room")
 		}
 	}
@@ -136,14 +136,14 @@ func TestALaneDoesNotWaitForEver(t *testing.T) {
 // the same event.
 func TestALaneTakesEachEventOnce(t *testing.T) {
 	started, release := make(chan uint64, 10), make(chan struct{})
-	l := &lanes{byKey: map[sessionKey]*lane{}, patience: time.Hour}
+	l := &lanes{stopping: t.Context(), byKey: map[sessionKey]*lane{}, patience: time.Hour}
 	l.work = func(j *job) (time.Duration, bool) {
 		started <- j.delivery.Sequence
 		<-release
 		return 0, false
 	}
 	put := func(seq uint64) {
-		if !l.put(t.Context(), &job{delivery: Delivery{Sequence: seq}}) {
+		if !l.put(&job{delivery: Delivery{Sequence: seq}}) {
 			t.Fatal("there was no room")
 		}
 	}

@@ -60,7 +60,7 @@ func (r *reader) open(ctx context.Context) error {
 	status := r.js.Conn().StatusChanged(nats.CONNECTED)
 	consumer, err := stream.CreateConsumer(ctx, r.config)
 	if err == nil {
-		r.messages, err = consumer.Messages(jetstream.PullMaxMessages(1000), jetstream.PullHeartbeat(heartbeat))
+		r.messages, err = consumer.Messages(jetstream.PullMaxMessages(batch), jetstream.PullHeartbeat(heartbeat))
 	}
 	if err != nil {
 		r.js.Conn().RemoveStatusListener(status)
