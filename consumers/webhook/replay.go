@@ -164,12 +164,13 @@ func newReplayer(e Endpoint, o options, graves *graveyard, each func(Replayed)) 
 	}
 }
 
-// again is one event to send. after runs when the tries are over.
+// again is one event to send. after runs when the tries are over; its reason is
+// empty when the event was accepted.
 type again struct {
 	id, session string
 	sequence    uint64
 	document    []byte
-	after       func(context.Context, answer, string) error
+	after       func(ctx context.Context, a answer, reason string, tries int) error
 }
 
 type lanes struct {
@@ -222,7 +223,8 @@ func (r *replayer) send(ctx context.Context, ev again) {
 	var a answer
 	var v verdict
 	var reason string
-	for n := 1; ; n++ {
+	n := 1
+	for ; ; n++ {
 		if r.pace(ctx) != nil {
 			return
 		}
@@ -242,7 +244,7 @@ func (r *replayer) send(ctx context.Context, ev again) {
 	if v == accepted {
 		reason = ""
 	}
-	err := ev.after(ctx, a, reason)
+	err := ev.after(ctx, a, reason, n)
 	if err == nil && v != accepted {
 		err = errors.New(reason)
 	}
@@ -287,7 +289,7 @@ func (r *replayer) letters(ctx context.Context, req ReplayRequest, lanes *lanes)
 		}
 		return true, lanes.put(ctx, again{
 			id: ev.ID, session: ev.Account + "\x00" + ev.Data.Session.ID, sequence: l.Sequence, document: l.Event,
-			after: func(ctx context.Context, _ answer, reason string) error {
+			after: func(ctx context.Context, _ answer, reason string, _ int) error {
 				if reason != "" {
 					return nil
 				}
@@ -330,12 +332,12 @@ func (r *replayer) stretch(ctx context.Context, req ReplayRequest, lanes *lanes)
 		}
 		return true, lanes.put(ctx, again{
 			id: ev.ID, session: ev.Account + "\x00" + ev.Data.Session.ID, sequence: meta.Sequence.Stream, document: m.Data(),
-			after: func(ctx context.Context, a answer, reason string) error {
+			after: func(ctx context.Context, a answer, reason string, tries int) error {
 				if reason == "" {
 					return nil
 				}
 				return r.graves.bury(ctx, DeadLetter{
-					Endpoint: r.endpoint.Name, EventID: ev.ID, Reason: "replay: " + reason, Tries: replayTries,
+					Endpoint: r.endpoint.Name, EventID: ev.ID, Reason: "replay: " + reason, Tries: tries,
 					Status: a.status, StreamSequence: meta.Sequence.Stream, Event: m.Data(),
 				})
 			},

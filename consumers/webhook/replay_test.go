@@ -119,8 +119,17 @@ func TestReplayToADeadEndpointEndsEarly(t *testing.T) {
 		t.Errorf("%+v, %v; want an end after %d", report, err, maxFailures)
 	}
 	letters, err := tr.DeadLetters(b.ctx, "a", 0)
-	if err != nil || len(letters) != maxFailures || !strings.HasPrefix(letters[0].Reason, "replay: ") {
-		t.Errorf("dead letters: %d, %v", len(letters), err)
+	if err != nil || len(letters) != maxFailures || !strings.HasPrefix(letters[0].Reason, "replay: ") || letters[0].Tries != replayTries {
+		t.Errorf("dead letters: %+v, %v", letters, err)
+	}
+
+	r, _ := brokenReceiver(t) // what is refused is tried once
+	write(t, tr.Path, "endpoints:\n"+endpointYAML("b", r.URL, "concurrency: 1"))
+	if _, err := tr.Replay(b.ctx, ReplayRequest{Endpoint: "b", Since: time.Now().Add(-time.Hour)}); !errors.Is(err, ErrStillFailing) {
+		t.Errorf("replay to a receiver that refuses: %v", err)
+	}
+	if letters, err = tr.DeadLetters(b.ctx, "b", 1); err != nil || len(letters) != 1 || letters[0].Tries != 1 {
+		t.Errorf("dead letters: %+v, %v", letters, err)
 	}
 }
 
