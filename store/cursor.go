@@ -41,7 +41,7 @@ const (
 const trimBatch = 10_000
 
 // sentMarks is into how many parts SentRetention is divided: entries are kept for
-// up to one part longer.
+// up to one part longer, and there are at most about two marks a part.
 const sentMarks = 8
 
 // sentMark says that the entries up to seq were confirmed by a time.

@@ -58,9 +58,8 @@ func openBolt(path string, m fileMode) (boltFile, error) {
 
 func tryBolt(path string, m fileMode) (f boltFile, err error) {
 	defer func() {
-		// After a panic bbolt does not close the file, which holds the lock.
 		if err != nil && f.file != nil {
-			_ = f.file.Close()
+			_ = abandon(f.file) // After an error that is no panic it is closed already.
 		}
 	}()
 	err = guard(func() (err error) {

@@ -151,8 +151,8 @@ func (s *Store) Close() error {
 		return nil
 	}
 	if broken != nil {
-		// bbolt's own locks may be held for ever; the file's lock is not.
-		return s.file.Close()
+		// bbolt's own locks may be held for ever.
+		return abandon(s.file)
 	}
 	var err error
 	if pending || s.cursorLags() {

@@ -1,0 +1,439 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// filled returns the path of a closed store with some sessions and events.
+func filled(t testing.TB) string {
+	t.Helper()
+	c := newClock()
+	s := opened(t, Options{Now: c.Now})
+	var in []Change
+	for i := range 200 {
+		in = append(in, arrival(sessionID(i), "here", c.Now()))
+	}
+	commit(t, s, in...)
+	for i := range 20 {
+		commit(t, s, traffic(state(t, s, sessionID(i)), 1000, c.Now()))
+	}
+	taken(t, s, 0, 10)
+	if err := s.Acked(Cursor{OutboxSeq: 10, StreamSeq: 10, StreamCreated: c.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return s.Path()
+}
+
+// refused checks that Open and Check refuse a file with the error, name it and
+// the remedy, and leave it as it is.
+func refused(t *testing.T, path string, want error, remedy string) {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(path, Options{})
+	if err == nil {
+		_ = s.Close()
+	}
+	for name, err := range map[string]error{"Open": err, "Check": Check(path)} {
+		if !errors.Is(err, want) {
+			t.Fatalf("%s: error is %v, want %v", name, err, want)
+		}
+		if text := err.Error(); !strings.Contains(text, path) || !strings.HasSuffix(text, remedy) {
+			t.Errorf("%s: the error names no file or no remedy: %v", name, err)
+		}
+	}
+	if _, _, err := Compact(path); !errors.Is(err, want) {
+		t.Errorf("Compact: error is %v, want %v", err, want)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(before, after) {
+		t.Error("the file was changed")
+	}
+}
+
+func TestFileIsPrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data", "deep", "default.db")
+	openedAt(t, path, Options{})
+	for p, want := range map[string]fs.FileMode{path: 0o600, filepath.Dir(path): 0o700 | fs.ModeDir, filepath.Dir(filepath.Dir(path)): 0o700 | fs.ModeDir} {
+		info, err := os.Stat(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != want {
+			t.Errorf("%s has mode %v, want %v", p, info.Mode(), want)
+		}
+	}
+	left, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(left) != 1 {
+		t.Errorf("the directory has %v, error %v; want the store alone", left, err)
+	}
+}
+
+func TestLockedFileIsNamed(t *testing.T) {
+	s := opened(t, Options{})
+	_, err := Open(s.Path(), Options{LockTimeout: time.Millisecond})
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), s.Path()) || !strings.HasSuffix(err.Error(), remedyLocked) {
+		t.Errorf("Open: error is %v", err)
+	}
+	if err := Check(s.Path()); !errors.Is(err, ErrLocked) {
+		t.Errorf("Check: error is %v", err)
+	}
+	if _, _, err := Compact(s.Path()); !errors.Is(err, ErrLocked) {
+		t.Errorf("Compact: error is %v", err)
+	}
+	commit(t, s, arrival("a", "here", time.Unix(1e9, 0)))
+}
+
+func TestDamagedFileIsRefusedAndKept(t *testing.T) {
+	good, err := os.ReadFile(filled(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	for name, damage := range map[string]func(b []byte) []byte{
+		"one byte":           func([]byte) []byte { return []byte{0} },
+		"text":               func([]byte) []byte { return bytes.Repeat([]byte("GUESTFLOW_ACCOUNT=default\n"), 2000) },
+		"cut to a page":      func(b []byte) []byte { return b[:page] },
+		"cut to two pages":   func(b []byte) []byte { return b[:2*page] },
+		"cut in the middle":  func(b []byte) []byte { return b[:len(b)/4] },
+		"both metas torn":    func(b []byte) []byte { clear(b[40:60]); clear(b[page+40 : page+60]); return b },
+		"all zero":           func(b []byte) []byte { clear(b); return b },
+		"pages zero":         func(b []byte) []byte { clear(b[2*page:]); return b },
+		"pages full of ones": func(b []byte) []byte { copy(b[2*page:], bytes.Repeat([]byte{0xff}, len(b))); return b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "damaged.db")
+			if err := os.WriteFile(path, damage(bytes.Clone(good)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			refused(t, path, ErrCorrupt, remedyCorrupt)
+		})
+	}
+}
+
+// A single damaged page is seen when it is read, by Check at the latest, as an
+// error and never as a panic; the rest stays readable.
+func TestDamagedPageIsAnErrorWhenItIsRead(t *testing.T) {
+	good, err := os.ReadFile(filled(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	found := 0
+	for n := 2; n < len(good)/page; n++ {
+		b := bytes.Clone(good)
+		for i := n * page; i < (n+1)*page; i++ {
+			b[i] ^= 0xa5
+		}
+		path := filepath.Join(t.TempDir(), "damaged.db")
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := Check(path); err != nil {
+			found++
+			if !errors.Is(err, ErrCorrupt) {
+				t.Errorf("page %d: Check: %v", n, err)
+			}
+		}
+		s, err := Open(path, Options{NoSync: true})
+		if err == nil {
+			c := newClock()
+			_, read := s.Location("here")
+			err = errors.Join(read, s.Invariants(), s.Commit(Commit{Changes: []Change{arrival("new", "here", c.Now())}}))
+			_ = s.Close()
+		}
+		for _, e := range strings.Split(errorText(err), "\n") {
+			if e != "" && !strings.Contains(e, ErrCorrupt.Error()) && !strings.Contains(e, ErrConflict.Error()) {
+				t.Errorf("page %d: %v", n, e)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("Check found none of the damaged pages")
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func TestAnotherProgramsFileIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "other.db")
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("theirs")); return err }), db.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, path, ErrCorrupt, remedyCorrupt)
+}
+
+func TestMissingBucketIsCorrupt(t *testing.T) {
+	for _, name := range buckets[1:] {
+		path := filled(t)
+		edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(name) })
+		refused(t, path, ErrCorrupt, remedyCorrupt)
+	}
+}
+
+// edit changes a file behind the store's back.
+func edit(t *testing.T, path string, f func(*bbolt.Tx) error) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Update(f), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCheckFindsDisagreement(t *testing.T) {
+	first := []byte(sessionID(0))
+	here := []byte("here")
+	for name, f := range map[string]func(tx *bbolt.Tx) error{
+		"session missing in the index":    func(tx *bbolt.Tx) error { return tx.Bucket(bucketIndex).Delete(first) },
+		"session missing in its location": func(tx *bbolt.Tx) error { return tx.Bucket(bucketOnline).Bucket(here).Delete(first) },
+		"wrong count": func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketLocations).Put(here, (&place{online: 5}).encode())
+		},
+		"hole in the outbox": func(tx *bbolt.Tx) error { return tx.Bucket(bucketOutbox).Delete(sequenceKey(50)) },
+		"outbox cut off":     func(tx *bbolt.Tx) error { return tx.Bucket(bucketOutbox).Delete(sequenceKey(220)) },
+		"wrong size": func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketCursor).Put(keyWritten, binary.AppendUvarint(nil, 1<<30))
+		},
+		"cursor beyond the end": func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketCursor).Put(keyCursor, (&savedCursor{Cursor: Cursor{OutboxSeq: 1000}}).encode())
+		},
+		"older state": func(tx *bbolt.Tx) error {
+			a := arrival(sessionID(0), "here", newClock().Now())
+			return tx.Bucket(bucketOnline).Bucket(here).Put(first, encodeState(&a.State))
+		},
+		"suspect that is not online": func(tx *bbolt.Tx) error {
+			b, err := tx.Bucket(bucketSuspects).CreateBucket([]byte("there"))
+			if err != nil {
+				return err
+			}
+			return b.Put(first, (&Suspect{}).encode())
+		},
+		"ended and online": func(tx *bbolt.Tx) error { return tx.Bucket(bucketEnded).Put(first, make([]byte, 8)) },
+		"broken document": func(tx *bbolt.Tx) error {
+			b := tx.Bucket(bucketOutbox)
+			v := bytes.Clone(b.Get(sequenceKey(50)))
+			v[len(v)-1] = '!'
+			return b.Put(sequenceKey(50), v)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filled(t)
+			if err := Check(path); err != nil {
+				t.Fatal(err)
+			}
+			edit(t, path, f)
+			if err := Check(path); !errors.Is(err, ErrCorrupt) || !strings.HasSuffix(err.Error(), remedyCorrupt) {
+				t.Errorf("error is %v, want ErrCorrupt and the remedy", err)
+			}
+		})
+	}
+}
+
+func TestNewerFormatIsRefusedAndKept(t *testing.T) {
+	path := filled(t)
+	edit(t, path, func(tx *bbolt.Tx) error { return schema{version: current.version + 1}.stamp(tx) })
+	refused(t, path, ErrNewerFormat, remedyNewer)
+}
+
+func TestOlderFormatIsMigratedInOneTransaction(t *testing.T) {
+	path := filled(t)
+	rename := func(from, to string) func(*bbolt.Tx) error {
+		return func(tx *bbolt.Tx) error {
+			b := tx.Bucket(bucketValues)
+			if from == "fails" {
+				return errors.New("cannot be")
+			}
+			if from != "" && b.Get([]byte(from)) == nil {
+				return errors.New(from + " is missing")
+			}
+			return b.Put([]byte(to), []byte("done"))
+		}
+	}
+	version := func() (v uint64) {
+		db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = errors.Join(db.View(func(tx *bbolt.Tx) (err error) { v, err = formatOf(tx); return err }), db.Close())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	base := current.version
+	broken := schema{version: base + 2, migrations: map[uint64]func(*bbolt.Tx) error{base: rename("", "one"), base + 1: rename("fails", "")}}
+	if _, err := open(path, Options{}, broken); err == nil || !strings.Contains(err.Error(), "cannot be") {
+		t.Fatalf("error is %v", err)
+	}
+	if v := version(); v != base {
+		t.Errorf("version is %d after a migration that failed, want %d", v, base)
+	}
+	absent := schema{version: base + 2, migrations: map[uint64]func(*bbolt.Tx) error{base + 1: rename("", "one")}}
+	if _, err := open(path, Options{}, absent); err == nil || !strings.Contains(err.Error(), "earlier release") {
+		t.Fatalf("error is %v", err)
+	}
+	s, err := open(path, Options{}, schema{version: base + 2, migrations: map[uint64]func(*bbolt.Tx) error{base: rename("", "one"), base + 1: rename("one", "two")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Get("two"); string(v) != "done" || err != nil {
+		t.Errorf("got %q, %v", v, err)
+	}
+	if n := len(located(t, s, "here").Sessions); n != 200 {
+		t.Errorf("%d sessions after the migration, want 200", n)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if v := version(); v != base+2 {
+		t.Errorf("version is %d, want %d", v, base+2)
+	}
+}
+
+func TestEmptyFileBecomesAStore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "empty.db")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := openedAt(t, path, Options{})
+	commit(t, s, arrival("a", "here", time.Unix(1e9, 0)))
+	sound(t, s)
+}
+
+func TestUnreadablePathSaysWhatToDo(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, filepath.Join(file, "default.db")} {
+		if _, err := Open(path, Options{}); err == nil || errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path) {
+			t.Errorf("Open(%s): error is %v", path, err)
+		}
+	}
+	missing := filepath.Join(dir, "missing.db")
+	if err := Check(missing); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Check: error is %v, want fs.ErrNotExist", err)
+	}
+	if _, _, err := Compact(missing); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Compact: error is %v, want fs.ErrNotExist", err)
+	}
+	if _, err := os.Stat(missing); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("Check made a file")
+	}
+}
+
+func TestCompactKeepsEverythingAndGivesSpaceBack(t *testing.T) {
+	path := filled(t)
+	c := newClock()
+	s := openedAt(t, path, Options{Now: c.Now, SentRetention: time.Second})
+	for range 3 {
+		c.advance(time.Minute)
+		box := s.Outbox()
+		if err := s.Acked(Cursor{OutboxSeq: box.Last, StreamSeq: uint64(c.Now().Unix())}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, cursor := located(t, s, "here"), s.Cursor()
+	size, err := s.Size()
+	if err != nil || size.Free <= 0 {
+		t.Fatalf("size is %+v, error %v; the test wants free pages", size, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// What a crash of an earlier compaction left.
+	leftover := path + suffixCompact + "123"
+	if err := os.WriteFile(leftover, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before, after, err := Compact(path)
+	if err != nil || after >= before || before != size.File {
+		t.Fatalf("%d bytes before, %d after, error %v", before, after, err)
+	}
+	s = openedAt(t, path, Options{Now: c.Now})
+	sound(t, s)
+	if got := located(t, s, "here"); !reflect.DeepEqual(got, want) || s.Cursor() != cursor {
+		t.Error("the location or the cursor changed")
+	}
+	left, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(left) != 1 {
+		t.Errorf("the directory has %v, error %v; want the store alone", left, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+		t.Errorf("mode is %v, error %v", info.Mode(), err)
+	}
+}
+
+// Whoever waits for the lock of a file that a compaction replaces must not write
+// to the file that is no longer there.
+func TestOpenFollowsAReplacedFile(t *testing.T) {
+	path := filled(t)
+	holder, err := openBolt(path, fileMode{wait: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := make(chan *Store)
+	go func() {
+		s, err := Open(path, Options{LockTimeout: time.Minute})
+		if err != nil {
+			t.Error(err)
+		}
+		result <- s
+	}()
+	temp, err := emptyBeside(path, suffixCompact)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.copyTo(temp); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := <-result
+	if s == nil {
+		t.FailNow()
+	}
+	commit(t, s, arrival("late", "here", newClock().Now()))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := openedAt(t, path, Options{})
+	state(t, again, "late")
+}
