@@ -84,7 +84,7 @@ func (e *FieldError) Unwrap() []error {
 }
 
 // refuse returns the first thing that keeps e from being an event: what
-// identity and order rest on.
+// identity and order rest on, and figures that are none.
 func (e *Event) refuse() error {
 	d := &e.Data
 	for _, f := range [...]struct{ field, value string }{
@@ -99,6 +99,16 @@ func (e *Event) refuse() error {
 	}
 	if d.Revision < 1 {
 		return &FieldError{Field: "data.revision", Reason: "is missing or less than 1"}
+	}
+	for _, f := range [...]struct {
+		field  string
+		figure Bytes
+	}{
+		{"data.observed.rounding.downloaded_bytes", d.Session.Downloaded}, {"data.observed.rounding.uploaded_bytes", d.Session.Uploaded},
+	} {
+		if !f.figure.Known() {
+			return &FieldError{Field: f.field, Reason: "is negative: the session's figure is unknown"}
+		}
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 
 // Decode reads a CloudEvents 1.0 structured JSON document as Encode writes it.
 // It is strict on what identity and order rest on (specversion, id, source,
-// type, subject, session id, location id, revision) and on the types of the
-// fields that it knows; it skips fields and extension attributes that it does
+// type, subject, session id, location id, revision), on rounding errors, which
+// cannot be negative, and on the types of the fields that it knows; it skips fields and extension attributes that it does
 // not know, and reads null as absent. Times come out in UTC, and the session's
 // byte figures with their rounding errors. Nothing of the Event points into
 // body.
@@ -26,11 +26,11 @@ func Decode(body []byte) (Event, error) {
 	if s.err != nil {
 		return Event{}, s.err
 	}
+	e.Data.Session.Downloaded.Error = e.Data.Observed.Rounding.DownloadedBytes
+	e.Data.Session.Uploaded.Error = e.Data.Observed.Rounding.UploadedBytes
 	if err := e.refuse(); err != nil {
 		return Event{}, err
 	}
-	e.Data.Session.Downloaded.Error = e.Data.Observed.Rounding.DownloadedBytes
-	e.Data.Session.Uploaded.Error = e.Data.Observed.Rounding.UploadedBytes
 	return e, nil
 }
 

@@ -81,6 +81,7 @@ func TestDecodeRefusesWhatIdentityNeeds(t *testing.T) {
 		{"time before year 0", `"subject"`, `"time":"0000-01-01T00:00:00+01:00","subject"`, "time", "years"},
 		{"online as text", `"location_id"`, `"online":"yes","location_id"`, "data.session.online", "boolean"},
 		{"rounding as number", `"revision"`, `"observed":{"rounding":5},"revision"`, "data.observed.rounding", "object"},
+		{"negative rounding", `"revision"`, `"observed":{"rounding":{"uploaded_bytes":-1}},"revision"`, "data.observed.rounding.uploaded_bytes", "unknown"},
 		{"id twice", `"id":"i"`, `"id":"i","id":"j"`, "id", "twice"},
 		{"id twice, once escaped", `"id":"i"`, `"id":"i","\u0069d":"j"`, "id", "twice"},
 		{"half a surrogate pair", `"id":"i"`, `"id":"\ud800"`, "id", "escape"},
@@ -168,6 +169,8 @@ func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
 		{"data.session.id", func(e *Event) { e.Data.Session.ID = "a\xffb" }},
 		{"data.session.location_id", func(e *Event) { e.Data.Session.LocationID = "" }},
 		{"data.revision", func(e *Event) { e.Data.Revision = 0 }},
+		{"data.observed.rounding.downloaded_bytes", func(e *Event) { e.Data.Session.Downloaded = UnknownBytes }},
+		{"data.observed.rounding.uploaded_bytes", func(e *Event) { e.Data.Session.Uploaded = UnknownBytes }},
 		{"time", func(e *Event) { e.Time = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }},
 		{"data.session.started_at", func(e *Event) { e.Data.Session.StartedAt = time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC) }},
 	} {

@@ -14,7 +14,7 @@ import (
 //
 // The error is a *FieldError that wraps ErrNotEvent: for an event that Decode
 // would refuse (an empty id, account, session id or location id, an unknown
-// kind, a revision below 1), for an identity that is not valid UTF-8, and for a
+// kind, a revision below 1, UnknownBytes), for an identity that is not valid UTF-8, and for a
 // time outside of the years 0 to 9999, which RFC 3339 cannot express.
 func Encode(e Event) ([]byte, error) {
 	if err := e.refuse(); err != nil {
