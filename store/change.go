@@ -14,6 +14,8 @@ type session struct {
 	state events.State // after its last change
 	// Where it stands in the file: in a location, or ended, or nowhere.
 	location, endedKey []byte
+	// left is true once it ended or moved, even if it is back by the last change.
+	left bool
 	// revision is that of its last event, 0 when none is known.
 	revision int64
 	// merged is how many events of this commit were merged into earlier ones, so by
@@ -74,6 +76,7 @@ func (w *writing) change(c Change) error {
 	} else if err := w.add(&e); err != nil {
 		return fmt.Errorf("session %s: %w", id, err)
 	}
+	s.left = s.left || !d.Session.Online || d.Session.LocationID != string(s.location)
 	s.state, s.revision = c.State, e.Data.Revision
 	s.state.Revision = e.Data.Revision
 	return nil
@@ -169,6 +172,11 @@ func (w *writing) fits() error {
 func (w *writing) put(s *session) error {
 	now := &s.state.Session
 	id := []byte(now.ID)
+	if s.left {
+		if err := w.clear(s.location, id); err != nil {
+			return err
+		}
+	}
 	moved := s.location != nil && (!now.Online || now.LocationID != string(s.location))
 	if moved {
 		if err := w.leave(s.location, id); err != nil {
@@ -211,12 +219,9 @@ func (w *writing) put(s *session) error {
 	return b.Put(id, record)
 }
 
-// leave removes an online session, and its suspicion, from its location.
+// leave removes an online session from its location.
 func (w *writing) leave(location, id []byte) error {
 	w.counts[string(location)]--
-	if err := w.clear(location, id); err != nil {
-		return err
-	}
 	return w.online.Bucket(location).Delete(id)
 }
 

@@ -165,15 +165,19 @@ func sound(t testing.TB, s *Store) {
 // moment would leave.
 func copied(t testing.TB, path string) string {
 	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	to := filepath.Join(t.TempDir(), "copy.db")
-	if err := os.WriteFile(to, b, 0o600); err != nil {
+	if err := copyFile(path, to); err != nil {
 		t.Fatal(err)
 	}
 	return to
+}
+
+func copyFile(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o600)
 }
 
 func sessionID(i int) string { return fmt.Sprintf("pR3zOK%05d", i) }
