@@ -1,0 +1,294 @@
+package platform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// Endpoint is one of the API's endpoints; the platform limits each by itself.
+type Endpoint string
+
+// The endpoints.
+const (
+	Sessions  Endpoint = "sessions"  // GET /sessions
+	Count     Endpoint = "count"     // GET /sessions/count
+	Guests    Endpoint = "guests"    // GET /sessions/:ip
+	Locations Endpoint = "locations" // GET /locations
+)
+
+// Endpoints lists them all.
+func Endpoints() []Endpoint { return []Endpoint{Sessions, Count, Guests, Locations} }
+
+// Config describes how to reach the platform. BaseURL and Token have no default.
+type Config struct {
+	// BaseURL is what the paths of the endpoints are appended to.
+	BaseURL string
+	// Token is sent in AuthHeader (default Authorization) behind AuthScheme
+	// (default Bearer; "-" sends the bare token), to BaseURL's host alone.
+	Token, AuthHeader, AuthScheme string
+	// Timeout is for a whole request, body included; zero means 15 s.
+	Timeout time.Duration
+	// MaxBody is how many bytes of a body are read at most, after decompression;
+	// zero means 8 MiB.
+	MaxBody int64
+	// ByteBase is how many bytes a kB has: 1000, which zero means, or 1024.
+	ByteBase int
+	Privacy  Privacy
+	// UserAgent defaults to "guestflow".
+	UserAgent string
+	// Transport carries the requests; nil means a transport of its own.
+	Transport http.RoundTripper
+	// Now is the local clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Client asks the platform. It is safe for concurrent use.
+type Client struct {
+	cfg    Config
+	base   *url.URL
+	http   *http.Client
+	clock  *Clock
+	intern interner
+}
+
+// New checks the configuration, and names everything that is wrong with it.
+func New(cfg Config) (*Client, error) {
+	setDefault(&cfg.AuthHeader, "Authorization")
+	setDefault(&cfg.AuthScheme, "Bearer")
+	setDefault(&cfg.Timeout, 15*time.Second)
+	setDefault(&cfg.MaxBody, 8<<20)
+	setDefault(&cfg.ByteBase, 1000)
+	setDefault(&cfg.UserAgent, "guestflow")
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Transport == nil {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.MaxIdleConnsPerHost = 4
+		cfg.Transport = t
+	}
+	var errs []error
+	base, err := url.Parse(cfg.BaseURL)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.User != nil || base.RawQuery != "" {
+		errs = append(errs, fmt.Errorf("API URL %q: use an absolute http or https URL such as https://api.example.com/api/v1, without user or query", redacted(cfg.BaseURL)))
+	}
+	if cfg.ByteBase != 1000 && cfg.ByteBase != 1024 {
+		errs = append(errs, fmt.Errorf("byte base %d: use 1000 or 1024", cfg.ByteBase))
+	}
+	if cfg.Timeout < 0 || cfg.MaxBody < 0 {
+		errs = append(errs, errors.New("time-out and body limit must be positive"))
+	}
+	if strings.ContainsAny(cfg.Token, "\r\n\x00") {
+		errs = append(errs, errors.New("API token: it contains a line break; check how its file was written"))
+	}
+	if http.CanonicalHeaderKey(cfg.AuthHeader) == "" || strings.ContainsAny(cfg.AuthHeader, " :\r\n") {
+		errs = append(errs, fmt.Errorf("API auth header %q: use a header's name", cfg.AuthHeader))
+	}
+	errs = append(errs, cfg.Privacy.check()...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	base.Path = strings.TrimRight(base.Path, "/")
+	return &Client{
+		cfg: cfg, base: base, clock: &Clock{},
+		http: &http.Client{
+			Transport: cfg.Transport,
+			// A redirect would carry the token to wherever it points.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// redacted drops what may be a password from a URL that is to be shown.
+func redacted(raw string) string {
+	if u, err := url.Parse(raw); err == nil {
+		return u.Redacted()
+	}
+	return "(unreadable)"
+}
+
+// Clock estimates the platform's clock from the answers so far.
+func (c *Client) Clock() *Clock { return c.clock }
+
+// Query selects sessions. Empty fields do not filter.
+type Query struct {
+	LocationID, GuestID, DeviceMAC, YasID string
+	// StartDate and EndDate are days, yyyy-mm-dd: the platform's filters have no
+	// finer resolution.
+	StartDate, EndDate string
+	Online             *bool
+	// LastSessionFirst is documented for the count alone.
+	LastSessionFirst *bool
+	// PerPage is at most 100; Page counts from 1. Zero leaves them out.
+	PerPage, Page int
+}
+
+func (q Query) values() url.Values {
+	v := url.Values{}
+	text := func(name, value string) {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	text("location_id", q.LocationID)
+	text("guest_id", q.GuestID)
+	text("guest_device_mac", q.DeviceMAC)
+	text("yas_id", q.YasID)
+	text("start_time", q.StartDate)
+	text("end_time", q.EndDate)
+	flag := func(name string, value *bool) {
+		if value != nil {
+			v.Set(name, strconv.FormatBool(*value))
+		}
+	}
+	flag("online", q.Online)
+	flag("last_session_first", q.LastSessionFirst)
+	number := func(name string, value int) {
+		if value > 0 {
+			v.Set(name, strconv.Itoa(value))
+		}
+	}
+	number("per_page", q.PerPage)
+	number("page", q.Page)
+	return v
+}
+
+// Meta is what is known of an exchange beside its body.
+type Meta struct {
+	Endpoint Endpoint
+	Status   int // 0 where no answer came
+	// Sent and Received are on the local clock.
+	Sent, Received time.Time
+	// Date is the answer's own; zero where it has none.
+	Date time.Time
+	// Limit and Remaining are those of X-RateLimit-*; -1 where the answer has none.
+	Limit, Remaining int
+	Bytes            int64 // of the body, decompressed
+}
+
+// Page is one page of sessions.
+type Page struct {
+	Meta
+	Sessions []events.Session
+	// Skipped lists records that could not be read: the page is not complete.
+	Skipped []Skip
+	// Records is how many the page had, skipped ones included.
+	Records int
+	// PerPage and Number are the platform's own word; zero where it gives none.
+	PerPage, Number int
+	// More says that the platform has a next page.
+	More bool
+	// Suspicious describes a next link that leads elsewhere than to the next page
+	// of the same host. It is never followed: pages are asked for by number.
+	Suspicious string
+}
+
+// Skip is a record that was left out.
+type Skip struct{ ID, Reason string }
+
+// Sessions asks for one page of sessions.
+func (c *Client) Sessions(ctx context.Context, q Query) (Page, error) {
+	for _, day := range []string{q.StartDate, q.EndDate} {
+		if _, err := time.Parse(time.DateOnly, day); day != "" && err != nil {
+			return Page{}, fmt.Errorf("sessions: date %q: use yyyy-mm-dd", day)
+		}
+	}
+	body, m, err := c.get(ctx, Sessions, "/sessions", q.values())
+	if err != nil {
+		return Page{Meta: m}, err
+	}
+	page, err := c.DecodePage(body, q)
+	page.Meta = m
+	if err != nil {
+		return Page{Meta: m}, c.malformed(Sessions, m, body, err)
+	}
+	return page, nil
+}
+
+// Count asks how many sessions a query selects.
+func (c *Client) Count(ctx context.Context, q Query) (int, Meta, error) {
+	body, m, err := c.get(ctx, Count, "/sessions/count", q.values())
+	if err != nil {
+		return 0, m, err
+	}
+	n, err := decodeCount(body)
+	if err != nil {
+		return 0, m, c.malformed(Count, m, body, err)
+	}
+	return n, m, nil
+}
+
+// get sends one request and reads its body.
+func (c *Client) get(ctx context.Context, endpoint Endpoint, path string, query url.Values) ([]byte, Meta, error) {
+	m := Meta{Endpoint: endpoint, Limit: -1, Remaining: -1}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	u := *c.base
+	u.RawPath = ""
+	u.Path += path
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, m, &Error{Kind: Malformed, Endpoint: endpoint, Err: err}
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.cfg.UserAgent)
+	if c.cfg.Token != "" {
+		value := c.cfg.Token
+		if c.cfg.AuthScheme != "-" {
+			value = c.cfg.AuthScheme + " " + value
+		}
+		req.Header.Set(c.cfg.AuthHeader, value)
+	}
+	m.Sent = c.cfg.Now()
+	resp, err := c.http.Do(req)
+	if err != nil {
+		m.Received = c.cfg.Now()
+		return nil, m, networkError(endpoint, m, err)
+	}
+	defer resp.Body.Close()
+	m.Received = c.cfg.Now()
+	m.Status = resp.StatusCode
+	m.Limit, m.Remaining = headerInt(resp.Header, "X-RateLimit-Limit"), headerInt(resp.Header, "X-RateLimit-Remaining")
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		m.Date = date
+		c.clock.Sample(m.Sent, m.Received, date)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, c.cfg.MaxBody+1))
+	m.Received = c.cfg.Now()
+	m.Bytes = int64(len(body))
+	if resp.StatusCode != http.StatusOK {
+		return nil, m, statusError(endpoint, m, resp.Header, body)
+	}
+	if err != nil {
+		return nil, m, networkError(endpoint, m, fmt.Errorf("the body was cut off after %d bytes: %w", len(body), err))
+	}
+	if m.Bytes > c.cfg.MaxBody {
+		return nil, m, &Error{Kind: TooLarge, Endpoint: endpoint, Meta: m, Err: fmt.Errorf("more than %d bytes", c.cfg.MaxBody)}
+	}
+	return body, m, nil
+}
+
+func headerInt(h http.Header, name string) int {
+	n, err := strconv.Atoi(strings.TrimSpace(h.Get(name)))
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
+}

@@ -1,0 +1,10 @@
+// Package platform is the client of the guest Wi-Fi platform's API: its three
+// documented endpoints (list, count, look-up by IP address) and the list of
+// locations. It decodes and normalises records into events.Session, and applies
+// the privacy settings before anything leaves it.
+//
+// It is strict where identity matters and tolerant elsewhere: a record without
+// id or location is skipped and counted, any other field may be null, missing,
+// empty, of another type or new. It imports events alone. Data comes from the
+// platform over HTTP and goes to the poller.
+package platform

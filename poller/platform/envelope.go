@@ -1,0 +1,242 @@
+package platform
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// links reads the envelope's links. Only next matters: whether there is more, and
+// whether it leads where it should.
+func (c *Client) links(d *jsontext.Decoder, q Query, page *Page) error {
+	if d.PeekKind() != '{' {
+		return d.SkipValue()
+	}
+	return object(d, func(name []byte) error {
+		if string(name) != `"next"` {
+			return d.SkipValue()
+		}
+		v, err := d.ReadValue()
+		if err != nil {
+			return err
+		}
+		next := text(v)
+		page.More = next != ""
+		if page.More {
+			page.Suspicious = c.suspicious(next, max(1, q.Page))
+		}
+		return nil
+	})
+}
+
+// suspicious says what is wrong with a next link, or nothing. The documentation's
+// own example has a placeholder for the host, which is let pass.
+func (c *Client) suspicious(next string, page int) string {
+	u, err := url.Parse(strings.ReplaceAll(next, "[[BaseUrl]]", ""))
+	if err != nil {
+		return "the link cannot be read"
+	}
+	if u.Host != "" && !strings.EqualFold(u.Host, c.base.Host) {
+		return fmt.Sprintf("it leads to host %q", clipped(u.Host))
+	}
+	if u.Scheme != "" && u.Scheme != c.base.Scheme {
+		return fmt.Sprintf("it leads to scheme %q", clipped(u.Scheme))
+	}
+	if n := u.Query().Get("page"); n != "" && n != strconv.Itoa(page+1) {
+		return fmt.Sprintf("page %d is followed by page %q", page, clipped(n))
+	}
+	return ""
+}
+
+func meta(d *jsontext.Decoder, page *Page) error {
+	if d.PeekKind() != '{' {
+		return d.SkipValue()
+	}
+	return object(d, func(name []byte) error {
+		var to *int
+		switch string(name) {
+		case `"per_page"`:
+			to = &page.PerPage
+		case `"current_page"`:
+			to = &page.Number
+		}
+		v, err := d.ReadValue()
+		if err != nil || to == nil {
+			return err
+		}
+		if n, err := strconv.Atoi(scalar(v)); err == nil && n > 0 {
+			*to = n
+		}
+		return nil
+	})
+}
+
+func decodeCount(body []byte) (int, error) {
+	var answer struct {
+		Count *json.RawMessage `json:"count"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return 0, fmt.Errorf("not the JSON object that is documented: %w", err)
+	}
+	if answer.Count == nil {
+		return 0, errors.New("no count")
+	}
+	n, err := strconv.Atoi(strings.Trim(string(*answer.Count), `"`))
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("count %s is not a number from 0 on", clipped(string(*answer.Count)))
+	}
+	return n, nil
+}
+
+// Guest is who is behind an IP address at the moment.
+type Guest struct {
+	IP, Username, Name, Email string
+	Duration                  int64 // seconds of the live connection
+}
+
+// MaxIPs is the documented maximum of addresses a request.
+const MaxIPs = 100
+
+// Guests looks up the guests behind up to MaxIPs addresses. One address is
+// answered by an object, several by an array; either is understood. Answers for
+// addresses that were not asked for are dropped; addresses without an answer are
+// simply missing.
+func (c *Client) Guests(ctx context.Context, ips []string) ([]Guest, Meta, error) {
+	if len(ips) == 0 || len(ips) > MaxIPs {
+		return nil, Meta{}, fmt.Errorf("guests: %d addresses: ask for 1 to %d", len(ips), MaxIPs)
+	}
+	asked := make(map[string]bool, len(ips))
+	list := make([]string, 0, len(ips))
+	for _, ip := range ips {
+		addr, err := netip.ParseAddr(ip)
+		if err != nil {
+			return nil, Meta{}, fmt.Errorf("guests: %q is not an IP address", clipped(ip))
+		}
+		text := addr.Unmap().WithZone("").String()
+		if !asked[text] {
+			asked[text] = true
+			list = append(list, text)
+		}
+	}
+	body, m, err := c.get(ctx, Guests, "/sessions/"+strings.Join(list, ","), nil)
+	if err != nil {
+		return nil, m, err
+	}
+	guests, err := decodeGuests(body, list)
+	if err != nil {
+		return nil, m, c.malformed(Guests, m, body, err)
+	}
+	for i := range guests {
+		g := &guests[i]
+		g.Name = c.cfg.Privacy.apply(c.cfg.Privacy.Name, g.Name)
+		g.Email = c.cfg.Privacy.apply(c.cfg.Privacy.Email, g.Email)
+	}
+	return guests, m, nil
+}
+
+func decodeGuests(body []byte, asked []string) ([]Guest, error) {
+	type record struct {
+		IP       any `json:"ip_address"`
+		Username any `json:"username"`
+		Name     any `json:"name"`
+		Email    any `json:"email"`
+		Duration any `json:"duration"`
+	}
+	var records []record
+	trimmed := strings.TrimLeft(string(body), " \t\r\n")
+	if strings.HasPrefix(trimmed, "[") {
+		if err := json.Unmarshal(body, &records); err != nil {
+			return nil, fmt.Errorf("not the array that is documented: %w", err)
+		}
+	} else {
+		var one record
+		if err := json.Unmarshal(body, &one); err != nil {
+			return nil, fmt.Errorf("not the object that is documented: %w", err)
+		}
+		if one.IP == nil && len(asked) == 1 {
+			one.IP = asked[0]
+		}
+		records = append(records, one)
+	}
+	str := func(v any) string { s, _ := v.(string); return strings.TrimSpace(s) }
+	var guests []Guest
+	for _, r := range records {
+		g := Guest{IP: canonicalIP(str(r.IP)), Username: str(r.Username), Name: str(r.Name), Email: str(r.Email)}
+		for _, ip := range asked {
+			if ip != g.IP {
+				continue
+			}
+			if n, ok := r.Duration.(float64); ok && n >= 0 && n < 1<<40 {
+				g.Duration = int64(n)
+			}
+			guests = append(guests, g)
+			break
+		}
+	}
+	return guests, nil
+}
+
+// Location is a venue of the account.
+type Location struct {
+	ID, Name string
+	Trashed  bool
+}
+
+// LocationPage is one page of locations.
+type LocationPage struct {
+	Meta
+	Locations []Location
+	Skipped   int // records without an id
+	More      bool
+}
+
+// Locations asks for one page of the account's locations, counted from 1.
+func (c *Client) Locations(ctx context.Context, page int) (LocationPage, error) {
+	v := url.Values{"per_page": {strconv.Itoa(MaxPerPage)}, "page": {strconv.Itoa(max(1, page))}}
+	body, m, err := c.get(ctx, Locations, "/locations", v)
+	if err != nil {
+		return LocationPage{Meta: m}, err
+	}
+	p, err := decodeLocations(body)
+	p.Meta = m
+	if err != nil {
+		return LocationPage{Meta: m}, c.malformed(Locations, m, body, err)
+	}
+	return p, nil
+}
+
+func decodeLocations(body []byte) (LocationPage, error) {
+	var answer struct {
+		Data  []map[string]json.RawMessage `json:"data"`
+		Links struct {
+			Next *string `json:"next"`
+		} `json:"links"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return LocationPage{}, fmt.Errorf("not the list that is documented: %w", err)
+	}
+	if answer.Data == nil {
+		return LocationPage{}, errors.New("no list named data")
+	}
+	p := LocationPage{More: answer.Links.Next != nil && *answer.Links.Next != ""}
+	for _, r := range answer.Data {
+		l := Location{ID: identity(jsontext.Value(r["id"])), Name: text(jsontext.Value(r["name"]))}
+		if checkID(l.ID) != nil {
+			p.Skipped++
+			continue
+		}
+		switch strings.Trim(string(r["is_trashed"]), `"`) {
+		case "true", "1":
+			l.Trashed = true
+		}
+		p.Locations = append(p.Locations, l)
+	}
+	return p, nil
+}

@@ -1,0 +1,318 @@
+package platform
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// DecodePage reads the body of a page of sessions that q asked for. Every
+// record's fields are read by themselves, so that one of the wrong type costs
+// that field alone.
+func (c *Client) DecodePage(body []byte, q Query) (Page, error) {
+	page := Page{}
+	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	hasData := false
+	err := object(d, func(name []byte) error {
+		switch string(name) {
+		case `"data"`:
+			hasData = d.PeekKind() == '['
+			if !hasData {
+				return d.SkipValue()
+			}
+			return c.records(d, q, &page)
+		case `"links"`:
+			return c.links(d, q, &page)
+		case `"meta"`:
+			return meta(d, &page)
+		}
+		return d.SkipValue()
+	})
+	if err != nil {
+		return page, fmt.Errorf("not the JSON object that is documented: %w", err)
+	}
+	if !hasData {
+		return page, errors.New("no list named data")
+	}
+	return page, nil
+}
+
+// object reads an object, calling field behind each name; field must read the
+// value.
+func object(d *jsontext.Decoder, field func(name []byte) error) error {
+	t, err := d.ReadToken()
+	if err != nil {
+		return cut(err)
+	}
+	if t.Kind() != '{' {
+		return fmt.Errorf("found %s, want an object", t.Kind())
+	}
+	for d.PeekKind() != '}' {
+		name, err := d.ReadValue()
+		if err != nil {
+			return cut(err)
+		}
+		if err := field(name); err != nil {
+			return cut(err)
+		}
+	}
+	_, err = d.ReadToken()
+	return cut(err)
+}
+
+// cut names the commonest damage.
+func cut(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return errors.New("it ends in the middle")
+	}
+	return err
+}
+
+func (c *Client) records(d *jsontext.Decoder, q Query, page *Page) error {
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	page.Sessions = make([]events.Session, 0, MaxPerPage)
+	for d.PeekKind() != ']' {
+		page.Records++
+		if d.PeekKind() != '{' {
+			if err := d.SkipValue(); err != nil {
+				return err
+			}
+			page.Skipped = append(page.Skipped, Skip{Reason: "not an object"})
+			continue
+		}
+		s, err := c.record(d, q)
+		if err != nil {
+			return err
+		}
+		if err := checkID(s.ID); err != nil {
+			page.Skipped = append(page.Skipped, Skip{Reason: "id " + err.Error()})
+		} else if err := checkID(s.LocationID); err != nil {
+			page.Skipped = append(page.Skipped, Skip{ID: s.ID, Reason: "location_id " + err.Error()})
+		} else {
+			page.Sessions = append(page.Sessions, s)
+		}
+	}
+	_, err := d.ReadToken()
+	return err
+}
+
+// MaxPerPage is the documented maximum of records a request.
+const MaxPerPage = 100
+
+func (c *Client) record(d *jsontext.Decoder, q Query) (events.Session, error) {
+	s := events.Session{Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes}
+	online, known := false, false
+	status := ""
+	err := object(d, func(name []byte) error {
+		// The name is gone once the value is read.
+		field := fieldOf(name)
+		if field == unknownField {
+			return d.SkipValue()
+		}
+		v, err := d.ReadValue()
+		if err != nil {
+			return err
+		}
+		switch field {
+		case idField:
+			s.ID = identity(v)
+		case locationIDField:
+			s.LocationID = c.intern.of(identity(v))
+		case locationNameField:
+			s.LocationName = c.intern.of(text(v))
+		case guestIDField:
+			s.GuestID = identity(v)
+		case yasIDField:
+			s.YasID = identity(v)
+		case macField:
+			s.DeviceMAC = c.cfg.Privacy.apply(c.cfg.Privacy.MAC, canonicalMAC(text(v)))
+		case ipField:
+			s.DeviceIP = c.cfg.Privacy.apply(c.cfg.Privacy.IP, canonicalIP(text(v)))
+		case descriptionField:
+			s.DeviceDescription = c.intern.of(text(v))
+		case accessCodeField:
+			s.AccessCode = text(v)
+		case loginTypeField:
+			s.LoginType = c.intern.of(text(v))
+		case profileField:
+			s.ServiceProfile = c.intern.of(text(v))
+		case durationField:
+			s.DurationSeconds, _ = ParseDuration(text(v))
+		case downloadedField:
+			s.Downloaded = c.amount(v)
+		case uploadedField:
+			s.Uploaded = c.amount(v)
+		case startField:
+			s.StartedAt, _ = ParseTime(text(v))
+		case endField:
+			s.EndedAt, _ = ParseTime(text(v))
+		case statusField:
+			status = text(v)
+		case statusValueField:
+			switch strings.Trim(string(v), `"`) {
+			case "1", "true":
+				online, known = true, true
+			case "0", "false":
+				online, known = false, true
+			}
+		}
+		return nil
+	})
+	switch {
+	case known:
+		s.Online = online
+	case strings.EqualFold(status, "online"):
+		s.Online = true
+	case status == "" && q.Online != nil:
+		s.Online = *q.Online
+	}
+	return s, err
+}
+
+func (c *Client) amount(v jsontext.Value) events.Bytes {
+	b, err := ParseBytes(scalar(v), c.cfg.ByteBase)
+	if err != nil {
+		return events.UnknownBytes
+	}
+	return b
+}
+
+type recordField int
+
+const (
+	unknownField recordField = iota
+	idField
+	locationIDField
+	locationNameField
+	guestIDField
+	yasIDField
+	macField
+	ipField
+	descriptionField
+	accessCodeField
+	loginTypeField
+	profileField
+	durationField
+	downloadedField
+	uploadedField
+	startField
+	endField
+	statusField
+	statusValueField
+)
+
+func fieldOf(name []byte) recordField {
+	switch string(name) {
+	case `"id"`:
+		return idField
+	case `"location_id"`:
+		return locationIDField
+	case `"location_name"`:
+		return locationNameField
+	case `"guest_id"`:
+		return guestIDField
+	case `"yas_id"`:
+		return yasIDField
+	case `"guest_device_mac"`:
+		return macField
+	case `"guest_device_ip"`:
+		return ipField
+	case `"guest_device_description"`:
+		return descriptionField
+	case `"access_code"`:
+		return accessCodeField
+	case `"login_type_name"`:
+		return loginTypeField
+	case `"service_profile_name"`:
+		return profileField
+	case `"total_duration"`:
+		return durationField
+	case `"downloaded_data"`:
+		return downloadedField
+	case `"uploaded_data"`:
+		return uploadedField
+	case `"start_time"`:
+		return startField
+	case `"end_time"`:
+		return endField
+	case `"connection_status"`:
+		return statusField
+	case `"connection_status_value"`:
+		return statusValueField
+	}
+	return unknownField
+}
+
+// text returns a string value, and nothing of any other type.
+func text(v jsontext.Value) string {
+	if len(v) < 2 || v[0] != '"' {
+		return ""
+	}
+	inner := v[1 : len(v)-1]
+	if bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
+		return strings.TrimSpace(string(inner))
+	}
+	unquoted, err := jsontext.AppendUnquote(nil, v)
+	if err != nil {
+		return strings.TrimSpace(strings.ToValidUTF8(string(unquoted), "\uFFFD"))
+	}
+	return strings.TrimSpace(string(unquoted))
+}
+
+// identity returns an id: a string, or a whole number as its decimal text.
+func identity(v jsontext.Value) string {
+	if s := text(v); s != "" {
+		return s
+	}
+	if _, err := strconv.ParseInt(string(v), 10, 64); err == nil {
+		return string(v)
+	}
+	return ""
+}
+
+// scalar returns a string's text or a number's.
+func scalar(v jsontext.Value) string {
+	if len(v) > 0 && v[0] >= '0' && v[0] <= '9' {
+		return string(v)
+	}
+	return text(v)
+}
+
+// interner keeps one copy of texts that many records share. It is bounded: texts
+// beyond are not kept.
+type interner struct {
+	mu    sync.Mutex
+	texts map[string]string
+}
+
+const mostTexts = 10_000
+
+func (n *interner) of(s string) string {
+	if s == "" {
+		return ""
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if kept, ok := n.texts[s]; ok {
+		return kept
+	}
+	if n.texts == nil {
+		n.texts = make(map[string]string)
+	}
+	if len(n.texts) < mostTexts {
+		n.texts[s] = s
+	}
+	return s
+}
+
