@@ -284,7 +284,7 @@ func newTrial(t testing.TB, b *broker, endpoints ...string) *trial {
 	tr.Dispatcher = &Dispatcher{
 		JetStream: b.js, Path: path,
 		Backoff: Backoff{Min: 2 * time.Millisecond, Max: 20 * time.Millisecond}, Recheck: 50 * time.Millisecond,
-		ReloadEvery: 5 * time.Millisecond, StopGrace: 50 * time.Millisecond, AckWait: 100 * time.Millisecond, fetchWait: 30 * time.Millisecond,
+		ReloadEvery: 5 * time.Millisecond, StopGrace: patience, AckWait: 100 * time.Millisecond, fetchWait: 30 * time.Millisecond,
 		Log: slog.New(slog.DiscardHandler),
 		Observe: func(o Observation) {
 			tr.mu.Lock()
