@@ -17,11 +17,17 @@ type flight struct {
 }
 
 // chain is a window of messages in flight, each of which the server takes only
-// behind the one before.
+// behind the one before. A message that is sent while none is in flight names the
+// stream's end.
+//
+// The others name the id of the message before. In a replicated stream that must
+// not be: nats-server (2.15 at least) checks the id when it applies a message that
+// the replicas have agreed on already, takes a mismatch for a write error, and
+// stops the stream on all of them. There one message is in flight at a time.
 type chain struct {
 	*attempt
 	flying  []flight
-	lastID  string  // id of the message sent last; empty when the stream's end is what is expected
+	limit   int     // of messages in flight, until there are none
 	waiting []Entry // taken and not sent yet
 	// unsaved is the number of entries in the stream since the cursor was stored.
 	unsaved int
@@ -49,7 +55,7 @@ func (a *attempt) publishChained(ctx context.Context) error {
 func (c *chain) run(ctx, answerCtx context.Context) error {
 	for {
 		if ctx.Err() == nil {
-			if err := c.fill(); err != nil {
+			if err := c.fill(ctx); err != nil {
 				return err
 			}
 		}
@@ -81,41 +87,65 @@ func (c *chain) run(ctx, answerCtx context.Context) error {
 }
 
 // fill sends while the window and the outbox allow.
-func (c *chain) fill() error {
-	window := c.window
-	if c.singly > c.at.outbox {
-		window = 1
+func (c *chain) fill(ctx context.Context) error {
+	if len(c.flying) == 0 {
+		c.limit = 1
 	}
-	for len(c.flying) < window {
-		if len(c.waiting) == 0 {
+	for {
+		if len(c.waiting) == 0 && len(c.flying) < c.window {
 			var err error
-			if c.waiting, err = c.take(min(window, 256)); err != nil && len(c.flying) > 0 {
+			if c.waiting, err = c.take(min(c.window, 256)); err != nil && len(c.flying) > 0 {
 				return nil
-			} else if err != nil || len(c.waiting) == 0 {
+			} else if err != nil {
 				return err
 			}
+		}
+		if len(c.flying) == 0 && len(c.waiting) > 1 {
+			var err error
+			if c.limit, err = c.mayFly(ctx); err != nil {
+				return err
+			}
+		}
+		if len(c.waiting) == 0 || len(c.flying) >= c.limit {
+			return nil
 		}
 		if err := c.send(c.waiting[0]); err != nil {
 			return err
 		}
 		c.waiting = c.waiting[1:]
 	}
-	return nil
+}
+
+// mayFly returns how many messages may be in flight. It asks the server how often
+// the stream is replicated, since an operator may change that at any time.
+func (c *chain) mayFly(ctx context.Context) (int, error) {
+	if c.window == 1 || c.singly > c.at.outbox {
+		return 1, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.AckWait)
+	defer cancel()
+	stream, err := c.js.Stream(ctx, c.Stream)
+	if err != nil {
+		return 0, fmt.Errorf("stream %s: read its configuration: %w", c.Stream, err)
+	}
+	if stream.CachedInfo().Config.Replicas > 1 {
+		return 1, nil
+	}
+	return c.window, nil
 }
 
 func (c *chain) send(e Entry) error {
 	m := c.messages.of(&e)
-	if c.lastID == "" {
+	if n := len(c.flying); n == 0 {
 		m.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(c.at.end, 10)}
 	} else {
-		m.Header[jetstream.ExpectedLastMsgIDHeader] = []string{c.lastID}
+		m.Header[jetstream.ExpectedLastMsgIDHeader] = []string{c.flying[n-1].entry.ID}
 	}
 	f := flight{entry: e, sent: c.Clock.Now()}
 	m.Reply, f.token = c.answers.ask()
 	if err := c.nc.PublishMsg(m); err != nil {
 		return fmt.Errorf("send event %s: %w", e.ID, err)
 	}
-	c.lastID = e.ID
 	c.flying = append(c.flying, f)
 	c.sent(1)
 	return nil
@@ -172,7 +202,6 @@ func (c *chain) check(got answer, e *Entry) error {
 		c.singly = e.Seq
 		return &refusal{ErrCode: codeBatchDuplicate, Description: "the stream has event " + e.ID + " already"}
 	case got.Duplicate:
-		c.lastID = ""
 		c.hasAlready(e, got.Seq)
 	}
 	return nil

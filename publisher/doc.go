@@ -22,7 +22,8 @@
 //     sequence of the whole stream, each other one the id of the message before
 //     it (Nats-Expected-Last-Msg-Id). Predicted sequence numbers would not do:
 //     when another writer's message takes the number predicted for a message
-//     that is refused, the one behind it is accepted.
+//     that is refused, the one behind it is accepted. In a replicated stream
+//     without atomic publishing, one message is in flight at a time (see chain).
 //
 // So after a doubtful outcome (a timeout, a lost connection, a crash) the
 // account's last message tells how far the stream got, and publishing goes on
