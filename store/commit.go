@@ -1,8 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -162,7 +165,8 @@ func (s *Store) adopt(w *writing) {
 		if seq == 0 {
 			delete(s.mergeable, id)
 		} else {
-			s.mergeable[id] = seq
+			// The id alone, not the document or record that it is a part of.
+			s.mergeable[strings.Clone(id)] = seq
 		}
 	}
 	if w.cursorMoved {
@@ -185,6 +189,10 @@ func (w *writing) commit(c *Commit) error {
 	if err := w.fits(); err != nil {
 		return err
 	}
+	// In the order of the pages that they are on.
+	slices.SortFunc(w.order, func(a, b *session) int {
+		return cmp.Or(strings.Compare(a.state.Session.LocationID, b.state.Session.LocationID), strings.Compare(a.state.Session.ID, b.state.Session.ID))
+	})
 	for _, s := range w.order {
 		if err := w.put(s); err != nil {
 			return fmt.Errorf("session %s: %w", s.state.Session.ID, err)
