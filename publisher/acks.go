@@ -3,7 +3,6 @@ package publisher
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -84,11 +83,7 @@ func (a *answers) next(ctx context.Context, within *time.Timer) (answer, error) 
 		case <-a.status:
 			return answer{}, ErrDisconnected
 		case <-within.C:
-			// The client learns of missing permissions by itself alone.
-			if err := a.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
-				return answer{}, fmt.Errorf("%w; last error of the connection: %w", errNoAnswer, err)
-			}
-			return answer{}, errNoAnswer
+			return answer{}, unanswered(a.nc, errNoAnswer)
 		case <-ctx.Done():
 			return answer{}, ctx.Err()
 		}

@@ -23,6 +23,8 @@ type attempt struct {
 	at      position // what the stream is known to hold
 	handed  uint64   // outbox number of the last entry taken
 	way     Way
+	// paced: the way may change; turn: it is about to.
+	paced, turn bool
 	// untilEmpty: stop when the outbox is empty.
 	untilEmpty bool
 	progress   bool
@@ -87,6 +89,7 @@ func (a *attempt) reconcile(ctx context.Context) error {
 		if s.Err != nil {
 			a.Log.Info("publishing goes on", "account", a.Account, "stream", a.Stream, "outbox", a.at.outbox)
 		}
+		s.InFlight = 0
 		s.Settled, s.Err, s.ErrAt, s.Lasting, s.Way = true, nil, time.Time{}, false, a.way
 		s.OutboxSeq, s.StreamSeq = a.at.outbox, a.at.last
 	})
@@ -99,8 +102,10 @@ func (a *attempt) settleWay(s sight) error {
 		return fmt.Errorf("stream %s: %w; run `nats stream edit %s --allow-batch` on nats-server 2.12 or later, or do not insist on atomic publishing", a.Stream, errNotAtomic, a.Stream)
 	case a.Way != Auto:
 		a.way = a.Way
-	case s.atomic:
+	case s.atomic && s.replicas > 1:
 		a.way = Atomic
+	case s.atomic:
+		a.way, a.paced = a.pace.start(a.Clock.Now()), true
 	default:
 		a.way = Chained
 	}
@@ -207,6 +212,9 @@ func (a *attempt) published(entries []Entry, last uint64, took time.Duration) {
 	a.at.outbox, a.at.last, a.at.end = entries[len(entries)-1].Seq, last, last
 	a.note(entries, took)
 	a.sent(-len(entries))
+	if a.paced && !a.turn {
+		a.turn = a.pace.sent(len(entries), a.MaxBatch, a.Clock.Now())
+	}
 }
 
 // note tells of entries that are in the stream up to the position.
@@ -233,6 +241,9 @@ func (a *attempt) sent(n int) {
 
 // idle waits for more entries. It returns nil when there may be some.
 func (a *attempt) idle(ctx context.Context) error {
+	if a.paced && a.pace.pause(a.Clock.Now()) {
+		return errTurn
+	}
 	select {
 	case <-a.store.Wake():
 		return nil

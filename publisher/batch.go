@@ -31,7 +31,7 @@ func (a *attempt) publishBatches(ctx context.Context) error {
 	for {
 		var next *batch
 		var err error
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !a.turn {
 			next, err = a.stage()
 		}
 		landed := flying
@@ -57,6 +57,9 @@ func (a *attempt) publishBatches(ctx context.Context) error {
 		}
 		if next != nil {
 			continue
+		}
+		if a.turn {
+			return errTurn
 		}
 		if ctx.Err() == nil && a.untilEmpty {
 			return nil

@@ -24,8 +24,10 @@ func BenchmarkPublish(b *testing.B) {
 		way  Way
 		n    int // entries in a turn
 	}{
+		{"synced/auto", 0, Auto, 4000},
 		{"synced/atomic", 0, Atomic, 4000},
 		{"synced/chained", 0, Chained, 4000},
+		{"unsynced/auto", 2 * time.Minute, Auto, 20_000},
 		{"unsynced/atomic", 2 * time.Minute, Atomic, 20_000},
 		{"unsynced/chained", 2 * time.Minute, Chained, 20_000},
 	} {

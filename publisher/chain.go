@@ -41,6 +41,9 @@ func (a *attempt) publishChained(ctx context.Context) error {
 	switch {
 	case outrun(err):
 		a.window = max(1, a.window/2)
+		if a.paced {
+			a.pace.disturbed(a.Clock.Now())
+		}
 	case err == nil || c.progress:
 		a.window = min(a.MaxBatch, a.window+a.window/8+1)
 	}
@@ -54,7 +57,7 @@ func (a *attempt) publishChained(ctx context.Context) error {
 
 func (c *chain) run(ctx, answerCtx context.Context) error {
 	for {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !c.turn {
 			if err := c.fill(ctx); err != nil {
 				return err
 			}
@@ -73,6 +76,9 @@ func (c *chain) run(ctx, answerCtx context.Context) error {
 			}
 			c.unsaved = 0
 			continue
+		}
+		if c.turn && len(c.flying) == 0 {
+			return errTurn
 		}
 		if len(c.flying) > 0 || len(c.waiting) > 0 && ctx.Err() == nil {
 			continue

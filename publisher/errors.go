@@ -25,6 +25,8 @@ var (
 	// ends before it stops.
 	ErrRunning = errors.New("publisher is running already")
 
+	// errTurn: nothing is wrong, the next attempt publishes the other way.
+	errTurn      = errors.New("the way to publish changes")
 	errNotAtomic = errors.New("stream does not take atomic batches")
 	errNoAnswer  = errors.New("the server did not answer in time; it may be overloaded or the user may lack permissions")
 	// errUnsettled: the stream looks shorter than it was; it is read once more
@@ -71,8 +73,6 @@ const (
 	codeWrongLastSeq       = 10071
 	codeWrongLastSeqInUse  = 10164
 	codeNoMessage          = 10037
-	codeBatchDisabled      = 10174
-	codeBatchIncomplete    = 10176
 	codeBatchTooLarge      = 10199
 	codeBatchDuplicate     = 10201
 	codeJetStreamDisabled  = 10076
@@ -97,6 +97,15 @@ func refusedWith(err error, codes ...int) bool {
 // attempt of this very publisher, wrote in between.
 func outrun(err error) bool {
 	return refusedWith(err, codeWrongLastSeq, codeWrongLastSeqInUse, codeWrongLastMsgID)
+}
+
+// unanswered adds to a timeout what the client learnt of missing permissions: the
+// server does not answer what it forbids, but tells the connection.
+func unanswered(nc *nats.Conn, err error) error {
+	if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) {
+		return fmt.Errorf("%w; %w; let the user publish to the stream's subjects and to $JS.API.>, and subscribe to _INBOX.>", err, last)
+	}
+	return err
 }
 
 // lasting reports that trying again soon is pointless: somebody has to change

@@ -19,7 +19,8 @@ import (
 type Way string
 
 const (
-	// Auto: Atomic where the stream allows it, else Chained.
+	// Auto: Atomic where the stream allows it, except for a backlog in a stream that
+	// is not replicated, where Chained measures faster. Else Chained.
 	Auto Way = ""
 	// Atomic: in atomic batches (nats-server 2.12, streams with allow_atomic). Writers
 	// of different accounts do not disturb each other, and the events of a batch
@@ -105,6 +106,7 @@ type Publisher struct {
 	// Kept from one attempt to the next.
 	batchLimit int    // lowered when the server says that batches are too large
 	window     int    // in flight when chained, lowered by other writers
+	pace       pace   // which way is faster
 	singly     uint64 // one entry at a time up to this outbox number
 	unsettled  bool   // the last look showed a lost tail
 	healTo     uint64 // entries up to here were in the stream once
@@ -143,11 +145,14 @@ func (p *Publisher) work(ctx context.Context, untilEmpty bool) error {
 		return err
 	}
 	pauses := p.pauses()
+	outruns := 0
 	for {
 		progress, err := p.attempt(ctx, untilEmpty)
 		switch {
 		case err == nil:
 			return nil
+		case errors.Is(err, errTurn) && ctx.Err() == nil:
+			continue
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, ErrFenced):
@@ -157,9 +162,10 @@ func (p *Publisher) work(ctx context.Context, untilEmpty bool) error {
 		}
 		if progress {
 			pauses.Reset()
-			if outrun(err) || refusedWith(err, codeBatchDuplicate) {
-				continue
-			}
+			outruns = 0
+		}
+		if outruns++; outruns < 3 && (outrun(err) || refusedWith(err, codeBatchDuplicate)) {
+			continue // another writer is no reason to wait, unless it goes on
 		}
 		wait := pauses.NextBackOff()
 		switch {

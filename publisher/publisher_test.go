@@ -39,7 +39,7 @@ func TestEachEventOnceAndInOrder(t *testing.T) {
 }
 
 func TestDrainSendsAllAndReturns(t *testing.T) {
-	bothWays(t, func(t *testing.T, way Way) {
+	everyWay(t, func(t *testing.T, way Way) {
 		js := connect(t, startBroker(t).URL())
 		ensure(t, js)
 		store := newMemory("a")
@@ -73,7 +73,7 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 }
 
 func TestTwoAccountsShareAStream(t *testing.T) {
-	bothWays(t, func(t *testing.T, way Way) {
+	everyWay(t, func(t *testing.T, way Way) {
 		b := startBroker(t)
 		js := connect(t, b.URL())
 		ensure(t, js)

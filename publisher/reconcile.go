@@ -82,7 +82,7 @@ func (p *Publisher) look(ctx context.Context, c Cursor) (sight, error) {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return sight{}, fmt.Errorf("stream %s: %w; it was deleted, or never made: restart guestflow to make it, or run `nats stream add %s`", p.Stream, ErrStreamMissing, p.Stream)
 		}
-		return sight{}, fmt.Errorf("stream %s: read its state: %w", p.Stream, err)
+		return sight{}, fmt.Errorf("stream %s: read its state: %w", p.Stream, unanswered(p.js.Conn(), err))
 	}
 	info := stream.CachedInfo()
 	s := sight{created: info.Created, replicas: info.Config.Replicas, atomic: info.Config.AllowAtomicPublish, end: info.State.LastSeq}
@@ -144,7 +144,7 @@ func (p *Publisher) message(ctx context.Context, r getRequest) (mark, error) {
 	}
 	m, err := p.js.Conn().RequestWithContext(ctx, p.api("STREAM.MSG.GET."+p.Stream), body)
 	if err != nil {
-		return mark{}, fmt.Errorf("stream %s: read the account's last message: %w", p.Stream, err)
+		return mark{}, fmt.Errorf("stream %s: read the account's last message: %w", p.Stream, unanswered(p.js.Conn(), err))
 	}
 	var reply struct {
 		Error   *refusal `json:"error"`
