@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
+
+// atOnce is how long Check and Compact wait for the lock: a person is waiting too.
+const atOnce = time.Millisecond
 
 // checkErrors is how many of bbolt's findings Check lists.
 const checkErrors = 10
@@ -17,11 +21,11 @@ const checkErrors = 10
 // ErrCorrupt, or ErrNewerFormat; of a file of an older format only the pages are
 // checked. Nothing is written.
 func Check(path string) error {
-	f, err := openBolt(path, fileMode{wait: DefaultLockTimeout, readOnly: true})
+	f, err := openBolt(path, fileMode{wait: atOnce, readOnly: true})
 	if err != nil {
 		return err
 	}
-	err = f.check()
+	err = f.check(current)
 	if cerr := f.db.Close(); err == nil {
 		err = cerr
 	}
@@ -31,10 +35,10 @@ func Check(path string) error {
 	return nil
 }
 
-func (f boltFile) check() error {
+func (f boltFile) check(s schema) error {
 	err := guard(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
-			outdated, err := current.admit(tx)
+			outdated, err := s.admit(tx)
 			if err != nil {
 				return err
 			}
@@ -95,14 +99,14 @@ func Compact(path string) (before, after int64, err error) {
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return 0, 0, unopened(path, err)
 	}
-	old, err := openBolt(path, fileMode{wait: DefaultLockTimeout})
+	old, err := openBolt(path, fileMode{wait: atOnce})
 	if err != nil {
 		return 0, 0, err
 	}
 	// The lock is held until the new file is in place; whoever waits for it then
 	// finds that the path leads to another file.
 	defer func() { err = errors.Join(err, old.db.Close()) }()
-	if err := old.check(); err != nil {
+	if err := old.check(current); err != nil {
 		return 0, 0, unopened(path, err)
 	}
 	temp, err := emptyBeside(path, suffixCompact)
@@ -141,5 +145,5 @@ func (f boltFile) copyTo(path string) (err error) {
 	if err := to.db.Sync(); err != nil {
 		return err
 	}
-	return to.check()
+	return to.check(current)
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -139,7 +138,7 @@ func TestDamagedPageIsAnErrorWhenItIsRead(t *testing.T) {
 	}
 	page := os.Getpagesize()
 	found := 0
-	for n := 2; n < len(good)/page; n++ {
+	for n := 2; n < len(good)/page; n += 3 {
 		b := bytes.Clone(good)
 		for i := n * page; i < (n+1)*page; i++ {
 			b[i] ^= 0xa5
@@ -160,6 +159,12 @@ func TestDamagedPageIsAnErrorWhenItIsRead(t *testing.T) {
 			_, read := s.Location("here")
 			err = errors.Join(read, s.Invariants(), s.Commit(Commit{Changes: []Change{arrival("new", "here", c.Now())}}))
 			_ = s.Close()
+			// Whatever happened, the lock is gone.
+			if s, again := Open(path, Options{LockTimeout: time.Millisecond, NoSync: true}); errors.Is(again, ErrLocked) {
+				t.Errorf("page %d: still locked after Close", n)
+			} else if again == nil {
+				_ = s.Close()
+			}
 		}
 		for _, e := range strings.Split(errorText(err), "\n") {
 			if e != "" && !strings.Contains(e, ErrCorrupt.Error()) && !strings.Contains(e, ErrConflict.Error()) {
@@ -322,6 +327,36 @@ func TestOlderFormatIsMigratedInOneTransaction(t *testing.T) {
 	}
 }
 
+func TestPagesOfAnOlderFormatAreChecked(t *testing.T) {
+	path := filled(t)
+	newer := schema{version: current.version + 1}
+	for _, damage := range []bool{false, true} {
+		if damage {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page := os.Getpagesize()
+			for at := 10 * page; at < len(b)-page; at += page {
+				copy(b[at+8:], bytes.Repeat([]byte{0xff}, 8))
+			}
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := openBolt(path, fileMode{wait: atOnce, readOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.check(newer); errors.Is(err, ErrCorrupt) != damage {
+			t.Errorf("damaged is %v: error is %v", damage, err)
+		}
+		if err := f.db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestEmptyFileBecomesAStore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "empty.db")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -353,87 +388,4 @@ func TestUnreadablePathSaysWhatToDo(t *testing.T) {
 	if _, err := os.Stat(missing); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("Check made a file")
 	}
-}
-
-func TestCompactKeepsEverythingAndGivesSpaceBack(t *testing.T) {
-	path := filled(t)
-	c := newClock()
-	s := openedAt(t, path, Options{Now: c.Now, SentRetention: time.Second})
-	for range 3 {
-		c.advance(time.Minute)
-		box := s.Outbox()
-		if err := s.Acked(Cursor{OutboxSeq: box.Last, StreamSeq: uint64(c.Now().Unix())}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, cursor := located(t, s, "here"), s.Cursor()
-	size, err := s.Size()
-	if err != nil || size.Free <= 0 {
-		t.Fatalf("size is %+v, error %v; the test wants free pages", size, err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	// What a crash of an earlier compaction left.
-	leftover := path + suffixCompact + "123"
-	if err := os.WriteFile(leftover, []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	before, after, err := Compact(path)
-	if err != nil || after >= before || before != size.File {
-		t.Fatalf("%d bytes before, %d after, error %v", before, after, err)
-	}
-	s = openedAt(t, path, Options{Now: c.Now})
-	sound(t, s)
-	if got := located(t, s, "here"); !reflect.DeepEqual(got, want) || s.Cursor() != cursor {
-		t.Error("the location or the cursor changed")
-	}
-	left, err := os.ReadDir(filepath.Dir(path))
-	if err != nil || len(left) != 1 {
-		t.Errorf("the directory has %v, error %v; want the store alone", left, err)
-	}
-	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
-		t.Errorf("mode is %v, error %v", info.Mode(), err)
-	}
-}
-
-// Whoever waits for the lock of a file that a compaction replaces must not write
-// to the file that is no longer there.
-func TestOpenFollowsAReplacedFile(t *testing.T) {
-	path := filled(t)
-	holder, err := openBolt(path, fileMode{wait: time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	result := make(chan *Store)
-	go func() {
-		s, err := Open(path, Options{LockTimeout: time.Minute})
-		if err != nil {
-			t.Error(err)
-		}
-		result <- s
-	}()
-	temp, err := emptyBeside(path, suffixCompact)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := holder.copyTo(temp); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(temp, path); err != nil {
-		t.Fatal(err)
-	}
-	if err := holder.db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s := <-result
-	if s == nil {
-		t.FailNow()
-	}
-	commit(t, s, arrival("late", "here", newClock().Now()))
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	again := openedAt(t, path, Options{})
-	state(t, again, "late")
 }
