@@ -23,6 +23,7 @@ type Adaptive struct {
 	MaxStaleness time.Duration
 
 	fallback RoundRobin
+	turn     int // counts looks, so that overdue locations get a share of them
 }
 
 // Next takes the look with the highest index.
@@ -44,10 +45,12 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 	if e.Probing && weight*e.ProbeGain > index {
 		best, index = Look{Kind: Probe}, weight*e.ProbeGain
 	}
-	if len(e.Missing) > 0 {
+	a.turn++
+	if len(e.Missing) > 0 && a.turn%verifyTurn == 0 {
 		return Look{Kind: Verify, Session: e.Missing[0]}
 	}
 	feasible := a.feasible(e, limit)
+	index *= preference
 	var oldest *Place
 	for _, p := range e.Places {
 		if p.Reading {
@@ -64,21 +67,36 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 			oldest = p
 		}
 	}
-	if oldest != nil {
+	// An overdue location comes first, but leaves the sweep, which serves all, its
+	// share: else many overdue ones at once would keep each other overdue.
+	if oldest != nil && a.turn%overdueTurn == 0 {
 		return Look{Kind: List, Location: oldest.ID}
 	}
 	return best
 }
 
+// preference is by how much a look at one location must be better than a page of
+// the sweep or a probe to be taken: sessions that were read out of turn make the
+// sweep's own pages worth less.
+const preference = 1.5
+
+// overdueTurn is how many looks there are to one at an overdue location,
+// verifyTurn to one at a missing session.
+const (
+	overdueTurn = 3
+	verifyTurn  = 4
+)
+
 // slackOf is how long before its maximum a location is looked at for its age
 // alone.
 func slackOf(limit time.Duration) time.Duration { return limit / 10 }
 
-// feasible reports whether the budget lets every location be looked at within the
-// limit, by the sweep if not one by one.
+// feasible reports whether looks at single locations can keep the limit: where
+// the sweep alone takes a third of it, they would only slow the sweep down, which
+// then keeps the limit best by itself.
 func (a *Adaptive) feasible(e *Estate, limit time.Duration) bool {
 	pages := float64(e.Online())/MaxPerPage + 1
-	return pages/e.Budget < limit.Seconds()/2
+	return pages/e.Budget < limit.Seconds()/3
 }
 
 // gain is the expected number of ends at the place that a look would detect,
@@ -87,11 +105,17 @@ func (a *Adaptive) feasible(e *Estate, limit time.Duration) bool {
 func (p *Place) gain(now time.Time, e *Estate) float64 {
 	hazard := p.learned.hazard(e.Hazard)
 	gain := hazard * p.squares(now) / 2
-	if !e.Probing {
-		age := p.Age(now).Seconds()
-		gain += p.learned.arrivals(p.Online, hazard) * age * age / 2
+	if e.Probing {
+		return gain
 	}
-	return gain
+	// Whoever arrived has waited since the place was last looked at: about as long
+	// as its sessions were not seen.
+	age := p.Age(now).Seconds()
+	squared := age * age
+	if p.Online > 0 {
+		squared = min(squared, p.squares(now)/float64(p.Online))
+	}
+	return gain + p.learned.arrivals(p.Online, hazard)*squared/2
 }
 
 // unordered plans where no list of several pages proves anything: location by

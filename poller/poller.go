@@ -95,6 +95,7 @@ type Poller struct {
 	sweep      sweep
 	probe      probe
 	wide       diff.Tracking // of the account as a whole
+	certified  time.Time     // local clock: when the ages of all places were last worked out
 	disordered time.Time     // local clock: when the list was last taken to have no order
 
 	mu     sync.Mutex

@@ -34,6 +34,9 @@ type roster struct {
 	// roster's order since the last contradiction, needed how many establish it.
 	agreed, needed int
 	contradictions int // in a row, without the order being established in between
+	// complete is true once a whole round of the list has put every session in its
+	// place.
+	complete bool
 }
 
 // entry is one online session. It is in the ring where its place in the list is
@@ -57,7 +60,7 @@ func newRoster() *roster {
 }
 
 // established reports whether absence between neighbours is proof.
-func (r *roster) established() bool { return r.agreed >= r.needed }
+func (r *roster) established() bool { return r.complete && r.agreed >= r.needed }
 
 // add makes a session known at a place, last seen at a time.
 func (r *roster) add(id string, place *Place, seen time.Time) *entry {
@@ -182,7 +185,7 @@ func (r *roster) between(known []*entry, on map[string]bool, first, last bool) [
 
 func (r *roster) contradict() {
 	r.contradictions++
-	r.agreed = 0
+	r.agreed, r.complete = 0, false
 	r.needed = min(2*r.needed, 1_000_000)
 	for e := r.root.next; e != &r.root; {
 		next := e.next

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"math"
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
@@ -29,15 +29,31 @@ type sweep struct {
 	back  bool      // the round goes from the last page to the first
 	next  int       // number of the page that follows in turn, counted from 0
 	size  int       // records a page
+	more  bool      // the last page was not the list's last
 	last  []string  // ids on the last page, in order
 	tail  bool      // the ring's last session is the last page's last
+	// stretches sum up the pages as of the time measured.
+	stretches []stretch
+	measured  time.Time
 	// wanted is the share of records that belong to wanted locations, smoothed.
 	wanted float64
 }
 
-// choices is how many of the pages behind the last one are weighed against each
-// other: one that a probe or a look at a location has just shown is passed over.
-const choices = 3
+// stretch sums up the sessions of one page: their rates of change, and these
+// times when each was last seen. So its gain at any time costs no walk over them.
+type stretch struct{ rate, seen, seen2 float64 }
+
+func (x *stretch) add(rate, seen float64) {
+	x.rate += rate
+	x.seen += rate * seen
+	x.seen2 += rate * seen * seen
+}
+
+// gain is the expected number of changes times how long they have waited, in
+// seconds, at a time in seconds since the same beginning.
+func (x *stretch) gain(now float64) float64 {
+	return max(0, now*now*x.rate-2*now*x.seen+x.seen2) / 2
+}
 
 // sweepOn asks for the page of the account's online sessions that brings most.
 func (p *Poller) sweepOn(ctx context.Context) error {
@@ -65,6 +81,11 @@ func (p *Poller) sweepOn(ctx context.Context) error {
 		s.back = false
 		return nil
 	}
+	if number < len(s.stretches) {
+		x := &s.stretches[number]
+		t := sent.Sub(p.begun).Seconds()
+		*x = stretch{rate: x.rate, seen: x.rate * t, seen2: x.rate * t * t}
+	}
 	whole := len(answer.Skipped) == 0
 	pg := page{
 		sessions: answer.Sessions, sent: sent, first: number == 0, last: !answer.More && answer.Records > 0,
@@ -74,7 +95,7 @@ func (p *Poller) sweepOn(ctx context.Context) error {
 		return err
 	}
 	s.whole = s.whole && whole && number == s.next
-	s.next = number + s.step()
+	s.next, s.more = number+s.step(), answer.More
 	s.last = s.last[:0]
 	for i := range answer.Sessions {
 		s.last = append(s.last, answer.Sessions[i].ID)
@@ -111,7 +132,25 @@ func (p *Poller) swept() error {
 	now := p.Clock.Now()
 	for _, place := range p.estate.Places {
 		place.learned.pass(now, place.Online)
-		place.lately = s.began
+	}
+	p.certify(s.began)
+	p.roster.complete = p.roster.complete || s.whole
+	p.overdue(now)
+	s.back = p.roster.established() && p.probe.Direction == oldestFirst
+	s.going, s.next, s.last, s.tail = false, s.start(len(p.roster.entries)), nil, false
+	if !s.whole || !p.wide.Since.IsZero() {
+		return nil
+	}
+	p.wide = diff.Tracking{Since: s.from, SeenAt: s.from}
+	return p.remember(wideKey, p.wide)
+}
+
+// certify moves the time at which each location was last certain on: everything
+// that came before at is known, and each location is as old as the session of it
+// that was seen least lately.
+func (p *Poller) certify(at time.Time) {
+	for _, place := range p.estate.Places {
+		place.lately = at
 	}
 	for _, e := range p.roster.entries {
 		if e.seen.Before(e.place.lately) {
@@ -123,25 +162,22 @@ func (p *Poller) swept() error {
 			place.SeenAt = place.lately
 		}
 	}
-	p.overdue(now)
-	s.back = p.roster.established() && p.probe.Direction == oldestFirst
-	s.going, s.next, s.last, s.tail = false, s.start(len(p.roster.entries)), nil, false
-	if !s.whole || !p.wide.Since.IsZero() {
-		return nil
-	}
-	p.wide = diff.Tracking{Since: s.from, SeenAt: s.from}
-	return p.remember(wideKey, p.wide)
 }
 
-// overdue queues for verification the sessions that no page of the last two
-// rounds showed or proved gone: they stood in the gap between two pages each
+// certifying is how often that is done where probes show all arrivals; it walks
+// over all sessions. Without probes it takes a whole sweep.
+const certifying = 5 * time.Second
+
+// overdue queues for verification the sessions that no page showed or proved gone
+// in the time that two rounds and more take: they stood in the gap between two pages each
 // time, or their place in the list was never seen.
 func (p *Poller) overdue(now time.Time) {
 	if !p.roster.established() || len(p.estate.Missing) > 0 {
 		return
 	}
 	const most = 10
-	limit := 2*now.Sub(p.sweep.began) + 10*time.Second
+	pages := float64(len(p.roster.entries)) / MaxPerPage
+	limit := time.Duration((2.4*pages/p.estate.Budget + 10) * float64(time.Second))
 	for id, e := range p.roster.entries {
 		if now.Sub(e.seen) > limit {
 			p.estate.Missing = append(p.estate.Missing, id)
@@ -326,6 +362,10 @@ func (p *Poller) foresee(now time.Time) {
 		age := p.probe.age(now).Seconds()
 		e.ProbeGain = e.arrivals * age * age / 2
 	}
+	if e.Probing && now.Sub(p.certified) >= certifying && !p.probe.at.IsZero() {
+		p.certified = now
+		p.certify(p.probe.at)
+	}
 	_, e.SweepGain = p.aim(now)
 }
 
@@ -336,71 +376,65 @@ const (
 	recheck    = 30 * time.Minute
 )
 
-// aim returns the page, counted from 0, that the sweep should read next, and its
-// gain: the expected number of ends among its sessions times how long they have
-// waited, in seconds; without probes that of arrivals as well.
-func (p *Poller) aim(now time.Time) (number int, gain float64) {
-	s, r := &p.sweep, p.roster
-	if !r.established() {
-		return s.next, 0
+// measure sums up the pages of the list, as the roster has them. It walks over
+// all sessions, so it is done the less often the more there are.
+func (p *Poller) measure(now time.Time) {
+	s, n := &p.sweep, len(p.roster.entries)
+	if now.Sub(s.measured) < time.Duration(n)*measuring {
+		return
 	}
-	at := p.cursor()
+	s.measured = now
+	s.stretches = s.stretches[:0]
 	arrivals := 0.0
 	if !p.estate.Probing {
-		arrivals = p.estate.arrivals / max(1, float64(len(r.entries)))
+		arrivals = p.estate.arrivals / max(1, float64(n))
 	}
-	room := max(1, int(float64(s.size)*s.wanted))
-	var gains [choices]float64
-	var pages [choices]int
-	at = s.after(at)
-	candidate := s.next
-	for i := range choices {
-		if at == &r.root {
-			at, candidate = s.after(at), s.start(len(r.entries))
+	// Where a session stands is how many before it are online still, as far as
+	// can be expected.
+	position, room := 0.0, max(1, float64(s.size)*s.wanted)
+	for e := p.roster.root.next; e != &p.roster.root; e = e.next {
+		hazard := e.place.learned.hazard(p.estate.Hazard)
+		for int(position/room) >= len(s.stretches) {
+			s.stretches = append(s.stretches, stretch{})
 		}
-		for n := 0; at != &r.root && n < room; n++ {
-			age := now.Sub(at.seen).Seconds()
-			gains[i] += (at.place.learned.hazard(p.estate.Hazard) + arrivals) * age * age / 2
-			at = s.after(at)
-		}
-		pages[i] = max(0, candidate)
-		candidate += s.step()
+		position += math.Exp(-hazard * now.Sub(e.seen).Seconds())
+		s.stretches[len(s.stretches)-1].add(hazard+arrivals, e.seen.Sub(p.begun).Seconds())
 	}
-	// In turn, but for pages that another look has made worth little.
-	most := slices.Max(gains[:])
-	for i := range choices {
-		if gains[i] >= most/2 {
-			number, gain = pages[i], gains[i]
-			break
-		}
-	}
-	if len(r.entries) == 0 {
-		age := now.Sub(s.began).Seconds()
-		gain = (p.estate.arrivals + p.estate.Hazard) * age * age / 2
-	}
-	return number, gain
 }
 
-// cursor is the last session, in the direction of the round, of the last page
-// that was read; the sentinel before the first one.
-func (p *Poller) cursor() *entry {
-	ids := p.sweep.last
-	for i := range ids {
-		id := ids[i]
-		if !p.sweep.back {
-			id = ids[len(ids)-1-i]
-		}
-		if e := p.roster.entries[id]; e != nil && e.key != 0 {
-			return e
-		}
-	}
-	return &p.roster.root
-}
+// measuring is the time between two measurements for each session.
+const measuring = 500 * time.Microsecond
 
-// after is what follows an entry in the direction of the round.
-func (s *sweep) after(e *entry) *entry {
-	if s.back {
-		return e.prev
+// aim returns the page, counted from 0, that the sweep should read next, and its
+// gain: the one in turn, unless another look has made it worth little and a page
+// elsewhere is worth twice as much.
+func (p *Poller) aim(now time.Time) (number int, gain float64) {
+	s := &p.sweep
+	if !p.roster.established() {
+		return max(0, s.next), 0
 	}
-	return e.next
+	p.measure(now)
+	t := now.Sub(p.begun).Seconds()
+	if len(s.stretches) == 0 {
+		idle := now.Sub(s.began).Seconds()
+		return 0, (p.estate.arrivals + p.estate.Hazard) * idle * idle / 2
+	}
+	most := 0.0
+	for i := range s.stretches {
+		if g := s.stretches[i].gain(t); g > most {
+			number, most = i, g
+		}
+	}
+	next := s.next
+	if s.going && s.more && next >= len(s.stretches) {
+		// The list is longer than known: sessions arrived that no page showed yet.
+		return next, s.stretches[len(s.stretches)-1].gain(t) + s.stretches[0].gain(t)
+	}
+	if next >= len(s.stretches) || next < 0 {
+		next = s.start(len(p.roster.entries))
+	}
+	if next = min(next, len(s.stretches)-1); s.stretches[next].gain(t) >= most/8 {
+		number = next
+	}
+	return number, s.stretches[number].gain(t)
 }
