@@ -27,8 +27,9 @@ type wire struct {
 	sim      *simulator.Simulator
 	clock    *clock
 	random   *rand.Rand
-	bare     bool        // no /locations
-	requests []time.Time // every one that the limiter saw
+	bare     bool                               // no /locations
+	shared   bool                               // one limit for all endpoints
+	requests map[simulator.Endpoint][]time.Time // every one that the limiter saw, by limit
 	refused  int
 }
 
@@ -44,7 +45,11 @@ func (w *wire) exchange(endpoint simulator.Endpoint) (m platform.Meta, rest time
 	}
 	m.Sent = w.clock.now
 	w.clock.now = w.clock.now.Add(trip / 2)
-	w.requests = append(w.requests, w.clock.now)
+	limit := endpoint
+	if w.shared {
+		limit = simulator.EndpointSessions
+	}
+	w.requests[limit] = append(w.requests[limit], w.clock.now)
 	d := w.sim.Allow(endpoint)
 	m.Limit, m.Remaining = d.Limit, d.Remaining
 	if d.Allowed {

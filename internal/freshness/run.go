@@ -134,7 +134,7 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	cfg.Seed, cfg.Order, cfg.SharedLimit, cfg.HasLocations, cfg.Truth = r.Seed, r.Order, r.SharedBudget, !r.Bare, o.truth
 	cfg.HistoryBefore = 10 * time.Minute
 	sim := simulator.New(cfg, clk.Now)
-	w := &wire{sim: sim, clock: clk, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare}
+	w := &wire{sim: sim, clock: clk, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare, shared: r.SharedBudget, requests: make(map[simulator.Endpoint][]time.Time)}
 	p := &poller.Poller{
 		Account: "bench", Platform: w, Store: newMemory(o.committed), Clock: clk,
 		Budgets: budgets(r.SharedBudget, clk.now),
@@ -193,17 +193,20 @@ func (row *Row) tally(o *observer) {
 	row.AllMean = (row.StartMean*float64(len(o.starts)) + row.EndMean*float64(len(o.ends))) / max(1, n)
 }
 
-// load fills in what was asked of the platform.
+// load fills in what was asked of the platform: the requests for sessions of the
+// horizon, and the most in any 60 s that one limit saw.
 func (row *Row) load(w *wire, r Run) {
 	from := epoch.Add(r.Warmup)
-	first := 0
-	for i, t := range w.requests {
-		for t.Sub(w.requests[first]) >= time.Minute {
-			first++
-		}
-		row.MaxRequests60s = max(row.MaxRequests60s, i-first+1)
-		if !t.Before(from) {
-			row.Requests++
+	for endpoint, requests := range w.requests {
+		first := 0
+		for i, t := range requests {
+			for t.Sub(requests[first]) >= time.Minute {
+				first++
+			}
+			row.MaxRequests60s = max(row.MaxRequests60s, i-first+1)
+			if endpoint == simulator.EndpointSessions && !t.Before(from) {
+				row.Requests++
+			}
 		}
 	}
 }

@@ -1,0 +1,326 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/consumers/occupancy"
+	"github.com/guestflow/guestflow/consumers/webhook"
+	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/platform"
+	"github.com/guestflow/guestflow/publisher"
+	"github.com/guestflow/guestflow/store"
+)
+
+// drainTime is how long an ending process goes on publishing.
+const drainTime = 10 * time.Second
+
+// app is everything that `run` and `demo` run: from the platform to the stream,
+// and what is served beside it. newApp opens it, Run runs it, Close closes it.
+type app struct {
+	cfg      Config
+	log      *slog.Logger
+	metrics  *metrics
+	nats     *natsLink
+	client   *platform.Client
+	store    *store.Store
+	logs     []*poller.RequestLog
+	poller   *poller.Poller
+	pub      *publisher.Publisher
+	web      *occupancy.Service
+	hooks    *webhook.Dispatcher
+	listener net.Listener // nil where HTTP is off
+}
+
+// platform returns the client's configuration.
+func (c *Config) platform() platform.Config {
+	return platform.Config{
+		BaseURL: c.APIURL, Token: c.APIToken, AuthHeader: c.APIAuthHeader, AuthScheme: c.APIAuthScheme,
+		Timeout: c.APITimeout, ByteBase: c.ByteBase, UserAgent: "guestflow/" + version(),
+		Privacy: platform.Privacy{MAC: platform.Mode(c.MAC), IP: platform.Mode(c.IP), Key: c.PrivacyKey},
+	}
+}
+
+func (c *Config) strategy() poller.Strategy {
+	switch c.Planner {
+	case "round-robin":
+		return &poller.RoundRobin{}
+	case "sweep":
+		return &poller.SweepOnly{}
+	}
+	return &poller.Adaptive{StartWeight: c.StartWeight, MaxStaleness: c.MaxStaleness}
+}
+
+// statePath is the account's file in the data directory.
+func (c *Config) statePath() string {
+	return filepath.Join(c.DataDir, events.EncodeToken(c.Account).String()+".db")
+}
+
+func newLogger(w io.Writer, cfg Config) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // checked by loadConfig
+	options := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// newApp opens the store, NATS and the HTTP address. With an error nothing is
+// left open.
+func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err error) {
+	a := &app{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	if a.client, err = platform.New(cfg.platform()); err != nil {
+		return nil, usageError(err.Error())
+	}
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory %s: %w; set GUESTFLOW_DATA_DIR to one that this user may write", cfg.DataDir, err)
+	}
+	if a.store, err = store.Open(cfg.statePath(), store.Options{OutboxMaxBytes: cfg.OutboxMaxBytes}); err != nil {
+		return nil, err
+	}
+	if a.nats, err = linkNATS(ctx, cfg, log); err != nil {
+		return nil, err
+	}
+	a.metrics = newMetrics(a)
+	if err := a.buildPoller(); err != nil {
+		return nil, err
+	}
+	subjects, err := events.NewSubjects(cfg.SubjectPrefix)
+	if err != nil {
+		return nil, err
+	}
+	a.pub = publisher.New(a.nats.js, a.store)
+	a.pub.Account, a.pub.Stream, a.pub.Subjects, a.pub.Observer, a.pub.Log = cfg.Account, cfg.Stream, subjects, a.metrics, log
+	a.web = occupancy.New(occupancySettings(cfg, log, a))
+	if cfg.WebhooksFile != "" {
+		a.hooks = newDispatcher(cfg, a.nats.js, log)
+	}
+	if cfg.HTTPAddr != "-" {
+		if a.listener, err = net.Listen("tcp", cfg.HTTPAddr); err != nil {
+			return nil, fmt.Errorf("HTTP address: %w; set GUESTFLOW_HTTP_ADDR to a free one, or to - for none", err)
+		}
+	}
+	return a, nil
+}
+
+func (a *app) buildPoller() error {
+	now := time.Now()
+	budgets := make(map[platform.Endpoint]*poller.Budget)
+	var shared *poller.Budget
+	for _, endpoint := range platform.Endpoints() {
+		if shared != nil {
+			budgets[endpoint] = shared
+			continue
+		}
+		name := string(endpoint)
+		if a.cfg.APISharedLimit {
+			name = "all"
+		}
+		path := filepath.Join(a.cfg.DataDir, events.EncodeToken(a.cfg.Account).String()+"."+name+".requests")
+		log, err := poller.OpenRequestLog(path, a.cfg.APIRateLimit)
+		if err != nil {
+			return err
+		}
+		a.logs = append(a.logs, log)
+		budgets[endpoint] = poller.NewBudget(a.cfg.APIRateLimit, log, now)
+		if a.cfg.APISharedLimit {
+			shared = budgets[endpoint]
+		}
+	}
+	a.poller = &poller.Poller{
+		Account: a.cfg.Account, Platform: a.client, Store: a.store, Clock: poller.SystemClock{}, Time: a.client.Clock(),
+		Strategy: a.cfg.strategy(), Rules: diff.Rules{TrafficMinBytes: a.cfg.TrafficMinBytes},
+		Budgets: budgets, Locations: a.cfg.Locations, Observer: a.metrics, Logger: a.log,
+	}
+	return nil
+}
+
+// Run runs until ctx ends or a part cannot go on, then publishes what is left for
+// at most drainTime.
+func (a *app) Run(ctx context.Context) error {
+	if err := a.ensureStream(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	part := func(name string, run func(context.Context) error) func() {
+		return func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				stop(fmt.Errorf("%s: %w", name, err))
+			}
+		}
+	}
+	server := &http.Server{Handler: a.routes(), ReadHeaderTimeout: 10 * time.Second}
+	var serving, working sync.WaitGroup
+	if a.listener != nil {
+		serving.Go(part("http", func(context.Context) error {
+			if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		}))
+	}
+	working.Go(part("polling", a.poller.Run))
+	working.Go(part("publishing", a.pub.Run))
+	working.Go(part("occupancy", func(ctx context.Context) error { return a.web.Run(ctx, a.nats.js) }))
+	if a.hooks != nil {
+		working.Go(part("webhooks", a.hooks.Run))
+	}
+	<-ctx.Done()
+	working.Wait()
+	err := context.Cause(ctx)
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	if !errors.Is(err, publisher.ErrFenced) {
+		a.drain()
+	}
+	shutdown, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if server.Shutdown(shutdown) != nil {
+		server.Close() // streams of events to browsers do not end by themselves
+	}
+	serving.Wait()
+	return err
+}
+
+func (a *app) ensureStream(ctx context.Context) error {
+	subjects, err := events.NewSubjects(a.cfg.SubjectPrefix)
+	if err != nil {
+		return err
+	}
+	wait := time.Second
+	for {
+		try, cancel := context.WithTimeout(ctx, 10*time.Second)
+		_, err = publisher.EnsureStream(try, a.nats.js, publisher.StreamSettings{
+			Name: a.cfg.Stream, Subjects: subjects, MaxAge: a.cfg.StreamMaxAge, Replicas: a.cfg.StreamReplicas,
+		})
+		cancel()
+		var differs *publisher.StreamError
+		if err == nil || errors.As(err, &differs) || ctx.Err() != nil {
+			return err
+		}
+		// NATS may be away for now; polling waits for it once, at the start.
+		a.log.Warn("the stream cannot be set up yet", "stream", a.cfg.Stream, "error", err, "again_in", wait)
+		if err := (poller.SystemClock{}).Sleep(ctx, wait); err != nil {
+			return err
+		}
+		wait = min(2*wait, 30*time.Second)
+	}
+}
+
+func (a *app) drain() {
+	depth := a.store.Outbox().Depth
+	if depth == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if err := a.pub.Drain(ctx); err != nil {
+		a.log.Warn("events stay in the outbox, and are published by the next start", "account", a.cfg.Account, "events", a.store.Outbox().Depth, "error", err)
+	}
+}
+
+// Close closes what newApp opened.
+func (a *app) Close() error {
+	var errs []error
+	if a.listener != nil {
+		a.listener.Close() // closed already where it was served
+	}
+	for _, l := range a.logs {
+		errs = append(errs, l.Close())
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	if a.nats != nil {
+		errs = append(errs, a.nats.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// natsLink is a connection to NATS, and the embedded server where that is used.
+type natsLink struct {
+	conn     *nats.Conn
+	js       jetstream.JetStream
+	embedded *publisher.Embedded
+}
+
+func linkNATS(ctx context.Context, cfg Config, log *slog.Logger) (_ *natsLink, err error) {
+	l := &natsLink{}
+	defer func() {
+		if err != nil {
+			l.Close()
+		}
+	}()
+	if cfg.NATSURL == "" {
+		l.embedded, err = publisher.StartEmbedded(ctx, publisher.EmbeddedSettings{
+			Dir: filepath.Join(cfg.DataDir, "nats"), Listen: cfg.NATSListen, Log: log,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if l.conn, err = publisher.Connect(ctx, connectSettings(cfg, l.embedded, log)); err != nil {
+		return nil, err
+	}
+	if l.js, err = jetstream.New(l.conn); err != nil {
+		return nil, fmt.Errorf("JetStream: %w", err)
+	}
+	return l, nil
+}
+
+func connectSettings(cfg Config, embedded *publisher.Embedded, log *slog.Logger) publisher.ConnectSettings {
+	return publisher.ConnectSettings{
+		URL: cfg.NATSURL, Creds: cfg.NATSCreds, NKeySeed: cfg.NATSNKey, User: cfg.NATSUser, Password: cfg.NATSPassword,
+		Token: cfg.NATSToken, CA: cfg.NATSCA, Cert: cfg.NATSCert, Key: cfg.NATSKey,
+		Name: "guestflow " + cfg.Account, Embedded: embedded, Log: log,
+	}
+}
+
+// URL is where clients find the server.
+func (l *natsLink) URL() string {
+	if l.embedded != nil {
+		return l.embedded.URL()
+	}
+	return l.conn.ConnectedUrlRedacted()
+}
+
+func (l *natsLink) Close() error {
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	if l.embedded != nil {
+		return l.embedded.Close()
+	}
+	return nil
+}
+
+// indent puts every line of an error behind a dash.
+func indent(err error) string {
+	return "  - " + strings.ReplaceAll(err.Error(), "\n", "\n  - ")
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/platform"
+	"github.com/guestflow/guestflow/publisher"
+	"github.com/guestflow/guestflow/store"
+)
+
+func checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Check configuration, platform, NATS and data directory",
+		Long: `Checks what run would need, one line each, and says what to do about what is
+wrong. It changes nothing; it spends two of the platform's requests. Exit code 1
+when something is wrong, 2 when it is the configuration.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out := cmd.OutOrStdout()
+			cfg, err := configured(cmd)
+			if err == nil {
+				if err = cfg.needPlatform(); err != nil {
+					err = usageError("configuration:\n" + indent(err))
+				}
+			}
+			if err != nil {
+				fmt.Fprintln(out, "FAIL  configuration")
+				return err
+			}
+			fmt.Fprintln(out, "ok    configuration")
+			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
+			defer cancel()
+			failed := 0
+			for _, c := range []struct {
+				name  string
+				check func(context.Context, Config) (string, error)
+			}{{"platform", checkPlatform}, {"NATS", checkNATS}, {"data directory", checkData}} {
+				failed += tell(out, c.name, func() (string, error) { return c.check(ctx, cfg) })
+			}
+			if failed > 0 {
+				return fmt.Errorf("%d of 3 checks failed", failed)
+			}
+			return nil
+		},
+	}
+}
+
+func tell(out io.Writer, name string, check func() (string, error)) (failed int) {
+	found, err := check()
+	if err != nil {
+		fmt.Fprintf(out, "FAIL  %s: %v\n", name, err)
+		return 1
+	}
+	fmt.Fprintf(out, "ok    %s: %s\n", name, found)
+	return 0
+}
+
+func checkPlatform(ctx context.Context, cfg Config) (string, error) {
+	client, err := platform.New(cfg.platform())
+	if err != nil {
+		return "", err
+	}
+	online := true
+	page, err := client.Sessions(ctx, platform.Query{Online: &online, PerPage: platform.MaxPerPage, Page: 1})
+	if err != nil {
+		return "", err
+	}
+	text := fmt.Sprintf("%d sessions on the first page of those online", page.Records)
+	if page.Limit > 0 {
+		text += fmt.Sprintf(", limit %d a minute", page.Limit)
+		if page.Limit < cfg.APIRateLimit {
+			text += fmt.Sprintf(" (GUESTFLOW_API_RATE_LIMIT is %d; the lower one is kept)", cfg.APIRateLimit)
+		}
+	}
+	if offset, known := client.Clock().Offset(); known && offset.Abs() > 5*time.Second {
+		text += fmt.Sprintf(", its clock is %v ahead of this machine's", offset.Round(time.Second))
+	}
+	locations, err := client.Locations(ctx, 1)
+	var fault *platform.Error
+	switch {
+	case err == nil && locations.More:
+		text += fmt.Sprintf(", more than %d locations", len(locations.Locations))
+	case err == nil:
+		text += fmt.Sprintf(", %d locations", len(locations.Locations))
+	case errors.As(err, &fault) && (fault.Kind == platform.NotFound || fault.Kind == platform.Forbidden):
+		text += ", it does not list locations (they are learned from the sessions)"
+	default:
+		return "", err
+	}
+	return text, nil
+}
+
+func checkNATS(ctx context.Context, cfg Config) (string, error) {
+	if cfg.NATSURL == "" {
+		return "embedded server, to listen on " + cfg.NATSListen, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	conn, err := publisher.Connect(ctx, connectSettings(cfg, nil, slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return "", err
+	}
+	if !conn.IsConnected() {
+		return "", fmt.Errorf("no connection to %s; check GUESTFLOW_NATS_URL and that the server runs", cfg.NATSURL)
+	}
+	stream, err := js.Stream(ctx, cfg.Stream)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return fmt.Sprintf("server %s, stream %s will be created", conn.ConnectedServerVersion(), cfg.Stream), nil
+	case err != nil:
+		return "", fmt.Errorf("JetStream at %s: %w; enable JetStream on the server (nats-server -js) and permit this user to use it", cfg.NATSURL, err)
+	}
+	// The stream exists, so this only compares.
+	subjects, err := events.NewSubjects(cfg.SubjectPrefix)
+	if err != nil {
+		return "", err
+	}
+	if _, err := publisher.EnsureStream(ctx, js, publisher.StreamSettings{
+		Name: cfg.Stream, Subjects: subjects, MaxAge: cfg.StreamMaxAge, Replicas: cfg.StreamReplicas,
+	}); err != nil {
+		return "", err
+	}
+	info := stream.CachedInfo()
+	return fmt.Sprintf("server %s, stream %s holds %d events", conn.ConnectedServerVersion(), cfg.Stream, info.State.Msgs), nil
+}
+
+func checkData(_ context.Context, cfg Config) (string, error) {
+	path := cfg.statePath()
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return checkWritable(cfg.DataDir)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w; give this user the right to read and write %s", err, cfg.DataDir)
+	}
+	if err := store.Check(path); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s is sound, %s", path, size(info.Size())), nil
+}
+
+// checkWritable finds out without leaving anything behind whether the directory,
+// or the one that it would be made in, can be written to.
+func checkWritable(dir string) (string, error) {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return dir + " will be created", nil
+	}
+	f, err := os.CreateTemp(dir, ".check-")
+	if err != nil {
+		return "", fmt.Errorf("%w; make %s writable or set GUESTFLOW_DATA_DIR", err, dir)
+	}
+	f.Close()
+	if err := os.Remove(f.Name()); err != nil {
+		return "", err
+	}
+	return dir + " is writable and empty of state", nil
+}

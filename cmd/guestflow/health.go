@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/guestflow/guestflow/consumers/occupancy"
+	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/platform"
+)
+
+// routes are everything on the HTTP address.
+func (a *app) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{Registry: a.metrics.registry}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if faults := a.unready(time.Now()); len(faults) > 0 {
+			http.Error(w, strings.Join(faults, "\n"), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	mux.Handle("/", a.web.Handler())
+	return mux
+}
+
+// unready says why the process does not do its job at the moment.
+func (a *app) unready(now time.Time) []string {
+	var faults []string
+	status := a.poller.Status(now)
+	if !status.Ready() {
+		text := fmt.Sprintf("polling: %s", status.State)
+		if status.Error != "" {
+			text += ": " + status.Error
+		} else if status.State == poller.Polling {
+			text += ": not every location was read yet"
+		}
+		faults = append(faults, text)
+	}
+	if !a.nats.conn.IsConnected() {
+		faults = append(faults, "NATS: not connected; events wait in the outbox")
+	}
+	return faults
+}
+
+// Pipelines tells the page how polling fares.
+func (a *app) Pipelines() []occupancy.Pipeline {
+	now := time.Now()
+	status := a.poller.Status(now)
+	outbox := a.store.Outbox()
+	p := occupancy.Pipeline{
+		Account: a.cfg.Account, State: string(status.State), LastError: status.Error,
+		StalenessSeconds: status.Staleness().Seconds(),
+		OutboxEvents:     int(outbox.Depth), OutboxBytes: outbox.Bytes, OutboxAgeSeconds: age(now, outbox.Oldest).Seconds(),
+	}
+	if status.Error != "" {
+		p.LastErrorAt = now
+	}
+	for _, b := range status.Budgets {
+		if b.Endpoint == platform.Sessions {
+			p.BudgetUsed, p.BudgetPerMinute = float64(b.Used)/float64(max(1, b.Limit)), b.Limit
+		}
+	}
+	var oldest time.Duration
+	for _, l := range status.Locations {
+		if l.Age > oldest {
+			oldest, p.StalestLocation = l.Age, l.ID
+		}
+	}
+	p.DelayP50Seconds, p.DelayP95Seconds = a.metrics.delays.quantiles()
+	return []occupancy.Pipeline{p}
+}
+
+// delays keeps the newest detection delays, for a person's eye.
+type delays struct {
+	mu     sync.Mutex
+	newest []time.Duration
+	next   int
+}
+
+const delaysKept = 500
+
+func (d *delays) add(v time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.newest) < delaysKept {
+		d.newest = append(d.newest, v)
+		return
+	}
+	d.newest[d.next%delaysKept] = v
+	d.next++
+}
+
+// quantiles returns the median and the 95th percentile, in seconds.
+func (d *delays) quantiles() (p50, p95 float64) {
+	d.mu.Lock()
+	sorted := slices.Clone(d.newest)
+	d.mu.Unlock()
+	if len(sorted) == 0 {
+		return 0, 0
+	}
+	slices.Sort(sorted)
+	return sorted[len(sorted)/2].Seconds(), sorted[len(sorted)*95/100].Seconds()
+}

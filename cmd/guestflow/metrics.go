@@ -1,0 +1,185 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/platform"
+	"github.com/guestflow/guestflow/publisher"
+)
+
+// metrics observes polling and publishing for Prometheus. What can be asked for
+// is asked at each scrape (Collect); the rest is counted.
+type metrics struct {
+	registry   *prometheus.Registry
+	app        *app
+	delays     *delays
+	requests   *prometheus.CounterVec
+	requestS   *prometheus.HistogramVec
+	events     *prometheus.CounterVec
+	delay      *prometheus.HistogramVec
+	records    prometheus.Histogram
+	commit     prometheus.Histogram
+	publish    prometheus.Histogram
+	skipped    prometheus.Counter
+	retries    prometheus.Counter
+	lost       prometheus.Counter
+	descriptor map[string]*prometheus.Desc
+}
+
+func newMetrics(a *app) *metrics {
+	account := prometheus.Labels{"account": a.cfg.Account}
+	seconds := []float64{.25, .5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600}
+	fast := prometheus.ExponentialBuckets(.0005, 2, 14)
+	counter := func(name, help string) prometheus.CounterOpts {
+		return prometheus.CounterOpts{Name: "guestflow_" + name, Help: help, ConstLabels: account}
+	}
+	histogram := func(name, help string, buckets []float64) prometheus.HistogramOpts {
+		return prometheus.HistogramOpts{Name: "guestflow_" + name, Help: help, ConstLabels: account, Buckets: buckets}
+	}
+	m := &metrics{
+		registry: prometheus.NewRegistry(), app: a, delays: &delays{},
+		requests:   prometheus.NewCounterVec(counter("requests_total", "Requests to the platform, by endpoint and outcome."), []string{"endpoint", "status"}),
+		requestS:   prometheus.NewHistogramVec(histogram("request_seconds", "Time from a request to the platform to its answer.", prometheus.DefBuckets), []string{"endpoint"}),
+		events:     prometheus.NewCounterVec(counter("events_total", "Events committed, by kind."), []string{"kind"}),
+		delay:      prometheus.NewHistogramVec(histogram("detection_delay_seconds", "From a start, or the middle of the time in which an end must lie, to its detection; on the platform's clock.", seconds), []string{"kind"}),
+		records:    prometheus.NewHistogram(histogram("snapshot_records", "Records of a look.", prometheus.ExponentialBuckets(1, 3, 10))),
+		commit:     prometheus.NewHistogram(histogram("commit_seconds", "Time to compare and commit what a look showed.", fast)),
+		publish:    prometheus.NewHistogram(histogram("publish_seconds", "Time from sending a batch of events to its acknowledgement.", fast)),
+		skipped:    prometheus.NewCounter(counter("records_skipped_total", "Records without a usable id or location.")),
+		retries:    prometheus.NewCounter(counter("publish_retries_total", "Failed attempts to publish.")),
+		lost:       prometheus.NewCounter(counter("publish_lost_total", "Acknowledged events that the stream lost and the outbox no longer keeps.")),
+		descriptor: make(map[string]*prometheus.Desc),
+	}
+	for name, d := range map[string]struct {
+		help   string
+		labels []string
+	}{
+		"budget_used":                   {"Requests of the last minute.", []string{"endpoint"}},
+		"budget_limit":                  {"Requests a minute that are allowed now.", []string{"endpoint"}},
+		"staleness_seconds":             {"How long ago a location's state was last certain.", []string{"location"}},
+		"online_sessions":               {"Sessions online.", []string{"location"}},
+		"outbox_entries":                {"Events that wait to be published.", nil},
+		"outbox_bytes":                  {"Bytes of the events that wait to be published.", nil},
+		"outbox_oldest_seconds":         {"Age of the oldest event that waits to be published.", nil},
+		"platform_clock_offset_seconds": {"How far the platform's clock is ahead of the local one.", nil},
+		"poller_state":                  {"1 for the state that polling is in.", []string{"state"}},
+		"nats_connected":                {"1 while there is a connection to NATS.", nil},
+	} {
+		m.descriptor[name] = prometheus.NewDesc("guestflow_"+name, d.help, d.labels, account)
+	}
+	m.registry.MustRegister(m, m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.skipped, m.retries, m.lost,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Requested counts a request.
+func (m *metrics) Requested(endpoint platform.Endpoint, took time.Duration, err error) {
+	status := "ok"
+	var fault *platform.Error
+	if errors.As(err, &fault) {
+		status = fault.Kind.String()
+	} else if err != nil {
+		status = "cancelled"
+	}
+	m.requests.WithLabelValues(string(endpoint), status).Inc()
+	m.requestS.WithLabelValues(string(endpoint)).Observe(took.Seconds())
+}
+
+// Looked counts what a look brought.
+func (m *metrics) Looked(r poller.Report) {
+	m.records.Observe(float64(r.Records))
+	m.commit.Observe(r.Committing.Seconds())
+	m.skipped.Add(float64(r.Skipped))
+	for i := range r.Changes {
+		e := &r.Changes[i].Event
+		m.events.WithLabelValues(string(e.Kind)).Inc()
+		if d, ok := detectionDelay(e); ok {
+			m.delay.WithLabelValues(string(e.Kind)).Observe(d.Seconds())
+			m.delays.add(d)
+		}
+	}
+}
+
+// detectionDelay is how long a start or an end went unseen, as far as known: an
+// inferred end happened at some time between two looks, on average in the
+// middle.
+func detectionDelay(e *events.Event) (time.Duration, bool) {
+	o := &e.Data.Observed
+	switch {
+	case o.Backfilled:
+		return 0, false
+	case e.Kind == events.Started && !e.Data.Session.StartedAt.IsZero():
+		return max(0, o.At.Sub(e.Data.Session.StartedAt)), true
+	case e.Kind == events.Ended && o.End == events.EndReported && !e.Data.Session.EndedAt.IsZero():
+		return max(0, o.At.Sub(e.Data.Session.EndedAt)), true
+	case e.Kind == events.Ended && !o.NotYetAt.IsZero():
+		return max(0, o.At.Sub(o.NotYetAt)/2), true
+	}
+	return 0, false
+}
+
+// Published counts a batch.
+func (m *metrics) Published(b publisher.Batch) {
+	if b.Took > 0 {
+		m.publish.Observe(b.Took.Seconds())
+	}
+}
+
+// Retrying counts a failed attempt.
+func (m *metrics) Retrying(error, time.Duration) { m.retries.Inc() }
+
+// Lost counts events that cannot be healed.
+func (m *metrics) Lost(from, to uint64) { m.lost.Add(float64(to - from + 1)) }
+
+// Describe is part of prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range m.descriptor {
+		ch <- d
+	}
+}
+
+// Collect is part of prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(name string, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(m.descriptor[name], prometheus.GaugeValue, v, labels...)
+	}
+	flag := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	now := time.Now()
+	status := m.app.poller.Status(now)
+	for _, b := range status.Budgets {
+		gauge("budget_used", float64(b.Used), string(b.Endpoint))
+		gauge("budget_limit", float64(b.Limit), string(b.Endpoint))
+	}
+	for _, l := range status.Locations {
+		gauge("staleness_seconds", l.Age.Seconds(), l.ID)
+		gauge("online_sessions", float64(l.Online), l.ID)
+	}
+	for _, s := range []poller.State{poller.Starting, poller.Polling, poller.Waiting, poller.Paused, poller.Stopped} {
+		gauge("poller_state", flag(s == status.State), string(s))
+	}
+	outbox := m.app.store.Outbox()
+	gauge("outbox_entries", float64(outbox.Depth))
+	gauge("outbox_bytes", float64(outbox.Bytes))
+	gauge("outbox_oldest_seconds", age(now, outbox.Oldest).Seconds())
+	offset, _ := m.app.client.Clock().Offset()
+	gauge("platform_clock_offset_seconds", offset.Seconds())
+	gauge("nats_connected", flag(m.app.nats.conn.IsConnected()))
+}
+
+func age(now, since time.Time) time.Duration {
+	if since.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(since))
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/guestflow/guestflow/poller"
+)
+
+func planCommand() *cobra.Command {
+	var (
+		online, locations int
+		limits            []float64
+		weight            float64
+	)
+	c := &cobra.Command{
+		Use:   "plan",
+		Short: "Reckon how soon changes can be seen in an estate",
+		Long: `Reckons, for an estate of --online sessions in --locations locations, how the
+planner would split the requests and how soon it would see changes, for each
+--limit in requests a minute. So it tells what a second API key or a higher limit
+would bring. Delays are in seconds. What a running guestflow really reaches is in
+its metrics, under guestflow_detection_delay_seconds.`,
+		Example: "  guestflow plan --online 3000 --locations 200 --limit 60,120",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if online < 0 || locations < 1 || weight <= 0 {
+				return usageError("plan: use --online from 0 on, --locations from 1 on and a --start-weight above 0")
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "limit/min\tpages\tprobes/min\tpages/min\tstarts mean\tp95\tends mean\tp95\tall mean\tround robin\tbound for ends\tstaleness")
+			for _, limit := range limits {
+				if limit < 2 {
+					return usageError(fmt.Sprintf("plan: --limit %v: use 2 or more", limit))
+				}
+				f := poller.NewForecast(online, locations, limit, weight)
+				fmt.Fprintf(w, "%.0f\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.0f\t%.1f\t%.0f\n",
+					limit, f.Pages, f.Probes, f.Sweeps, f.StartMean, f.StartP95, f.EndMean, f.EndP95, f.AllMean, f.RoundRobin, f.Bound, f.Staleness)
+			}
+			return w.Flush()
+		},
+	}
+	c.Flags().IntVar(&online, "online", 3000, "sessions online at a time")
+	c.Flags().IntVar(&locations, "locations", 200, "locations")
+	c.Flags().Float64SliceVar(&limits, "limit", []float64{60, 120}, "requests a minute that the platform allows")
+	c.Flags().Float64Var(&weight, "start-weight", 1, "how much more a late start costs than a late end")
+	return c
+}

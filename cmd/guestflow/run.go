@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/guestflow/guestflow/consumers/occupancy"
+)
+
+func runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Poll the platform and publish events until stopped",
+		Long: `Polls the platform and publishes events until SIGTERM or SIGINT; then it finishes
+what it does, publishes what is left for at most 10 s, and ends. A second signal
+ends it at once; nothing is lost by that either.
+
+The configuration comes from the environment: see guestflow config.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := configured(cmd)
+			if err != nil {
+				return err
+			}
+			if err := cfg.needPlatform(); err != nil {
+				return usageError("configuration:\n" + indent(err))
+			}
+			log := newLogger(cmd.ErrOrStderr(), cfg)
+			a, err := newApp(cmd.Context(), cfg, log)
+			if err != nil {
+				return err
+			}
+			log.Info("guestflow runs", "version", version(), "account", cfg.Account, "nats", a.nats.URL(), "stream", cfg.Stream, "page", a.pageURL())
+			if err := a.Run(cmd.Context()); err != nil {
+				a.Close()
+				return err
+			}
+			if err := a.Close(); err != nil {
+				return fmt.Errorf("closing: %w", err)
+			}
+			log.Info("guestflow ended", "account", cfg.Account)
+			return nil
+		},
+	}
+}
+
+// pageURL is where the page is, empty where HTTP is off.
+func (a *app) pageURL() string {
+	if a.listener == nil {
+		return ""
+	}
+	return "http://" + a.listener.Addr().String() + "/"
+}
+
+func occupancySettings(cfg Config, log *slog.Logger, pipelines occupancy.PipelineSource) occupancy.Settings {
+	s := occupancy.Settings{
+		Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas,
+		Token: cfg.OccupancyToken, Log: log, Pipelines: pipelines,
+	}
+	if cfg.OccupancyCORS != "" {
+		s.Origins = []string{cfg.OccupancyCORS}
+	}
+	return s
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/publisher"
+)
+
+func tailCommand() *cobra.Command {
+	var (
+		locations, kinds []string
+		since            string
+		fromStart        bool
+		asJSON           bool
+		url              string
+	)
+	c := &cobra.Command{
+		Use:   "tail",
+		Short: "Show the stream's events as they come, or replay them",
+		Example: `  guestflow tail --kind started,ended
+  guestflow tail --since 2h --location oWNe6XWDPLM --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := configured(cmd)
+			if err != nil {
+				return err
+			}
+			consumer := events.Consumer{Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Locations: locations}
+			for _, k := range kinds {
+				kind := events.Kind(k)
+				if !kind.Valid() {
+					return usageError(fmt.Sprintf("--kind %q: use %s", k, kindNames()))
+				}
+				consumer.Kinds = append(consumer.Kinds, kind)
+			}
+			if since != "" {
+				at, err := parseSince(since, time.Now())
+				if err != nil {
+					return err
+				}
+				consumer.From = events.FromTime(at)
+			} else if fromStart {
+				consumer.From = events.FromStart()
+			}
+			conn, js, err := connectClient(cmd.Context(), cfg, url)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			show := showEvent
+			if asJSON {
+				show = showJSON
+			}
+			return consumer.Run(cmd.Context(), js, func(_ context.Context, d events.Delivery) error {
+				return show(cmd.OutOrStdout(), d.Event)
+			})
+		},
+	}
+	c.Flags().StringSliceVar(&locations, "location", nil, "ids of locations (default all)")
+	c.Flags().StringSliceVar(&kinds, "kind", nil, "kinds of events: "+kindNames()+" (default all)")
+	c.Flags().StringVar(&since, "since", "", "replay from a time (RFC 3339) or for a while back (2h)")
+	c.Flags().BoolVar(&fromStart, "from-start", false, "replay everything that the stream holds")
+	c.Flags().BoolVar(&asJSON, "json", false, "one CloudEvents document a line")
+	c.Flags().StringVar(&url, "url", "", "NATS URL (default GUESTFLOW_NATS_URL, else the embedded server of a running guestflow)")
+	c.MarkFlagsMutuallyExclusive("since", "from-start")
+	return c
+}
+
+func kindNames() string {
+	var names []string
+	for _, k := range events.Kinds() {
+		names = append(names, string(k))
+	}
+	return strings.Join(names, ", ")
+}
+
+func parseSince(text string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, usageError(fmt.Sprintf("--since %q: use a duration such as 2h or a time such as 2026-01-31T08:00:00Z", text))
+	}
+	return at, nil
+}
+
+// connectClient connects to the NATS server that a running guestflow uses.
+func connectClient(ctx context.Context, cfg Config, url string) (*nats.Conn, jetstream.JetStream, error) {
+	settings := connectSettings(cfg, nil, slog.New(slog.DiscardHandler))
+	if url != "" {
+		settings.URL = url
+	}
+	if settings.URL == "" {
+		settings.URL = "nats://" + cfg.NATSListen
+	}
+	conn, err := publisher.Connect(ctx, settings)
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		conn.Close()
+		return nil, nil, fmt.Errorf("JetStream: %w", err)
+	}
+	return conn, js, nil
+}
+
+func showJSON(w io.Writer, e events.Event) error {
+	b, err := events.Encode(e)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", b)
+	return err
+}
+
+// showEvent writes an event for a person: one line.
+func showEvent(w io.Writer, e events.Event) error {
+	s := &e.Data.Session
+	place := s.LocationName
+	if place == "" {
+		place = s.LocationID
+	}
+	device := s.DeviceMAC
+	if device == "" {
+		device = s.ID
+	}
+	_, err := fmt.Fprintf(w, "%s  %-10s  %-22s  %-17s  %s\n",
+		e.Data.Observed.At.Local().Format("15:04:05"), e.Kind, clip(place, 22), clip(device, 17), describe(e))
+	return err
+}
+
+// describe says in words what changed.
+func describe(e events.Event) string {
+	s, d := &e.Data.Session, &e.Data
+	switch e.Kind {
+	case events.Started, events.Discovered, events.Resumed:
+		return strings.Join(nonEmpty(s.LoginType, s.DeviceDescription, "since "+s.StartedAt.Local().Format("15:04:05")), ", ")
+	case events.Traffic:
+		if d.Change != nil {
+			return fmt.Sprintf("↓ %s  ↑ %s", size(d.Change.DownloadedBytes), size(d.Change.UploadedBytes))
+		}
+	case events.Updated:
+		return changes(d.Previous, s)
+	case events.Ended:
+		return fmt.Sprintf("after %v, ↓ %s  ↑ %s (%s)", time.Duration(s.DurationSeconds)*time.Second, size(s.Downloaded.Value), size(s.Uploaded.Value), d.Observed.End)
+	}
+	return ""
+}
+
+func changes(p *events.Previous, s *events.Session) string {
+	if p == nil {
+		return ""
+	}
+	var parts []string
+	for _, c := range []struct {
+		name string
+		was  *string
+		is   string
+	}{
+		{"location", p.LocationID, s.LocationID}, {"IP", p.DeviceIP, s.DeviceIP}, {"MAC", p.DeviceMAC, s.DeviceMAC},
+		{"profile", p.ServiceProfile, s.ServiceProfile}, {"login", p.LoginType, s.LoginType}, {"guest", p.GuestID, s.GuestID},
+		{"device", p.DeviceDescription, s.DeviceDescription}, {"location name", p.LocationName, s.LocationName},
+	} {
+		if c.was != nil {
+			parts = append(parts, fmt.Sprintf("%s %s → %s", c.name, *c.was, c.is))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func nonEmpty(parts ...string) []string {
+	var kept []string
+	for _, p := range parts {
+		if p != "" {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+func size(n int64) string {
+	v, unit := float64(n), "B"
+	for _, u := range []string{"kB", "MB", "GB", "TB"} {
+		if v < 1000 && v > -1000 {
+			break
+		}
+		v, unit = v/1000, u
+	}
+	if unit == "B" {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, unit)
+}
+
+func clip(s string, n int) string {
+	runes := []rune(s)
+	if len(runes) > n {
+		return string(runes[:n-1]) + "…"
+	}
+	return s
+}
