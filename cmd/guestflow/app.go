@@ -193,8 +193,8 @@ func (a *app) Run(ctx context.Context) error {
 	<-ctx.Done()
 	working.Wait()
 	err := context.Cause(ctx)
-	if errors.Is(err, context.Canceled) {
-		err = nil
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		err = nil // asked to end, or the time given has passed
 	}
 	if !errors.Is(err, publisher.ErrFenced) {
 		a.drain()

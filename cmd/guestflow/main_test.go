@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"testing"
+
+	"github.com/guestflow/guestflow/publisher"
+)
+
+// The test binary is also the program, and a NATS server, so that tests can kill
+// real processes.
+const (
+	actAs    = "GUESTFLOWTEST_ACT_AS"
+	natsDir  = "GUESTFLOWTEST_NATS_DIR"
+	natsAddr = "GUESTFLOWTEST_NATS_ADDR"
+)
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(actAs) {
+	case "guestflow":
+		os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
+	case "nats":
+		_, err := publisher.StartEmbedded(context.Background(), publisher.EmbeddedSettings{
+			Dir: os.Getenv(natsDir), Listen: os.Getenv(natsAddr), Log: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		select {} // until it is killed
+	}
+	os.Exit(m.Run())
+}
