@@ -18,6 +18,8 @@ import (
 // Run is one measurement: an estate polled by a policy.
 type Run struct {
 	Estate string
+	// Config overrides Estate.
+	Config *simulator.Config
 	Policy string // see Policies
 	Order  simulator.Order
 	// SharedBudget: all endpoints count against one limit. Bare: the platform has
@@ -27,6 +29,8 @@ type Run struct {
 	// Warmup is not measured, Horizon is.
 	Warmup, Horizon time.Duration
 	StartWeight     float64
+	// Observer may be nil.
+	Observer poller.Observer
 }
 
 // Policies lists the policies by name.
@@ -125,8 +129,11 @@ func (o *observer) committed(changes []store.Change) {
 
 // Do measures.
 func (r Run) Do(ctx context.Context) (Row, error) {
-	cfg, err := simulator.Estate(r.Estate)
-	if err != nil {
+	var cfg simulator.Config
+	var err error
+	if r.Config != nil {
+		cfg = *r.Config
+	} else if cfg, err = simulator.Estate(r.Estate); err != nil {
 		return Row{}, err
 	}
 	clk := &clock{now: epoch}
@@ -137,7 +144,7 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	w := &wire{sim: sim, clock: clk, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare, shared: r.SharedBudget, requests: make(map[simulator.Endpoint][]time.Time)}
 	p := &poller.Poller{
 		Account: "bench", Platform: w, Store: newMemory(o.committed), Clock: clk,
-		Budgets: budgets(r.SharedBudget, clk.now),
+		Budgets: budgets(r.SharedBudget, clk.now), Observer: r.Observer,
 	}
 	if p.Strategy, err = strategy(r.Policy, r.StartWeight); err != nil {
 		return Row{}, err

@@ -1,0 +1,102 @@
+package freshness
+
+import (
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/internal/simulator"
+	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/platform"
+)
+
+// looks counts the looks at locations by what they prove.
+type looks map[diff.Proof]int
+
+func (l looks) Requested(platform.Endpoint, time.Duration, error) {}
+func (l looks) Looked(r poller.Report)                            { l[r.Proof]++ }
+
+func do(t *testing.T, r Run) Row {
+	t.Helper()
+	row, err := r.Do(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", row)
+	if row.HTTP429 > 0 || row.MaxRequests60s > 60 {
+		t.Errorf("over the limit: %d × 429, %d requests in 60 s", row.HTTP429, row.MaxRequests60s)
+	}
+	if row.FalseEnds > 0 {
+		t.Errorf("%d false ends", row.FalseEnds)
+	}
+	return row
+}
+
+// TestPageDrift: one location whose list has five pages, with constant churn.
+func TestPageDrift(t *testing.T) {
+	for _, order := range []simulator.Order{simulator.NewestFirst, simulator.OldestFirst, simulator.ByID, simulator.Unordered} {
+		t.Run(order.String(), func(t *testing.T) {
+			l := looks{}
+			cfg := simulator.Config{
+				Locations: []simulator.Location{{ID: "arena", MeanOnline: 450, Stay: simulator.Stay{Mean: 15 * time.Minute, Sigma: 1}}},
+			}
+			row := do(t, Run{Config: &cfg, Policy: "round-robin", Order: order, Seed: 3, Warmup: time.Minute, Horizon: 90 * time.Minute, Observer: l})
+			if n := l[diff.Joined]; n < 500 {
+				t.Errorf("%d joined snapshots, want 500 and more; all: %v", n, l)
+			}
+			if row.EndMean == 0 || row.EndMean > 60 {
+				t.Errorf("ends were seen after %.1f s", row.EndMean)
+			}
+		})
+	}
+}
+
+// TestPlannerIsFresh holds the benchmark's claims where they are cheap to check:
+// virtual time, so the figures do not depend on the machine.
+func TestPlannerIsFresh(t *testing.T) {
+	for _, c := range []struct {
+		estate     string
+		order      simulator.Order
+		all, round float64 // the greatest mean, in seconds, and part of round robin's
+	}{
+		{"E1", simulator.NewestFirst, 3.95, 0.40},
+		{"E1", simulator.OldestFirst, 3.95, 0.40},
+		{"E2", simulator.NewestFirst, 12.6, 0.12},
+		{"E2", simulator.OldestFirst, 12.6, 0.12},
+		{"E5", simulator.NewestFirst, 7.7, 0.50},
+	} {
+		t.Run(c.estate+" "+c.order.String(), func(t *testing.T) {
+			run := Run{Estate: c.estate, Order: c.order, Seed: 5, Warmup: 20 * time.Minute, Horizon: 30 * time.Minute}
+			run.Policy = "round-robin"
+			base := do(t, run)
+			run.Policy = "adaptive"
+			row := do(t, run)
+			if row.AllMean > c.all {
+				t.Errorf("changes are seen after %.1f s, want at most %.1f s", row.AllMean, c.all)
+			}
+			if ratio := row.AllMean / base.AllMean; ratio > c.round {
+				t.Errorf("that is %.3f of round robin's %.1f s, want at most %.2f", ratio, base.AllMean, c.round)
+			}
+			if row.Missed > 0 {
+				t.Errorf("%d sessions were never seen", row.Missed)
+			}
+			if want := 0.98 * 60 * run.Horizon.Minutes(); row.Requests < want {
+				t.Errorf("%.0f requests were used, want at least %.0f", row.Requests, want)
+			}
+		})
+	}
+}
+
+// TestNothingOptionalWorks: the list is shuffled at each request, there is no
+// /locations, and one limit is shared. That has to be right, and no slower than
+// round robin.
+func TestNothingOptionalWorks(t *testing.T) {
+	run := Run{Estate: "E1", Order: simulator.Shuffled, SharedBudget: true, Bare: true, Seed: 2, Warmup: 20 * time.Minute, Horizon: 40 * time.Minute}
+	run.Policy = "round-robin"
+	base := do(t, run)
+	run.Policy = "adaptive"
+	row := do(t, run)
+	if row.AllMean > 1.1*base.AllMean {
+		t.Errorf("changes are seen after %.1f s, by round robin after %.1f s", row.AllMean, base.AllMean)
+	}
+}
