@@ -78,8 +78,8 @@ func New(cfg Config) (*Client, error) {
 	}
 	var errs []error
 	base, err := url.Parse(cfg.BaseURL)
-	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.User != nil || base.RawQuery != "" {
-		errs = append(errs, fmt.Errorf("API URL %q: use an absolute http or https URL such as https://api.example.com/api/v1, without user or query", redacted(cfg.BaseURL)))
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.User != nil || base.RawQuery != "" || base.Fragment != "" {
+		errs = append(errs, fmt.Errorf("API URL %q: use an absolute http or https URL such as https://api.example.com/api/v1, without user, query or fragment", redacted(cfg.BaseURL)))
 	}
 	if cfg.ByteBase != 1000 && cfg.ByteBase != 1024 {
 		errs = append(errs, fmt.Errorf("byte base %d: use 1000 or 1024", cfg.ByteBase))
@@ -87,17 +87,20 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Timeout < 0 || cfg.MaxBody < 0 {
 		errs = append(errs, errors.New("time-out and body limit must be positive"))
 	}
-	if strings.ContainsAny(cfg.Token, "\r\n\x00") {
-		errs = append(errs, errors.New("API token: it contains a line break; check how its file was written"))
+	if !sendable(cfg.Token) {
+		errs = append(errs, errors.New("API token: it contains a line break or another control character; check how its file was written"))
 	}
-	if http.CanonicalHeaderKey(cfg.AuthHeader) == "" || strings.ContainsAny(cfg.AuthHeader, " :\r\n") {
+	if !sendable(cfg.AuthScheme) || !sendable(cfg.UserAgent) {
+		errs = append(errs, errors.New("API auth scheme and user agent must not contain control characters"))
+	}
+	if !isHeaderName(cfg.AuthHeader) {
 		errs = append(errs, fmt.Errorf("API auth header %q: use a header's name", cfg.AuthHeader))
 	}
 	errs = append(errs, cfg.Privacy.check()...)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	base.Path = strings.TrimRight(base.Path, "/")
+	base.Path, base.RawPath = strings.TrimRight(base.Path, "/"), strings.TrimRight(base.RawPath, "/")
 	return &Client{
 		cfg: cfg, base: base, clock: &Clock{},
 		http: &http.Client{
@@ -108,19 +111,26 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
+// sendable reports whether v can be part of a header's value.
+func sendable(v string) bool {
+	return strings.IndexFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
+}
+
+func isHeaderName(name string) bool {
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return name != ""
+}
+
 func setDefault[T comparable](v *T, d T) {
 	var zero T
 	if *v == zero {
 		*v = d
 	}
-}
-
-// redacted drops what may be a password from a URL that is to be shown.
-func redacted(raw string) string {
-	if u, err := url.Parse(raw); err == nil {
-		return u.Redacted()
-	}
-	return "(unreadable)"
 }
 
 // Clock estimates the platform's clock from the answers so far.
@@ -240,8 +250,10 @@ func (c *Client) get(ctx context.Context, endpoint Endpoint, path string, query 
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	u := *c.base
-	u.RawPath = ""
 	u.Path += path
+	if u.RawPath != "" {
+		u.RawPath += path
+	}
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -260,7 +272,7 @@ func (c *Client) get(ctx context.Context, endpoint Endpoint, path string, query 
 	resp, err := c.http.Do(req)
 	if err != nil {
 		m.Received = c.cfg.Now()
-		return nil, m, networkError(endpoint, m, err)
+		return nil, m, c.networkError(endpoint, m, err)
 	}
 	defer resp.Body.Close()
 	m.Received = c.cfg.Now()
@@ -274,10 +286,10 @@ func (c *Client) get(ctx context.Context, endpoint Endpoint, path string, query 
 	m.Received = c.cfg.Now()
 	m.Bytes = int64(len(body))
 	if resp.StatusCode != http.StatusOK {
-		return nil, m, statusError(endpoint, m, resp.Header, body)
+		return nil, m, c.statusError(endpoint, m, resp.Header, body)
 	}
 	if err != nil {
-		return nil, m, networkError(endpoint, m, fmt.Errorf("the body was cut off after %d bytes: %w", len(body), err))
+		return nil, m, c.networkError(endpoint, m, fmt.Errorf("the body was cut off after %d bytes: %w", len(body), err))
 	}
 	if m.Bytes > c.cfg.MaxBody {
 		return nil, m, &Error{Kind: TooLarge, Endpoint: endpoint, Meta: m, Err: fmt.Errorf("more than %d bytes", c.cfg.MaxBody)}

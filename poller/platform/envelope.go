@@ -30,7 +30,7 @@ func (c *Client) links(d *jsontext.Decoder, q Query, page *Page) error {
 		next := text(v)
 		page.More = next != ""
 		if page.More {
-			page.Suspicious = c.suspicious(next, max(1, q.Page))
+			page.Suspicious = c.suspicious(c.scrub(next), max(1, q.Page))
 		}
 		return nil
 	})

@@ -1,11 +1,13 @@
 package platform
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -92,16 +94,21 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-func networkError(endpoint Endpoint, m Meta, err error) error {
+func (c *Client) networkError(endpoint Endpoint, m Meta, err error) error {
 	kind := Network
 	var timeout net.Error
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 		kind = TimedOut
 	}
-	return &Error{Kind: kind, Endpoint: endpoint, Meta: m, Err: err}
+	// net/http puts the URL in front, whose filters and path are personal data.
+	var of *url.Error
+	if errors.As(err, &of) {
+		err = of.Err
+	}
+	return &Error{Kind: kind, Endpoint: endpoint, Meta: m, Err: c.scrubError(err)}
 }
 
-func statusError(endpoint Endpoint, m Meta, h http.Header, body []byte) error {
+func (c *Client) statusError(endpoint Endpoint, m Meta, h http.Header, body []byte) error {
 	e := &Error{Endpoint: endpoint, Meta: m}
 	switch {
 	case m.Status == http.StatusUnauthorized:
@@ -118,7 +125,7 @@ func statusError(endpoint Endpoint, m Meta, h http.Header, body []byte) error {
 		e.Kind = Redirected
 	default:
 		e.Kind = Malformed
-		e.Err = fmt.Errorf("unexpected status, body begins %s", snippet(body))
+		e.Err = fmt.Errorf("unexpected status, body begins %s", c.snippet(endpoint, body))
 	}
 	if e.Kind == RateLimited || e.Kind == Server {
 		e.RetryAfter = retryAfter(h, m)
@@ -133,35 +140,41 @@ const longestWait = time.Hour
 // relative to the answer's own date.
 func retryAfter(h http.Header, m Meta) time.Duration {
 	v := strings.TrimSpace(h.Get("Retry-After"))
-	wait := time.Duration(0)
-	if n, err := strconv.ParseInt(v, 10, 64); err == nil {
-		if n > int64(longestWait/time.Second) {
-			return longestWait
-		}
-		wait = time.Duration(n) * time.Second
-	} else if at, err := http.ParseTime(v); err == nil {
-		from := m.Date
-		if from.IsZero() {
-			from = m.Received
-		}
-		wait = at.Sub(from)
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err == nil || errors.Is(err, strconv.ErrRange) {
+		// Beyond 64 bits, n is the nearest number within.
+		return time.Duration(min(max(0, n), int64(longestWait/time.Second))) * time.Second
 	}
-	return min(max(0, wait), longestWait)
+	at, err := http.ParseTime(v)
+	if err != nil {
+		return 0
+	}
+	from := m.Date
+	if from.IsZero() {
+		from = m.Received
+	}
+	return min(max(0, at.Sub(from)), longestWait)
 }
 
 func (c *Client) malformed(endpoint Endpoint, m Meta, body []byte, err error) error {
-	return &Error{Kind: Malformed, Endpoint: endpoint, Meta: m, Err: fmt.Errorf("%w, body begins %s", err, snippet(body))}
+	err = fmt.Errorf("%w, body begins %s", c.scrubError(err), c.snippet(endpoint, body))
+	return &Error{Kind: Malformed, Endpoint: endpoint, Meta: m, Err: err}
 }
 
 // snippet quotes the beginning of a body: enough to recognise a web page, too
-// little to hold a record.
-func snippet(body []byte) string {
+// little to hold a session. Guests are short, so JSON of theirs is not shown.
+func (c *Client) snippet(endpoint Endpoint, body []byte) string {
 	const most = 40
-	text := strings.Map(func(r rune) rune {
+	if t := bytes.TrimSpace(body); endpoint == Guests && len(t) > 0 && bytes.IndexByte([]byte(`{["`), t[0]) >= 0 {
+		return fmt.Sprintf("with %q (%d bytes, not shown: they may be about a guest)", t[0], len(body))
+	}
+	// The token goes first, lest the cut leave a part of it.
+	text := c.scrub(string(body[:min(len(body), most+len(c.cfg.Token))]))
+	text = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return ' '
-	}, string(body[:min(len(body), most)]))
+	}, text[:min(len(text), most)])
 	return strconv.Quote(text)
 }

@@ -25,10 +25,13 @@ func (c *Client) DecodePage(body []byte, q Query) (Page, error) {
 	err := object(d, func(name []byte) error {
 		switch string(name) {
 		case `"data"`:
-			hasData = d.PeekKind() == '['
-			if !hasData {
-				return d.SkipValue()
+			if hasData {
+				return errors.New("two lists named data")
 			}
+			if d.PeekKind() != '[' {
+				return errors.New("data is not a list")
+			}
+			hasData = true
 			return c.records(d, q, &page)
 		case `"links"`:
 			return c.links(d, q, &page)
@@ -42,6 +45,9 @@ func (c *Client) DecodePage(body []byte, q Query) (Page, error) {
 	}
 	if !hasData {
 		return page, errors.New("no list named data")
+	}
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return page, errors.New("not the JSON object that is documented: more follows behind it")
 	}
 	return page, nil
 }
@@ -315,4 +321,3 @@ func (n *interner) of(s string) string {
 	}
 	return s
 }
-
