@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ type Config struct {
 	Locations []string `envconfig:"LOCATIONS" desc:"comma list of location ids to watch; empty discovers them"`
 	DataDir   string   `envconfig:"DATA_DIR" default:"data" desc:"directory for state, outbox and the embedded NATS server's streams"`
 
-	NATSURL      string `envconfig:"NATS_URL" desc:"URL of a NATS server; empty starts the embedded one"`
+	NATSURL      string `envconfig:"NATS_URL" desc:"URL of the NATS server, or of several of a cluster, separated by commas; empty starts the embedded one"`
 	NATSCreds    string `envconfig:"NATS_CREDS" desc:"path of a NATS credentials file"`
 	NATSNKey     string `envconfig:"NATS_NKEY" desc:"path of an nkey seed file"`
 	NATSUser     string `envconfig:"NATS_USER" desc:"NATS user name"`
@@ -77,38 +78,42 @@ func loadConfig(environ []string) (cfg Config, warnings []string, err error) {
 	var errs []error
 	secrets, fileErrs := secretFiles(environ)
 	errs = append(errs, fileErrs...)
-	errs = append(errs, process(&cfg)...)
+	bad, typeErrs := process(&cfg)
+	errs = append(errs, typeErrs...)
 	v := reflect.ValueOf(&cfg).Elem()
 	for i := range v.NumField() {
 		if s, ok := secrets[variable(v.Type().Field(i))]; ok {
 			v.Field(i).SetString(s)
 		}
 	}
-	errs = append(errs, cfg.faults()...)
+	for _, fault := range cfg.faults() {
+		// What could not be read has no value that could be judged.
+		if name, _, _ := strings.Cut(fault.Error(), "="); !slices.Contains(bad, name) {
+			errs = append(errs, fault)
+		}
+	}
 	return cfg, unknownVariables(environ), errors.Join(errs...)
 }
 
 // process reads the variables one by one, so that every bad one is named and not
-// the first alone.
-func process(cfg *Config) []error {
-	var errs []error
-	if err := envconfig.Process(envPrefix, cfg); err != nil {
-		var bad *envconfig.ParseError
-		if !errors.As(err, &bad) {
-			return []error{err}
-		}
-	}
+// the first alone. Each is given to envconfig by its whole name: with a prefix it
+// would also take a plain LOG_LEVEL or API_TOKEN, which are other programs'.
+func process(cfg *Config) (bad []string, errs []error) {
 	v := reflect.ValueOf(cfg).Elem()
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
-		one := reflect.New(reflect.StructOf([]reflect.StructField{field}))
-		if err := envconfig.Process(envPrefix, one.Interface()); err != nil {
-			errs = append(errs, fmt.Errorf("%s=%q is not a %s (%s)", variable(field), os.Getenv(variable(field)), typeName(field.Type), field.Tag.Get("desc")))
+		name := variable(field)
+		whole := field
+		whole.Tag = reflect.StructTag(fmt.Sprintf("envconfig:%q default:%q", name, field.Tag.Get("default")))
+		one := reflect.New(reflect.StructOf([]reflect.StructField{whole}))
+		if err := envconfig.Process("", one.Interface()); err != nil {
+			bad = append(bad, name)
+			errs = append(errs, fmt.Errorf("%s=%q: use %s (%s)", name, os.Getenv(name), typeName(field.Type), field.Tag.Get("desc")))
 			continue
 		}
 		v.Field(i).Set(one.Elem().Field(0))
 	}
-	return errs
+	return bad, errs
 }
 
 func variable(f reflect.StructField) string { return envPrefix + "_" + f.Tag.Get("envconfig") }
@@ -116,13 +121,13 @@ func variable(f reflect.StructField) string { return envPrefix + "_" + f.Tag.Get
 func typeName(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[time.Duration]():
-		return "duration such as 15s or 5m"
+		return "a duration such as 15s or 5m"
 	case t.Kind() == reflect.Bool:
 		return "true or false"
 	case t.Kind() == reflect.Int, t.Kind() == reflect.Int64:
-		return "whole number"
+		return "a whole number"
 	case t.Kind() == reflect.Float64:
-		return "number"
+		return "a number"
 	}
 	return t.String()
 }
@@ -177,7 +182,7 @@ func unknownVariables(environ []string) []string {
 	for _, kv := range environ {
 		name, _, _ := strings.Cut(kv, "=")
 		if strings.HasPrefix(name, envPrefix+"_") && !known[name] {
-			warnings = append(warnings, fmt.Sprintf("%s is not a variable of guestflow and has no effect; `guestflow config` lists them all", name))
+			warnings = append(warnings, fmt.Sprintf("%s is not a variable of guestflow; `guestflow config` lists them all", name))
 		}
 	}
 	sort.Strings(warnings)
@@ -229,9 +234,12 @@ func (c *Config) faults() []error {
 			bad(true, "%s=%q: use host:port", name, addr)
 		}
 	}
-	if c.NATSURL != "" {
-		u, err := url.Parse(c.NATSURL)
-		bad(err != nil || u.Host == "", "NATS_URL=%q: use nats://host:4222", c.NATSURL)
+	for server := range strings.SplitSeq(c.NATSURL, ",") {
+		if u, err := url.Parse(strings.TrimSpace(server)); c.NATSURL != "" && (err != nil || u.Host == "") {
+			// It may hold a password, so it is not repeated.
+			bad(true, "NATS_URL: use nats://host:4222, or several separated by commas")
+			break
+		}
 	}
 	bad((c.NATSCert == "") != (c.NATSKey == ""), "NATS_CERT and NATS_KEY belong together: set both or none")
 	sort.Slice(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// environment is the whole environment of a test: nothing of the machine's own
+// configuration shows through.
+func environment(t *testing.T, variables ...string) {
+	t.Helper()
+	for _, kv := range os.Environ() {
+		name, value, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, envPrefix+"_") {
+			t.Setenv(name, value) // restores it at the end
+			os.Unsetenv(name)
+		}
+	}
+	for _, kv := range variables {
+		name, value, _ := strings.Cut(kv, "=")
+		t.Setenv(name, value)
+	}
+}
+
+func TestEveryDefaultIsValid(t *testing.T) {
+	environment(t)
+	cfg, warnings, err := loadConfig(os.Environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(warnings) > 0 {
+		t.Errorf("warnings %q", warnings)
+	}
+	if cfg.APIRateLimit != 60 || cfg.Stream != "GUEST_SESSIONS" || cfg.StreamMaxAge != 720*time.Hour || cfg.NATSListen != "127.0.0.1:4222" {
+		t.Errorf("defaults are not what they are documented to be: %+v", cfg)
+	}
+}
+
+// TestBadValuesAreToldTogether: one error names every variable that is wrong, and
+// each once.
+func TestBadValuesAreToldTogether(t *testing.T) {
+	environment(t,
+		"GUESTFLOW_API_TIMEOUT=soon", "GUESTFLOW_API_RATE_LIMIT=many", "GUESTFLOW_API_SHARED_LIMIT=perhaps",
+		"GUESTFLOW_START_WEIGHT=-1", "GUESTFLOW_BYTE_BASE=7", "GUESTFLOW_MAC=hash", "GUESTFLOW_PRIVACY_KEY=short",
+		"GUESTFLOW_HTTP_ADDR=8080", "GUESTFLOW_STREAM=a.b", "GUESTFLOW_SUBJECT_PREFIX=a..b", "GUESTFLOW_NATS_CERT=cert.pem",
+		"GUESTFLOW_NATS_URL=localhost", "GUESTFLOW_LOG_LEVEL=loud", "GUESTFLOW_OUTBOX_MAX_BYTES=1",
+	)
+	_, _, err := loadConfig(os.Environ())
+	if err == nil {
+		t.Fatal("no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for _, name := range []string{
+		"API_TIMEOUT", "API_RATE_LIMIT", "API_SHARED_LIMIT", "START_WEIGHT", "BYTE_BASE", "PRIVACY_KEY", "HTTP_ADDR",
+		"STREAM", "SUBJECT_PREFIX", "NATS_CERT", "NATS_URL", "LOG_LEVEL", "OUTBOX_MAX_BYTES",
+	} {
+		told := 0
+		for _, line := range lines {
+			if rest, ok := strings.CutPrefix(line, "GUESTFLOW_"+name); ok && strings.IndexAny(rest, "= :") == 0 {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("GUESTFLOW_%s is told %d times, not once, in\n%v", name, told, err)
+		}
+	}
+}
+
+func TestUnknownVariablesAreNamed(t *testing.T) {
+	environment(t, "GUESTFLOW_API_TOKN=x", "GUESTFLOW_ACCOUNT_FILE=x", "GUESTFLOW_API_TOKEN_FILE=", "GUESTFLOWER=1")
+	_, warnings, err := loadConfig(os.Environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(warnings) != 2 || !strings.HasPrefix(warnings[0], "GUESTFLOW_ACCOUNT_FILE ") || !strings.HasPrefix(warnings[1], "GUESTFLOW_API_TOKN ") {
+		t.Errorf("got %q; want one for GUESTFLOW_ACCOUNT_FILE, which is no secret, and one for GUESTFLOW_API_TOKN", warnings)
+	}
+}
+
+// TestOnlyPrefixedVariablesCount: what other programs are configured by, on the
+// same machine or in the same container, means nothing here.
+func TestOnlyPrefixedVariablesCount(t *testing.T) {
+	environment(t, "API_TOKEN=other", "NATS_URL=nats://other:4222", "LOG_LEVEL=trace", "IP=192.0.2.1", "ACCOUNT=other", "DATA_DIR=/other")
+	cfg, _, err := loadConfig(os.Environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.APIToken != "" || cfg.NATSURL != "" || cfg.LogLevel != "info" || cfg.IP != "keep" || cfg.Account != "default" || cfg.DataDir != "data" {
+		t.Errorf("variables without the prefix were read: token %q, NATS %q, level %q, IP %q, account %q, data %q",
+			cfg.APIToken, cfg.NATSURL, cfg.LogLevel, cfg.IP, cfg.Account, cfg.DataDir)
+	}
+}
+
+func TestSecretsComeFromFiles(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name      string
+		variables []string
+		token     string
+		wrong     string // of the error; empty for none
+	}{
+		{"file", []string{"GUESTFLOW_API_TOKEN_FILE=" + file}, "s3cret", ""},
+		{"value", []string{"GUESTFLOW_API_TOKEN=plain"}, "plain", ""},
+		{"empty file name", []string{"GUESTFLOW_API_TOKEN=plain", "GUESTFLOW_API_TOKEN_FILE="}, "plain", ""},
+		{"both", []string{"GUESTFLOW_API_TOKEN=plain", "GUESTFLOW_API_TOKEN_FILE=" + file}, "plain", "GUESTFLOW_API_TOKEN and GUESTFLOW_API_TOKEN_FILE are both set"},
+		{"missing", []string{"GUESTFLOW_API_TOKEN_FILE=" + file + ".gone"}, "", "GUESTFLOW_API_TOKEN_FILE: open " + file + ".gone"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			environment(t, c.variables...)
+			cfg, warnings, err := loadConfig(os.Environ())
+			if cfg.APIToken != c.token {
+				t.Errorf("token %q, want %q", cfg.APIToken, c.token)
+			}
+			if len(warnings) > 0 {
+				t.Errorf("warnings %q", warnings)
+			}
+			if c.wrong == "" && err != nil || c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)) {
+				t.Errorf("error %v, want %q", err, c.wrong)
+			}
+		})
+	}
+}
+
+// TestErrorsKeepSecrets: the value of a secret is not repeated to the log.
+func TestErrorsKeepSecrets(t *testing.T) {
+	environment(t, "GUESTFLOW_PRIVACY_KEY=t0psecret", "GUESTFLOW_IP=hash",
+		"GUESTFLOW_NATS_URL=:t0psecret@", "GUESTFLOW_API_URL=http://user:t0psecret@[")
+	_, _, err := loadConfig(os.Environ())
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if strings.Contains(err.Error(), "t0psecret") {
+		t.Errorf("the error tells a secret:\n%v", err)
+	}
+}
