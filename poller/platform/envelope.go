@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,8 +15,8 @@ import (
 )
 
 // links reads the envelope's links. Only next matters: whether there is more, and
-// whether it leads where it should.
-func (c *Client) links(d *jsontext.Decoder, q Query, page *Page) error {
+// whether it leads where it should. told is set where the platform says either.
+func (c *Client) links(d *jsontext.Decoder, q Query, page *Page, told *bool) error {
 	if d.PeekKind() != '{' {
 		return d.SkipValue()
 	}
@@ -27,10 +28,17 @@ func (c *Client) links(d *jsontext.Decoder, q Query, page *Page) error {
 		if err != nil {
 			return err
 		}
+		*told = true
+		page.More, page.Suspicious = true, ""
 		next := text(v)
-		page.More = next != ""
-		if page.More {
+		switch {
+		case next != "":
 			page.Suspicious = c.suspicious(c.scrub(next), max(1, q.Page))
+		case v.Kind() == '"' || v.Kind() == 'n' || v.Kind() == 'f':
+			page.More = false
+		default:
+			// Not an end: what stands on further pages would count as gone.
+			page.Suspicious = "the next link is not a text"
 		}
 		return nil
 	})
@@ -43,16 +51,27 @@ func (c *Client) suspicious(next string, page int) string {
 	if err != nil {
 		return "the link cannot be read"
 	}
-	if u.Host != "" && !strings.EqualFold(u.Host, c.base.Host) {
+	scheme := cmp.Or(u.Scheme, c.base.Scheme)
+	if u.Host != "" && !strings.EqualFold(u.Hostname(), c.base.Hostname()) {
 		return fmt.Sprintf("it leads to host %q", clipped(u.Host))
 	}
-	if u.Scheme != "" && u.Scheme != c.base.Scheme {
-		return fmt.Sprintf("it leads to scheme %q", clipped(u.Scheme))
+	if scheme != c.base.Scheme {
+		return fmt.Sprintf("it leads to scheme %q", clipped(scheme))
+	}
+	if u.Host != "" && port(u, scheme) != port(c.base, scheme) {
+		return fmt.Sprintf("it leads to host %q", clipped(u.Host))
 	}
 	if n := u.Query().Get("page"); n != "" && n != strconv.Itoa(page+1) {
 		return fmt.Sprintf("page %d is followed by page %q", page, clipped(n))
 	}
 	return ""
+}
+
+func port(u *url.URL, scheme string) string {
+	if p := u.Port(); p != "" {
+		return p
+	}
+	return map[string]string{"http": "80", "https": "443"}[scheme]
 }
 
 func meta(d *jsontext.Decoder, page *Page) error {

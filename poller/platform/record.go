@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -21,7 +20,7 @@ import (
 func (c *Client) DecodePage(body []byte, q Query) (Page, error) {
 	page := Page{}
 	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	hasData := false
+	hasData, hasNext := false, false
 	err := object(d, func(name []byte) error {
 		switch string(name) {
 		case `"data"`:
@@ -34,7 +33,7 @@ func (c *Client) DecodePage(body []byte, q Query) (Page, error) {
 			hasData = true
 			return c.records(d, q, &page)
 		case `"links"`:
-			return c.links(d, q, &page)
+			return c.links(d, q, &page, &hasNext)
 		case `"meta"`:
 			return meta(d, &page)
 		}
@@ -49,7 +48,21 @@ func (c *Client) DecodePage(body []byte, q Query) (Page, error) {
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return page, errors.New("not the JSON object that is documented: more follows behind it")
 	}
+	if !hasNext {
+		page.More = page.Records > 0 && page.Records >= pageSize(q, page)
+	}
 	return page, nil
+}
+
+// pageSize returns how many records a full page has.
+func pageSize(q Query, page Page) int {
+	switch {
+	case page.PerPage > 0:
+		return page.PerPage
+	case q.PerPage > 0:
+		return min(q.PerPage, MaxPerPage)
+	}
+	return defaultPerPage
 }
 
 // object reads an object, calling field behind each name; field must read the
@@ -116,6 +129,9 @@ func (c *Client) records(d *jsontext.Decoder, q Query, page *Page) error {
 // MaxPerPage is the documented maximum of records a request.
 const MaxPerPage = 100
 
+// defaultPerPage is the documented number of records where none is asked for.
+const defaultPerPage = 10
+
 func (c *Client) record(d *jsontext.Decoder, q Query) (events.Session, error) {
 	s := events.Session{Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes}
 	online, known := false, false
@@ -180,8 +196,12 @@ func (c *Client) record(d *jsontext.Decoder, q Query) (events.Session, error) {
 		s.Online = online
 	case strings.EqualFold(status, "online"):
 		s.Online = true
-	case status == "" && q.Online != nil:
+	case strings.EqualFold(status, "offline"):
+	case q.Online != nil:
 		s.Online = *q.Online
+	default:
+		// Offline would be a reported end, which wants more than a missing field.
+		s.Online = s.EndedAt.IsZero()
 	}
 	return s, err
 }
@@ -281,10 +301,15 @@ func identity(v jsontext.Value) string {
 	if s := text(v); s != "" {
 		return s
 	}
-	if _, err := strconv.ParseInt(string(v), 10, 64); err == nil {
-		return string(v)
+	if len(v) == 0 || v[0] == '"' {
+		return ""
 	}
-	return ""
+	for i, c := range v {
+		if (c < '0' || c > '9') && (c != '-' || i > 0) {
+			return ""
+		}
+	}
+	return string(v)
 }
 
 // scalar returns a string's text or a number's.
@@ -296,17 +321,20 @@ func scalar(v jsontext.Value) string {
 }
 
 // interner keeps one copy of texts that many records share. It is bounded: texts
-// beyond are not kept.
+// beyond mostTexts, or longer than longestText, are not kept.
 type interner struct {
 	mu    sync.Mutex
 	texts map[string]string
 }
 
-const mostTexts = 10_000
+const (
+	mostTexts   = 10_000
+	longestText = 256
+)
 
 func (n *interner) of(s string) string {
-	if s == "" {
-		return ""
+	if s == "" || len(s) > longestText {
+		return s
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
