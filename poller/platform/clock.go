@@ -28,6 +28,9 @@ const creep = 100 * time.Microsecond
 // local clock.
 func (c *Clock) Sample(sent, received, date time.Time) {
 	low, high := date.Sub(received), date.Add(time.Second).Sub(sent)
+	if low > high {
+		return // the local clock was set back in between
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.known {

@@ -1,15 +1,12 @@
 // Package platform is the client of the guest Wi-Fi platform's API: its three
 // documented endpoints (list, count, look-up by IP address) and the list of
-// locations. It asks, decodes records into events.Session, and applies the
-// privacy settings before anything leaves it.
+// locations. It decodes and normalises records into events.Session, and applies
+// the privacy settings before anything leaves it.
 //
-// It is strict where identity and completeness matter, and tolerant elsewhere: a
-// record without id or location is skipped and counted, any other field may be
-// null, missing, empty, of another type or new. Pages are asked for by number
-// with one's own parameters; what an answer links to is never followed, and
-// neither are redirects, so the token goes to the configured host alone.
-//
-// It imports events and the standard library. Data comes from the platform over
-// HTTP and goes to the poller, which decides what to ask when, and when to ask
-// again.
+// It is strict where identity matters and tolerant elsewhere: a record without
+// id or location is skipped and counted, any other field may be null, missing,
+// empty, of another type or new. Pages are asked for by number; what an answer
+// links to is never followed, and neither are redirects, so the token goes to the
+// configured host alone. Of the project it imports events alone. Data comes from the
+// platform over HTTP and goes to the poller.
 package platform

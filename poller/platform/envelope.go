@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -154,6 +155,8 @@ func (c *Client) Guests(ctx context.Context, ips []string) ([]Guest, Meta, error
 	}
 	for i := range guests {
 		g := &guests[i]
+		// A user name tells as much as a name does.
+		g.Username = c.cfg.Privacy.apply(c.cfg.Privacy.Name, g.Username)
 		g.Name = c.cfg.Privacy.apply(c.cfg.Privacy.Name, g.Name)
 		g.Email = c.cfg.Privacy.apply(c.cfg.Privacy.Email, g.Email)
 	}
@@ -161,45 +164,54 @@ func (c *Client) Guests(ctx context.Context, ips []string) ([]Guest, Meta, error
 }
 
 func decodeGuests(body []byte, asked []string) ([]Guest, error) {
-	type record struct {
-		IP       any `json:"ip_address"`
-		Username any `json:"username"`
-		Name     any `json:"name"`
-		Email    any `json:"email"`
-		Duration any `json:"duration"`
-	}
-	var records []record
-	trimmed := strings.TrimLeft(string(body), " \t\r\n")
-	if strings.HasPrefix(trimmed, "[") {
+	var records []json.RawMessage
+	if strings.HasPrefix(strings.TrimLeft(string(body[:min(len(body), 64)]), " \t\r\n"), "[") {
 		if err := json.Unmarshal(body, &records); err != nil {
 			return nil, fmt.Errorf("not the array that is documented: %w", err)
 		}
 	} else {
-		var one record
+		var one map[string]json.RawMessage
 		if err := json.Unmarshal(body, &one); err != nil {
 			return nil, fmt.Errorf("not the object that is documented: %w", err)
 		}
-		if one.IP == nil && len(asked) == 1 {
-			one.IP = asked[0]
-		}
-		records = append(records, one)
+		records = []json.RawMessage{body}
 	}
-	str := func(v any) string { s, _ := v.(string); return strings.TrimSpace(s) }
 	var guests []Guest
 	for _, r := range records {
-		g := Guest{IP: canonicalIP(str(r.IP)), Username: str(r.Username), Name: str(r.Name), Email: str(r.Email)}
-		for _, ip := range asked {
-			if ip != g.IP {
-				continue
-			}
-			if n, ok := r.Duration.(float64); ok && n >= 0 && n < 1<<40 {
-				g.Duration = int64(n)
-			}
+		g, ok := guest(r)
+		if g.IP == "" && ok && len(asked) == 1 && len(records) == 1 {
+			// The address is documented for several alone.
+			g.IP = asked[0]
+		}
+		if g.IP != "" && slices.Contains(asked, g.IP) {
 			guests = append(guests, g)
-			break
 		}
 	}
 	return guests, nil
+}
+
+// guest reads one record; ok says that it has no address at all, but something
+// else about a guest.
+func guest(r json.RawMessage) (g Guest, ok bool) {
+	var record struct {
+		IP       json.RawMessage `json:"ip_address"`
+		Username json.RawMessage `json:"username"`
+		Name     json.RawMessage `json:"name"`
+		Email    json.RawMessage `json:"email"`
+		Duration json.RawMessage `json:"duration"`
+	}
+	if json.Unmarshal(r, &record) != nil {
+		return Guest{}, false
+	}
+	g = Guest{Username: identity(jsontext.Value(record.Username)), Name: text(jsontext.Value(record.Name)), Email: text(jsontext.Value(record.Email))}
+	if n, err := strconv.ParseFloat(scalar(jsontext.Value(record.Duration)), 64); err == nil && n >= 0 && n < 1<<40 {
+		g.Duration = int64(n)
+	}
+	if addr, err := netip.ParseAddr(text(jsontext.Value(record.IP))); err == nil {
+		g.IP = addr.Unmap().WithZone("").String()
+	}
+	missing := len(record.IP) == 0 || string(record.IP) == "null"
+	return g, missing && g != (Guest{})
 }
 
 // Location is a venue of the account.
@@ -233,10 +245,8 @@ func (c *Client) Locations(ctx context.Context, page int) (LocationPage, error) 
 
 func decodeLocations(body []byte) (LocationPage, error) {
 	var answer struct {
-		Data  []map[string]json.RawMessage `json:"data"`
-		Links struct {
-			Next *string `json:"next"`
-		} `json:"links"`
+		Data  []json.RawMessage `json:"data"`
+		Links json.RawMessage   `json:"links"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return LocationPage{}, fmt.Errorf("not the list that is documented: %w", err)
@@ -244,8 +254,14 @@ func decodeLocations(body []byte) (LocationPage, error) {
 	if answer.Data == nil {
 		return LocationPage{}, errors.New("no list named data")
 	}
-	p := LocationPage{More: answer.Links.Next != nil && *answer.Links.Next != ""}
-	for _, r := range answer.Data {
+	var links struct {
+		Next any `json:"next"`
+	}
+	_ = json.Unmarshal(answer.Links, &links) // of another type: none
+	p := LocationPage{More: links.Next != nil && links.Next != "" && links.Next != false}
+	for _, data := range answer.Data {
+		var r map[string]json.RawMessage
+		_ = json.Unmarshal(data, &r) // of another type: without an id
 		l := Location{ID: identity(jsontext.Value(r["id"])), Name: text(jsontext.Value(r["name"]))}
 		if checkID(l.ID) != nil {
 			p.Skipped++

@@ -1,214 +1,246 @@
 package platform
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
 	"math/bits"
+	"net/netip"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/guestflow/guestflow/events"
 )
 
-// ParseBytes reads an amount of data such as "3.34 MB", "900.58 kB", "0 B" or
-// "1,024.00 KiB". A kB or KB, MB … PB has base bytes to the power, which is 1000
-// (as SI has it) or 1024; a KiB, MiB … PiB always 1024. Units are told apart by
-// case, since Mb would be bits. Commas are taken between thousands alone.
-//
-// The platform rounds, so Error is half of the last decimal shown, rounded up to
-// whole bytes. Whole bytes, with unit or without, are exact. The figure is
-// UnknownBytes with an error.
+// mostBytes is the largest amount that is taken for real: sums of a few of them
+// do not overflow.
+const mostBytes = math.MaxInt64 / 4
+
+// ParseBytes reads an amount such as "3.34 MB", "900.58 kB" or "0 B". A kB, MB …
+// has base bytes to the power (1000 or 1024; "kB" with a small k is SI's), a KiB,
+// MiB … always 1024. The figure is rounded to its last decimal, so its Error is
+// half of that, rounded up; whole bytes are exact.
 func ParseBytes(s string, base int) (events.Bytes, error) {
 	if base != 1000 && base != 1024 {
 		return events.UnknownBytes, fmt.Errorf("byte base %d: use 1000 or 1024", base)
 	}
-	b, fault := parseBytes([]byte(s), base)
-	if fault != "" {
-		return b, fmt.Errorf("amount of data %q: %s; want a form such as 3.34 MB", clipped(s), fault)
+	bad := func(why string) (events.Bytes, error) {
+		return events.UnknownBytes, fmt.Errorf("amount of data %q: %s", clipped(s), why)
 	}
-	return b, nil
+	text := strings.TrimSpace(s)
+	end := strings.IndexFunc(text, func(r rune) bool { return (r < '0' || r > '9') && r != '.' && r != ',' })
+	number, unit := text, ""
+	if end >= 0 {
+		number, unit = text[:end], strings.TrimSpace(text[end:])
+	}
+	factor, ok := unitOf(unit, uint64(base))
+	if !ok {
+		return bad("unknown unit")
+	}
+	whole, fraction, _ := strings.Cut(number, ".")
+	whole, ok = ungrouped(whole)
+	const mostDecimals = 18 // what a uint64 holds
+	if !ok || len(fraction) > mostDecimals {
+		return bad("not a number")
+	}
+	digits, err := strconv.ParseUint(whole+fraction, 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		return bad("too large")
+	} else if err != nil {
+		return bad("not a number")
+	}
+	// Whole numbers throughout: a float64 would be off by some bytes from 1 PB on.
+	step := uint64(1)
+	for range fraction {
+		step *= 10
+	}
+	high, low := bits.Mul64(digits, factor)
+	if high >= step {
+		return bad("too large")
+	}
+	value, rest := bits.Div64(high, low, step)
+	if rest >= step-rest {
+		value++
+	}
+	if value > mostBytes {
+		return bad("too large")
+	}
+	half := uint64(0)
+	if factor > 1 || rest > 0 {
+		half = (factor-1)/(2*step) + 1
+	}
+	return events.Bytes{Value: int64(value), Error: int64(half)}, nil
 }
 
-// maxBytes leaves room for sums of several figures.
-const maxBytes = math.MaxInt64 / 4
-
-func parseBytes(text []byte, base int) (_ events.Bytes, fault string) {
-	number, decimals, rest, fault := parseDecimal(bytes.TrimSpace(text))
-	if fault != "" {
-		return events.UnknownBytes, fault
-	}
-	unit := bytes.TrimSpace(rest)
-	if len(unit) == 0 && decimals > 0 {
-		return events.UnknownBytes, "a fraction needs a unit"
-	}
-	factor := unitOf(unit, uint64(base))
-	if factor == 0 {
-		return events.UnknownBytes, "unknown unit"
-	}
-	scale := uint64(1)
-	for range decimals {
-		scale *= 10
-	}
-	hi, lo := bits.Mul64(number, factor)
-	lo, carry := bits.Add64(lo, scale/2, 0)
-	if hi += carry; hi >= scale {
-		return events.UnknownBytes, "too large"
-	}
-	v, _ := bits.Div64(hi, lo, scale)
-	if v > maxBytes {
-		return events.UnknownBytes, "too large"
-	}
-	half := (factor + 2*scale - 1) / (2 * scale)
-	if factor == 1 && number%scale == 0 {
-		half = 0 // a byte has no fractions, so nothing was rounded away
-	}
-	return events.Bytes{Value: int64(v), Error: int64(half)}, ""
-}
-
-// parseDecimal reads a number with at most 18 decimals; its value is number
-// divided by 10 to the power of decimals.
-func parseDecimal(text []byte) (number uint64, decimals int, rest []byte, fault string) {
-	i, point, group, grouped := 0, -1, 0, false
-scan:
-	for ; i < len(text); i++ {
-		switch c := text[i]; {
-		case c-'0' <= 9:
-			if number > (math.MaxUint64-9)/10 {
-				return 0, 0, nil, "too many digits"
-			}
-			number = number*10 + uint64(c-'0')
-			group++
-		case c == ',' && point < 0:
-			if grouped && group != 3 || group == 0 || group > 3 {
-				return 0, 0, nil, "a comma that is not between thousands"
-			}
-			grouped, group = true, 0
-		case c == '.' && point < 0:
-			if grouped && group != 3 {
-				return 0, 0, nil, "a comma that is not between thousands"
-			}
-			if group == 0 {
-				return 0, 0, nil, "not a number"
-			}
-			point, group = i, 0
-		default:
-			break scan
+// ungrouped takes the commas out of "1,234,567". A comma anywhere else may be a
+// decimal one, so such a number is not read.
+func ungrouped(whole string) (string, bool) {
+	groups := strings.Split(whole, ",")
+	for i, g := range groups {
+		if g == "" || len(groups) > 1 && (i > 0 && len(g) != 3 || len(g) > 3) {
+			return "", false
 		}
 	}
-	switch {
-	case group == 0:
-		return 0, 0, nil, "not a number"
-	case point < 0 && grouped && group != 3:
-		return 0, 0, nil, "a comma that is not between thousands"
-	case point >= 0:
-		decimals = group
-	}
-	if decimals > 18 {
-		return 0, 0, nil, "too many digits"
-	}
-	return number, decimals, text[i:], ""
+	return strings.Join(groups, ""), true
 }
 
-// unitOf returns how many bytes a unit has; 0 for an unknown one.
-func unitOf(unit []byte, base uint64) uint64 {
-	switch string(unit) {
+// unitOf returns how many bytes a unit has. Units are told apart by case, since
+// Mb would be bits.
+func unitOf(unit string, base uint64) (uint64, bool) {
+	switch unit {
 	case "", "B", "byte", "bytes", "Byte", "Bytes":
-		return 1
+		return 1, true
 	}
-	prefix, ok := bytes.CutSuffix(unit, []byte("B"))
-	if !ok {
-		return 0
-	}
-	prefix, binary := bytes.CutSuffix(prefix, []byte("i"))
+	prefix, ok := strings.CutSuffix(unit, "B")
+	prefix, binary := strings.CutSuffix(prefix, "i")
 	if binary {
 		base = 1024
 	}
-	switch string(prefix) {
-	case "k", "K":
-		return base
-	case "M":
-		return base * base
-	case "G":
-		return base * base * base
-	case "T":
-		return base * base * base * base
-	case "P":
-		return base * base * base * base * base
+	power := strings.Index("kMGTP", prefix) + 1
+	if prefix == "K" {
+		power = 1
 	}
-	return 0
+	if !ok || len(prefix) != 1 || power == 0 {
+		return 0, false
+	}
+	factor := uint64(1)
+	for range power {
+		factor *= base
+	}
+	return factor, true
 }
 
-var errDuration = errors.New("want HH:MM:SS, where the hours may pass 24")
-
-// ParseDuration reads "HH:MM:SS" as seconds. The hours may pass 24 and have any
-// number of digits. Two parts are refused, since "12:30" could be hours or
-// minutes, and so is what a time.Duration cannot hold (292 years).
+// ParseDuration reads "HH:MM:SS", where the hours may pass 24, as seconds.
 func ParseDuration(s string) (int64, error) {
-	d, ok := parseDuration([]byte(s))
-	if !ok {
-		return 0, fmt.Errorf("duration %q: %w", clipped(s), errDuration)
+	parts := strings.SplitN(strings.TrimSpace(s), ":", 4)
+	bad := fmt.Errorf("duration %q: want HH:MM:SS", clipped(s))
+	if len(parts) != 3 {
+		return 0, bad
 	}
-	return d, nil
-}
-
-const maxSeconds = math.MaxInt64 / int64(time.Second)
-
-func parseDuration(text []byte) (seconds int64, ok bool) {
-	text = bytes.TrimSpace(text)
-	n := len(text)
-	if n < len("0:00:00") || text[n-6] != ':' || text[n-3] != ':' {
-		return 0, false
-	}
-	hours := int64(0)
-	for _, c := range text[:n-6] {
-		if c-'0' > 9 || hours > maxSeconds {
-			return 0, false
+	total := int64(0)
+	for i, p := range parts {
+		n, err := strconv.ParseUint(p, 10, 31)
+		if err != nil || i > 0 && (len(p) != 2 || n > 59) || p[0] == '+' {
+			return 0, bad
 		}
-		hours = hours*10 + int64(c-'0')
+		total = total*60 + int64(n)
 	}
-	minutes, second := twoDigits(text[n-5:]), twoDigits(text[n-2:])
-	if minutes > 59 || second > 59 || hours > maxSeconds/3600-1 {
-		return 0, false
-	}
-	return hours*3600 + minutes*60 + second, true
+	return total, nil
 }
 
-// twoDigits reads two digits; what is not comes out above 99.
-func twoDigits(b []byte) int64 {
-	if b[0]-'0' > 9 || b[1]-'0' > 9 {
-		return 100
-	}
-	return int64(b[0]-'0')*10 + int64(b[1]-'0')
-}
-
-// The times that are taken for real: some databases write an unknown time as
-// year 0, 1 or 1970.
+// earliest and latest bound the times that are taken for real.
 var (
 	earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	latest   = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-var errTime = errors.New("want RFC 3339 between the years 2000 and 2199, such as 2017-01-05T06:50:55+00:00")
-
-// ParseTime reads an RFC 3339 time with any offset, as UTC. Times before the year
-// 2000 or from 2200 on are refused: they stand for none.
+// ParseTime reads an RFC 3339 time with any offset, as UTC.
 func ParseTime(s string) (time.Time, error) {
-	t, ok := parseTime([]byte(s))
-	if !ok {
-		return time.Time{}, fmt.Errorf("time %q: %w", clipped(s), errTime)
+	t, err := time.Parse(time.RFC3339, strings.TrimSpace(s))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time %q: want RFC 3339", clipped(s))
+	}
+	t = t.UTC()
+	if t.Before(earliest) || !t.Before(latest) {
+		return time.Time{}, fmt.Errorf("time %q: not between 2000 and 2200", clipped(s))
 	}
 	return t, nil
 }
 
-func parseTime(text []byte) (time.Time, bool) {
-	var t time.Time
-	if t.UnmarshalText(bytes.TrimSpace(text)) != nil {
-		return time.Time{}, false
+// canonicalMAC returns aa:bb:cc:dd:ee:ff for the usual ways to write it, and
+// other text as it is.
+func canonicalMAC(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) == 17 && isLowerMAC(s) {
+		return s
 	}
-	t = t.UTC()
-	if t.Before(earliest) || !t.Before(latest) {
-		return time.Time{}, false
+	var digits []byte
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9' || c >= 'a' && c <= 'f':
+			digits = append(digits, c)
+		case c >= 'A' && c <= 'F':
+			digits = append(digits, c|0x20)
+		case c == ':' || c == '-' || c == '.' || c == ' ':
+		default:
+			return s
+		}
 	}
-	return t, true
+	if len(digits) != 12 {
+		return s
+	}
+	out := make([]byte, 0, 17)
+	for i := 0; i < 12; i += 2 {
+		if i > 0 {
+			out = append(out, ':')
+		}
+		out = append(out, digits[i], digits[i+1])
+	}
+	return string(out)
+}
+
+func isLowerMAC(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if i%3 == 2 {
+			if c != ':' {
+				return false
+			}
+		} else if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// canonicalIP returns the canonical text of an address, an IPv4 one in IPv6 form
+// as IPv4, and other text as it is.
+func canonicalIP(s string) string {
+	s = strings.TrimSpace(s)
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		return s
+	}
+	return addr.Unmap().String()
+}
+
+const maxID = 256
+
+var errNoID = errors.New("empty")
+
+// checkID reports what makes an id useless as an identity.
+func checkID(id string) error {
+	switch {
+	case id == "":
+		return errNoID
+	case len(id) > maxID:
+		return fmt.Errorf("longer than %d bytes", maxID)
+	case strings.ContainsRune(id, 0):
+		return errors.New("contains NUL")
+	case strings.ContainsRune(id, utf8.RuneError):
+		// Two damaged ids may read as the same.
+		return errors.New("is not valid UTF-8")
+	}
+	return nil
+}
+
+func clipped(s string) string {
+	const most = 40
+	if len(s) > most {
+		return clip(s, most) + "…"
+	}
+	return s
+}
+
+// clip cuts a text to most bytes at most, between two characters.
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
 }

@@ -280,6 +280,10 @@ func fieldOf(name []byte) recordField {
 	return unknownField
 }
 
+// longestText is how many bytes of a text are kept: the texts of one event must
+// stay far below what a message may hold.
+const longestText = 1024
+
 // text returns a string value, and nothing of any other type.
 func text(v jsontext.Value) string {
 	if len(v) < 2 || v[0] != '"' {
@@ -287,13 +291,11 @@ func text(v jsontext.Value) string {
 	}
 	inner := v[1 : len(v)-1]
 	if bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
-		return strings.TrimSpace(string(inner))
+		return clip(strings.TrimSpace(string(inner)), longestText)
 	}
-	unquoted, err := jsontext.AppendUnquote(nil, v)
-	if err != nil {
-		return strings.TrimSpace(strings.ToValidUTF8(string(unquoted), "\uFFFD"))
-	}
-	return strings.TrimSpace(string(unquoted))
+	// An error is about invalid UTF-8, which has become U+FFFD.
+	unquoted, _ := jsontext.AppendUnquote(nil, v)
+	return clip(strings.TrimSpace(strings.ToValidUTF8(string(unquoted), "\uFFFD")), longestText)
 }
 
 // identity returns an id: a string, or a whole number as its decimal text.
@@ -321,7 +323,7 @@ func scalar(v jsontext.Value) string {
 }
 
 // interner keeps one copy of texts that many records share. It is bounded: texts
-// beyond mostTexts, or longer than longestText, are not kept.
+// beyond mostTexts, or longer than longestKept, are not kept.
 type interner struct {
 	mu    sync.Mutex
 	texts map[string]string
@@ -329,11 +331,11 @@ type interner struct {
 
 const (
 	mostTexts   = 10_000
-	longestText = 256
+	longestKept = 256
 )
 
 func (n *interner) of(s string) string {
-	if s == "" || len(s) > longestText {
+	if s == "" || len(s) > longestKept {
 		return s
 	}
 	n.mu.Lock()

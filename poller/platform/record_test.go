@@ -222,6 +222,15 @@ func TestNestingIsBounded(t *testing.T) {
 	}
 }
 
+func TestTextsAreCutBetweenCharacters(t *testing.T) {
+	for _, c := range []string{"x", "é", "€", "😀"} {
+		s := one(t, `,"location_name":"`+strings.Repeat(c, 2000)+`"`, Query{})
+		if n := len(s.LocationName); n > longestText || n <= longestText-len(c) || strings.Trim(s.LocationName, c) != "" {
+			t.Errorf("%d bytes of %s are kept: …%q", n, c, s.LocationName[n-6:])
+		}
+	}
+}
+
 func TestSharedTextsAreBounded(t *testing.T) {
 	var n interner
 	for i := range mostTexts + 10 {

@@ -1,0 +1,146 @@
+package platform
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var noon = time.Date(2026, 5, 6, 12, 0, 0, 0, time.UTC)
+
+// exchangeAt feeds c the answer that a platform whose clock is ahead by offset
+// gives to a request sent at sent, dated after there and received after there+back.
+func exchangeAt(c *Clock, sent time.Time, there, back, offset time.Duration) (received time.Time) {
+	received = sent.Add(there + back)
+	c.Sample(sent, received, sent.Add(there+offset).Truncate(time.Second))
+	return received
+}
+
+func bounds(c *Clock) (low, high time.Duration) {
+	from, to := c.Bounds(noon)
+	return from.Sub(noon), to.Sub(noon)
+}
+
+func TestClockStartsWithoutKnowledge(t *testing.T) {
+	var c Clock
+	if low, high := bounds(&c); low != 0 || high != 0 {
+		t.Errorf("%v to %v", low, high)
+	}
+	if offset, known := c.Offset(); offset != 0 || known {
+		t.Errorf("%v %t", offset, known)
+	}
+}
+
+// TestTrueOffsetIsAlwaysWithinBounds holds whatever the delays and pauses.
+func TestTrueOffsetIsAlwaysWithinBounds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var c Clock
+		offset := time.Duration(rapid.Int64Range(-1e15, 1e15).Draw(t, "offset"))
+		delay := rapid.Int64Range(0, 20e9)
+		now := noon
+		for range rapid.IntRange(1, 50).Draw(t, "answers") {
+			now = now.Add(time.Duration(delay.Draw(t, "pause")))
+			now = exchangeAt(&c, now, time.Duration(delay.Draw(t, "there")), time.Duration(delay.Draw(t, "back")), offset)
+			if low, high := bounds(&c); low > offset || offset > high {
+				t.Fatalf("true offset %v, bounds %v to %v", offset, low, high)
+			}
+			if middle, known := c.Offset(); !known || middle < offset-41*time.Second || middle > offset+41*time.Second {
+				t.Fatalf("true offset %v, estimate %v", offset, middle)
+			}
+		}
+	})
+}
+
+func TestBoundsNarrowWithEachAnswer(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var c Clock
+		offset := time.Duration(rapid.Int64Range(-1e12, 1e12).Draw(t, "offset"))
+		const delay = 10 * time.Millisecond
+		width := func() time.Duration {
+			low, high := bounds(&c)
+			return high - low
+		}
+		now, before := noon, time.Duration(0)
+		for i := range 100 {
+			// Steps of 0.37 s meet every part of the platform's second.
+			now = exchangeAt(&c, now.Add(370*time.Millisecond-2*delay), delay, delay, offset)
+			if i > 0 && width() > before+2*creep {
+				t.Fatalf("answer %d widened the bounds from %v to %v", i, before, width())
+			}
+			before = width()
+		}
+		// The parts of the second are 10 ms apart.
+		if most := 2*delay + 10*time.Millisecond + 200*creep; before > most {
+			t.Fatalf("still %v wide after 100 answers, want %v at most", before, most)
+		}
+	})
+}
+
+func TestClockRecoversAfterAStep(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var c Clock
+		old := time.Duration(rapid.Int64Range(-1e12, 1e12).Draw(t, "old"))
+		step := time.Duration(rapid.Int64Range(2e9, 1e13).Draw(t, "step"))
+		if rapid.Bool().Draw(t, "back") {
+			step = -step
+		}
+		now := noon
+		for range 20 {
+			now = exchangeAt(&c, now.Add(370*time.Millisecond), time.Millisecond, time.Millisecond, old)
+		}
+		for i := range 20 {
+			now = exchangeAt(&c, now.Add(370*time.Millisecond), time.Millisecond, time.Millisecond, old+step)
+			if low, high := bounds(&c); low > old+step || old+step > high {
+				t.Fatalf("%d answers after a step of %v: bounds %v to %v, true %v", i+1, step, low, high, old+step)
+			}
+		}
+	})
+}
+
+// TestClockFollowsASmallStep: one within the bounds' width shows only once answers
+// contradict; then the true offset is back within.
+func TestClockFollowsASmallStep(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var c Clock
+		step := time.Duration(rapid.Int64Range(-1e9, 1e9).Draw(t, "step"))
+		now := noon
+		for i := range 600 {
+			offset := time.Duration(0)
+			if i >= 100 {
+				offset = step
+			}
+			now = exchangeAt(&c, now.Add(370*time.Millisecond), time.Millisecond, time.Millisecond, offset)
+		}
+		if low, high := bounds(&c); low > step || step > high {
+			t.Fatalf("500 answers after a step of %v: bounds %v to %v", step, low, high)
+		}
+	})
+}
+
+func TestOneWrongDateIsForgotten(t *testing.T) {
+	var c Clock
+	now := noon
+	for range 10 {
+		now = exchangeAt(&c, now.Add(370*time.Millisecond), time.Millisecond, time.Millisecond, 0)
+	}
+	now = exchangeAt(&c, now, time.Millisecond, time.Millisecond, 90*time.Second)
+	exchangeAt(&c, now, time.Millisecond, time.Millisecond, 0)
+	if low, high := bounds(&c); low > 0 || high < 0 || high-low > 1100*time.Millisecond {
+		t.Errorf("%v to %v", low, high)
+	}
+}
+
+func TestAnswerAcrossALocalStepIsLeftOut(t *testing.T) {
+	var c Clock
+	c.Sample(noon, noon.Add(-time.Minute), noon)
+	if _, known := c.Offset(); known {
+		t.Error("an answer that came before it was asked for counts")
+	}
+	exchangeAt(&c, noon, time.Millisecond, time.Millisecond, 0)
+	low, high := bounds(&c)
+	c.Sample(noon, noon.Add(-time.Minute), noon)
+	if l, h := bounds(&c); l != low || h != high {
+		t.Errorf("%v to %v became %v to %v", low, high, l, h)
+	}
+}
