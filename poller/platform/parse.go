@@ -112,7 +112,8 @@ func unitOf(unit string, base uint64) (uint64, bool) {
 	return factor, true
 }
 
-// ParseDuration reads "HH:MM:SS", where the hours may pass 24, as seconds.
+// ParseDuration reads "HH:MM:SS", where the hours may pass 24, as seconds. What a
+// time.Duration cannot hold (292 years) is refused.
 func ParseDuration(s string) (int64, error) {
 	parts := strings.SplitN(strings.TrimSpace(s), ":", 4)
 	bad := fmt.Errorf("duration %q: want HH:MM:SS", clipped(s))
@@ -126,6 +127,9 @@ func ParseDuration(s string) (int64, error) {
 			return 0, bad
 		}
 		total = total*60 + int64(n)
+	}
+	if total > math.MaxInt64/int64(time.Second) {
+		return 0, bad
 	}
 	return total, nil
 }
