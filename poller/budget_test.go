@@ -1,0 +1,138 @@
+package poller
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+
+// TestNeverOverTheLimit: however long answers take, and however often the process
+// is killed and started again, no 60 s of the server's clock hold more requests
+// than the limit.
+func TestNeverOverTheLimit(t *testing.T) {
+	dir := t.TempDir()
+	n := 0
+	rapid.Check(t, func(t *rapid.T) {
+		n++
+		path := filepath.Join(dir, time.Duration(n).String())
+		limit := rapid.IntRange(1, 20).Draw(t, "limit")
+		open := func(now time.Time) (*Budget, *RequestLog) {
+			log, err := OpenRequestLog(path, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return NewBudget(limit, log, now), log
+		}
+		now := noon
+		b, log := open(now)
+		var counted []time.Time
+		for range rapid.IntRange(1, 150).Draw(t, "requests") {
+			for at := b.Next(now); at.After(now); at = b.Next(now) {
+				now = at
+			}
+			answered := b.Take(now)
+			trip := time.Duration(rapid.IntRange(0, 3000).Draw(t, "trip, ms")) * time.Millisecond
+			share := rapid.Float64Range(0, 1).Draw(t, "counted at")
+			counted = append(counted, now.Add(time.Duration(share*float64(trip))))
+			now = now.Add(trip)
+			if rapid.IntRange(0, 9).Draw(t, "killed") == 0 {
+				// Before the answer was noted, or after.
+				if rapid.Bool().Draw(t, "noted") {
+					answered(now)
+				}
+				if err := log.Close(); err != nil {
+					t.Fatal(err)
+				}
+				now = now.Add(time.Duration(rapid.IntRange(0, 20).Draw(t, "away, s")) * time.Second)
+				b, log = open(now)
+				continue
+			}
+			answered(now)
+		}
+		log.Close()
+		first := 0
+		for i, at := range counted {
+			for at.Sub(counted[first]) > Window {
+				first++
+			}
+			if i-first+1 > limit {
+				t.Fatalf("%d requests from %v to %v, the limit is %d", i-first+1, counted[first], at, limit)
+			}
+		}
+	})
+}
+
+// TestBudgetIsUsed: with work to do, at least 98 % of the limit, one answer in a
+// hundred being 2 s late.
+func TestBudgetIsUsed(t *testing.T) {
+	b := NewBudget(60, nil, noon)
+	now, sent := noon, 0
+	const hours = 3
+	for now.Sub(noon) < hours*time.Hour {
+		for at := b.Next(now); at.After(now); at = b.Next(now) {
+			now = at
+		}
+		answered := b.Take(now)
+		sent++
+		trip := time.Duration(50+sent*37%150) * time.Millisecond
+		if sent%100 == 0 {
+			trip = 2 * time.Second
+		}
+		now = now.Add(trip)
+		answered(now)
+	}
+	if want := hours * 3600 * 98 / 100; sent < want {
+		t.Errorf("%d requests in %d h, want at least %d", sent, hours, want)
+	}
+}
+
+func TestRefusalShrinksTheBudgetForAWhile(t *testing.T) {
+	b := NewBudget(60, nil, noon)
+	b.Refused(noon, 30*time.Second)
+	if at := b.Next(noon); at.Before(noon.Add(30 * time.Second)) {
+		t.Errorf("a request may go out at %v, before the wait is over", at)
+	}
+	if _, limit := b.Used(noon); limit >= 60 || limit < 1 {
+		t.Errorf("the limit is %d after a refusal", limit)
+	}
+	if _, limit := b.Used(noon.Add(10 * time.Minute)); limit != 60 {
+		t.Errorf("the limit is %d ten minutes later, want 60", limit)
+	}
+}
+
+func TestPlatformsLowerLimitIsKept(t *testing.T) {
+	b := NewBudget(60, nil, noon)
+	b.Allowed(noon, 30)
+	if _, limit := b.Used(noon); limit != 30 {
+		t.Errorf("the limit is %d, want the platform's 30", limit)
+	}
+	b.Allowed(noon, -1)
+	if _, limit := b.Used(noon); limit != 30 {
+		t.Errorf("an answer without the header made the limit %d", limit)
+	}
+}
+
+// TestDamagedLogCountsAsFull: nothing is known, so nothing goes out for a window.
+func TestDamagedLogCountsAsFull(t *testing.T) {
+	for name, content := range map[string][]byte{"rubbish": []byte("rubbish"), "another size": make([]byte, 4096)} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "requests")
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			log, err := OpenRequestLog(path, 60)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer log.Close()
+			if at := NewBudget(60, log, noon).Next(noon); at.Before(noon.Add(Window)) {
+				t.Errorf("a request may go out at %v", at)
+			}
+		})
+	}
+}

@@ -1,0 +1,250 @@
+package poller_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/simulator"
+	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/platform"
+	"github.com/guestflow/guestflow/store"
+)
+
+// clock is virtual: sleeping moves it on.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(max(0, d))
+}
+
+func (c *clock) Sleep(ctx context.Context, d time.Duration) error {
+	c.pass(d)
+	return ctx.Err()
+}
+
+// lab is the real poller, client and store against the simulated platform, on
+// virtual time and without a network.
+type lab struct {
+	t       *testing.T
+	clock   *clock
+	truth   *simulator.Recorder
+	sim     *simulator.Simulator
+	path    string
+	store   *store.Store
+	client  *platform.Client
+	poller  *poller.Poller
+	log     *bytes.Buffer
+	planner func() poller.Strategy
+	limit   int
+	stalled bool
+
+	requests  map[string]int // outcomes
+	skipped   int
+	proofs    map[diff.Proof]int
+	locations []string
+}
+
+const clientTimeout = 15 * time.Second
+
+func newLab(t *testing.T, cfg simulator.Config, planner func() poller.Strategy) *lab {
+	t.Helper()
+	l := &lab{
+		t: t, clock: &clock{now: time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)}, truth: &simulator.Recorder{},
+		path: filepath.Join(t.TempDir(), "state.db"), log: &bytes.Buffer{}, planner: planner, limit: 60,
+		requests: make(map[string]int), proofs: make(map[diff.Proof]int),
+	}
+	cfg.Truth, cfg.Token = l.truth.Record, "secret"
+	cfg.Sleep = func(_ context.Context, d time.Duration) error {
+		if d > clientTimeout {
+			l.clock.pass(clientTimeout)
+			l.stalled = true
+			return context.DeadlineExceeded
+		}
+		l.clock.pass(d)
+		return nil
+	}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	l.sim = simulator.New(cfg, l.clock.Now)
+	client, err := platform.New(platform.Config{
+		BaseURL: "http://platform.test/api", Token: "secret", Timeout: time.Hour, Transport: l, Now: l.clock.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.client = client
+	l.open()
+	t.Cleanup(func() { l.store.Close() })
+	return l
+}
+
+// open opens the store and makes a poller on it, as a new process does.
+func (l *lab) open() {
+	l.t.Helper()
+	st, err := store.Open(l.path, store.Options{NoSync: true, Now: l.clock.Now})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.store = st
+	budgets := make(map[platform.Endpoint]*poller.Budget)
+	for _, e := range platform.Endpoints() {
+		budgets[e] = poller.NewBudget(l.limit, nil, l.clock.Now())
+	}
+	l.poller = &poller.Poller{
+		Account: "lab", Platform: l.client, Store: st, Clock: l.clock, Time: l.client.Clock(), Strategy: l.planner(),
+		Rules: diff.Rules{TrafficMinBytes: 100_000}, Budgets: budgets, Locations: l.locations, Observer: l,
+		Logger: slog.New(slog.NewTextHandler(l.log, nil)),
+	}
+}
+
+// restart ends the poller and begins anew on the same store, a minute later so
+// that no request log is needed.
+func (l *lab) restart() {
+	l.t.Helper()
+	if err := l.store.Close(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.clock.pass(61 * time.Second)
+	l.open()
+}
+
+func (l *lab) run(d time.Duration) {
+	l.t.Helper()
+	for end := l.clock.Now().Add(d); l.clock.Now().Before(end); {
+		if err := l.poller.Step(l.t.Context()); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+// RoundTrip hands a request to the simulator; the way takes 50 ms each.
+func (l *lab) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	l.clock.pass(50 * time.Millisecond)
+	defer l.clock.pass(50 * time.Millisecond)
+	l.stalled = false
+	w := httptest.NewRecorder()
+	aborted := false
+	func() {
+		defer func() {
+			if p := recover(); p != nil {
+				if failure, ok := p.(error); !ok || !errors.Is(failure, http.ErrAbortHandler) {
+					panic(p)
+				}
+				aborted = true
+			}
+		}()
+		r = r.Clone(r.Context())
+		r.URL.Path = r.URL.Path[len("/api"):]
+		l.sim.ServeHTTP(w, r)
+	}()
+	if l.stalled {
+		return nil, context.DeadlineExceeded
+	}
+	resp = w.Result()
+	resp.Request = r
+	if aborted {
+		resp.Body = io.NopCloser(io.MultiReader(resp.Body, broken{}))
+	}
+	return resp, nil
+}
+
+// broken is a connection that is cut.
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func (l *lab) Requested(_ platform.Endpoint, _ time.Duration, err error) {
+	outcome := "ok"
+	var fault *platform.Error
+	if errors.As(err, &fault) {
+		outcome = fault.Kind.String()
+	} else if err != nil {
+		outcome = err.Error()
+	}
+	l.requests[outcome]++
+}
+
+func (l *lab) Looked(r poller.Report) {
+	l.skipped += r.Skipped
+	l.proofs[r.Proof]++
+}
+
+// events reads the outbox.
+func (l *lab) events() []events.Event {
+	l.t.Helper()
+	var all []events.Event
+	after := uint64(0)
+	for {
+		entries, err := l.store.Take(after, 1000)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		if len(entries) == 0 {
+			return all
+		}
+		for _, entry := range entries {
+			e, err := events.Decode(entry.Body)
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			all = append(all, e)
+			after = entry.Seq
+		}
+	}
+}
+
+// check compares the events with the ground truth, but for some violations.
+func (l *lab) check(c simulator.Checker, but ...simulator.Violation) {
+	l.t.Helper()
+	all := l.events()
+	kinds := make(map[events.Kind]int)
+	for _, e := range all {
+		kinds[e.Kind]++
+	}
+	l.t.Logf("%d events %v; requests %v; skipped %d; proofs %v", len(all), kinds, l.requests, l.skipped, l.proofs)
+	if kinds[events.Started] == 0 || kinds[events.Ended] == 0 {
+		l.t.Errorf("too little happened: %v", kinds)
+	}
+	report := c.Check(l.truth.All(), all)
+	for _, v := range but {
+		delete(report.Counts, v)
+	}
+	if len(report.Counts) > 0 {
+		l.t.Error(report)
+	}
+}
+
+// town has 10 locations of 15 sessions; life is thrice as fast as real.
+func town() simulator.Config {
+	cfg := simulator.Config{Seed: 11, Speed: 3, HasLocations: true, HasCount: true, ChangeProbability: 0.1}
+	for i := range 10 {
+		cfg.Locations = append(cfg.Locations, simulator.Location{ID: string(rune('a' + i)), Name: "Venue " + string(rune('A'+i)), MeanOnline: 15})
+	}
+	return cfg
+}
+
+func adaptive() poller.Strategy   { return &poller.Adaptive{} }
+func roundRobin() poller.Strategy { return &poller.RoundRobin{} }

@@ -1,0 +1,249 @@
+package poller
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/platform"
+)
+
+// crowd is the platform's list of online sessions while people come and go.
+type crowd struct {
+	t      *rapid.T
+	order  string
+	online []events.Session
+	next   int
+	now    time.Time
+}
+
+func newCrowd(t *rapid.T, order string, n int) *crowd {
+	c := &crowd{t: t, order: order, now: noon}
+	for range n {
+		c.arrive()
+	}
+	return c
+}
+
+func (c *crowd) arrive() {
+	c.next++
+	c.now = c.now.Add(time.Second)
+	// Ids say nothing about time; with "ties" many starts are equal.
+	s := events.Session{ID: fmt.Sprintf("%08x", uint32(c.next)*2654435761), LocationID: "hall", StartedAt: c.now, Online: true}
+	if c.order == "ties" {
+		s.StartedAt = c.now.Truncate(time.Minute)
+	}
+	c.online = append(c.online, s)
+	slices.SortFunc(c.online, func(a, b events.Session) int {
+		switch c.order {
+		case "newest":
+			return cmp.Or(b.StartedAt.Compare(a.StartedAt), cmp.Compare(a.ID, b.ID))
+		case "id":
+			return cmp.Compare(a.ID, b.ID)
+		}
+		return cmp.Or(a.StartedAt.Compare(b.StartedAt), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+func (c *crowd) churn(most int) {
+	for range rapid.IntRange(0, most).Draw(c.t, "arrivals") {
+		c.arrive()
+	}
+	for range min(len(c.online), rapid.IntRange(0, most).Draw(c.t, "ends")) {
+		i := rapid.IntRange(0, len(c.online)-1).Draw(c.t, "who ends")
+		c.online = slices.Delete(c.online, i, i+1)
+	}
+}
+
+func (c *crowd) page(number, size int) platform.Page {
+	if c.order == "shuffled" {
+		c.online = rapid.Permutation(c.online).Draw(c.t, "order")
+	}
+	from := min((number-1)*size, len(c.online))
+	to := min(from+size, len(c.online))
+	return platform.Page{Sessions: slices.Clone(c.online[from:to]), Records: to - from, PerPage: size, More: to < len(c.online), Number: number}
+}
+
+func ids(sessions []events.Session) map[string]bool {
+	set := make(map[string]bool, len(sessions))
+	for i := range sessions {
+		set[sessions[i].ID] = true
+	}
+	return set
+}
+
+// TestJoinedPagesMissNobody: whoever is online from the first page to the last is
+// in the snapshot, whatever happens in between, unless it claims no proof.
+func TestJoinedPagesMissNobody(t *testing.T) {
+	joined := 0
+	rapid.Check(t, func(t *rapid.T) {
+		c := newCrowd(t, rapid.SampledFrom([]string{"newest", "oldest", "id", "ties"}).Draw(t, "order"), rapid.IntRange(0, 600).Draw(t, "online"))
+		throughout := ids(c.online)
+		var l listing
+		for done := false; !done; {
+			w := l.next()
+			if w.size < MaxPerPage/2 || w.size > MaxPerPage || w.number < 1 {
+				t.Fatalf("asks for page %d of %d", w.number, w.size)
+			}
+			done = l.add(c.page(w.number, w.size), c.now, c.now)
+			c.churn(6)
+			for id := range throughout {
+				if !ids(c.online)[id] {
+					delete(throughout, id)
+				}
+			}
+		}
+		snap := l.snapshot()
+		if snap.Proof == diff.Partial {
+			return
+		}
+		if snap.Proof == diff.Joined {
+			joined++
+		}
+		shown := ids(snap.Sessions)
+		for id := range throughout {
+			if !shown[id] {
+				t.Fatalf("%v after %d pages does not show %s, which was online all along", snap.Proof, l.pages, id)
+			}
+		}
+	})
+	if joined == 0 {
+		t.Error("no list of several pages joined: the test shows nothing")
+	}
+}
+
+// TestOddPagesEnd: a platform that ignores per_page, or never says that a list
+// ends, costs a bounded number of requests and proves nothing wrong.
+func TestOddPagesEnd(t *testing.T) {
+	all := make([]events.Session, 237)
+	for i := range all {
+		all[i] = events.Session{ID: fmt.Sprint(i), LocationID: "hall", Online: true}
+	}
+	for _, size := range []int{10, 50} {
+		t.Run(fmt.Sprintf("pages of %d", size), func(t *testing.T) {
+			var l listing
+			for done := false; !done; {
+				w := l.next()
+				from := min((w.number-1)*size, len(all))
+				to := min(from+size, len(all))
+				done = l.add(platform.Page{Sessions: all[from:to], Records: to - from, PerPage: size, More: to < len(all)}, noon, noon)
+			}
+			if n := len(ids(l.sessions)); n != len(all) {
+				t.Errorf("%d of %d sessions were read", n, len(all))
+			}
+			if l.snapshot().Proof != diff.Partial {
+				t.Error("pages that cannot overlap prove something")
+			}
+		})
+	}
+	t.Run("never ends", func(t *testing.T) {
+		var l listing
+		for done := false; !done; {
+			l.next()
+			done = l.add(platform.Page{Sessions: all[:100], Records: 100, PerPage: 100, More: true}, noon, noon)
+		}
+		if l.pages > maxPages || l.snapshot().Proof != diff.Partial {
+			t.Errorf("%d pages, proof %v", l.pages, l.snapshot().Proof)
+		}
+	})
+	t.Run("empty pages", func(t *testing.T) {
+		var l listing
+		for done := false; !done; {
+			l.next()
+			done = l.add(platform.Page{More: true}, noon, noon)
+		}
+		if l.pages > 10 {
+			t.Errorf("%d empty pages were read", l.pages)
+		}
+	})
+}
+
+// TestOnePageProvesNobodyWrong: while the order holds, no page proves a session
+// gone that is online at that moment; and most who are gone are proven so.
+func TestOnePageProvesNobodyWrong(t *testing.T) {
+	proven := 0
+	rapid.Check(t, func(t *rapid.T) {
+		order := rapid.SampledFrom([]string{"newest", "oldest", "id", "ties"}).Draw(t, "order")
+		c := newCrowd(t, order, rapid.IntRange(1, 500).Draw(t, "online"))
+		r := newRoster()
+		place := &Place{ID: "hall", AddedAt: noon}
+		for range rapid.IntRange(2, 6).Draw(t, "rounds") {
+			tail, last := false, ""
+			for number := 1; ; number++ {
+				answer := c.page(number, MaxPerPage)
+				pg := page{sessions: answer.Sessions, sent: c.now, first: number == 1, last: !answer.More && answer.Records > 0, follows: tail}
+				j := r.judge(pg)
+				if j.contradicted {
+					t.Fatalf("order %s: a page contradicts", order)
+				}
+				online := ids(c.online)
+				for _, id := range j.absent {
+					if online[id] {
+						t.Fatalf("order %s: %s is online and proven gone", order, id)
+					}
+					r.remove(id)
+					proven++
+				}
+				for i := range answer.Sessions {
+					r.add(answer.Sessions[i].ID, place, c.now)
+				}
+				r.place(pg)
+				ascending(t, r)
+				if answer.Records > 0 {
+					last = answer.Sessions[answer.Records-1].ID
+				}
+				tail = r.root.prev.id == last
+				c.churn(3)
+				if !answer.More {
+					break
+				}
+			}
+			r.complete = true
+		}
+	})
+	if proven == 0 {
+		t.Error("no session was proven gone: the test shows nothing")
+	}
+}
+
+func ascending(t *rapid.T, r *roster) {
+	before := uint64(0)
+	for e := r.root.next; e != &r.root; e = e.next {
+		if e.key <= before || e.next.prev != e || r.entries[e.id] != e {
+			t.Fatalf("the ring is broken at %s", e.id)
+		}
+		before = e.key
+	}
+}
+
+// TestShuffledListProvesNothing: each contradiction switches the proof off.
+func TestShuffledListProvesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := newCrowd(t, "shuffled", rapid.IntRange(150, 300).Draw(t, "online"))
+		r := newRoster()
+		place := &Place{ID: "hall", AddedAt: noon}
+		for number := range 30 {
+			answer := c.page(number%3+1, MaxPerPage)
+			pg := page{sessions: answer.Sessions, sent: c.now, first: number%3 == 0, last: !answer.More}
+			j := r.judge(pg)
+			if j.contradicted && (r.established() || len(j.absent) > 0) {
+				t.Fatal("a page that contradicts proves something")
+			}
+			for i := range answer.Sessions {
+				r.add(answer.Sessions[i].ID, place, c.now)
+			}
+			r.place(pg)
+			ascending(t, r)
+			r.complete = true
+		}
+		if r.contradictions == 0 {
+			t.Fatal("no contradiction was noticed")
+		}
+	})
+}
