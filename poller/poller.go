@@ -86,7 +86,8 @@ type Poller struct {
 	estate    Estate
 	discovery discovery
 	rests     map[platform.Endpoint]*rest
-	unproven  map[string]int // sessions that unjoined lists did not show, with how often in a row
+	noted     map[string]bool // oddities that were logged
+	unproven  map[string]int  // sessions that unjoined lists did not show, with how often in a row
 	roaming   bool
 	full      error // the outbox's, while it takes nothing
 
@@ -168,6 +169,7 @@ func (p *Poller) start() error {
 	p.listings = make(map[string]*listing)
 	p.rests = make(map[platform.Endpoint]*rest)
 	p.unproven = make(map[string]int)
+	p.noted = make(map[string]bool)
 	p.begun = p.Clock.Now()
 	p.roster = newRoster()
 	p.sweep.wanted, p.sweep.size = 1, MaxPerPage
@@ -337,15 +339,27 @@ func (p *Poller) list(ctx context.Context, id string) error {
 	return p.conclude(place, l)
 }
 
-// note logs what was odd about a page.
+// note logs what was odd about a page, each oddity once: it tends to come with
+// every page, and the metrics count it.
 func (p *Poller) note(location string, page platform.Page) {
+	odd := func(text string, args ...any) {
+		key := text + fmt.Sprint(args...)
+		if p.noted[key] || len(p.noted) >= mostNoted {
+			return
+		}
+		p.noted[key] = true
+		p.Logger.Warn(text, args...)
+	}
 	for _, s := range page.Skipped {
-		p.Logger.Warn("a record was skipped, so this look ends no session", "location", location, "record", s.ID, "reason", s.Reason)
+		odd("a record was skipped, so this look ends no session", "location", location, "record", s.ID, "reason", s.Reason)
 	}
 	if page.Suspicious != "" {
-		p.Logger.Warn("the list's links point elsewhere; they are not followed", "location", location, "link", page.Suspicious)
+		odd("the list's links point elsewhere; they are not followed", "link", page.Suspicious)
 	}
 }
+
+// mostNoted bounds what is remembered of oddities.
+const mostNoted = 1000
 
 // conclude works a location's finished list in.
 func (p *Poller) conclude(place *Place, l *listing) error {
