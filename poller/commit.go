@@ -12,10 +12,9 @@ import (
 	"github.com/guestflow/guestflow/store"
 )
 
-// commit writes a delta in one transaction. With store.ErrOutboxFull nothing was
-// written, and polling pauses: since the state did not advance, the changes are
-// found again later.
-func (p *Poller) commit(delta diff.Delta, marks ...store.LocationMark) error {
+// commit writes a delta in one transaction. While the outbox is full it waits:
+// what was seen is kept until there is room, and nothing more is asked for.
+func (p *Poller) commit(ctx context.Context, delta diff.Delta, marks ...store.LocationMark) error {
 	c := store.Commit{Cleared: delta.Cleared, Locations: marks}
 	for _, change := range delta.Changes {
 		c.Changes = append(c.Changes, store.Change{State: change.State, Event: change.Event})
@@ -26,18 +25,28 @@ func (p *Poller) commit(delta diff.Delta, marks ...store.LocationMark) error {
 	for _, s := range delta.Suspects {
 		c.Suspects = append(c.Suspects, store.Suspect(s))
 	}
-	err := p.Store.Commit(c)
-	if errors.Is(err, store.ErrOutboxFull) {
+	for {
+		err := p.Store.Commit(c)
+		if !errors.Is(err, store.ErrOutboxFull) {
+			if err == nil && p.full != nil {
+				p.Logger.Info("the outbox takes events again, polling goes on")
+				p.full = nil
+			}
+			return err
+		}
 		if p.full == nil {
 			p.Logger.Error("the outbox is full, polling pauses until NATS takes events again", "error", err)
 		}
 		p.full = err
-	} else if err == nil && p.full != nil {
-		p.Logger.Info("the outbox takes events again, polling goes on")
-		p.full = nil
+		p.publishStatus(p.Clock.Now())
+		if err := p.Clock.Sleep(ctx, fullPause); err != nil {
+			return err
+		}
 	}
-	return err
 }
+
+// fullPause is the time between two tries to commit while the outbox is full.
+const fullPause = time.Second
 
 const roamingKey = "platform.roaming"
 
@@ -131,10 +140,7 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.commit(delta); err != nil {
-		if errors.Is(err, store.ErrOutboxFull) {
-			return nil
-		}
+	if err := p.commit(ctx, delta); err != nil {
 		return fmt.Errorf("session %s: committing its verification: %w", id, err)
 	}
 	drop()

@@ -7,7 +7,6 @@ import (
 
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/poller/platform"
-	"github.com/guestflow/guestflow/store"
 )
 
 // discovery finds the account's locations: from /locations where the platform
@@ -85,7 +84,7 @@ func (p *Poller) survey(ctx context.Context) error {
 	for _, s := range page.Sessions {
 		p.place(s.LocationID, s.LocationName)
 	}
-	if err := p.surveyed(page, from, at); err != nil {
+	if err := p.surveyed(ctx, page, from, at); err != nil {
 		return err
 	}
 	if done {
@@ -97,17 +96,16 @@ func (p *Poller) survey(ctx context.Context) error {
 
 // surveyed commits the sessions of a page that are news: the request was spent,
 // so nobody waits for their location's own turn.
-func (p *Poller) surveyed(page platform.Page, from, at time.Time) error {
+func (p *Poller) surveyed(ctx context.Context, page platform.Page, from, at time.Time) error {
 	snap := diff.Snapshot{Sessions: page.Sessions, From: from, At: at, Proof: diff.Partial}
 	delta, err := p.compare(nil, nil, snap)
 	if err != nil {
 		return err
 	}
-	if err := p.commit(delta); err != nil && !errors.Is(err, store.ErrOutboxFull) {
+	if err := p.commit(ctx, delta); err != nil {
 		return err
-	} else if err == nil {
-		p.apply(delta, p.Clock.Now())
 	}
+	p.apply(delta, p.Clock.Now())
 	return nil
 }
 

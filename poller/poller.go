@@ -2,7 +2,6 @@ package poller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -121,13 +120,6 @@ func (p *Poller) Step(ctx context.Context) error {
 	if err := p.start(); err != nil {
 		return err
 	}
-	if p.full != nil {
-		// Nothing can be committed: one look from time to time finds out whether
-		// that has changed.
-		if err := p.Clock.Sleep(ctx, fullPause); err != nil {
-			return err
-		}
-	}
 	look, err := p.choose(ctx)
 	if err != nil {
 		return err
@@ -149,9 +141,6 @@ func (p *Poller) Step(ctx context.Context) error {
 		return p.Clock.Sleep(ctx, time.Second)
 	}
 }
-
-// fullPause is the time between two looks while the outbox is full.
-const fullPause = 5 * time.Second
 
 func (p *Poller) start() error {
 	if p.started {
@@ -336,7 +325,7 @@ func (p *Poller) list(ctx context.Context, id string) error {
 	if l.pages == 0 {
 		return nil
 	}
-	return p.conclude(place, l)
+	return p.conclude(ctx, place, l)
 }
 
 // note logs what was odd about a page, each oddity once: it tends to come with
@@ -362,7 +351,7 @@ func (p *Poller) note(location string, page platform.Page) {
 const mostNoted = 1000
 
 // conclude works a location's finished list in.
-func (p *Poller) conclude(place *Place, l *listing) error {
+func (p *Poller) conclude(ctx context.Context, place *Place, l *listing) error {
 	start := p.Clock.Now()
 	known, err := p.Store.Location(place.ID)
 	if err != nil {
@@ -385,10 +374,7 @@ func (p *Poller) conclude(place *Place, l *listing) error {
 	if snap.Proof != diff.Partial {
 		mark.SeenAt = snap.From
 	}
-	if err := p.commit(delta, mark); err != nil {
-		if errors.Is(err, store.ErrOutboxFull) {
-			return nil
-		}
+	if err := p.commit(ctx, delta, mark); err != nil {
 		return fmt.Errorf("location %s: committing %d changes: %w", place.ID, len(delta.Changes), err)
 	}
 	place.Name = mark.Name

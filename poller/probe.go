@@ -130,11 +130,8 @@ func (p *Poller) probeHead(ctx context.Context) error {
 		return nil
 	}
 	pg := page{sessions: answer.Sessions, sent: sent, first: w.start() == 0, last: !answer.More}
-	if err := p.workIn(pg, len(answer.Skipped) == 0, true, from, at); err != nil {
+	if err := p.workIn(ctx, pg, len(answer.Skipped) == 0, true, from, at); err != nil {
 		return err
-	}
-	if p.full != nil {
-		return nil
 	}
 	oldest := time.Time{}
 	for i := range answer.Sessions {
@@ -176,11 +173,8 @@ func (p *Poller) probeTail(ctx context.Context) error {
 		return nil
 	}
 	pg := page{sessions: answer.Sessions, sent: sent, last: !answer.More && answer.Records > 0}
-	if err := p.workIn(pg, len(answer.Skipped) == 0, true, from, at); err != nil {
+	if err := p.workIn(ctx, pg, len(answer.Skipped) == 0, true, from, at); err != nil {
 		return err
-	}
-	if p.full != nil {
-		return nil
 	}
 	if !b.walking {
 		b.began, b.walking = sent, true

@@ -3,7 +3,6 @@ package poller
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/platform"
-	"github.com/guestflow/guestflow/store"
 )
 
 // sweep goes over the account's online sessions page by page, again and again.
@@ -91,7 +89,7 @@ func (p *Poller) sweepOn(ctx context.Context) error {
 		sessions: answer.Sessions, sent: sent, first: number == 0, last: !answer.More && answer.Records > 0,
 		follows: s.tail && !s.back && number == s.next,
 	}
-	if err := p.workIn(pg, whole, false, from, at); err != nil {
+	if err := p.workIn(ctx, pg, whole, false, from, at); err != nil {
 		return err
 	}
 	s.whole = s.whole && whole && number == s.next
@@ -228,7 +226,7 @@ func (p *Poller) askSessions(ctx context.Context, q platform.Query) (answer plat
 // workIn judges a page of a list of the whole account and commits what it shows.
 // A page that is not whole, and one that contradicts the order, ends nothing but
 // what it reports.
-func (p *Poller) workIn(pg page, whole, history bool, from, at time.Time) error {
+func (p *Poller) workIn(ctx context.Context, pg page, whole, history bool, from, at time.Time) error {
 	start := p.Clock.Now()
 	j := p.roster.judge(pg)
 	if j.contradicted {
@@ -262,10 +260,7 @@ func (p *Poller) workIn(pg page, whole, history bool, from, at time.Time) error 
 	}
 	sessions := p.wantedOf(pg.sessions)
 	delta := diff.Compare(known, diff.Snapshot{Sessions: sessions, From: from, At: at, Proof: diff.Atomic, History: history}, p.Rules)
-	if err := p.commit(delta); err != nil {
-		if errors.Is(err, store.ErrOutboxFull) {
-			return nil
-		}
+	if err := p.commit(ctx, delta); err != nil {
 		return fmt.Errorf("committing %d changes of a page: %w", len(delta.Changes), err)
 	}
 	p.apply(delta, pg.sent)
