@@ -44,7 +44,8 @@ type app struct {
 	pub      *publisher.Publisher
 	web      *occupancy.Service
 	hooks    *webhook.Dispatcher
-	listener net.Listener // nil where HTTP is off
+	listener net.Listener  // nil where HTTP is off
+	stream   chan struct{} // closed when the stream is there
 }
 
 // platform returns the client's configuration.
@@ -84,7 +85,7 @@ func newLogger(w io.Writer, cfg Config) *slog.Logger {
 // newApp opens the store, NATS and the HTTP address. With an error nothing is
 // left open.
 func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err error) {
-	a := &app{cfg: cfg, log: log}
+	a := &app{cfg: cfg, log: log, stream: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -157,15 +158,10 @@ func (a *app) buildPoller() error {
 }
 
 // Run runs until ctx ends or a part cannot go on, then publishes what is left for
-// at most drainTime.
-func (a *app) Run(ctx context.Context) error {
-	if err := a.ensureStream(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
-	}
-	ctx, stop := context.WithCancelCause(ctx)
+// at most drainTime. While NATS is away, at the start too, polling goes on and
+// events wait in the outbox.
+func (a *app) Run(parent context.Context) error {
+	ctx, stop := context.WithCancelCause(parent)
 	defer stop(nil)
 	part := func(name string, run func(context.Context) error) func() {
 		return func() {
@@ -185,16 +181,29 @@ func (a *app) Run(ctx context.Context) error {
 		}))
 	}
 	working.Go(part("polling", a.poller.Run))
-	working.Go(part("publishing", a.pub.Run))
+	working.Go(part("publishing", func(ctx context.Context) error {
+		if err := a.ensureStream(ctx); err != nil {
+			return err
+		}
+		close(a.stream)
+		return a.pub.Run(ctx)
+	}))
 	working.Go(part("occupancy", func(ctx context.Context) error { return a.web.Run(ctx, a.nats.js) }))
 	if a.hooks != nil {
-		working.Go(part("webhooks", a.hooks.Run))
+		working.Go(part("webhooks", func(ctx context.Context) error {
+			select {
+			case <-a.stream:
+				return a.hooks.Run(ctx)
+			case <-ctx.Done():
+				return nil
+			}
+		}))
 	}
 	<-ctx.Done()
 	working.Wait()
 	err := context.Cause(ctx)
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		err = nil // asked to end, or the time given has passed
+	if parent.Err() != nil && err == context.Cause(parent) {
+		err = nil // asked to end; a part that timed out is another matter
 	}
 	if !errors.Is(err, publisher.ErrFenced) {
 		a.drain()
@@ -208,9 +217,13 @@ func (a *app) Run(ctx context.Context) error {
 	return err
 }
 
+// ensureStream waits for NATS and sees that the stream is there.
 func (a *app) ensureStream(ctx context.Context) error {
 	subjects, err := events.NewSubjects(a.cfg.SubjectPrefix)
 	if err != nil {
+		return err
+	}
+	if err := a.awaitNATS(ctx); err != nil {
 		return err
 	}
 	wait := time.Second
@@ -224,8 +237,7 @@ func (a *app) ensureStream(ctx context.Context) error {
 		if err == nil || errors.As(err, &differs) || ctx.Err() != nil {
 			return err
 		}
-		// NATS may be away for now; polling waits for it once, at the start.
-		a.log.Warn("the stream cannot be set up yet", "stream", a.cfg.Stream, "error", err, "again_in", wait)
+		a.log.Warn("the stream cannot be set up yet; events wait in the outbox", "account", a.cfg.Account, "stream", a.cfg.Stream, "error", err, "again_in", wait)
 		if err := (poller.SystemClock{}).Sleep(ctx, wait); err != nil {
 			return err
 		}
@@ -233,14 +245,42 @@ func (a *app) ensureStream(ctx context.Context) error {
 	}
 }
 
+// awaitNATS waits for the first connection.
+func (a *app) awaitNATS(ctx context.Context) error {
+	if a.nats.conn.IsConnected() {
+		return nil
+	}
+	a.log.Warn("NATS cannot be reached yet; events wait in the outbox", "account", a.cfg.Account, "server", hosts(a.cfg.NATSURL))
+	for !a.nats.conn.IsConnected() {
+		if err := (poller.SystemClock{}).Sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// streamReady reports whether the stream was found or made.
+func (a *app) streamReady() bool {
+	select {
+	case <-a.stream:
+		return true
+	default:
+		return false
+	}
+}
+
+// drain publishes what is left.
 func (a *app) drain() {
-	depth := a.store.Outbox().Depth
-	if depth == 0 {
+	if a.store.Outbox().Depth == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	if err := a.pub.Drain(ctx); err != nil {
+	err := errors.New("the stream was not reached")
+	if a.streamReady() {
+		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+		defer cancel()
+		err = a.pub.Drain(ctx)
+	}
+	if err != nil {
 		a.log.Warn("events stay in the outbox, and are published by the next start", "account", a.cfg.Account, "events", a.store.Outbox().Depth, "error", err)
 	}
 }

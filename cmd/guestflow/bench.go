@@ -13,12 +13,12 @@ func benchCommand() *cobra.Command {
 	bench := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure guestflow itself",
-		Args:  cobra.NoArgs,
 	}
 	var (
 		short, asJSON bool
 		estates       []string
 		weight        float64
+		seeds         int
 	)
 	run := &cobra.Command{
 		Use:   "freshness",
@@ -36,6 +36,10 @@ from the change at the source to the committed event.`,
 			if len(estates) > 0 {
 				plan.Estates = estates
 			}
+			if seeds < 1 {
+				return usageError("--seeds: use 1 or more")
+			}
+			plan.Seeds = plan.Seeds[:min(seeds, len(plan.Seeds))]
 			plan.StartWeight = weight
 			if asJSON {
 				enc := json.NewEncoder(cmd.OutOrStdout())
@@ -60,6 +64,7 @@ from the change at the source to the committed event.`,
 	run.Flags().BoolVar(&short, "short", false, "one seed, half a simulated hour, fewer policies")
 	run.Flags().BoolVar(&asJSON, "json", false, "one JSON object a row")
 	run.Flags().StringSliceVar(&estates, "estates", nil, "estates to run, for instance E2,E4 (default all)")
+	run.Flags().IntVar(&seeds, "seeds", 3, "seeds to take the mean of, up to 3")
 	run.Flags().Float64Var(&weight, "start-weight", 1, "how much more a late start costs than a late end")
 	bench.AddCommand(run)
 	return bench

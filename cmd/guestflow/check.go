@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -103,7 +105,11 @@ func checkPlatform(ctx context.Context, cfg Config) (string, error) {
 
 func checkNATS(ctx context.Context, cfg Config) (string, error) {
 	if cfg.NATSURL == "" {
-		return "embedded server, to listen on " + cfg.NATSListen, nil
+		l, err := net.Listen("tcp", cfg.NATSListen)
+		if err != nil {
+			return "", fmt.Errorf("embedded server: %w; stop what listens there (a running guestflow?), set GUESTFLOW_NATS_LISTEN to another address, or use that server by GUESTFLOW_NATS_URL", err)
+		}
+		return "embedded server, to listen on " + cfg.NATSListen, l.Close()
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -117,14 +123,14 @@ func checkNATS(ctx context.Context, cfg Config) (string, error) {
 		return "", err
 	}
 	if !conn.IsConnected() {
-		return "", fmt.Errorf("no connection to %s; check GUESTFLOW_NATS_URL and that the server runs", cfg.NATSURL)
+		return "", fmt.Errorf("no server takes the connection at %s; check GUESTFLOW_NATS_URL, the NATS credentials, and that the server runs", hosts(cfg.NATSURL))
 	}
 	stream, err := js.Stream(ctx, cfg.Stream)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return fmt.Sprintf("server %s, stream %s will be created", conn.ConnectedServerVersion(), cfg.Stream), nil
 	case err != nil:
-		return "", fmt.Errorf("JetStream at %s: %w; enable JetStream on the server (nats-server -js) and permit this user to use it", cfg.NATSURL, err)
+		return "", fmt.Errorf("JetStream at %s: %w; enable JetStream on the server (nats-server -js) and permit this user to use it", hosts(cfg.NATSURL), err)
 	}
 	// The stream exists, so this only compares.
 	subjects, err := events.NewSubjects(cfg.SubjectPrefix)
@@ -147,7 +153,7 @@ func checkData(_ context.Context, cfg Config) (string, error) {
 		return checkWritable(cfg.DataDir)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%w; give this user the right to read and write %s", err, cfg.DataDir)
+		return "", fmt.Errorf("%w; make %s a directory that this user may read and write, or set GUESTFLOW_DATA_DIR to one", err, cfg.DataDir)
 	}
 	if err := store.Check(path); err != nil {
 		return "", err
@@ -158,16 +164,23 @@ func checkData(_ context.Context, cfg Config) (string, error) {
 // checkWritable finds out without leaving anything behind whether the directory,
 // or the one that it would be made in, can be written to.
 func checkWritable(dir string) (string, error) {
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		return dir + " will be created", nil
+	existing := dir
+	for {
+		if _, err := os.Stat(existing); !errors.Is(err, os.ErrNotExist) || existing == filepath.Dir(existing) {
+			break
+		}
+		existing = filepath.Dir(existing)
 	}
-	f, err := os.CreateTemp(dir, ".check-")
+	f, err := os.CreateTemp(existing, ".check-")
 	if err != nil {
-		return "", fmt.Errorf("%w; make %s writable or set GUESTFLOW_DATA_DIR", err, dir)
+		return "", fmt.Errorf("%w; make %s a directory that this user may write, or set GUESTFLOW_DATA_DIR to one", err, existing)
 	}
 	f.Close()
 	if err := os.Remove(f.Name()); err != nil {
 		return "", err
+	}
+	if existing != dir {
+		return dir + " will be created", nil
 	}
 	return dir + " is writable and empty of state", nil
 }

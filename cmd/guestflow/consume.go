@@ -39,7 +39,7 @@ func webhookCommand(file *string, offline bool, do func(*cobra.Command, []string
 		}
 		var js jetstream.JetStream
 		if !offline {
-			conn, stream, err := connectClient(cmd.Context(), cfg, "")
+			conn, stream, err := reachClient(cmd.Context(), cfg, "")
 			if err != nil {
 				return err
 			}
@@ -58,7 +58,6 @@ func webhooksCommand() *cobra.Command {
 		Long: `Sends the stream's events to the endpoints of a file (consumers/webhook/README.md
 describes it), signed by the Standard Webhooks specification. guestflow run does
 the same where GUESTFLOW_WEBHOOKS_FILE is set.`,
-		Args: cobra.NoArgs,
 	}
 	c.PersistentFlags().StringVar(&file, "file", "", "endpoints file (default GUESTFLOW_WEBHOOKS_FILE)")
 	c.AddCommand(
@@ -207,14 +206,19 @@ the bucket, one object a location, and ends.`,
 			if err != nil {
 				return err
 			}
+			if asJSON {
+				conn, js, err := reachClient(cmd.Context(), cfg, "")
+				if err != nil {
+					return err
+				}
+				defer conn.Close()
+				return printOccupancy(cmd, js)
+			}
 			conn, js, err := connectClient(cmd.Context(), cfg, "")
 			if err != nil {
 				return err
 			}
 			defer conn.Close()
-			if asJSON {
-				return printOccupancy(cmd, js)
-			}
 			return serveOccupancy(cmd.Context(), cfg, js, newLogger(cmd.ErrOrStderr(), cfg))
 		},
 	}

@@ -31,6 +31,9 @@ the data directory is temporary. People come and go faster than in life.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
+			if run < 0 {
+				return usageError(fmt.Sprintf("--for %v: use a positive duration such as 60s", run))
+			}
 			if run > 0 {
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, run)

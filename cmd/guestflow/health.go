@@ -44,8 +44,11 @@ func (a *app) unready(now time.Time) []string {
 		}
 		faults = append(faults, text)
 	}
-	if !a.nats.conn.IsConnected() {
+	switch {
+	case !a.nats.conn.IsConnected():
 		faults = append(faults, "NATS: not connected; events wait in the outbox")
+	case !a.streamReady():
+		faults = append(faults, "NATS: stream "+a.cfg.Stream+" is not set up yet; events wait in the outbox")
 	}
 	return faults
 }

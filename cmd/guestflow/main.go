@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -31,23 +33,37 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	defer cancel()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for range 2 {
+			select {
+			case <-signals:
+			case <-done:
+				return
+			}
+			if ctx.Err() != nil {
+				os.Exit(exitFailure)
+			}
+			cancel()
+		}
+	})
+	defer watch.Wait()
+	defer close(done)
 	defer signal.Stop(signals)
-	go func() {
-		<-signals
-		cancel()
-		<-signals
-		os.Exit(exitFailure)
-	}()
 
-	root := rootCommand()
+	root, ran := rootCommand()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var usage usageError
 	switch {
 	case err == nil:
 		return 0
+	case !*ran:
+		fmt.Fprintf(stderr, "guestflow: %v; see %s --help\n", err, cmd.CommandPath())
+		return exitUsage
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "guestflow: %v\n", err)
 		return exitUsage
@@ -62,8 +78,10 @@ type usageError string
 
 func (e usageError) Error() string { return string(e) }
 
-func rootCommand() *cobra.Command {
-	root := &cobra.Command{
+// rootCommand returns the command line. What fails before ran is set is a mistake
+// in flags or arguments.
+func rootCommand() (root *cobra.Command, ran *bool) {
+	root = &cobra.Command{
 		Use:   "guestflow",
 		Short: "Guest Wi-Fi sessions as a stream of events",
 		Long: `guestflow polls the sessions that are online on a guest Wi-Fi platform and
@@ -75,30 +93,40 @@ Configure it:                guestflow config
 Check the configuration:     guestflow check`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError(fmt.Sprintf("%v; see %s --help", err, cmd.CommandPath()))
-	})
 	root.AddCommand(demoCommand(), runCommand(), simulateCommand(), tailCommand(), checkCommand(),
 		configCommand(), planCommand(), benchCommand(), webhooksCommand(), occupancyCommand(), versionCommand())
-	markUsage(root)
-	return root
+	ran = new(bool)
+	prepare(root, ran)
+	return root, ran
 }
 
-// markUsage makes wrong arguments usage errors, for every command below.
-func markUsage(c *cobra.Command) {
-	if check := c.Args; check != nil {
-		c.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usageError(fmt.Sprintf("%v; see %s --help", err, cmd.CommandPath()))
-			}
-			return nil
-		}
+// prepare makes c and what is below it note that they run. A command that only
+// groups others shows its help, and refuses what it does not know.
+func prepare(c *cobra.Command, ran *bool) {
+	if c.RunE == nil {
+		c.Args = knownCommand
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		*ran = true
+		return run(c, args)
 	}
 	for _, sub := range c.Commands() {
-		markUsage(sub)
+		prepare(sub, ran)
 	}
+}
+
+func knownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	c.SuggestionsMinimumDistance = 2
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("there is no command %q; did you mean %s?", args[0], strings.Join(near, " or "))
+	}
+	return fmt.Errorf("there is no command %q", args[0])
 }
 
 // configured loads the configuration for a command.

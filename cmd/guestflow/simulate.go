@@ -109,6 +109,18 @@ func (f *simulationFlags) config() (simulator.Config, error) {
 	if cfg.Faults, err = simulator.ParseFaults(f.faults); err != nil {
 		return cfg, usageError(err.Error())
 	}
+	for _, v := range []struct {
+		flag  string
+		value float64
+		least float64
+	}{
+		{"speed", f.speed, 0}, {"latency", f.latency.Seconds(), 0}, {"rate-limit", float64(f.rateLimit), -1},
+		{"roam", f.roam, 0}, {"move", f.move, 0}, {"resume", f.up, 0},
+	} {
+		if v.value < v.least {
+			return cfg, usageError(fmt.Sprintf("--%s is %v; use %v or more", v.flag, v.value, v.least))
+		}
+	}
 	cfg.Seed, cfg.Token, cfg.ClockSkew = f.seed, f.token, f.clockSkew
 	if f.speed > 0 {
 		cfg.Speed = f.speed

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"strings"
 	"time"
 
@@ -22,7 +24,7 @@ func tailCommand() *cobra.Command {
 		since            string
 		fromStart        bool
 		asJSON           bool
-		url              string
+		server           string
 	)
 	c := &cobra.Command{
 		Use:   "tail",
@@ -52,7 +54,7 @@ func tailCommand() *cobra.Command {
 			} else if fromStart {
 				consumer.From = events.FromStart()
 			}
-			conn, js, err := connectClient(cmd.Context(), cfg, url)
+			conn, js, err := reachClient(cmd.Context(), cfg, server)
 			if err != nil {
 				return err
 			}
@@ -71,7 +73,7 @@ func tailCommand() *cobra.Command {
 	c.Flags().StringVar(&since, "since", "", "replay from a time (RFC 3339) or for a while back (2h)")
 	c.Flags().BoolVar(&fromStart, "from-start", false, "replay everything that the stream holds")
 	c.Flags().BoolVar(&asJSON, "json", false, "one CloudEvents document a line")
-	c.Flags().StringVar(&url, "url", "", "NATS URL (default GUESTFLOW_NATS_URL, else the embedded server of a running guestflow)")
+	c.Flags().StringVar(&server, "url", "", "NATS URL (default GUESTFLOW_NATS_URL, else the embedded server of a running guestflow)")
 	c.MarkFlagsMutuallyExclusive("since", "from-start")
 	return c
 }
@@ -95,15 +97,22 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// connectClient connects to the NATS server that a running guestflow uses.
-func connectClient(ctx context.Context, cfg Config, url string) (*nats.Conn, jetstream.JetStream, error) {
+// reachClient is connectClient for commands that a person waits for: it fails
+// where no server answers.
+func reachClient(ctx context.Context, cfg Config, server string) (*nats.Conn, jetstream.JetStream, error) {
+	conn, js, err := connectClient(ctx, cfg, server)
+	if err == nil && !conn.IsConnected() {
+		conn.Close()
+		return nil, nil, fmt.Errorf("NATS: no server takes the connection at %s; start guestflow run, or set GUESTFLOW_NATS_URL and the NATS credentials to those of its server", hosts(clientURL(cfg, server)))
+	}
+	return conn, js, err
+}
+
+// connectClient connects to the NATS server that a running guestflow uses, now or
+// when it is there.
+func connectClient(ctx context.Context, cfg Config, server string) (*nats.Conn, jetstream.JetStream, error) {
 	settings := connectSettings(cfg, nil, slog.New(slog.DiscardHandler))
-	if url != "" {
-		settings.URL = url
-	}
-	if settings.URL == "" {
-		settings.URL = "nats://" + cfg.NATSListen
-	}
+	settings.URL = clientURL(cfg, server)
 	conn, err := publisher.Connect(ctx, settings)
 	if err != nil {
 		return nil, nil, err
@@ -114,6 +123,23 @@ func connectClient(ctx context.Context, cfg Config, url string) (*nats.Conn, jet
 		return nil, nil, fmt.Errorf("JetStream: %w", err)
 	}
 	return conn, js, nil
+}
+
+// clientURL is server, else the configured server, else the one that a running
+// guestflow embeds.
+func clientURL(cfg Config, server string) string {
+	return cmp.Or(server, cfg.NATSURL, "nats://"+cfg.NATSListen)
+}
+
+// hosts are a URL, or several separated by commas, without user and password.
+func hosts(urls string) string {
+	var all []string
+	for text := range strings.SplitSeq(urls, ",") {
+		if u, err := url.Parse(strings.TrimSpace(text)); err == nil {
+			all = append(all, u.Host)
+		}
+	}
+	return strings.Join(all, ",")
 }
 
 func showJSON(w io.Writer, e events.Event) error {

@@ -1,0 +1,311 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/simulator"
+)
+
+// simulated is a simulated platform on real HTTP.
+type simulated struct {
+	sim   *simulator.Simulator
+	truth *simulator.Recorder
+	url   string
+}
+
+// simulate serves cfg, with three venues of 200 sessions where it has none.
+func simulate(t *testing.T, cfg simulator.Config) *simulated {
+	t.Helper()
+	p := &simulated{truth: &simulator.Recorder{}}
+	cfg.Seed, cfg.HasLocations, cfg.HasCount, cfg.Truth = 11, true, true, p.truth.Record
+	for i := len(cfg.Locations); i < 3; i++ {
+		cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("venue-%d", i), Name: fmt.Sprintf("Venue %d", i), MeanOnline: 200})
+	}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	p.sim = simulator.New(cfg, time.Now)
+	server := httptest.NewServer(p.sim)
+	t.Cleanup(server.Close)
+	p.url = server.URL
+	return p
+}
+
+// listen takes an address for the length of the test.
+func listen(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
+}
+
+// running is an app in this process.
+type running struct {
+	*app
+	t     *testing.T
+	stop  context.CancelFunc
+	ended chan error
+}
+
+// settings are those of an app that tests run, on addresses of its own.
+func settings(t *testing.T, p *simulated, variables ...string) Config {
+	t.Helper()
+	environment(t, append([]string{
+		"GUESTFLOW_API_URL=" + p.url, "GUESTFLOW_API_TOKEN=right", "GUESTFLOW_DATA_DIR=" + t.TempDir(),
+		"GUESTFLOW_NATS_LISTEN=127.0.0.1:0", "GUESTFLOW_HTTP_ADDR=127.0.0.1:0", "GUESTFLOW_TRAFFIC_MIN_BYTES=100000",
+	}, variables...)...)
+	cfg, _, err := loadConfig(os.Environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func launch(t *testing.T, cfg Config) *running {
+	t.Helper()
+	a, err := newApp(t.Context(), cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{app: a, t: t, stop: stop, ended: make(chan error, 1)}
+	go func() { r.ended <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		if r.ended != nil {
+			stop()
+			<-r.ended
+		}
+		a.Close()
+	})
+	return r
+}
+
+// end stops it as a signal does, and waits.
+func (r *running) end() {
+	r.t.Helper()
+	r.stop()
+	select {
+	case err := <-r.ended:
+		r.ended = nil
+		if err != nil {
+			r.t.Errorf("asked to end, it ended with %v", err)
+		}
+	case <-time.After(drainTime + 5*time.Second):
+		r.t.Fatal("it does not end")
+	}
+}
+
+func (r *running) get(path string) (status int, body string) {
+	r.t.Helper()
+	client := http.Client{Timeout: 5 * time.Second}
+	response, err := client.Get("http://" + r.listener.Addr().String() + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer response.Body.Close()
+	b, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return response.StatusCode, string(b)
+}
+
+// eventually waits until holds returns an empty text, which says what is missing.
+func eventually(t *testing.T, holds func() string) {
+	t.Helper()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(45 * time.Second)
+	missing := ""
+	for {
+		if missing = holds(); missing == "" {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatal(missing)
+		}
+	}
+}
+
+func (r *running) eventuallyReady(want int, part string) {
+	r.t.Helper()
+	eventually(r.t, func() string {
+		if status, body := r.get("/readyz"); status != want || !strings.Contains(body, part) {
+			return fmt.Sprintf("/readyz answers %d %q, want %d with %q", status, body, want, part)
+		}
+		return ""
+	})
+}
+
+// kept reads the whole stream.
+func kept(t *testing.T, conn *nats.Conn) []events.Event {
+	t.Helper()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var all []events.Event
+	err = events.Consumer{From: events.FromStart()}.Run(ctx, js, func(_ context.Context, d events.Delivery) error {
+		all = append(all, d.Event)
+		if d.Pending == 0 {
+			cancel()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func verify(t *testing.T, p *simulated, c simulator.Checker, all []events.Event) {
+	t.Helper()
+	report := c.Check(p.truth.All(), all)
+	if !report.OK() {
+		t.Error(report)
+	}
+	if report.Served < 100 {
+		t.Errorf("too little was looked at to mean anything: %v", report)
+	}
+}
+
+// TestAppPublishesWhatHappens: the very app that run and demo use, over real HTTP
+// and TCP, and all that it serves.
+func TestAppPublishesWhatHappens(t *testing.T) {
+	p := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200, ChangeProbability: 0.5, ResumeProbability: 0.1})
+	r := launch(t, settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200"))
+	r.eventuallyReady(http.StatusOK, "ready")
+	eventually(t, func() string {
+		_, body := r.get("/metrics")
+		for _, sample := range []string{
+			`guestflow_events_total{account="default",kind="started"}`, `guestflow_events_total{account="default",kind="ended"}`,
+			`guestflow_events_total{account="default",kind="traffic"}`, `guestflow_events_total{account="default",kind="updated"}`,
+		} {
+			if v := value(body, sample); !(v >= 20) {
+				return fmt.Sprintf("%s is %v, want 20 or more", sample, v)
+			}
+		}
+		return ""
+	})
+
+	status, body := r.get("/metrics")
+	if status != http.StatusOK {
+		t.Fatalf("/metrics answers %d", status)
+	}
+	for _, c := range []struct {
+		sample      string
+		least, most float64
+	}{
+		{`guestflow_requests_total{account="default",endpoint="sessions",status="ok"}`, 5, 1e6},
+		{`guestflow_request_seconds_count{account="default",endpoint="sessions"}`, 5, 1e6},
+		{`guestflow_budget_used{account="default",endpoint="sessions"}`, 5, 1200},
+		{`guestflow_budget_limit{account="default",endpoint="sessions"}`, 1200, 1200},
+		{`guestflow_staleness_seconds{account="default",location="venue-1"}`, 0, 30},
+		{`guestflow_online_sessions{account="default",location="venue-1"}`, 100, 320},
+		{`guestflow_detection_delay_seconds_count{account="default",kind="started"}`, 20, 1e6},
+		{`guestflow_detection_delay_seconds_count{account="default",kind="ended"}`, 10, 1e6},
+		{`guestflow_detection_delay_seconds_sum{account="default",kind="started"}`, 0.001, 1e6},
+		{`guestflow_outbox_entries{account="default"}`, 0, 1e5},
+		{`guestflow_outbox_bytes{account="default"}`, 0, 1e9},
+		{`guestflow_outbox_oldest_seconds{account="default"}`, 0, 10},
+		{`guestflow_snapshot_records_count{account="default"}`, 5, 1e6},
+		{`guestflow_commit_seconds_count{account="default"}`, 5, 1e6},
+		{`guestflow_publish_seconds_count{account="default"}`, 1, 1e6},
+		{`guestflow_platform_clock_offset_seconds{account="default"}`, -1.5, 1.5},
+		{`guestflow_poller_state{account="default",state="polling"}`, 1, 1},
+		{`guestflow_poller_state{account="default",state="stopped"}`, 0, 0},
+		{`guestflow_nats_connected{account="default"}`, 1, 1},
+		{`guestflow_publish_lost_total{account="default"}`, 0, 0},
+	} {
+		if v := value(body, c.sample); !(v >= c.least && v <= c.most) {
+			t.Errorf("%s is %v, want %v to %v", c.sample, v, c.least, c.most)
+		}
+	}
+	for path, part := range map[string]string{"/": "<html", "/healthz": "ok", "/v1/locations": "Venue 1"} {
+		if status, body := r.get(path); status != http.StatusOK || !strings.Contains(body, part) {
+			t.Errorf("%s answers %d, without %q", path, status, part)
+		}
+	}
+	// Other clients reach the embedded server, as `nats sub` would.
+	conn, err := nats.Connect(r.nats.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+
+	until := p.sim.Now().Add(-3 * time.Second)
+	r.end()
+	if left := r.store.Outbox().Depth; left != 0 {
+		t.Errorf("%d events were not published before the end", left)
+	}
+	verify(t, p, simulator.Checker{Until: until}, kept(t, conn))
+	for _, truth := range p.truth.All() {
+		if truth.Kind == simulator.TruthLimited {
+			t.Fatal("the platform refused a request")
+		}
+	}
+}
+
+// value is a sample of the Prometheus text format; NaN where it is missing.
+func value(body, sample string) float64 {
+	for line := range strings.SplitSeq(body, "\n") {
+		if text, ok := strings.CutPrefix(line, sample+" "); ok {
+			var v float64
+			if _, err := fmt.Sscan(text, &v); err == nil {
+				return v
+			}
+		}
+	}
+	return math.NaN()
+}
+
+// TestReadinessFailsWhenTheTokenIsRefused: the process lives, but does not do its
+// job, and says why.
+func TestReadinessFailsWhenTheTokenIsRefused(t *testing.T) {
+	t.Run("from the start", func(t *testing.T) {
+		r := launch(t, settings(t, simulate(t, simulator.Config{Token: "another"})))
+		r.eventuallyReady(http.StatusServiceUnavailable, "GUESTFLOW_API_TOKEN")
+		if status, _ := r.get("/healthz"); status != http.StatusOK {
+			t.Errorf("/healthz answers %d", status)
+		}
+		if _, body := r.get("/readyz"); strings.Contains(body, "right") {
+			t.Errorf("/readyz tells the token: %q", body)
+		}
+		r.end()
+	})
+	t.Run("revoked", func(t *testing.T) {
+		faults, err := simulator.ParseFaults([]string{"revoked@3s%100"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := launch(t, settings(t, simulate(t, simulator.Config{Token: "right", RateLimit: 1200, Faults: faults}), "GUESTFLOW_API_RATE_LIMIT=1200"))
+		r.eventuallyReady(http.StatusOK, "ready")
+		r.eventuallyReady(http.StatusServiceUnavailable, "polling: stopped: sessions: ")
+		if _, body := r.get("/metrics"); value(body, `guestflow_poller_state{account="default",state="stopped"}`) != 1 {
+			t.Error("guestflow_poller_state does not say stopped")
+		}
+		r.end()
+	})
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/guestflow/guestflow/internal/simulator"
+	"github.com/guestflow/guestflow/store"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// invoke runs one command line in this process.
+func invoke(args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = execute(args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; if the change is meant, run the test with -update:\n%s", file, got)
+	}
+}
+
+// TestConfigTableIsGolden: variables, defaults and meanings are a public
+// interface.
+func TestConfigTableIsGolden(t *testing.T) {
+	environment(t, "GUESTFLOW_API_TOKEN=t0psecret")
+	for _, c := range []struct {
+		file string
+		args []string
+	}{
+		{"testdata/config.txt", []string{"config"}},
+		{"testdata/config.md", []string{"config", "--markdown"}},
+	} {
+		code, out, errs := invoke(c.args...)
+		if code != 0 || errs != "" {
+			t.Fatalf("%v: exit code %d, %s", c.args, code, errs)
+		}
+		golden(t, c.file, out)
+	}
+}
+
+// TestHelpIsGolden: so are commands and flags.
+func TestHelpIsGolden(t *testing.T) {
+	environment(t)
+	var all strings.Builder
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		args := append(strings.Fields(c.CommandPath())[1:], "--help")
+		code, out, errs := invoke(args...)
+		if code != 0 || errs != "" {
+			t.Errorf("%v: exit code %d, %s", args, code, errs)
+		}
+		if c.Short == "" {
+			t.Errorf("%s has no description", c.CommandPath())
+		}
+		all.WriteString("$ " + c.CommandPath() + " --help\n" + out + "\n")
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	root, _ := rootCommand()
+	walk(root)
+	golden(t, "testdata/help.txt", all.String())
+}
+
+// TestExitCodes: 0 for success, 1 for failure, 2 for usage and configuration; and
+// what is said says what to do.
+func TestExitCodes(t *testing.T) {
+	endpoints := filepath.Join(t.TempDir(), "endpoints.yaml")
+	if err := os.WriteFile(endpoints, []byte("endpoints: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Nothing listens at port 1 of the machine itself.
+	away := "GUESTFLOW_NATS_URL=nats://user:t0psecret@127.0.0.1:1"
+	for _, c := range []struct {
+		name      string
+		args      string
+		variables []string
+		code      int
+		stdout    string // a part of it
+		stderr    string // a part of it; empty for none at all
+	}{
+		{"no command", "", nil, 0, "guestflow demo", ""},
+		{"group", "webhooks", nil, 0, "Available Commands", ""},
+		{"version", "version", nil, 0, "guestflow ", ""},
+		{"completion", "completion bash", nil, 0, "bash completion", ""},
+		{"plan", "plan --limit 60", nil, 0, "bound for ends", ""},
+		{"unknown command", "nonsense", nil, 2, "", `there is no command "nonsense"; see guestflow --help`},
+		{"mistyped command", "dmo", nil, 2, "", "did you mean demo?"},
+		{"unknown sub-command", "webhooks nonsense", nil, 2, "", "see guestflow webhooks --help"},
+		{"unknown flag", "run --nope", nil, 2, "", "unknown flag: --nope; see guestflow run --help"},
+		{"superfluous argument", "run now", nil, 2, "", "see guestflow run --help"},
+		{"missing argument", "webhooks test", nil, 2, "", "see guestflow webhooks test --help"},
+		{"flags that exclude each other", "tail --since 1h --from-start", nil, 2, "", "see guestflow tail --help"},
+		{"missing choice", "webhooks replay crm", nil, 2, "", "see guestflow webhooks replay --help"},
+		{"bad flag value", "demo --for soon", nil, 2, "", `"soon"`},
+		{"negative duration", "demo --for -3s", nil, 2, "", "positive duration"},
+		{"negative speed", "simulate --speed -1", nil, 2, "", "--speed"},
+		{"bad rate limit", "simulate --rate-limit -5", nil, 2, "", "--rate-limit"},
+		{"unknown estate", "demo --estate E99", nil, 2, "", "E1, E2"},
+		{"unknown fault", "simulate --fault zzz", nil, 2, "", "429, 5xx"},
+		{"unknown order", "simulate --order random", nil, 2, "", "newest, oldest"},
+		{"unknown kind", "tail --kind begun", nil, 2, "", "discovered, started"},
+		{"bad time", "tail --since yesterday", nil, 2, "", "2026-01-31T08:00:00Z"},
+		{"plan of nothing", "plan --locations 0", nil, 2, "", "--locations"},
+		{"platform not configured", "run", nil, 2, "", "GUESTFLOW_API_URL is not set"},
+		{"bad configuration", "run", []string{"GUESTFLOW_BYTE_BASE=7", "GUESTFLOW_MAC=x"}, 2, "", "GUESTFLOW_MAC=\"x\": use keep, hash, drop"},
+		{"mistyped variable", "version", []string{"GUESTFLOW_TOKEN=x"}, 0, "guestflow ", ""},
+		{"no endpoints file", "webhooks run", nil, 2, "", "GUESTFLOW_WEBHOOKS_FILE"},
+		{"tail without NATS", "tail", []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
+		{"webhooks without NATS", "webhooks status --file " + endpoints, []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
+		{"occupancy without NATS", "occupancy --json", []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			environment(t, c.variables...)
+			code, out, errs := invoke(strings.Fields(c.args)...)
+			if code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			if !strings.Contains(out, c.stdout) || c.code != 0 && out != "" {
+				t.Errorf("said %q, want %q", out, c.stdout)
+			}
+			if !strings.Contains(errs, c.stderr) || c.stderr == "" && errs != "" {
+				t.Errorf("error output %q, want %q", errs, c.stderr)
+			}
+			if strings.Contains(errs, "t0psecret") {
+				t.Errorf("the error output tells the password: %q", errs)
+			}
+		})
+	}
+}
+
+// TestCheckTellsWhatIsWrong: one line for each part, with its remedy, and nothing
+// left behind.
+func TestCheckTellsWhatIsWrong(t *testing.T) {
+	platform := simulate(t, simulator.Config{Token: "right"})
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	locked := filepath.Join(dir, "locked")
+	s, err := store.Open(filepath.Join(locked, "default.db"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	busy := listen(t)
+	good := []string{
+		"GUESTFLOW_API_URL=" + platform.url, "GUESTFLOW_API_TOKEN=right",
+		"GUESTFLOW_DATA_DIR=" + filepath.Join(dir, "new", "data"), "GUESTFLOW_NATS_LISTEN=127.0.0.1:0",
+	}
+	for _, c := range []struct {
+		name      string
+		variables []string
+		code      int
+		lines     []string // their beginnings
+		told      string   // a part of the output
+	}{
+		{"all well", nil, 0, []string{"ok    configuration", "ok    platform: ", "ok    NATS: ", "ok    data directory: "}, "3 locations"},
+		{"configuration", []string{"GUESTFLOW_API_URL="}, 2, []string{"FAIL  configuration"}, "GUESTFLOW_API_URL is not set"},
+		{"token", []string{"GUESTFLOW_API_TOKEN=wrong"}, 1, []string{"ok    configuration", "FAIL  platform: ", "ok    NATS: ", "ok    data directory: "}, "check GUESTFLOW_API_TOKEN"},
+		{"NATS away", []string{"GUESTFLOW_NATS_URL=nats://user:t0psecret@127.0.0.1:1"}, 1, []string{"ok    configuration", "ok    platform: ", "FAIL  NATS: ", "ok    data directory: "}, "check GUESTFLOW_NATS_URL"},
+		{"address taken", []string{"GUESTFLOW_NATS_LISTEN=" + busy}, 1, []string{"ok    configuration", "ok    platform: ", "FAIL  NATS: ", "ok    data directory: "}, "GUESTFLOW_NATS_LISTEN"},
+		{"directory is a file", []string{"GUESTFLOW_DATA_DIR=" + filepath.Join(file, "data")}, 1, []string{"ok    configuration", "ok    platform: ", "ok    NATS: ", "FAIL  data directory: "}, "GUESTFLOW_DATA_DIR"},
+		{"another process has it", []string{"GUESTFLOW_DATA_DIR=" + locked}, 1, []string{"ok    configuration", "ok    platform: ", "ok    NATS: ", "FAIL  data directory: "}, "GUESTFLOW_DATA_DIR"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			environment(t, append(append([]string(nil), good...), c.variables...)...)
+			code, out, errs := invoke("check")
+			if code != c.code {
+				t.Errorf("exit code %d, want %d: %s", code, c.code, errs)
+			}
+			lines := strings.Split(strings.TrimSpace(out), "\n")
+			if len(lines) != len(c.lines) {
+				t.Fatalf("%d lines, want %d:\n%s", len(lines), len(c.lines), out)
+			}
+			for i, begin := range c.lines {
+				if !strings.HasPrefix(lines[i], begin) {
+					t.Errorf("line %q, want %q…", lines[i], begin)
+				}
+			}
+			if !strings.Contains(out+errs, c.told) {
+				t.Errorf("nothing about %q in\n%s%s", c.told, out, errs)
+			}
+			if strings.Contains(out+errs, "t0psecret") {
+				t.Errorf("it tells the password:\n%s%s", out, errs)
+			}
+		})
+	}
+	if _, err := os.Stat(filepath.Join(dir, "new")); !os.IsNotExist(err) {
+		t.Errorf("check made the data directory: %v", err)
+	}
+}

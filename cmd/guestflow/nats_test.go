@@ -1,0 +1,173 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/simulator"
+	"github.com/guestflow/guestflow/publisher"
+)
+
+// broker is a NATS server that tests stop and start.
+type broker struct {
+	t       *testing.T
+	dir     string
+	addr    string
+	running *publisher.Embedded
+}
+
+func (b *broker) start() {
+	b.t.Helper()
+	var err error
+	b.running, err = publisher.StartEmbedded(b.t.Context(), publisher.EmbeddedSettings{Dir: b.dir, Listen: b.addr, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *broker) stop() {
+	b.t.Helper()
+	if err := b.running.Close(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.running = nil
+}
+
+func newBroker(t *testing.T) *broker {
+	t.Helper()
+	b := &broker{t: t, dir: t.TempDir(), addr: free(t)}
+	t.Cleanup(func() {
+		if b.running != nil {
+			b.running.Close()
+		}
+	})
+	return b
+}
+
+// events reads the stream.
+func (b *broker) events() []events.Event {
+	b.t.Helper()
+	conn, err := nats.Connect(b.running.URL())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer conn.Close()
+	return kept(b.t, conn)
+}
+
+// eventuallyCommitted waits for so many changes more.
+func (r *running) eventuallyCommitted(changes float64) {
+	r.t.Helper()
+	committed := func() (n float64) {
+		_, body := r.get("/metrics")
+		for _, k := range events.Kinds() {
+			if v := value(body, fmt.Sprintf(`guestflow_events_total{account="default",kind=%q}`, k)); v > 0 {
+				n += v
+			}
+		}
+		return n
+	}
+	want := committed() + changes
+	eventually(r.t, func() string {
+		if n := committed(); n < want {
+			return fmt.Sprintf("%v changes were committed, want %v", n, want)
+		}
+		return ""
+	})
+}
+
+// TestNATSMayComeLateAndGo: without it the process lives, polls and keeps what it
+// finds; nothing of that is lost.
+func TestNATSMayComeLateAndGo(t *testing.T) {
+	p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200}), newBroker(t)
+	r := launch(t, settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_NATS_URL=nats://"+b.addr))
+
+	r.eventuallyReady(http.StatusServiceUnavailable, "NATS: not connected")
+	if status, _ := r.get("/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz answers %d while NATS is away", status)
+	}
+	r.eventuallyCommitted(800)
+	b.start()
+	r.eventuallyReady(http.StatusOK, "ready")
+	b.stop()
+	r.eventuallyReady(http.StatusServiceUnavailable, "NATS: not connected")
+	r.eventuallyCommitted(300)
+	b.start()
+	r.eventuallyReady(http.StatusOK, "ready")
+	r.eventuallyCommitted(300)
+
+	until := p.sim.Now().Add(-3 * time.Second)
+	r.end()
+	verify(t, p, simulator.Checker{Until: until}, b.events())
+}
+
+// TestFullOutboxPausesPolling: it is told, and once NATS is back all goes on.
+func TestFullOutboxPausesPolling(t *testing.T) {
+	p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200}), newBroker(t)
+	b.start()
+	cfg := settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_NATS_URL=nats://"+b.addr)
+	cfg.OutboxMaxBytes = 640 << 10
+	r := launch(t, cfg)
+	r.eventuallyReady(http.StatusOK, "ready")
+	b.stop()
+	// What a look shows while the outbox is full is not taken, and is looked at
+	// again: who came and went in between counts as never seen.
+	full := simulator.Interval{From: p.sim.Now()}
+	r.eventuallyReady(http.StatusServiceUnavailable, "polling: paused: ")
+	if _, body := r.get("/metrics"); value(body, `guestflow_poller_state{account="default",state="paused"}`) != 1 {
+		t.Error("guestflow_poller_state does not say paused")
+	}
+	b.start()
+	r.eventuallyReady(http.StatusOK, "ready")
+	full.To = p.sim.Now()
+	r.eventuallyCommitted(300)
+
+	until := p.sim.Now().Add(-3 * time.Second)
+	r.end()
+	verify(t, p, simulator.Checker{Until: until, Kills: []simulator.Interval{full}}, b.events())
+}
+
+// TestStreamThatDiffersEndsTheProcess: it is not changed, and the error names what
+// differs.
+func TestStreamThatDiffersEndsTheProcess(t *testing.T) {
+	p := simulate(t, simulator.Config{Token: "right"})
+	server, err := publisher.StartEmbedded(t.Context(), publisher.EmbeddedSettings{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	conn, err := nats.Connect(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.DefaultStream, Subjects: []string{"something.else"}}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := newApp(t.Context(), settings(t, p, "GUESTFLOW_NATS_URL="+server.URL()), slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	err = a.Run(t.Context())
+	var differs *publisher.StreamError
+	if !errors.As(err, &differs) || !strings.Contains(err.Error(), "guest.sessions") {
+		t.Errorf("it ended with %v; want what differs", err)
+	}
+	if info, err := js.Stream(t.Context(), events.DefaultStream); err != nil || info.CachedInfo().Config.Subjects[0] != "something.else" {
+		t.Errorf("the stream was changed: %v, %v", info, err)
+	}
+}
