@@ -298,12 +298,13 @@ func (p *Poller) tracking(location string) diff.Tracking {
 	return t
 }
 
-// seenAt is when a session was last seen, on the platform's clock; zero when
-// that was before this process began.
+// seenAt is when a session was last seen, on the platform's clock. Where that was
+// before this process began it is not known, and long ago: its start is then the
+// only sure bound.
 func (p *Poller) seenAt(id string) time.Time {
 	e := p.roster.entries[id]
 	if e == nil || e.seen.Before(p.begun) {
-		return time.Time{}
+		return time.Unix(0, 0)
 	}
 	if p.Time == nil {
 		return e.seen.UTC()
