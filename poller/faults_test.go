@@ -42,6 +42,14 @@ func TestFaultsPass(t *testing.T) {
 				}
 				l := newLab(t, cfg, planner)
 				l.run(7 * time.Minute)
+				// A refused token is asked about with growing pauses, which are jittered.
+				for range 20 {
+					if l.poller.Status(l.clock.Now()).State == poller.Polling {
+						break
+					}
+					l.run(time.Minute)
+				}
+				l.run(2 * time.Minute)
 				if c.outcome != "" && l.requests[c.outcome] == 0 {
 					t.Errorf("no request counts as %q: %v", c.outcome, l.requests)
 				}
