@@ -65,7 +65,7 @@ func newWorld(t *testing.T, speed float64) *world {
 	w := &world{t: t, truth: &simulator.Recorder{}, natsDir: t.TempDir(), natsAddr: free(t)}
 	cfg := simulator.Config{
 		Seed: 7, Speed: speed, RateLimit: int(60 * speed), Token: "secret", HasLocations: true, HasCount: true,
-		ChangeProbability: 0.1, RoamProbability: 0.05, Truth: w.truth.Record,
+		ChangeProbability: 0.1, RoamProbability: 0.05, ResumeProbability: 0.05, Truth: w.truth.Record,
 	}
 	for i := range 20 {
 		cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("venue-%02d", i), Name: fmt.Sprintf("Venue %d", i), MeanOnline: 50})

@@ -233,11 +233,11 @@ func (c *Checker) checkEvent(r *Report, l *life, e *events.Event, before events.
 		}
 		c.checkAttributes(r, l, e, from, upTo, nil)
 	case events.Ended:
-		off := l.left(arrived.Add(c.Slack))
+		off := l.left(arrived.Add(-c.Lag-c.Slack), upTo)
 		switch {
-		case off.IsZero() || off.After(upTo):
+		case off.IsZero():
 			r.add(FalseEnd, id, e.ID, "ended %s, but it came %s", window, l)
-		case !l.leftWithin(notYet, upTo):
+		case l.left(notYet, upTo).IsZero():
 			r.add(WrongTime, id, e.ID, "ended %s, but it came %s", window, l)
 		}
 		if from = last; o.End == events.EndReported {

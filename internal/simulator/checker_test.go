@@ -308,3 +308,33 @@ func TestPassNeedsEveryPage(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// TestABriefAbsenceIsATrueEnd: it came, left and was back, all within the slack of
+// the clocks.
+func TestABriefAbsenceIsATrueEnd(t *testing.T) {
+	at := func(ms int) time.Time { return noon.Add(time.Duration(ms) * time.Millisecond) }
+	truth := []Truth{
+		{Kind: TruthStart, Time: at(0), Session: "s", Location: "north"},
+		{Kind: TruthEnd, Time: at(600), Session: "s", Location: "north"},
+		{Kind: TruthResume, Time: at(1500), Session: "s", Location: "north"},
+	}
+	var stream []events.Event
+	add := func(k events.Kind, online bool, ms, notYet int) {
+		e := events.Event{Account: "a", Kind: k, Time: at(ms), Data: events.Data{
+			Revision: int64(len(stream) + 1), Session: events.Session{ID: "s", LocationID: "north", Online: online},
+			Observed: events.Observed{At: at(ms), NotYetAt: at(notYet)},
+		}}
+		if k == events.Ended {
+			e.Data.Observed.End = events.EndInferred
+		}
+		stream = append(stream, e.Sealed())
+	}
+	add(events.Started, true, 100, -900)
+	add(events.Ended, false, 1000, 100)
+	if r := (Checker{}).Check(truth, stream); r.Counts[FalseEnd]+r.Counts[WrongTime] != 0 {
+		t.Error(r)
+	}
+	if r := (Checker{}).Check(truth[:1], stream); r.Counts[FalseEnd] != 1 {
+		t.Errorf("it never left: %v", r)
+	}
+}

@@ -74,17 +74,14 @@ func (l *life) came(from, to time.Time, skip int) bool {
 	return false
 }
 
-// left returns when the stretch ended in which it was online at t; zero when it
-// has not.
-func (l *life) left(t time.Time) time.Time {
-	i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].on.After(t) })
-	return l.spans[max(0, i-1)].off
-}
-
-func (l *life) leftWithin(from, to time.Time) bool {
-	return slices.ContainsFunc(l.spans, func(s span) bool {
-		return !s.off.IsZero() && !s.off.Before(from) && !s.off.After(to)
-	})
+// left returns when it first went within [from, to]; zero when it did not.
+func (l *life) left(from, to time.Time) time.Time {
+	for _, s := range l.spans {
+		if !s.off.IsZero() && !s.off.Before(from) && !s.off.After(to) {
+			return s.off
+		}
+	}
+	return time.Time{}
 }
 
 // upTo returns how many records tell of times up to t.
