@@ -132,7 +132,7 @@ func (r *Report) add(v Violation, session, event, format string, args ...any) {
 // followed is what the stream has said of one session so far.
 type followed struct {
 	state    events.State
-	arrived  time.Time // Observed.At of the last event that brought it online
+	arrived  time.Time // when the last event that brought it online saw it so
 	revision map[int64]bool
 }
 
@@ -170,6 +170,9 @@ func (c Checker) Check(truth []Truth, stream []events.Event) *Report {
 		}
 		if e.Kind.Arrival() {
 			f.arrived = e.Data.Observed.At
+			if e.Data.Observed.Backfilled {
+				f.arrived = e.Time
+			}
 		}
 	}
 	c.checkServed(r, truth, sessions)
