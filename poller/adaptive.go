@@ -29,6 +29,7 @@ type Adaptive struct {
 // Next takes the look with the highest index.
 func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 	if e.DiscoveryDue || (!e.Ordered && !e.Learning) {
+		e.Price = 0
 		return a.unordered(now, e)
 	}
 	if e.Learning {
@@ -44,6 +45,10 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 	best, index := Look{Kind: Sweep}, e.SweepGain
 	if e.Probing && weight*e.ProbeGain > index {
 		best, index = Look{Kind: Probe}, weight*e.ProbeGain
+	}
+	e.Price += smoothing * (index - e.Price)
+	if e.Figures != "" && e.FiguresGain > index {
+		best, index = Look{Kind: Figures, Session: e.Figures}, e.FiguresGain
 	}
 	a.turn++
 	if len(e.Missing) > 0 && a.turn%verifyTurn == 0 {
@@ -74,6 +79,9 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 	}
 	return best
 }
+
+// smoothing is the weight of the newest choice in Estate.Price.
+const smoothing = 0.1
 
 // preference is by how much a look at one location must be better than a page of
 // the sweep or a probe to be taken: sessions that were read out of turn make the

@@ -105,14 +105,12 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 		return fmt.Errorf("session %s: reading its state: %w", id, err)
 	}
 	state, ok := found[id]
-	if !ok || !state.Session.Online {
+	if !ok || !state.Session.Online || p.held[id] != nil {
 		drop()
 		return nil
 	}
-	query := platform.Query{GuestID: state.Session.GuestID, YasID: state.Session.YasID, PerPage: MaxPerPage, Page: 1}
-	if query.GuestID != "" {
-		query.YasID = ""
-	} else if query.YasID == "" {
+	query := queryOfGuest(&state.Session)
+	if query == (platform.Query{}) {
 		// Nothing to ask by; only an atomic list can prove its end.
 		drop()
 		return nil
@@ -129,6 +127,9 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 		return ctx.Err()
 	}
 	p.note(state.Session.LocationID, page)
+	if err := p.yield(ctx, page.Sessions); err != nil {
+		return err
+	}
 	snap := diff.Snapshot{Sessions: page.Sessions, From: from, At: at, Proof: diff.Atomic}
 	if page.More || len(page.Skipped) > 0 {
 		snap.Proof = diff.Partial
@@ -140,6 +141,7 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	delta = p.hold(delta)
 	if err := p.commit(ctx, delta); err != nil {
 		return fmt.Errorf("session %s: committing its verification: %w", id, err)
 	}

@@ -60,7 +60,13 @@ type lab struct {
 	limit   int
 	stalled bool
 
+	figuresWait time.Duration
+	intercept   func(*http.Request) *http.Response // nil answers let a request through
+
+	looked func(poller.Report)
+
 	requests  map[string]int // outcomes
+	looks     map[poller.Kind]int
 	skipped   int
 	proofs    map[diff.Proof]int
 	locations []string
@@ -73,7 +79,7 @@ func newLab(t *testing.T, cfg simulator.Config, planner func() poller.Strategy) 
 	l := &lab{
 		t: t, clock: &clock{now: time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)}, truth: &simulator.Recorder{},
 		path: filepath.Join(t.TempDir(), "state.db"), log: &bytes.Buffer{}, planner: planner, limit: 60,
-		requests: make(map[string]int), proofs: make(map[diff.Proof]int),
+		requests: make(map[string]int), looks: make(map[poller.Kind]int), proofs: make(map[diff.Proof]int),
 	}
 	cfg.Truth, cfg.Token = l.truth.Record, "secret"
 	cfg.Sleep = func(_ context.Context, d time.Duration) error {
@@ -133,6 +139,7 @@ func (l *lab) restart() {
 
 func (l *lab) run(d time.Duration) {
 	l.t.Helper()
+	l.poller.FiguresWait = l.figuresWait
 	for end := l.clock.Now().Add(d); l.clock.Now().Before(end); {
 		if err := l.poller.Step(l.t.Context()); err != nil {
 			l.t.Fatal(err)
@@ -145,6 +152,11 @@ func (l *lab) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	l.clock.pass(50 * time.Millisecond)
 	defer l.clock.pass(50 * time.Millisecond)
 	l.stalled = false
+	if l.intercept != nil {
+		if answer := l.intercept(r); answer != nil {
+			return answer, nil
+		}
+	}
 	w := httptest.NewRecorder()
 	aborted := false
 	func() {
@@ -176,7 +188,8 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-func (l *lab) Requested(_ platform.Endpoint, _ time.Duration, err error) {
+func (l *lab) Requested(kind poller.Kind, _ time.Duration, err error) {
+	l.looks[kind]++
 	outcome := "ok"
 	var fault *platform.Error
 	if errors.As(err, &fault) {
@@ -190,6 +203,9 @@ func (l *lab) Requested(_ platform.Endpoint, _ time.Duration, err error) {
 func (l *lab) Looked(r poller.Report) {
 	l.skipped += r.Skipped
 	l.proofs[r.Proof]++
+	if l.looked != nil {
+		l.looked(r)
+	}
 }
 
 // events reads the outbox.

@@ -26,10 +26,13 @@ const (
 	// Survey: the next page of the account's online sessions, to learn locations
 	// where the platform does not list them.
 	Survey
+	// Figures: the history of the guest of a session that has ended, for the
+	// platform's own record of the end.
+	Figures
 )
 
 func (k Kind) String() string {
-	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey"}[k]
+	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey", "figures"}[k]
 }
 
 // Endpoint is the one whose budget a look of the kind spends.
@@ -44,7 +47,7 @@ func (k Kind) Endpoint() platform.Endpoint {
 type Look struct {
 	Kind     Kind
 	Location string // of List
-	Session  string // of Verify
+	Session  string // of Verify and Figures
 }
 
 // Strategy chooses the next request. It is asked at the moment at which a
@@ -77,6 +80,14 @@ type Estate struct {
 	// history, ProbeGain what that would bring.
 	Probing   bool
 	ProbeGain float64
+	// Figures is the session whose end waits for its final figures and is most
+	// worth asking about, empty where there is none; FiguresGain what that would
+	// bring.
+	Figures     string
+	FiguresGain float64
+	// Price is what the strategy's choices bring a request, smoothed. A strategy
+	// that keeps it zero asks for no final figures.
+	Price float64
 	// Hazard is the rate at which one of the account's sessions ends, per second.
 	Hazard float64
 

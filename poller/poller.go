@@ -2,8 +2,11 @@ package poller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,8 +43,9 @@ type PlatformClock interface {
 // Observer is told what the poller did, on the poller's goroutine; it must not
 // block.
 type Observer interface {
-	// Requested is called after each request. Err is nil for a good answer.
-	Requested(endpoint platform.Endpoint, took time.Duration, err error)
+	// Requested is called after each request, with the kind of the look that it
+	// was for. Err is nil for a good answer.
+	Requested(kind Kind, took time.Duration, err error)
 	// Looked is called after each commit of what a look showed.
 	Looked(Report)
 }
@@ -76,6 +80,10 @@ type Poller struct {
 	Locations []string
 	// Rediscovery is how often they are discovered again; zero means 10 minutes.
 	Rediscovery time.Duration
+	// FiguresWait is how long a proven end waits at most for the platform's final
+	// figures, where the strategy has requests to spare for them; zero publishes
+	// every end at once.
+	FiguresWait time.Duration
 	Observer    Observer
 	Logger      *slog.Logger
 
@@ -88,6 +96,8 @@ type Poller struct {
 	noted     map[string]bool // oddities that were logged
 	unproven  map[string]int  // sessions that unjoined lists did not show, with how often in a row
 	roaming   bool
+	looking   Kind // of the request under way
+	held      map[string]*heldEnd
 	full      error // the outbox's, while it takes nothing
 
 	begun      time.Time // local clock
@@ -106,10 +116,15 @@ type Poller struct {
 // on makes no sense: the store cannot be read or written.
 func (p *Poller) Run(ctx context.Context) error {
 	for {
-		if err := p.Step(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
+		err := p.Step(ctx)
+		if ctx.Err() != nil {
+			// What is held would be found again, but its bounds are better now.
+			if err := p.release(ctx, slices.Collect(maps.Keys(p.held))); err != nil && !errors.Is(err, ctx.Err()) {
+				return err
 			}
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -124,6 +139,7 @@ func (p *Poller) Step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.looking = look.Kind
 	switch look.Kind {
 	case List:
 		return p.list(ctx, look.Location)
@@ -137,6 +153,8 @@ func (p *Poller) Step(ctx context.Context) error {
 		return p.probeOn(ctx)
 	case Survey:
 		return p.survey(ctx)
+	case Figures:
+		return p.figures(ctx, look.Session)
 	default:
 		return p.Clock.Sleep(ctx, time.Second)
 	}
@@ -159,6 +177,7 @@ func (p *Poller) start() error {
 	p.rests = make(map[platform.Endpoint]*rest)
 	p.unproven = make(map[string]int)
 	p.noted = make(map[string]bool)
+	p.held = make(map[string]*heldEnd)
 	p.begun = p.Clock.Now()
 	p.roster = newRoster()
 	p.sweep.wanted, p.sweep.size = 1, MaxPerPage
@@ -255,6 +274,9 @@ func (p *Poller) place(id, name string) *Place {
 func (p *Poller) choose(ctx context.Context) (Look, error) {
 	for {
 		now := p.Clock.Now()
+		if err := p.letGo(ctx, now); err != nil {
+			return Look{}, err
+		}
 		p.foresee(now)
 		look := p.Strategy.Next(now, &p.estate)
 		if look.Kind == Rest {
@@ -266,7 +288,11 @@ func (p *Poller) choose(ctx context.Context) (Look, error) {
 		if !at.After(now) {
 			return look, ctx.Err()
 		}
-		if err := p.Clock.Sleep(ctx, at.Sub(now)); err != nil {
+		pause := at.Sub(now)
+		if len(p.held) > 0 {
+			pause = min(pause, time.Second)
+		}
+		if err := p.Clock.Sleep(ctx, pause); err != nil {
 			return Look{}, err
 		}
 	}
@@ -282,7 +308,7 @@ func (p *Poller) ask(ctx context.Context, endpoint platform.Endpoint, request fu
 	came := p.Clock.Now()
 	answered(came)
 	if p.Observer != nil {
-		p.Observer.Requested(endpoint, came.Sub(sent), err)
+		p.Observer.Requested(p.looking, came.Sub(sent), err)
 	}
 	budget.Allowed(came, meta.Limit)
 	p.settle(ctx, endpoint, came, err)
@@ -358,15 +384,19 @@ func (p *Poller) conclude(ctx context.Context, place *Place, l *listing) error {
 		return fmt.Errorf("location %s: reading its state: %w", place.ID, err)
 	}
 	snap := l.snapshot()
+	if err := p.yield(ctx, snap.Sessions); err != nil {
+		return err
+	}
 	if snap.Proof == diff.Joined && p.roster.established() {
 		// Joined pages of a list whose order is established miss nothing.
 		snap.Proof = diff.Atomic
 	}
-	expected := p.before(known.Sessions, l.began)
+	expected := p.unheld(p.before(known.Sessions, l.began))
 	delta, err := p.compare(expected, known.Suspects, snap)
 	if err != nil {
 		return err
 	}
+	delta = p.hold(delta)
 	mark := store.LocationMark{ID: place.ID, Name: nameIn(snap.Sessions, place), TrackedSince: place.tracking.Since, SeenAt: place.tracking.SeenAt}
 	if mark.TrackedSince.IsZero() {
 		mark.TrackedSince = snap.From

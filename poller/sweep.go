@@ -228,6 +228,9 @@ func (p *Poller) askSessions(ctx context.Context, q platform.Query) (answer plat
 // what it reports.
 func (p *Poller) workIn(ctx context.Context, pg page, whole, history bool, from, at time.Time) error {
 	start := p.Clock.Now()
+	if err := p.yield(ctx, pg.sessions); err != nil {
+		return err
+	}
 	j := p.roster.judge(pg)
 	if j.contradicted {
 		p.Logger.Warn("the list's order changed: absence from a page proves nothing until it is learned anew", "contradictions", p.roster.contradictions)
@@ -260,6 +263,7 @@ func (p *Poller) workIn(ctx context.Context, pg page, whole, history bool, from,
 	}
 	sessions := p.wantedOf(pg.sessions)
 	delta := diff.Compare(known, diff.Snapshot{Sessions: sessions, From: from, At: at, Proof: diff.Atomic, History: history}, p.Rules)
+	delta = p.hold(delta)
 	if err := p.commit(ctx, delta); err != nil {
 		return fmt.Errorf("committing %d changes of a page: %w", len(delta.Changes), err)
 	}
@@ -302,6 +306,9 @@ func (p *Poller) tracking(location string) diff.Tracking {
 // before this process began it is not known, and long ago: its start is then the
 // only sure bound.
 func (p *Poller) seenAt(id string) time.Time {
+	if h := p.held[id]; h != nil {
+		return h.change.Event.Data.Observed.NotYetAt
+	}
 	e := p.roster.entries[id]
 	if e == nil || e.seen.Before(p.begun) {
 		return time.Unix(0, 0)
@@ -329,9 +336,9 @@ func (p *Poller) apply(delta diff.Delta, sent time.Time) {
 		case e.Kind == events.Ended:
 			if entry := p.roster.entries[s.ID]; entry != nil {
 				entry.place.learned.ends++
+				p.estate.learned.ends++
+				p.roster.remove(s.ID)
 			}
-			p.estate.learned.ends++
-			p.roster.remove(s.ID)
 		case e.Kind == events.Updated && e.Data.Previous != nil && e.Data.Previous.LocationID != nil:
 			p.roster.move(s.ID, p.place(s.LocationID, s.LocationName))
 		}
@@ -363,6 +370,7 @@ func (p *Poller) foresee(now time.Time) {
 		p.certify(p.probe.at)
 	}
 	_, e.SweepGain = p.aim(now)
+	p.weighFigures(now)
 }
 
 // disorderly is how many contradictions in a row make the list count as without

@@ -53,6 +53,7 @@ type Config struct {
 	StreamReplicas int           `envconfig:"STREAM_REPLICAS" default:"1" desc:"copies of the stream in a NATS cluster"`
 
 	Planner         string        `envconfig:"PLANNER" default:"adaptive" desc:"what is asked next: adaptive, round-robin or sweep"`
+	FiguresWait     time.Duration `envconfig:"FIGURES_WAIT" default:"30s" desc:"longest that a proven end waits for the platform's final figures, where requests are to spare; 0 publishes it at once"`
 	MaxStaleness    time.Duration `envconfig:"MAX_STALENESS" default:"5m" desc:"greatest age that a location's state may have, where the limit permits"`
 	StartWeight     float64       `envconfig:"START_WEIGHT" default:"1" desc:"how much more a late start costs than a late end"`
 	TrafficMinBytes int64         `envconfig:"TRAFFIC_MIN_BYTES" default:"1000000" desc:"bytes by which a figure must move before a traffic event is published"`
@@ -215,6 +216,7 @@ func (c *Config) faults() []error {
 	bad(c.APITimeout <= 0, "API_TIMEOUT=%v: use a positive duration", c.APITimeout)
 	bad(c.StreamReplicas < 1 || c.StreamReplicas > 5, "STREAM_REPLICAS=%d: use 1 to 5", c.StreamReplicas)
 	bad(c.StreamMaxAge < 0, "STREAM_MAX_AGE=%v: use 0 or a positive duration", c.StreamMaxAge)
+	bad(c.FiguresWait < 0, "FIGURES_WAIT=%v: use 0 or a positive duration", c.FiguresWait)
 	bad(c.MaxStaleness <= 0, "MAX_STALENESS=%v: use a positive duration", c.MaxStaleness)
 	bad(c.StartWeight <= 0, "START_WEIGHT=%v: use a number above 0", c.StartWeight)
 	bad(c.TrafficMinBytes < 0, "TRAFFIC_MIN_BYTES=%d: use 0 or more", c.TrafficMinBytes)

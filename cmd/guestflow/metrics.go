@@ -44,7 +44,7 @@ func newMetrics(a *app) *metrics {
 	}
 	m := &metrics{
 		registry: prometheus.NewRegistry(), app: a, delays: &delays{},
-		requests:   prometheus.NewCounterVec(counter("requests_total", "Requests to the platform, by endpoint and outcome."), []string{"endpoint", "status"}),
+		requests:   prometheus.NewCounterVec(counter("requests_total", "Requests to the platform, by endpoint, kind of look and outcome."), []string{"endpoint", "look", "status"}),
 		requestS:   prometheus.NewHistogramVec(histogram("request_seconds", "Time from a request to the platform to its answer.", prometheus.DefBuckets), []string{"endpoint"}),
 		events:     prometheus.NewCounterVec(counter("events_total", "Events committed, by kind."), []string{"kind"}),
 		delay:      prometheus.NewHistogramVec(histogram("detection_delay_seconds", "From a start, or the middle of the time in which an end must lie, to its detection; on the platform's clock.", seconds), []string{"kind"}),
@@ -79,7 +79,7 @@ func newMetrics(a *app) *metrics {
 }
 
 // Requested counts a request.
-func (m *metrics) Requested(endpoint platform.Endpoint, took time.Duration, err error) {
+func (m *metrics) Requested(kind poller.Kind, took time.Duration, err error) {
 	status := "ok"
 	var fault *platform.Error
 	if errors.As(err, &fault) {
@@ -87,8 +87,9 @@ func (m *metrics) Requested(endpoint platform.Endpoint, took time.Duration, err 
 	} else if err != nil {
 		status = "cancelled"
 	}
-	m.requests.WithLabelValues(string(endpoint), status).Inc()
-	m.requestS.WithLabelValues(string(endpoint)).Observe(took.Seconds())
+	endpoint := string(kind.Endpoint())
+	m.requests.WithLabelValues(endpoint, kind.String(), status).Inc()
+	m.requestS.WithLabelValues(endpoint).Observe(took.Seconds())
 }
 
 // Looked counts what a look brought.

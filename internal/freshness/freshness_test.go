@@ -7,14 +7,13 @@ import (
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
-	"github.com/guestflow/guestflow/poller/platform"
 )
 
 // looks counts the looks at locations by what they prove.
 type looks map[diff.Proof]int
 
-func (l looks) Requested(platform.Endpoint, time.Duration, error) {}
-func (l looks) Looked(r poller.Report)                            { l[r.Proof]++ }
+func (l looks) Requested(poller.Kind, time.Duration, error) {}
+func (l looks) Looked(r poller.Report)                      { l[r.Proof]++ }
 
 func do(t *testing.T, r Run) Row {
 	t.Helper()

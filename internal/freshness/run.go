@@ -144,7 +144,7 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	w := &wire{sim: sim, clock: clk, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare, shared: r.SharedBudget, requests: make(map[simulator.Endpoint][]time.Time)}
 	p := &poller.Poller{
 		Account: "bench", Platform: w, Store: newMemory(o.committed), Clock: clk,
-		Budgets: budgets(r.SharedBudget, clk.now), Observer: r.Observer,
+		Budgets: budgets(r.SharedBudget, clk.now), Observer: r.Observer, FiguresWait: 30 * time.Second,
 	}
 	if p.Strategy, err = strategy(r.Policy, r.StartWeight); err != nil {
 		return Row{}, err

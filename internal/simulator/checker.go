@@ -132,6 +132,7 @@ func (r *Report) add(v Violation, session, event, format string, args ...any) {
 // followed is what the stream has said of one session so far.
 type followed struct {
 	state    events.State
+	counted  time.Time // Observed.At of the last event with byte figures of its own
 	arrived  time.Time // when the last event that brought it online saw it so
 	revision map[int64]bool
 }
@@ -159,14 +160,16 @@ func (c Checker) Check(truth []Truth, stream []events.Event) *Report {
 			f = &followed{revision: make(map[int64]bool)}
 			sessions[id] = f
 		}
-		before := f.state
 		if !f.follow(r, e) {
 			continue
 		}
 		if l := lives[id]; l == nil {
 			r.add(Unknown, id, e.ID, "%s", e.Kind)
 		} else {
-			c.checkEvent(r, l, e, before, f.arrived)
+			c.checkEvent(r, l, e, f.counted, f.arrived)
+		}
+		if e.Kind != events.Updated { // which repeats the figures before it
+			f.counted = e.Data.Observed.At
 		}
 		if e.Kind.Arrival() {
 			f.arrived = e.Data.Observed.At
@@ -200,16 +203,17 @@ func (f *followed) follow(r *Report, e *events.Event) bool {
 	return true
 }
 
-// checkEvent compares one event with the life of its session. before is the
-// state that it follows, arrived when the session was last seen to come online.
-func (c *Checker) checkEvent(r *Report, l *life, e *events.Event, before events.State, arrived time.Time) {
+// checkEvent compares one event with the life of its session. counted is when
+// the figures before it were seen, arrived when the session was last seen to come
+// online.
+func (c *Checker) checkEvent(r *Report, l *life, e *events.Event, counted, arrived time.Time) {
 	d, o := &e.Data, &e.Data.Observed
 	id := d.Session.ID
 	upTo := o.At.Add(c.Slack)
 	seen := o.At.Add(-c.Lag - c.Slack) // the earliest time of the data
 	last := seen                       // the same, of what the event may have kept from the one before
-	if before.Tracked() && before.SeenAt.Add(-c.Lag-c.Slack).Before(last) {
-		last = before.SeenAt.Add(-c.Lag - c.Slack)
+	if before := counted.Add(-c.Lag - c.Slack); !counted.IsZero() && before.Before(last) {
+		last = before
 	}
 	window := fmt.Sprintf("between %v and %v", stamp(o.NotYetAt), stamp(o.At))
 	notYet := o.NotYetAt

@@ -1,0 +1,186 @@
+package poller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/platform"
+)
+
+// heldEnd is a proven end that waits for the platform's own record of it: true
+// end, duration and totals. It is in memory only: after a crash its session is
+// found missing again.
+type heldEnd struct {
+	change diff.Change // as it goes out if no record comes
+	since  time.Time   // local clock
+	askAt  time.Time   // local clock: not before
+	asked  int
+}
+
+// Final figures. A request for them competes with the others, so that they are
+// read where the budget has little better to do.
+const (
+	// figuresWorth is what an end with the platform's figures is worth: as much
+	// as learning of a change that many seconds sooner.
+	figuresWorth = 1.0
+	// mostAsked is how often one end is asked about, askAgain the pause between:
+	// a platform may write its record a little late.
+	mostAsked = 2
+	askAgain  = 3 * time.Second
+)
+
+// hold takes the inferred ends out of a delta that are worth asking about, and
+// those that are held already. The roster forgets them as if they were
+// committed.
+func (p *Poller) hold(delta diff.Delta) diff.Delta {
+	now := p.Clock.Now()
+	worth := p.FiguresWait > 0 && p.estate.Price > 0 && p.estate.Price < figuresWorth
+	var kept, held []diff.Change
+	for _, c := range delta.Changes {
+		s := &c.State.Session
+		known := p.held[s.ID] != nil
+		switch {
+		case c.Event.Kind != events.Ended:
+			kept = append(kept, c)
+		case c.Event.Data.Observed.End == events.EndReported:
+			delete(p.held, s.ID)
+			kept = append(kept, c)
+		case known:
+		case worth && (s.GuestID != "" || s.YasID != ""):
+			p.held[s.ID] = &heldEnd{change: c, since: now}
+			held = append(held, c)
+		default:
+			kept = append(kept, c)
+		}
+	}
+	p.apply(diff.Delta{Changes: held}, now)
+	delta.Changes = kept
+	return delta
+}
+
+// unheld drops the states whose end is held.
+func (p *Poller) unheld(states []events.State) []events.State {
+	if len(p.held) == 0 {
+		return states
+	}
+	kept := states[:0]
+	for _, s := range states {
+		if p.held[s.Session.ID] == nil {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// yield lets the held ends go of sessions that a page shows online again: they
+// had ended before.
+func (p *Poller) yield(ctx context.Context, shown []events.Session) error {
+	if len(p.held) == 0 {
+		return nil
+	}
+	var back []string
+	for i := range shown {
+		if s := &shown[i]; s.Online && p.held[s.ID] != nil {
+			back = append(back, s.ID)
+		}
+	}
+	return p.release(ctx, back)
+}
+
+// release publishes held ends without the platform's figures.
+func (p *Poller) release(ctx context.Context, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	var delta diff.Delta
+	for _, id := range ids {
+		if h := p.held[id]; h != nil {
+			delta.Changes = append(delta.Changes, h.change)
+			delete(p.held, id)
+		}
+	}
+	start := p.Clock.Now()
+	if err := p.commit(ctx, delta); err != nil {
+		return fmt.Errorf("committing %d ends without final figures: %w", len(delta.Changes), err)
+	}
+	p.reportPage(page{sent: start}, delta, start)
+	return nil
+}
+
+// letGo publishes the ends whose wait is over.
+func (p *Poller) letGo(ctx context.Context, now time.Time) error {
+	var due []string
+	for id, h := range p.held {
+		if now.Sub(h.since) >= p.FiguresWait || h.asked >= mostAsked {
+			due = append(due, id)
+		}
+	}
+	return p.release(ctx, due)
+}
+
+// weighFigures tells the strategy which held end to ask about, and what that
+// would bring: besides the figures the end itself, which has waited for them.
+func (p *Poller) weighFigures(now time.Time) {
+	e := &p.estate
+	e.Figures, e.FiguresGain = "", 0
+	for id, h := range p.held {
+		if gain := figuresWorth + now.Sub(h.since).Seconds(); gain > e.FiguresGain && !now.Before(h.askAt) {
+			e.Figures, e.FiguresGain = id, gain
+		}
+	}
+}
+
+// figures asks for the sessions of the guest whose session has ended, since the
+// day on which it began.
+func (p *Poller) figures(ctx context.Context, id string) error {
+	h := p.held[id]
+	if h == nil {
+		return nil
+	}
+	query := queryOfGuest(&h.change.State.Session)
+	if started := h.change.State.Session.StartedAt; !started.IsZero() {
+		// The filter's documentation says "after" the day.
+		query.StartDate = started.UTC().AddDate(0, 0, -1).Format(time.DateOnly)
+	}
+	answer, from, at, sent, err := p.askSessions(ctx, query)
+	h.asked++
+	h.askAt = p.Clock.Now().Add(askAgain)
+	if err != nil {
+		return ctx.Err()
+	}
+	p.note("", answer)
+	start := p.Clock.Now()
+	if err := p.yield(ctx, answer.Sessions); err != nil {
+		return err
+	}
+	sessions := p.wantedOf(answer.Sessions)
+	delta, err := p.compare(nil, nil, diff.Snapshot{Sessions: sessions, From: from, At: at, History: true})
+	if err != nil {
+		return err
+	}
+	delta = p.hold(delta)
+	if err := p.commit(ctx, delta); err != nil {
+		return fmt.Errorf("committing the final figures of session %s: %w", id, err)
+	}
+	p.apply(delta, sent)
+	for i := range sessions {
+		p.roster.touch(sessions[i].ID, sent)
+	}
+	p.reportPage(page{sent: sent, sessions: sessions}, delta, start)
+	return nil
+}
+
+// queryOfGuest asks for the sessions of a session's guest, whose list fits one
+// page as a rule; the zero Query where the record names no guest.
+func queryOfGuest(s *events.Session) platform.Query {
+	switch {
+	case s.GuestID != "":
+		return platform.Query{GuestID: s.GuestID, PerPage: MaxPerPage, Page: 1}
+	case s.YasID != "":
+		return platform.Query{YasID: s.YasID, PerPage: MaxPerPage, Page: 1}
+	}
+	return platform.Query{}
+}
