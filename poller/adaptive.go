@@ -54,6 +54,9 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 	if len(e.Missing) > 0 && a.turn%verifyTurn == 0 {
 		return Look{Kind: Verify, Session: e.Missing[0]}
 	}
+	if e.Missed && a.turn%backfillTurn == 0 {
+		return Look{Kind: Backfill}
+	}
 	feasible := a.feasible(e, limit)
 	index *= preference
 	var oldest *Place
@@ -89,10 +92,12 @@ const smoothing = 0.1
 const preference = 1.5
 
 // overdueTurn is how many looks there are to one at an overdue location,
-// verifyTurn to one at a missing session.
+// verifyTurn to one at a missing session, backfillTurn to one at what an outage
+// left unread.
 const (
-	overdueTurn = 3
-	verifyTurn  = 4
+	overdueTurn  = 3
+	verifyTurn   = 4
+	backfillTurn = 3
 )
 
 // slackOf is how long before its maximum a location is looked at for its age

@@ -29,10 +29,12 @@ const (
 	// Figures: the history of the guest of a session that has ended, for the
 	// platform's own record of the end.
 	Figures
+	// Backfill: the next page of a part of the account's history that was missed.
+	Backfill
 )
 
 func (k Kind) String() string {
-	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey", "figures"}[k]
+	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey", "figures", "backfill"}[k]
 }
 
 // Endpoint is the one whose budget a look of the kind spends.
@@ -88,6 +90,9 @@ type Estate struct {
 	// Price is what the strategy's choices bring a request, smoothed. A strategy
 	// that keeps it zero asks for no final figures.
 	Price float64
+	// Missed is true while a part of the account's history is to be read that was
+	// missed.
+	Missed bool
 	// Hazard is the rate at which one of the account's sessions ends, per second.
 	Hazard float64
 

@@ -40,6 +40,10 @@ func (c *crowd) arrive() {
 		s.StartedAt = c.now.Truncate(time.Minute)
 	}
 	c.online = append(c.online, s)
+	c.sort()
+}
+
+func (c *crowd) sort() {
 	slices.SortFunc(c.online, func(a, b events.Session) int {
 		switch c.order {
 		case "newest":
@@ -246,4 +250,69 @@ func TestShuffledListProvesNothing(t *testing.T) {
 			t.Fatal("no contradiction was noticed")
 		}
 	})
+}
+
+// TestReturnsProveNobodyWrong: sessions that come back under their old id stand
+// where they stood, but those that arrived meanwhile may have been put on their
+// wrong side. Pages of history show ended sessions as well.
+func TestReturnsProveNobodyWrong(t *testing.T) {
+	proven := 0
+	rapid.Check(t, func(t *rapid.T) {
+		c := newCrowd(t, rapid.SampledFrom([]string{"newest", "oldest", "id"}).Draw(t, "order"), rapid.IntRange(10, 40).Draw(t, "online"))
+		r := newRoster()
+		place := &Place{ID: "hall", AddedAt: noon}
+		var gone []events.Session
+		size := rapid.IntRange(5, 12).Draw(t, "size")
+		for range rapid.IntRange(20, 60).Draw(t, "pages") {
+			c.now = c.now.Add(time.Second)
+			if len(c.online) > 1 && rapid.Bool().Draw(t, "one leaves") {
+				i := rapid.IntRange(0, len(c.online)-1).Draw(t, "who")
+				gone = append(gone, c.online[i])
+				c.online = slices.Delete(c.online, i, i+1)
+			}
+			if len(gone) > 0 && rapid.Bool().Draw(t, "one returns") {
+				i := rapid.IntRange(0, len(gone)-1).Draw(t, "who")
+				c.online = append(c.online, gone[i])
+				gone = slices.Delete(gone, i, i+1)
+			}
+			c.arrive()
+			online := ids(c.online)
+			shown := c
+			if rapid.Bool().Draw(t, "history") {
+				all := *c
+				all.online = slices.Clone(c.online)
+				for _, s := range gone {
+					s.Online = false
+					all.online = append(all.online, s)
+				}
+				all.sort()
+				shown = &all
+			}
+			number := rapid.IntRange(1, 1+len(shown.online)/size).Draw(t, "page")
+			answer := shown.page(number, size)
+			pg := page{sessions: answer.Sessions, sent: c.now, first: number == 1, last: !answer.More && answer.Records > 0}
+			j := r.judge(pg)
+			for _, id := range j.absent {
+				if online[id] {
+					t.Fatalf("%s is online and proven gone", id)
+				}
+				r.remove(id)
+				proven++
+			}
+			for _, s := range answer.Sessions {
+				if s.Online {
+					r.add(s.ID, place, c.now)
+					r.touch(s.ID, c.now)
+				} else {
+					r.remove(s.ID)
+				}
+			}
+			r.place(pg)
+			ascending(t, r)
+			r.complete, r.agreed = true, r.needed
+		}
+	})
+	if proven == 0 {
+		t.Error("no session was proven gone: the test shows nothing")
+	}
 }

@@ -153,6 +153,8 @@ func (p *Poller) Step(ctx context.Context) error {
 		return p.probeOn(ctx)
 	case Survey:
 		return p.survey(ctx)
+	case Backfill:
+		return p.fillGap(ctx)
 	case Figures:
 		return p.figures(ctx, look.Session)
 	default:
@@ -221,6 +223,7 @@ func (p *Poller) recallAll() error {
 		return err
 	}
 	p.probe.sought = p.probe.Date != ""
+	p.probe.resumed = p.probe.sought
 	return nil
 }
 
@@ -397,7 +400,7 @@ func (p *Poller) conclude(ctx context.Context, place *Place, l *listing) error {
 		return err
 	}
 	delta = p.hold(delta)
-	mark := store.LocationMark{ID: place.ID, Name: nameIn(snap.Sessions, place), TrackedSince: place.tracking.Since, SeenAt: place.tracking.SeenAt}
+	mark := store.LocationMark{ID: place.ID, Name: nameIn(snap.Sessions, place), TrackedSince: p.tracking(place.ID).Since, SeenAt: place.tracking.SeenAt}
 	if mark.TrackedSince.IsZero() {
 		mark.TrackedSince = snap.From
 	}

@@ -57,6 +57,8 @@ type probe struct {
 	// Date and Page are the cursor of oldest first.
 	Date string
 	Page int
+	// Gaps are the parts of the history that were missed; the newest is the last.
+	Gaps []gap `json:",omitempty"`
 
 	at         time.Time // local clock: when the last complete probe was sent
 	began      time.Time // local clock: when the one under way was
@@ -64,7 +66,8 @@ type probe struct {
 	covered    int       // of newest first: positions read by the one under way
 	newest     time.Time
 	full, void int       // of oldest first, while the last page is sought: a page known to be full, one known to be empty
-	sought     bool      // the last page was found by this process
+	sought     bool      // the last page was found
+	resumed    bool      // the cursor is that of a former process
 	faultyTill time.Time // local clock: a page contradicted the direction
 	savedAt    time.Time // local clock
 	dirty      bool
@@ -99,11 +102,10 @@ func (p *Poller) learnDirection(sessions []events.Session) {
 		if b.Direction != undirected {
 			p.Logger.Warn("the list is no longer sorted by start: arrivals are found by sweeps alone")
 		}
-		p.probe = probe{faultyTill: p.Clock.Now().Add(recheck)}
+		p.probe = probe{faultyTill: p.Clock.Now().Add(recheck), Frontier: b.Frontier, Gaps: reorder(b.Gaps)}
 	case d != undirected && d != b.Direction && !p.Clock.Now().Before(b.faultyTill):
 		p.Logger.Info("the list's order is known: arrivals are read at its end", "order", string(d))
-		frontier := b.Frontier
-		p.probe = probe{Direction: d, Frontier: frontier}
+		p.probe = probe{Direction: d, Frontier: b.Frontier, Gaps: reorder(b.Gaps)}
 	}
 }
 
@@ -133,14 +135,9 @@ func (p *Poller) probeHead(ctx context.Context) error {
 	if err := p.workIn(ctx, pg, len(answer.Skipped) == 0, true, from, at); err != nil {
 		return err
 	}
-	oldest := time.Time{}
-	for i := range answer.Sessions {
-		if s := answer.Sessions[i].StartedAt; !s.IsZero() {
-			oldest = s
-			if s.After(b.newest) {
-				b.newest = s
-			}
-		}
+	oldest, newest := startsOf(answer.Sessions)
+	if newest.After(b.newest) {
+		b.newest = newest
 	}
 	b.covered = w.start() + answer.Records
 	back := b.Frontier
@@ -148,8 +145,11 @@ func (p *Poller) probeHead(ctx context.Context) error {
 		// Nothing before the tracking of the account began is of interest.
 		back = p.wide.Since
 	}
-	if answer.More && answer.Records > 0 && !oldest.Before(back.Add(-frontierSlack)) && b.covered < maxPages*MaxPerPage {
-		return nil
+	if answer.More && answer.Records > 0 && !back.IsZero() && !oldest.Before(back.Add(-frontierSlack)) {
+		if b.covered < deepProbe*MaxPerPage {
+			return nil
+		}
+		p.missed(gap{From: back, To: oldest, Covered: b.covered})
 	}
 	b.covered = 0
 	return p.probed(b.newest)
@@ -158,6 +158,14 @@ func (p *Poller) probeHead(ctx context.Context) error {
 // probeTail reads the page at the end of the history, or seeks it.
 func (p *Poller) probeTail(ctx context.Context) error {
 	b := &p.probe
+	if (b.resumed || !b.at.IsZero()) && !b.walking && b.age(p.Clock.Now()) > longAway && p.platformNow().Sub(b.Frontier) > longAway {
+		// What came since is read from the old cursor on, beside a new one at the
+		// list's end.
+		if !b.Frontier.IsZero() {
+			p.missed(gap{From: b.Frontier, To: p.platformNow(), Date: b.Date, Page: b.Page})
+		}
+		b.Date, b.resumed, b.at = "", false, time.Time{}
+	}
 	if b.Date == "" {
 		b.Date = p.platformNow().Add(-24 * time.Hour).Format(time.DateOnly)
 		b.Page, b.full, b.void, b.sought = 1, 0, 0, false
@@ -189,11 +197,11 @@ func (p *Poller) probeTail(ctx context.Context) error {
 		b.Date, b.Page = "", 0
 		return nil
 	}
-	newest := b.Frontier
-	for i := range answer.Sessions {
-		if s := answer.Sessions[i].StartedAt; s.After(newest) {
-			newest = s
-		}
+	_, newest := startsOf(answer.Sessions)
+	if b.Frontier.IsZero() && !p.wide.Since.IsZero() {
+		// Since tracking began, sessions may have come and gone on the pages before.
+		p.missed(gap{From: p.wide.Since, To: newest, Date: b.Date, Page: b.Page, Back: true})
+		b.Frontier = p.wide.Since
 	}
 	return p.probed(newest)
 }
@@ -236,7 +244,7 @@ func (p *Poller) inDirection(sessions []events.Session) bool {
 		return true
 	}
 	p.Logger.Warn("the account's history is not sorted as its list of online sessions: arrivals are found by sweeps alone", "again_in", recheck)
-	p.probe = probe{faultyTill: p.Clock.Now().Add(recheck), Frontier: p.probe.Frontier}
+	p.probe = probe{faultyTill: p.Clock.Now().Add(recheck), Frontier: p.probe.Frontier, Gaps: reorder(p.probe.Gaps)}
 	return false
 }
 
@@ -244,9 +252,15 @@ func (p *Poller) inDirection(sessions []events.Session) bool {
 func (p *Poller) probed(newest time.Time) error {
 	b := &p.probe
 	b.at, b.walking = b.began, false
-	if newest.After(b.Frontier) {
+	if newest.After(b.Frontier) && !p.wide.Since.IsZero() {
 		b.Frontier, b.dirty = newest, true
 	}
+	return p.saveProbe()
+}
+
+// saveProbe remembers the cursors, now and then: old ones are safe.
+func (p *Poller) saveProbe() error {
+	b := &p.probe
 	now := p.Clock.Now()
 	if !b.dirty || now.Sub(b.savedAt) < probeSaving {
 		return nil

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -22,7 +23,11 @@ import (
 // A session new on a page is put behind its neighbour on that page. Live sessions
 // keep their true order by this: whatever the roster has between the two
 // neighbours was not on the page, so it is gone, or it stands outside of the page
-// and with it outside of the two.
+// and with it outside of the two. Only a session that was gone at that moment and
+// comes back under its old id may then stand on the wrong side of the new one. So
+// records of ended sessions are no neighbours, and a session needs a witness on
+// either side: one of the page's sessions, where neither was put in its place after
+// the other was last seen among known ones. Without witnesses it loses its place.
 //
 // The order is never assumed. Each page is checked against the roster; one
 // contradiction empties it, and no page proves anything again until as many
@@ -45,8 +50,16 @@ type entry struct {
 	id         string
 	place      *Place
 	seen       time.Time // local clock: when the request that last showed it was sent
+	placed     time.Time // local clock: when the page was asked for that gave it its place
+	ordered    time.Time // local clock: when a page last showed it there, among known ones
 	key        uint64    // grows along the ring; zero outside of it
 	prev, next *entry
+}
+
+// witnessed reports whether neither session can have been away when the other was
+// put in its place.
+func (e *entry) witnessed(by *entry) bool {
+	return !e.placed.After(by.ordered) && !by.placed.After(e.ordered)
 }
 
 // establishing is how many pairs in a row must have agreed before the order of a
@@ -136,7 +149,7 @@ func (r *roster) judge(pg page) judgement {
 		on[id] = true
 		if e := r.entries[id]; e != nil {
 			j.present = append(j.present, id)
-			if e.key != 0 {
+			if e.key != 0 && pg.sessions[i].Online {
 				known = append(known, e)
 			}
 		}
@@ -152,6 +165,11 @@ func (r *roster) judge(pg page) judgement {
 	if r.established() {
 		r.contradictions = 0
 		j.absent = r.between(known, on, pg.first, pg.last)
+	}
+	if 2*len(known) >= len(pg.sessions) {
+		for _, e := range known {
+			e.ordered = pg.sent
+		}
 	}
 	return j
 }
@@ -173,13 +191,22 @@ func (r *roster) between(known []*entry, on map[string]bool, first, last bool) [
 			to = known[len(known)-1]
 		}
 	}
-	for e := from; ; e = e.next {
-		if !on[e.id] {
+	above := 0 // how many of the known stand before e
+	for e := from; ; {
+		next := e.next
+		switch {
+		case above < len(known) && known[above] == e:
+			above++
+		case on[e.id]:
+		case (first || slices.ContainsFunc(known[:above], e.witnessed)) && (last || slices.ContainsFunc(known[above:], e.witnessed)):
 			absent = append(absent, e.id)
+		default:
+			r.unlink(e)
 		}
 		if e == to {
 			return absent
 		}
+		e = next
 	}
 }
 
@@ -223,6 +250,7 @@ func (r *roster) place(pg page) {
 		}
 		if e.key == 0 {
 			r.link(e, at)
+			e.placed, e.ordered = pg.sent, pg.sent
 		}
 		at = e
 	}

@@ -1,10 +1,12 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
@@ -176,14 +178,19 @@ func (p *Poller) overdue(now time.Time) {
 	const most = 10
 	pages := float64(len(p.roster.entries)) / MaxPerPage
 	limit := time.Duration((2.4*pages/p.estate.Budget + 10) * float64(time.Second))
+	if p.estate.Missed {
+		limit *= 2 // reading what was missed slows the rounds
+	}
 	for id, e := range p.roster.entries {
 		if now.Sub(e.seen) > limit {
 			p.estate.Missing = append(p.estate.Missing, id)
-			if len(p.estate.Missing) == most {
-				return
-			}
 		}
 	}
+	// Those that were not seen for longest come first.
+	slices.SortFunc(p.estate.Missing, func(a, b string) int {
+		return cmp.Or(p.roster.entries[a].seen.Compare(p.roster.entries[b].seen), cmp.Compare(a, b))
+	})
+	p.estate.Missing = p.estate.Missing[:min(most, len(p.estate.Missing))]
 }
 
 // wideKey names the tracking of the account as a whole: a location that turns up
@@ -365,7 +372,8 @@ func (p *Poller) foresee(now time.Time) {
 		age := p.probe.age(now).Seconds()
 		e.ProbeGain = e.arrivals * age * age / 2
 	}
-	if e.Probing && now.Sub(p.certified) >= certifying && !p.probe.at.IsZero() {
+	e.Missed = e.Probing && len(p.probe.Gaps) > 0
+	if e.Probing && !e.Missed && now.Sub(p.certified) >= certifying && !p.probe.at.IsZero() {
 		p.certified = now
 		p.certify(p.probe.at)
 	}

@@ -1,0 +1,120 @@
+package poller
+
+import (
+	"context"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/platform"
+)
+
+// gap is a stretch of the account's history that nobody has read: the process,
+// the network or the platform was away. It is read beside everything else, a
+// page at a time, and its cursor is remembered.
+//
+// Newest first, the cursor is a position: new sessions only push the unread ones
+// further down, so what is read from there on may repeat and leaves nothing out.
+// Oldest first, it is a page of the list since a day in the past, which only
+// grows at its end.
+type gap struct {
+	// From and To bound the starts of the sessions that it may hold; platform's
+	// clock.
+	From, To time.Time
+	// Covered is how many positions were read of newest first.
+	Covered int `json:",omitempty"`
+	// Date and Page are the cursor of oldest first.
+	Date string `json:",omitempty"`
+	Page int    `json:",omitempty"`
+	// Back is true where the pages are read towards the older ones.
+	Back bool `json:",omitempty"`
+}
+
+// A probe that does not reach the frontier within some pages leaves the rest to a
+// gap, and one that was not made for a while begins anew at the end of the list.
+const (
+	deepProbe = 5 // pages
+	longAway  = 15 * time.Minute
+)
+
+// missed notes that the history between two starts is to be read later.
+func (p *Poller) missed(g gap) {
+	p.Logger.Info("a part of the history was missed and is read beside the rest", "from", g.From, "to", g.To)
+	p.probe.Gaps = append(p.probe.Gaps, g)
+	p.probe.dirty, p.probe.savedAt = true, time.Time{}
+}
+
+// reorder drops the cursors of gaps: the list is sorted another way now.
+func reorder(gaps []gap) []gap {
+	for i := range gaps {
+		gaps[i] = gap{From: gaps[i].From, To: gaps[i].To}
+	}
+	return gaps
+}
+
+// fillGap reads the next page of the newest gap.
+func (p *Poller) fillGap(ctx context.Context) error {
+	b := &p.probe
+	g := &b.Gaps[len(b.Gaps)-1]
+	query := platform.Query{PerPage: MaxPerPage}
+	var w window
+	if b.Direction == oldestFirst {
+		if g.Date == "" {
+			g.Date, g.Page = g.From.UTC().AddDate(0, 0, -1).Format(time.DateOnly), 1
+		}
+		query.StartDate, query.Page = g.Date, g.Page
+	} else {
+		w = windowFrom(g.Covered, overlap)
+		query.Page, query.PerPage = w.number, w.size
+	}
+	answer, from, at, sent, err := p.askSessions(ctx, query)
+	if err != nil {
+		return ctx.Err()
+	}
+	if !p.inDirection(answer.Sessions) {
+		return nil
+	}
+	if err := p.workIn(ctx, page{sessions: answer.Sessions, sent: sent}, len(answer.Skipped) == 0, true, from, at); err != nil {
+		return err
+	}
+	oldest, newest := startsOf(answer.Sessions)
+	done := false
+	switch {
+	case b.Direction == newestFirst:
+		g.Covered = w.start() + answer.Records
+		done = !answer.More || answer.Records == 0 || oldest.Before(g.From.Add(-frontierSlack))
+	case answer.Records == 0 && g.Page > 1 && !answer.More:
+		// The history was cut at its beginning, so its pages moved.
+		g.Page = 1
+	case g.Back:
+		g.Page--
+		done = g.Page < 1 || oldest.Before(g.From.Add(-frontierSlack))
+	default:
+		g.Page++
+		done = !answer.More || newest.After(g.To.Add(frontierSlack))
+	}
+	b.dirty = true
+	if done {
+		p.Logger.Info("a part of the history that was missed is complete", "from", g.From, "to", g.To)
+		b.Gaps = b.Gaps[:len(b.Gaps)-1]
+		b.savedAt = time.Time{}
+	}
+	return p.saveProbe()
+}
+
+// startsOf returns the first and the last start on a page; zero where no record
+// has one.
+func startsOf(sessions []events.Session) (oldest, newest time.Time) {
+	for i := range sessions {
+		s := sessions[i].StartedAt
+		if s.IsZero() {
+			continue
+		}
+		if oldest.IsZero() || s.Before(oldest) {
+			oldest = s
+		}
+		if s.After(newest) {
+			newest = s
+		}
+	}
+	return oldest, newest
+}

@@ -1,0 +1,122 @@
+package poller_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/simulator"
+	"github.com/guestflow/guestflow/poller"
+)
+
+// TestOutagesLeaveNoHole: after guestflow, or the network, was away for up to 7
+// days, the events hold each session of the platform's history once, with its
+// true times.
+func TestOutagesLeaveNoHole(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		order simulator.Order
+		away  time.Duration
+		kill  bool // in the middle of reading what was missed
+	}{
+		{"newest first, an hour", simulator.NewestFirst, time.Hour, false},
+		{"newest first, 7 days", simulator.NewestFirst, 7 * 24 * time.Hour, true},
+		{"oldest first, an hour", simulator.OldestFirst, time.Hour, false},
+		{"oldest first, 7 days", simulator.OldestFirst, 7 * 24 * time.Hour, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := town()
+			cfg.Speed, cfg.Order, cfg.History = 1, c.order, 8*24*time.Hour
+			l := newLab(t, cfg, adaptive)
+			l.run(15 * time.Minute)
+			since := l.clock.Now()
+			l.clock.pass(c.away)
+			l.restart()
+			if c.kill {
+				l.run(50 * time.Second)
+				l.restart()
+			}
+			l.run(25 * time.Minute)
+			until := l.clock.Now().Add(-time.Minute)
+			if n := l.looks[poller.Backfill]; c.away > 24*time.Hour && n < 100 {
+				t.Errorf("%d looks at what was missed", n)
+			}
+			l.checkHistory(since, until)
+			l.check(simulator.Checker{Kills: []simulator.Interval{{From: since, To: until}}, Until: until})
+		})
+	}
+}
+
+// TestAnUnreachablePlatformLeavesNoHole: the same process comes back to it.
+func TestAnUnreachablePlatformLeavesNoHole(t *testing.T) {
+	for _, order := range []simulator.Order{simulator.NewestFirst, simulator.OldestFirst} {
+		cfg := town()
+		cfg.Speed, cfg.Order = 1, order
+		var err error
+		if cfg.Faults, err = simulator.ParseFaults([]string{"5xx:5h@20m"}); err != nil {
+			t.Fatal(err)
+		}
+		l := newLab(t, cfg, adaptive)
+		l.run(10 * time.Minute)
+		since := l.clock.Now()
+		l.run(5*time.Hour + 25*time.Minute)
+		l.checkHistory(since, l.clock.Now().Add(-time.Minute))
+		l.check(simulator.Checker{Until: l.clock.Now().Add(-time.Minute), Passes: 5})
+	}
+}
+
+// checkHistory holds the events against every session that began within the
+// time: started once, and ended once with its true time where it has ended.
+func (l *lab) checkHistory(from, to time.Time) {
+	l.t.Helper()
+	type life struct{ began, ended time.Time }
+	truth := make(map[string]*life)
+	for _, t := range l.truth.All() {
+		switch t.Kind {
+		case simulator.TruthStart:
+			if t.Time.After(from) && t.Time.Before(to) {
+				truth[t.Session] = &life{began: t.Time}
+			}
+		case simulator.TruthEnd:
+			if s := truth[t.Session]; s != nil && t.Time.Before(to) {
+				s.ended = t.Time
+			}
+		}
+	}
+	short := 0
+	for _, e := range l.events() {
+		s := truth[e.Data.Session.ID]
+		if s == nil {
+			continue
+		}
+		switch e.Kind {
+		case events.Started:
+			if !s.began.Truncate(time.Second).Equal(e.Time) {
+				l.t.Errorf("session %s began at %v, the event says %v", e.Data.Session.ID, s.began, e.Time)
+			}
+			s.began = time.Time{}
+		case events.Ended:
+			if e.Data.Observed.Backfilled {
+				short++
+				if !s.ended.Truncate(time.Second).Equal(e.Time) {
+					l.t.Errorf("session %s ended at %v, the event says %v", e.Data.Session.ID, s.ended, e.Time)
+				}
+			}
+			s.ended = time.Time{}
+		}
+	}
+	missing, open := 0, 0
+	for _, s := range truth {
+		if !s.began.IsZero() {
+			missing++
+		}
+		if !s.ended.IsZero() {
+			open++
+		}
+	}
+	l.t.Logf("%d sessions of the history, %d backfilled; looks %v", len(truth), short, l.looks)
+	if missing > 0 || open > 0 {
+		l.t.Errorf("of %d sessions of the history, %d have no start and %d no end", len(truth), missing, open)
+	}
+}
