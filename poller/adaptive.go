@@ -1,6 +1,9 @@
 package poller
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Adaptive is the planner: it always sends the request that brings most.
 //
@@ -28,6 +31,7 @@ type Adaptive struct {
 
 // Next takes the look with the highest index.
 func (a *Adaptive) Next(now time.Time, e *Estate) Look {
+	a.judge(e)
 	if e.DiscoveryDue || (!e.Ordered && !e.Learning) {
 		e.Price = 0
 		return a.unordered(now, e)
@@ -81,6 +85,25 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 		return Look{Kind: List, Location: oldest.ID}
 	}
 	return best
+}
+
+// judge says whether the budget permits the maximum staleness: where there is an
+// order a round of the list takes its pages, and the probes beside it; where
+// there is none, each location has to be listed.
+func (a *Adaptive) judge(e *Estate) {
+	limit := a.MaxStaleness
+	if limit == 0 {
+		limit = 5 * time.Minute
+	}
+	requests := 0.0
+	if pages := math.Ceil(float64(e.Online()) / MaxPerPage); e.Ordered || e.Learning {
+		requests = pages + math.Sqrt(pages)
+	} else {
+		for _, p := range e.Places {
+			requests += float64(p.Cost())
+		}
+	}
+	e.Late = requests > e.Budget*limit.Seconds()
 }
 
 // smoothing is the weight of the newest choice in Estate.Price.

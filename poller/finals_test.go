@@ -33,6 +33,7 @@ func (l *lab) ends(from time.Time) (reported, inferred int) {
 // TestEndsCarryThePlatformsFigures: where the budget has room, ends come with the
 // platform's own time and totals; the checker compares them with the truth.
 func TestEndsCarryThePlatformsFigures(t *testing.T) {
+	t.Parallel()
 	cfg := town()
 	cfg.Speed, cfg.ResumeProbability = 1, 0.1
 	l := newLab(t, cfg, adaptive)
@@ -51,6 +52,7 @@ func TestEndsCarryThePlatformsFigures(t *testing.T) {
 // TestScarceRequestsGoIntoChanges: where each request finds changes, none is
 // spent on figures and no end waits for them.
 func TestScarceRequestsGoIntoChanges(t *testing.T) {
+	t.Parallel()
 	cfg := town()
 	for i := range cfg.Locations {
 		cfg.Locations[i].MeanOnline = 120
@@ -82,6 +84,7 @@ func (l *lab) withoutHistory(r *http.Request) *http.Response {
 
 // TestEndWithoutARecordIsNotHeldForLong: the platform never writes the record.
 func TestEndWithoutARecordIsNotHeldForLong(t *testing.T) {
+	t.Parallel()
 	cfg := town()
 	cfg.Speed = 1
 	l := newLab(t, cfg, adaptive)

@@ -1,6 +1,9 @@
 package poller
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // Forecast is what the planner can reach on a platform whose list has an order,
 // in seconds. See NewForecast.
@@ -11,6 +14,11 @@ type Forecast struct {
 	StartMean, StartP95       float64
 	EndMean, EndP95           float64
 	AllMean, Bound, Staleness float64
+}
+
+// round is how long a round over all locations takes.
+func (f Forecast) round() time.Duration {
+	return time.Duration(f.Staleness * float64(time.Second)).Round(time.Second)
 }
 
 // NewForecast reckons with the planner's own split: of limit requests a minute,

@@ -90,6 +90,9 @@ type Estate struct {
 	// Price is what the strategy's choices bring a request, smoothed. A strategy
 	// that keeps it zero asks for no final figures.
 	Price float64
+	// Late is for the strategy to say that the budget does not permit the maximum
+	// staleness.
+	Late bool
 	// Missed is true while a part of the account's history is to be read that was
 	// missed.
 	Missed bool

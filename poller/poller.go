@@ -98,6 +98,7 @@ type Poller struct {
 	roaming   bool
 	looking   Kind // of the request under way
 	held      map[string]*heldEnd
+	late      bool  // it was said that the maximum staleness cannot be kept
 	full      error // the outbox's, while it takes nothing
 
 	begun      time.Time // local clock

@@ -29,6 +29,30 @@ type Status struct {
 	Error     string // the newest, of what State says; empty while Polling
 	Locations []LocationStatus
 	Budgets   []BudgetStatus
+	Plan      Plan
+}
+
+// Plan is what was learned of the account, and what the planner can make of it.
+type Plan struct {
+	// Order of the account's list: newest first, oldest first, fixed (by something
+	// else than start), learning, or none. Absence from one page of it is proof
+	// unless it is the last two.
+	Order string
+	// Roams is true once a session was seen to move between locations, so that a
+	// missing one is asked about before it counts as ended.
+	Roams bool
+	// Gaps counts the parts of the history that were missed and are still being
+	// read.
+	Gaps int
+	// Held counts the ends that wait for their final figures.
+	Held int
+	// Starts and Ends are learned rates of the whole account, an hour.
+	Starts, Ends float64
+	// Late is true while the budget does not permit the maximum staleness.
+	Late bool
+	// Forecast is what this estate permits, given an order and the default
+	// weights.
+	Forecast Forecast
 }
 
 // LocationStatus is what Status says of one location.
@@ -37,6 +61,8 @@ type LocationStatus struct {
 	Online   int
 	// Age is how long ago its state was last certain; see Place.Age.
 	Age time.Duration
+	// Starts and Ends are learned rates, an hour.
+	Starts, Ends float64
 	// Seen is false while it was never read completely.
 	Seen bool
 }
@@ -106,8 +132,43 @@ func (p *Poller) publishStatus(now time.Time) {
 	}
 	p.status = Status{At: now, State: state, Error: text, Locations: make([]LocationStatus, len(p.estate.Places))}
 	for i, place := range p.estate.Places {
-		p.status.Locations[i] = LocationStatus{place.ID, place.Name, place.Online, place.Age(now), !place.SeenAt.IsZero()}
+		hazard := place.learned.hazard(p.estate.Hazard)
+		p.status.Locations[i] = LocationStatus{
+			ID: place.ID, Name: place.Name, Online: place.Online, Age: place.Age(now), Seen: !place.SeenAt.IsZero(),
+			Starts: 3600 * place.learned.arrivals(place.Online, hazard), Ends: 3600 * hazard * float64(place.Online),
+		}
 	}
+	p.status.Plan = p.plan()
+	if late := p.estate.Late; late != p.late {
+		p.late = late
+		if late {
+			p.Logger.Warn("the requests that the platform allows do not permit the maximum staleness: raise GUESTFLOW_MAX_STALENESS, ask for a higher limit, or split the locations over two keys",
+				"online", len(p.roster.entries), "round", p.status.Plan.Forecast.round())
+		} else {
+			p.Logger.Info("the maximum staleness can be kept again")
+		}
+	}
+}
+
+func (p *Poller) plan() Plan {
+	e := &p.estate
+	online := len(p.roster.entries)
+	plan := Plan{
+		Order: "none", Roams: p.roaming, Gaps: len(p.probe.Gaps), Held: len(p.held), Late: e.Late,
+		Starts: 3600 * e.arrivals, Ends: 3600 * e.Hazard * float64(online),
+	}
+	switch {
+	case e.Probing:
+		plan.Order = string(p.probe.Direction)
+	case e.Ordered:
+		plan.Order = "fixed"
+	case e.Learning:
+		plan.Order = "learning"
+	}
+	if e.Budget > 0 {
+		plan.Forecast = NewForecast(online, max(1, len(e.Places)), e.Budget*Window.Seconds(), 1)
+	}
+	return plan
 }
 
 func (p *Poller) state() (State, string) {

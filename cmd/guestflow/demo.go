@@ -203,7 +203,7 @@ func (d *demonstration) statusLine(now time.Time) string {
 	d.mu.Lock()
 	perMinute := len(d.times)
 	d.mu.Unlock()
-	p50, p95 := d.app.metrics.delays.quantiles()
+	p50, p95, _ := d.app.metrics.recent.quantiles(events.Started, events.Ended)
 	return fmt.Sprintf("── %s · %d locations · %d online · %d events/min · budget %d/%d · staleness %.0f s · seen after %.1f s (p95 %.1f s)",
 		s.State, len(s.Locations), s.Online(), perMinute, used, limit, s.Staleness().Seconds(), p50, p95)
 }

@@ -3,14 +3,13 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/guestflow/guestflow/consumers/occupancy"
+	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/platform"
 )
@@ -27,6 +26,7 @@ func (a *app) routes() http.Handler {
 		}
 		fmt.Fprintln(w, "ready")
 	})
+	mux.HandleFunc("GET /plan", a.servePlan)
 	mux.Handle("/", a.web.Handler())
 	return mux
 }
@@ -77,38 +77,6 @@ func (a *app) Pipelines() []occupancy.Pipeline {
 			oldest, p.StalestLocation = l.Age, l.ID
 		}
 	}
-	p.DelayP50Seconds, p.DelayP95Seconds = a.metrics.delays.quantiles()
+	p.DelayP50Seconds, p.DelayP95Seconds, _ = a.metrics.recent.quantiles(events.Started, events.Ended)
 	return []occupancy.Pipeline{p}
-}
-
-// delays keeps the newest detection delays, for a person's eye.
-type delays struct {
-	mu     sync.Mutex
-	newest []time.Duration
-	next   int
-}
-
-const delaysKept = 500
-
-func (d *delays) add(v time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.newest) < delaysKept {
-		d.newest = append(d.newest, v)
-		return
-	}
-	d.newest[d.next%delaysKept] = v
-	d.next++
-}
-
-// quantiles returns the median and the 95th percentile, in seconds.
-func (d *delays) quantiles() (p50, p95 float64) {
-	d.mu.Lock()
-	sorted := slices.Clone(d.newest)
-	d.mu.Unlock()
-	if len(sorted) == 0 {
-		return 0, 0
-	}
-	slices.Sort(sorted)
-	return sorted[len(sorted)/2].Seconds(), sorted[len(sorted)*95/100].Seconds()
 }

@@ -18,7 +18,7 @@ import (
 type metrics struct {
 	registry   *prometheus.Registry
 	app        *app
-	delays     *delays
+	recent     *recent
 	requests   *prometheus.CounterVec
 	requestS   *prometheus.HistogramVec
 	events     *prometheus.CounterVec
@@ -43,7 +43,7 @@ func newMetrics(a *app) *metrics {
 		return prometheus.HistogramOpts{Name: "guestflow_" + name, Help: help, ConstLabels: account, Buckets: buckets}
 	}
 	m := &metrics{
-		registry: prometheus.NewRegistry(), app: a, delays: &delays{},
+		registry: prometheus.NewRegistry(), app: a, recent: &recent{},
 		requests:   prometheus.NewCounterVec(counter("requests_total", "Requests to the platform, by endpoint, kind of look and outcome."), []string{"endpoint", "look", "status"}),
 		requestS:   prometheus.NewHistogramVec(histogram("request_seconds", "Time from a request to the platform to its answer.", prometheus.DefBuckets), []string{"endpoint"}),
 		events:     prometheus.NewCounterVec(counter("events_total", "Events committed, by kind."), []string{"kind"}),
@@ -69,6 +69,10 @@ func newMetrics(a *app) *metrics {
 		"outbox_oldest_seconds":         {"Age of the oldest event that waits to be published.", nil},
 		"platform_clock_offset_seconds": {"How far the platform's clock is ahead of the local one.", nil},
 		"poller_state":                  {"1 for the state that polling is in.", []string{"state"}},
+		"expected_delay_seconds":        {"Mean detection delay that the estate permits, by kind of event.", []string{"kind"}},
+		"changes_per_hour":              {"Learned rate of starts and ends.", []string{"kind"}},
+		"staleness_kept":                {"1 while the budget permits the maximum staleness.", nil},
+		"history_gaps":                  {"Parts of the history that were missed and are still being read.", nil},
 		"nats_connected":                {"1 while there is a connection to NATS.", nil},
 	} {
 		m.descriptor[name] = prometheus.NewDesc("guestflow_"+name, d.help, d.labels, account)
@@ -89,6 +93,7 @@ func (m *metrics) Requested(kind poller.Kind, took time.Duration, err error) {
 	}
 	endpoint := string(kind.Endpoint())
 	m.requests.WithLabelValues(endpoint, kind.String(), status).Inc()
+	m.recent.looked(kind, time.Now())
 	m.requestS.WithLabelValues(endpoint).Observe(took.Seconds())
 }
 
@@ -102,7 +107,7 @@ func (m *metrics) Looked(r poller.Report) {
 		m.events.WithLabelValues(string(e.Kind)).Inc()
 		if d, ok := detectionDelay(e); ok {
 			m.delay.WithLabelValues(string(e.Kind)).Observe(d.Seconds())
-			m.delays.add(d)
+			m.recent.delay(e.Kind, d)
 		}
 	}
 }
@@ -169,6 +174,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range []poller.State{poller.Starting, poller.Polling, poller.Waiting, poller.Paused, poller.Stopped} {
 		gauge("poller_state", flag(s == status.State), string(s))
 	}
+	plan := status.Plan
+	gauge("expected_delay_seconds", plan.Forecast.StartMean, string(events.Started))
+	gauge("expected_delay_seconds", plan.Forecast.EndMean, string(events.Ended))
+	gauge("changes_per_hour", plan.Starts, string(events.Started))
+	gauge("changes_per_hour", plan.Ends, string(events.Ended))
+	gauge("staleness_kept", flag(!plan.Late))
+	gauge("history_gaps", float64(plan.Gaps))
 	outbox := m.app.store.Outbox()
 	gauge("outbox_entries", float64(outbox.Depth))
 	gauge("outbox_bytes", float64(outbox.Bytes))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"text/tabwriter"
 
@@ -14,18 +15,36 @@ func planCommand() *cobra.Command {
 		online, locations int
 		limits            []float64
 		weight            float64
+		asJSON            bool
+		most              int
 	)
 	c := &cobra.Command{
 		Use:   "plan",
-		Short: "Reckon how soon changes can be seen in an estate",
-		Long: `Reckons, for an estate of --online sessions in --locations locations, how the
-planner would split the requests and how soon it would see changes, for each
---limit in requests a minute. So it tells what a second API key or a higher limit
-would bring. Delays are in seconds. What a running guestflow really reaches is in
-its metrics, under guestflow_detection_delay_seconds.`,
-		Example: "  guestflow plan --online 3000 --locations 200 --limit 60,120",
+		Short: "Show what is looked at how often and why, or reckon what an estate permits",
+		Long: `Without --online and --locations: asks the guestflow that runs with this
+configuration what it looks at, why, and how soon it sees changes.
+
+With one of them: reckons, for an estate of --online sessions in --locations
+locations, how the planner would split the requests and how soon it would see
+changes, for each --limit in requests a minute. So it tells what a second API key
+or a higher limit would bring. Delays are in seconds.`,
+		Example: "  guestflow plan\n  guestflow plan --online 3000 --locations 200 --limit 60,120",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f := cmd.Flags(); !f.Changed("online") && !f.Changed("locations") {
+				cfg, err := configured(cmd)
+				if err != nil {
+					return err
+				}
+				plan, err := fetchPlan(cmd.Context(), cfg)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return json.NewEncoder(cmd.OutOrStdout()).Encode(plan)
+				}
+				return plan.write(cmd.OutOrStdout(), most)
+			}
 			if online < 0 || locations < 1 || weight <= 0 {
 				return usageError("plan: use --online from 0 on, --locations from 1 on and a --start-weight above 0")
 			}
@@ -46,5 +65,7 @@ its metrics, under guestflow_detection_delay_seconds.`,
 	c.Flags().IntVar(&locations, "locations", 200, "locations")
 	c.Flags().Float64SliceVar(&limits, "limit", []float64{60, 120}, "requests a minute that the platform allows")
 	c.Flags().Float64Var(&weight, "start-weight", 1, "how much more a late start costs than a late end")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the running guestflow's plan as one JSON object")
+	c.Flags().IntVar(&most, "top", 10, "locations of the running guestflow to print, the stalest first")
 	return c
 }

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// livePlan is what a running guestflow serves at /plan. Times are in seconds,
+// rates by the hour, requests by the minute.
+type livePlan struct {
+	Account          string             `json:"account"`
+	State            string             `json:"state"`
+	Online           int                `json:"online"`
+	Pages            int                `json:"pages"`
+	Limit            int                `json:"limit"`
+	Order            string             `json:"order"`
+	Roams            bool               `json:"roams"`
+	HistoryGaps      int                `json:"history_gaps"`
+	HeldEnds         int                `json:"held_ends"`
+	Starts           changePlan         `json:"starts"`
+	Ends             changePlan         `json:"ends"`
+	RoundRobinMean   float64            `json:"round_robin_mean"`
+	Staleness        float64            `json:"staleness"`
+	MaxStaleness     float64            `json:"max_staleness"`
+	StalenessKept    bool               `json:"staleness_kept"`
+	RequestsByLook   map[string]float64 `json:"requests_by_look"`
+	LocationsByDelay []locationPlan     `json:"locations"`
+}
+
+// changePlan compares what is expected of one kind of change with what was
+// measured of the newest.
+type changePlan struct {
+	PerHour      float64 `json:"per_hour"`
+	ExpectedMean float64 `json:"expected_mean"`
+	ExpectedP95  float64 `json:"expected_p95"`
+	MeasuredP50  float64 `json:"measured_p50"`
+	MeasuredP95  float64 `json:"measured_p95"`
+	Measured     int     `json:"measured"`
+}
+
+type locationPlan struct {
+	ID            string  `json:"id"`
+	Name          string  `json:"name,omitempty"`
+	Online        int     `json:"online"`
+	Age           float64 `json:"age"`
+	StartsPerHour float64 `json:"starts_per_hour"`
+	EndsPerHour   float64 `json:"ends_per_hour"`
+}
+
+func (a *app) plan(now time.Time) livePlan {
+	s := a.poller.Status(now)
+	f := s.Plan.Forecast
+	p := livePlan{
+		Account: a.cfg.Account, State: string(s.State), Online: s.Online(), Pages: f.Pages, Order: s.Plan.Order, Roams: s.Plan.Roams,
+		HistoryGaps: s.Plan.Gaps, HeldEnds: s.Plan.Held, RoundRobinMean: f.RoundRobin,
+		Staleness: s.Staleness().Seconds(), MaxStaleness: a.cfg.MaxStaleness.Seconds(), StalenessKept: !s.Plan.Late,
+		Starts:         changePlan{PerHour: s.Plan.Starts, ExpectedMean: f.StartMean, ExpectedP95: f.StartP95},
+		Ends:           changePlan{PerHour: s.Plan.Ends, ExpectedMean: f.EndMean, ExpectedP95: f.EndP95},
+		RequestsByLook: a.metrics.recent.perMinute(now), LocationsByDelay: []locationPlan{},
+	}
+	for _, b := range s.Budgets {
+		if b.Endpoint == "sessions" {
+			p.Limit = b.Limit
+		}
+	}
+	p.Starts.MeasuredP50, p.Starts.MeasuredP95, p.Starts.Measured = a.metrics.recent.quantiles(events.Started)
+	p.Ends.MeasuredP50, p.Ends.MeasuredP95, p.Ends.Measured = a.metrics.recent.quantiles(events.Ended)
+	for _, l := range s.Locations {
+		p.LocationsByDelay = append(p.LocationsByDelay, locationPlan{l.ID, l.Name, l.Online, l.Age.Seconds(), l.Starts, l.Ends})
+	}
+	slices.SortFunc(p.LocationsByDelay, func(a, b locationPlan) int {
+		if a.Age != b.Age {
+			if a.Age > b.Age {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	return p
+}
+
+func (a *app) servePlan(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	json.NewEncoder(w).Encode(a.plan(time.Now()))
+}
+
+// fetchPlan asks the guestflow that runs with this configuration.
+func fetchPlan(ctx context.Context, cfg Config) (livePlan, error) {
+	var p livePlan
+	if cfg.HTTPAddr == "-" {
+		return p, errors.New("plan: GUESTFLOW_HTTP_ADDR is -, so a running guestflow cannot be asked; set it, or reckon with --online and --locations")
+	}
+	host, port, err := net.SplitHostPort(cfg.HTTPAddr)
+	if err != nil {
+		return p, usageError("GUESTFLOW_HTTP_ADDR: " + err.Error())
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	url := "http://" + net.JoinHostPort(host, port) + "/plan"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return p, err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return p, fmt.Errorf("plan: no guestflow answers at %s: %w; start it, set GUESTFLOW_HTTP_ADDR as it has it, or reckon with --online and --locations", url, err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return p, fmt.Errorf("plan: %s answers %s: it is no guestflow of this version; look at GUESTFLOW_HTTP_ADDR", url, answer.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(answer.Body, 64<<20)).Decode(&p); err != nil {
+		return p, fmt.Errorf("plan: reading the answer of %s: %w", url, err)
+	}
+	return p, nil
+}
+
+// write prints a plan for a person, with the locations that were not certain for
+// longest.
+func (p livePlan) write(out io.Writer, locations int) error {
+	yes := func(b bool, is, not string) string {
+		if b {
+			return is
+		}
+		return not
+	}
+	fmt.Fprintf(out, "account %s: %s, %d online in %d locations (%d pages), %d requests a minute\n", p.Account, p.State, p.Online, len(p.LocationsByDelay), p.Pages, p.Limit)
+	fmt.Fprintf(out, "list order: %s; sessions %s\n", explainOrder(p.Order), yes(p.Roams, "move between locations, so a missing one is asked about", "were never seen to move between locations"))
+	fmt.Fprintf(out, "staleness: %.0f s now, at most %.0f s %s\n", p.Staleness, p.MaxStaleness, yes(p.StalenessKept, "wanted", "wanted, which the limit does not permit"))
+	if p.HistoryGaps > 0 {
+		fmt.Fprintf(out, "history: %d parts that were missed are being read\n", p.HistoryGaps)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\ndelay in s\ta day\texpected mean\tp95\tmeasured p50\tp95\tof the newest")
+	for _, c := range []struct {
+		name string
+		changePlan
+	}{{"starts", p.Starts}, {"ends", p.Ends}} {
+		fmt.Fprintf(w, "%s\t%.0f\t%.1f\t%.1f\t%.1f\t%.1f\t%d\n", c.name, 24*c.PerHour, c.ExpectedMean, c.ExpectedP95, c.MeasuredP50, c.MeasuredP95, c.Measured)
+	}
+	fmt.Fprintf(w, "round robin\t\t%.1f\n", p.RoundRobinMean)
+	fmt.Fprintln(w, "\nlook\trequests/min\twhy")
+	for _, kind := range slices.SortedFunc(maps.Keys(p.RequestsByLook), func(a, b string) int {
+		if d := p.RequestsByLook[b] - p.RequestsByLook[a]; d != 0 {
+			return int(d * 1e6)
+		}
+		return strings.Compare(a, b)
+	}) {
+		fmt.Fprintf(w, "%s\t%.1f\t%s\n", kind, p.RequestsByLook[kind], reasons[kind])
+	}
+	fmt.Fprintln(w, "\nlocation\tonline\tage in s\tstarts/h\tends/h\tname")
+	for i, l := range p.LocationsByDelay {
+		if i == locations {
+			fmt.Fprintf(w, "and %d more\n", len(p.LocationsByDelay)-i)
+			break
+		}
+		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.1f\t%.1f\t%s\n", l.ID, l.Online, l.Age, l.StartsPerHour, l.EndsPerHour, l.Name)
+	}
+	return w.Flush()
+}
+
+// reasons says what each kind of look is for.
+var reasons = map[string]string{
+	"list":     "one location: it has waited for longest, or changes most",
+	"verify":   "a session is missing and no page proves it gone",
+	"discover": "the locations, from time to time",
+	"survey":   "the locations, learned from the account's sessions",
+	"sweep":    "all sessions page by page: ends and traffic",
+	"probe":    "where the newest sessions stand: starts",
+	"figures":  "the platform's final figures of ended sessions",
+	"backfill": "a part of the history that was missed",
+}
+
+func explainOrder(order string) string {
+	switch order {
+	case "none":
+		return "none, so ends need a location's whole list or a question of their own"
+	case "learning":
+		return "being learned"
+	case "fixed":
+		return "fixed, but not by start: one page proves an end, arrivals need the sweep"
+	}
+	return order + ": one page proves an end, and arrivals stand at one end of the list"
+}
