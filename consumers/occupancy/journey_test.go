@@ -48,16 +48,20 @@ type journey struct {
 	endOcc  func()
 }
 
+// permitted is the number of requests a minute and endpoint.
+const permitted = 30
+
 func newJourney(t *testing.T) *journey {
 	t.Helper()
 	j := &journey{t: t, dir: t.TempDir(), truth: &simulator.Recorder{}, now: epoch}
 	cfg := simulator.Config{
-		Seed: 5, Speed: 3, AccountingInterval: 5 * time.Minute, Token: "secret", HasLocations: true, HasCount: true, Truth: j.truth.Record,
+		Seed: 5, Speed: 3, AccountingInterval: 5 * time.Minute, Token: "secret", RateLimit: permitted,
+		HasLocations: true, HasCount: true, Truth: j.truth.Record,
 		ChangeProbability: 0.2, RoamProbability: 0.1, ResumeProbability: 0.1, DevicesPerGuest: 1.5,
 		Sleep: func(_ context.Context, d time.Duration) error { j.pass(d); return nil },
 	}
-	for i := range 20 {
-		cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("venue.%02d", i), Name: fmt.Sprintf("Venue %d", i), MeanOnline: 30})
+	for i := range 12 {
+		cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("venue.%02d", i), Name: fmt.Sprintf("Venue %d", i), MeanOnline: 20})
 	}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
@@ -158,12 +162,12 @@ func (j *journey) startPolling() {
 	}
 	budgets := make(map[platform.Endpoint]*poller.Budget)
 	for _, e := range platform.Endpoints() {
-		log, err := poller.OpenRequestLog(filepath.Join(j.dir, string(e)+".requests"), 60)
+		log, err := poller.OpenRequestLog(filepath.Join(j.dir, string(e)+".requests"), permitted)
 		if err != nil {
 			j.t.Fatal(err)
 		}
 		j.logs = append(j.logs, log)
-		budgets[e] = poller.NewBudget(60, log, j.Now())
+		budgets[e] = poller.NewBudget(permitted, log, j.Now())
 	}
 	log := slog.New(slog.DiscardHandler)
 	j.poller = &poller.Poller{

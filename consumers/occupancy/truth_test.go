@@ -126,7 +126,7 @@ func (j *journey) compare(stream []events.Event) {
 		}
 	}
 	j.t.Logf("%v: %d events, %d online, %d shown, %d changes not seen yet", j.Now().Sub(epoch), len(stream), len(present), len(shown), late)
-	if len(present) < 300 || counts[simulator.TruthResume] == 0 || counts[simulator.TruthUpdate] == 0 || late > len(present)/10 {
+	if len(present) < 150 || counts[simulator.TruthResume] == 0 || counts[simulator.TruthUpdate] == 0 || late > len(present)/10 {
 		j.t.Errorf("of %d sessions, %d differ: too little to mean anything, or too much", len(present), late)
 	}
 }
@@ -144,7 +144,7 @@ func (j *journey) bucket(l Location) int {
 	return decode[Location](j.t, entry.Value()).Online
 }
 
-// TestOccupancyEqualsTheTruth: half an hour of 600 sessions at 20 locations, as
+// TestOccupancyEqualsTheTruth: half an hour of 250 sessions at 12 locations, as
 // they come, change, roam, go and come back at thrice the usual pace. Between the
 // checkpoints every part is ended and started again, at some of them several at
 // once.
