@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/events"
@@ -25,8 +26,10 @@ func demoCommand() *cobra.Command {
 		Short: "Run everything against a simulated platform, and show the events",
 		Long: `Runs a simulated platform, an embedded NATS server and the very same poller as
 guestflow run, and shows the events as they are published. Nothing is left behind:
-the data directory is temporary. People come and go faster than in life.`,
+the data directory is temporary. People come and go faster than in life. Like run,
+it sends webhooks where GUESTFLOW_WEBHOOKS_FILE names an endpoints file.`,
 		Example: `  guestflow demo --for 60s
+  GUESTFLOW_WEBHOOKS_FILE=endpoints.yaml guestflow demo
   nats sub 'guest.sessions.>'          # in a second terminal`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -71,7 +74,6 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags) error {
 	if os.Getenv("GUESTFLOW_LOG_LEVEL") == "" {
 		cfg.LogLevel = "error" // the events are what is to be seen
 	}
-	usual := cfg.NATSListen
 	cfg.NATSListen = freeAddress(cfg.NATSListen)
 	if cfg.HTTPAddr != "-" {
 		cfg.HTTPAddr = freeAddress(cfg.HTTPAddr)
@@ -82,7 +84,7 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags) error {
 	}
 	out := &screen{w: cmd.OutOrStdout(), live: isTerminal(cmd.OutOrStdout())}
 	sub := "nats sub '" + cfg.SubjectPrefix + ".>'"
-	if cfg.NATSListen != usual {
+	if a.nats.URL() != nats.DefaultURL {
 		sub = "nats sub -s " + a.nats.URL() + " '" + cfg.SubjectPrefix + ".>'"
 	}
 	out.line(fmt.Sprintf("simulated platform  %s, %d locations\npage                %s\nthe same events     %s\n",

@@ -48,6 +48,7 @@ func (s *Service) Handler() http.Handler {
 	data("GET /v1/locations/{id}/history", a.history)
 	data("GET /v1/stream", a.stream)
 	data("GET /v1/health", a.health)
+	s.contract(mux)
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "There is nothing at "+r.URL.Path+"; /openapi.json lists what there is.")
 	})
@@ -157,6 +158,11 @@ func page(files fs.FS, name string) http.HandlerFunc {
 		".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
 		".svg": "image/svg+xml", ".json": "application/json",
 	}[path.Ext(name)]
+	return static(kind, body)
+}
+
+// static serves what does not change while the process lives.
+func static(kind string, body []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", kind)
 		w.Header().Set("Content-Security-Policy", policy)
