@@ -117,6 +117,9 @@ func (s *Store) Take(after uint64, max int) ([]Entry, error) {
 // handOut notes that entries up to seq may have been sent.
 func (s *Store) handOut(seq, last uint64) {
 	s.taken = max(s.taken, seq)
+	for len(s.held) > 0 && s.held[0].seq <= s.taken {
+		s.held = s.held[1:]
+	}
 	if s.taken >= last && len(s.mergeable) > 0 {
 		s.mergeable = make(map[string]uint64)
 	}
