@@ -34,7 +34,7 @@ func (b *guestbook) Guests(ctx context.Context, ips []string) ([]platform.Guest,
 	return guests, platform.Meta{Limit: -1}, err
 }
 
-func (b *guestbook) Requested(platform.Endpoint, time.Duration, error) {}
+func (b *guestbook) Requested(poller.Kind, time.Duration, error) {}
 
 func (b *guestbook) Identified(o poller.GuestOutcome) {
 	b.mu.Lock()

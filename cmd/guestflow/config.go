@@ -218,7 +218,7 @@ func (c *Config) faults() []error {
 	oneOf("NAME", c.Name, "keep", "hash", "drop")
 	oneOf("EMAIL", c.Email, "keep", "hash", "drop")
 	oneOf("GUEST_MINIMUM", c.GuestMinimum, "confirmed", "likely")
-	bad(c.GuestWait <= 0, "GUEST_WAIT=%v: use a positive duration; GUESTFLOW_GUESTS=false looks nobody up", c.GuestWait)
+	bad(c.GuestWait < time.Second || c.GuestWait > time.Minute, "GUEST_WAIT=%v: use 1s to 1m; GUESTFLOW_GUESTS=false looks nobody up", c.GuestWait)
 	bad(c.Guests && c.Name == "drop" && c.Email == "drop", "GUESTS=true with NAME=drop and EMAIL=drop leaves nothing of a guest: keep or hash one, or set GUESTFLOW_GUESTS=false")
 	oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")
 	oneOf("LOG_FORMAT", c.LogFormat, "text", "json")
