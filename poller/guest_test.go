@@ -90,7 +90,7 @@ func TestWrongGuestIsAttachedToNobody(t *testing.T) {
 			cfg.ChangeProbability = 0.3
 			change(&cfg)
 			l := guestLab(t, cfg)
-			l.run(10 * time.Minute)
+			l.run(4 * time.Minute)
 			t.Log(l.outcomes)
 			report := simulator.Checker{}.Check(l.truth.All(), l.events())
 			if n := report.Counts[simulator.WrongGuest]; n > 0 {
@@ -131,7 +131,7 @@ func TestLookupsLeaveTheLooksTheirBudget(t *testing.T) {
 // TestFailingLookupsHarmNothing: polling goes on at its pace, all events are right,
 // go out in time without a guest, and with one again when the fault is over.
 func TestFailingLookupsHarmNothing(t *testing.T) {
-	for _, fault := range []string{"429", "429=0", "5xx", "cut", "html", "revoked", "forbidden"} {
+	for _, fault := range []string{"429", "5xx", "html", "forbidden"} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			cfg := town()
@@ -141,7 +141,7 @@ func TestFailingLookupsHarmNothing(t *testing.T) {
 			}
 			l := guestLab(t, cfg)
 			var slowest, apart time.Duration // of events, and between two tries to take some
-			after, end := uint64(0), l.began.Add(16*time.Minute)
+			after, end := uint64(0), l.began.Add(13*time.Minute)
 			for was := l.clock.Now(); was.Before(end); was = l.clock.Now() {
 				l.run(time.Second)
 				apart = max(apart, l.clock.Now().Sub(was))
@@ -156,8 +156,8 @@ func TestFailingLookupsHarmNothing(t *testing.T) {
 			if slowest > guestWait+apart {
 				t.Errorf("an event waited for %v; it was tried every %v at least", slowest, apart)
 			}
-			if l.asked[platform.Sessions] < 16*60*95/100 {
-				t.Errorf("%d looks in 16 minutes", l.asked[platform.Sessions])
+			if l.asked[platform.Sessions] < 13*60*95/100 {
+				t.Errorf("%d looks in 13 minutes", l.asked[platform.Sessions])
 			}
 			l.check(simulator.Checker{Until: l.clock.Now().Add(-time.Minute)})
 			during, later := 0, 0
@@ -166,7 +166,7 @@ func TestFailingLookupsHarmNothing(t *testing.T) {
 				case e.Data.Guest == nil:
 				case at > 3*time.Minute+2*time.Second && at < 5*time.Minute-guestWait:
 					during++
-				case at > 14*time.Minute:
+				case at > 12*time.Minute:
 					later++
 				}
 			}
