@@ -108,6 +108,8 @@ func (s *scanner) data(d *Data) {
 			d.Episode = s.number()
 		case nameSession:
 			s.session(&d.Session)
+		case nameGuest:
+			d.Guest = s.guest()
 		case namePrevious:
 			d.Previous = s.previous()
 		case nameChange:
@@ -150,6 +152,27 @@ func (s *scanner) session(v *Session) {
 			}
 		}
 	}
+}
+
+func (s *scanner) guest() *Guest {
+	if !s.enter() {
+		return nil
+	}
+	g := new(Guest)
+	var m members
+	for n, ok := s.next(&m); ok; n, ok = s.next(&m) {
+		switch n {
+		case nameUsername:
+			g.Username = s.text()
+		case nameName:
+			g.Name = s.text()
+		case nameEmail:
+			g.Email = s.text()
+		default:
+			s.skip(0)
+		}
+	}
+	return g
 }
 
 func (s *scanner) previous() *Previous {
@@ -226,6 +249,8 @@ func (s *scanner) observed(o *Observed) {
 			s.rounding(&o.Rounding)
 		case nameBackfilled:
 			o.Backfilled = s.boolean()
+		case nameGuest:
+			o.Guest = s.sureness()
 		default:
 			s.skip(0)
 		}
@@ -240,6 +265,15 @@ func (s *scanner) end() End {
 		return EndInferred
 	default:
 		return End(text)
+	}
+}
+
+func (s *scanner) sureness() Sureness {
+	switch text := s.raw(); Sureness(text) {
+	case GuestConfirmed:
+		return GuestConfirmed
+	default:
+		return Sureness(text)
 	}
 }
 

@@ -62,6 +62,13 @@ func (w *encoder) data(d *Data) {
 	w.open("session")
 	w.session(&d.Session)
 	w.close()
+	if g := d.Guest; g != nil {
+		w.open("guest")
+		w.optionalText("username", g.Username)
+		w.optionalText("name", g.Name)
+		w.optionalText("email", g.Email)
+		w.close()
+	}
 	if d.Previous != nil {
 		w.open("previous")
 		w.previous(d.Previous)
@@ -83,6 +90,7 @@ func (w *encoder) data(d *Data) {
 	w.number("uploaded_bytes", d.Session.Uploaded.Error)
 	w.close()
 	w.optionalTrue("backfilled", d.Observed.Backfilled)
+	w.optionalText("guest", string(d.Observed.Guest))
 	w.close()
 }
 

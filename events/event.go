@@ -33,6 +33,10 @@ type Data struct {
 	Episode int64 `json:"episode,omitempty"`
 	// Session is the session after the change.
 	Session Session `json:"session"`
+	// Guest is who the session belongs to; nil unless guestflow is configured to
+	// look guests up, and the answer came in time and is sure enough. Only a kind
+	// that is an Arrival has it.
+	Guest *Guest `json:"guest,omitempty"`
 	// Previous holds the old values of what changed; nil when nothing did.
 	Previous *Previous `json:"previous,omitempty"`
 	// Change holds the traffic since the last published figures; nil when they
@@ -96,6 +100,8 @@ type Observed struct {
 	// Backfilled is true when no list of online sessions ever showed the
 	// session: it was found later, in the account's history.
 	Backfilled bool `json:"backfilled,omitempty"`
+	// Guest says how sure Data.Guest is; empty without one.
+	Guest Sureness `json:"guest,omitempty"`
 }
 
 // Sealed returns e with its deterministic id. The changes of presence

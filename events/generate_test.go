@@ -101,6 +101,10 @@ func eventOf(t *rapid.T, kind Kind, old Session, revision, episode int64) Event 
 		}
 	}
 	d.Observed.At, d.Observed.NotYetAt = genTime().Draw(t, "at"), genOptionalTime().Draw(t, "not yet")
+	if kind.Arrival() && rapid.Bool().Draw(t, "identified") {
+		d.Guest = &Guest{Username: genText().Draw(t, "username"), Name: genName().Draw(t, "name"), Email: genText().Draw(t, "email")}
+		d.Observed.Guest = rapid.SampledFrom([]Sureness{GuestConfirmed, GuestLikely}).Draw(t, "sure")
+	}
 	d.Observed.Backfilled = rapid.Bool().Draw(t, "backfilled")
 	d.Observed.Rounding = Rounding{DownloadedBytes: d.Session.Downloaded.Error, UploadedBytes: d.Session.Uploaded.Error}
 	return e.Sealed()

@@ -30,6 +30,10 @@ const (
 	nameEnd
 	nameRounding
 	nameBackfilled
+	nameGuest
+	nameUsername
+	nameName
+	nameEmail
 	// nameAttributes is the first of the session's text attributes, which
 	// follow in the order of attributeNames.
 	nameAttributes
@@ -98,6 +102,14 @@ func nameOf(key []byte) name {
 		return nameRounding
 	case "backfilled":
 		return nameBackfilled
+	case "guest":
+		return nameGuest
+	case "username":
+		return nameUsername
+	case "name":
+		return nameName
+	case "email":
+		return nameEmail
 	case "location_id":
 		return nameAttributes
 	case "location_name":

@@ -35,7 +35,10 @@ func samples() []Event {
 		}
 		all = append(all, e.Sealed())
 	}
-	add(Started, at(6, 50, 55), at(6, 51, 7).Add(250*time.Millisecond), func(*Event, *Session) {})
+	add(Started, at(6, 50, 55), at(6, 51, 7).Add(250*time.Millisecond), func(e *Event, _ *Session) {
+		e.Data.Guest = &Guest{Username: "C6D144DE", Name: "Ada Example", Email: "ada@example.com"}
+		e.Data.Observed.Guest = GuestConfirmed
+	})
 	add(Traffic, at(6, 55, 7), at(6, 55, 7), func(_ *Event, s *Session) {
 		s.Downloaded, s.Uploaded, s.DurationSeconds = Bytes{2_110_000, 5_000}, Bytes{512_300, 5}, 252
 	})

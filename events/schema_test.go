@@ -75,16 +75,16 @@ func TestSchemasAreThoseOfTheTemplate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		Kind, Means string
-		First       bool
-		Required    []string
+		Kind, Means    string
+		First, Arrival bool
+		Required       []string
 	}{
-		{"discovered", "a session that was online already when tracking of its location began.", true, nil},
-		{"started", "a session came online.", true, nil},
-		{"traffic", "the byte figures of a session moved.", false, []string{"previous", "change"}},
-		{"updated", "another attribute of a session changed.", false, []string{"previous"}},
-		{"ended", "a session is proven gone.", false, nil},
-		{"resumed", "a session is online again after its end.", false, nil},
+		{"discovered", "a session that was online already when tracking of its location began.", true, true, nil},
+		{"started", "a session came online.", true, true, nil},
+		{"traffic", "the byte figures of a session moved.", false, false, []string{"previous", "change"}},
+		{"updated", "another attribute of a session changed.", false, false, []string{"previous"}},
+		{"ended", "a session is proven gone.", false, false, nil},
+		{"resumed", "a session is online again after its end.", false, true, nil},
 	} {
 		var raw, pretty bytes.Buffer
 		if err := text.Execute(&raw, c); err != nil {
@@ -198,6 +198,13 @@ func TestSchemasRefuseWhatIsNoEvent(t *testing.T) {
 		{Started, "data.observed", nil},
 		{Started, "data.observed.at", nil},
 		{Started, "data.observed.end", "reported"},
+		{Started, "data.guest", map[string]any{}},
+		{Started, "data.guest", "Ada Example"},
+		{Started, "data.guest.email", ""},
+		{Started, "data.observed.guest", nil},
+		{Started, "data.observed.guest", "hardly"},
+		{Traffic, "data.guest", map[string]any{"name": "Ada Example"}},
+		{Ended, "data.observed.guest", "confirmed"},
 		{Started, "data.observed.rounding", nil},
 		{Started, "data.observed.rounding.uploaded_bytes", nil},
 		{Started, "data.previous", map[string]any{"guest_id": "x"}},

@@ -43,6 +43,7 @@ type Budget struct {
 	until   time.Time  // the platform's own word: nothing before
 	spacing *rate.Limiter
 	log     *RequestLog // nil keeps the log in memory alone
+	claim   time.Time   // the request that may go out then is claimed; zero is none
 }
 
 // exchange is one request: when it went out and when its answer came in; the
@@ -77,7 +78,48 @@ func spacingOf(limit int) rate.Limit { return rate.Limit(pace * float64(limit) /
 func (b *Budget) Next(now time.Time) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.unclaimed(now)
+}
+
+// Claim keeps the next request for TakeClaimed: others get the one after it. So
+// who asks rarely gets a turn beside who always asks. A claim that is not taken in
+// time lapses.
+func (b *Budget) Claim(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.claim = b.next(now)
+}
+
+// free is Next for whoever has the claim, or may make one.
+func (b *Budget) free(now time.Time) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return b.next(now)
+}
+
+// TakeClaimed is Take for whoever has the claim.
+func (b *Budget) TakeClaimed(now time.Time) (answered func(time.Time), at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.claim = time.Time{}
+	return b.take(now)
+}
+
+// unclaimed is next for those without the claim.
+func (b *Budget) unclaimed(now time.Time) time.Time {
+	at := b.next(now)
+	if b.claim.IsZero() {
+		return at
+	}
+	after := b.claim.Add(time.Duration(float64(time.Second) / float64(b.spacing.Limit())))
+	if !after.After(now) {
+		b.claim = time.Time{}
+		return at
+	}
+	if after.After(at) {
+		return after
+	}
+	return at
 }
 
 func (b *Budget) next(now time.Time) time.Time {
@@ -103,12 +145,23 @@ func (b *Budget) next(now time.Time) time.Time {
 	return at
 }
 
-// Take spends one request at now, which must not be before Next. The returned
-// function is to be called once, when the answer has come or the wait for it
-// has ended.
-func (b *Budget) Take(now time.Time) (answered func(at time.Time)) {
+// Take spends one request at now. The returned function is to be called once,
+// when the answer has come or the wait for it has ended. Where no request may go
+// out yet, since another goroutine was faster, answered is nil, and at is when to
+// try again.
+func (b *Budget) Take(now time.Time) (answered func(time.Time), at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if at = b.unclaimed(now); at.After(now) {
+		return nil, at
+	}
+	return b.take(now)
+}
+
+func (b *Budget) take(now time.Time) (answered func(time.Time), at time.Time) {
+	if at = b.next(now); at.After(now) {
+		return nil, at
+	}
 	n := b.number
 	b.number++
 	b.spacing.AllowN(now, 1)
@@ -117,7 +170,7 @@ func (b *Budget) Take(now time.Time) (answered func(at time.Time)) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.set(n, exchange{sent: now, answered: at})
-	}
+	}, now
 }
 
 func (b *Budget) set(n int, x exchange) {

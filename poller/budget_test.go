@@ -35,7 +35,7 @@ func TestNeverOverTheLimit(t *testing.T) {
 			for at := b.Next(now); at.After(now); at = b.Next(now) {
 				now = at
 			}
-			answered := b.Take(now)
+			answered, _ := b.Take(now)
 			trip := time.Duration(rapid.IntRange(0, 3000).Draw(t, "trip, ms")) * time.Millisecond
 			share := rapid.Float64Range(0, 1).Draw(t, "counted at")
 			counted = append(counted, now.Add(time.Duration(share*float64(trip))))
@@ -77,7 +77,7 @@ func TestBudgetIsUsed(t *testing.T) {
 		for at := b.Next(now); at.After(now); at = b.Next(now) {
 			now = at
 		}
-		answered := b.Take(now)
+		answered, _ := b.Take(now)
 		sent++
 		trip := time.Duration(50+sent*37%150) * time.Millisecond
 		if sent%100 == 0 {

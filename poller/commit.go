@@ -12,10 +12,10 @@ import (
 	"github.com/guestflow/guestflow/store"
 )
 
-// commit writes a delta in one transaction. While the outbox is full it waits:
+// commit writes the delta of a look that began at a time, in one transaction. While the outbox is full it waits:
 // what was seen is kept until there is room, and nothing more is asked for.
-func (p *Poller) commit(ctx context.Context, delta diff.Delta, marks ...store.LocationMark) error {
-	c := store.Commit{Cleared: delta.Cleared, Locations: marks}
+func (p *Poller) commit(ctx context.Context, delta diff.Delta, began time.Time, marks ...store.LocationMark) error {
+	c := store.Commit{Cleared: delta.Cleared, Locations: marks, SeenFrom: began}
 	for _, change := range delta.Changes {
 		c.Changes = append(c.Changes, store.Change{State: change.State, Event: change.Event})
 		if change.Event.Kind == events.Ended {
@@ -142,7 +142,7 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 		return err
 	}
 	delta = p.hold(delta)
-	if err := p.commit(ctx, delta); err != nil {
+	if err := p.commit(ctx, delta, began); err != nil {
 		return fmt.Errorf("session %s: committing its verification: %w", id, err)
 	}
 	drop()
@@ -150,6 +150,7 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 	for i := range page.Sessions {
 		p.roster.touch(page.Sessions[i].ID, began)
 	}
+	p.Sightings.show(page.Sessions, began)
 	if place := p.places[state.Session.LocationID]; place != nil {
 		p.report(place, &listing{began: began, pages: 1, sessions: page.Sessions}, snap, delta, p.Clock.Now())
 	}

@@ -84,7 +84,7 @@ func (p *Poller) survey(ctx context.Context) error {
 	for _, s := range page.Sessions {
 		p.place(s.LocationID, s.LocationName)
 	}
-	if err := p.surveyed(ctx, page, from, at); err != nil {
+	if err := p.surveyed(ctx, page, l.began, from, at); err != nil {
 		return err
 	}
 	if done {
@@ -96,13 +96,13 @@ func (p *Poller) survey(ctx context.Context) error {
 
 // surveyed commits the sessions of a page that are news: the request was spent,
 // so nobody waits for their location's own turn.
-func (p *Poller) surveyed(ctx context.Context, page platform.Page, from, at time.Time) error {
+func (p *Poller) surveyed(ctx context.Context, page platform.Page, began, from, at time.Time) error {
 	snap := diff.Snapshot{Sessions: page.Sessions, From: from, At: at, Proof: diff.Partial}
 	delta, err := p.compare(nil, nil, snap)
 	if err != nil {
 		return err
 	}
-	if err := p.commit(ctx, delta); err != nil {
+	if err := p.commit(ctx, delta, began); err != nil {
 		return err
 	}
 	p.apply(delta, p.Clock.Now())

@@ -103,7 +103,7 @@ func (p *Poller) release(ctx context.Context, ids []string) error {
 		}
 	}
 	start := p.Clock.Now()
-	if err := p.commit(ctx, delta); err != nil {
+	if err := p.commit(ctx, delta, start); err != nil {
 		return fmt.Errorf("committing %d ends without final figures: %w", len(delta.Changes), err)
 	}
 	p.reportPage(page{sent: start}, delta, start)
@@ -162,13 +162,14 @@ func (p *Poller) figures(ctx context.Context, id string) error {
 		return err
 	}
 	delta = p.hold(delta)
-	if err := p.commit(ctx, delta); err != nil {
+	if err := p.commit(ctx, delta, sent); err != nil {
 		return fmt.Errorf("committing the final figures of session %s: %w", id, err)
 	}
 	p.apply(delta, sent)
 	for i := range sessions {
 		p.roster.touch(sessions[i].ID, sent)
 	}
+	p.Sightings.show(sessions, sent)
 	p.reportPage(page{sent: sent, sessions: sessions}, delta, start)
 	return nil
 }

@@ -58,7 +58,13 @@ type lab struct {
 	log     *bytes.Buffer
 	planner func() poller.Strategy
 	limit   int
+	began   time.Time
 	stalled bool
+	// hold is how long arrivals wait for their guest; 0 looks nobody up.
+	hold   time.Duration
+	likely bool
+	shared bool // one budget for all
+	guests *poller.GuestLookup
 
 	figuresWait time.Duration
 	intercept   func(*http.Request) *http.Response // nil answers let a request through
@@ -67,6 +73,8 @@ type lab struct {
 
 	requests  map[string]int // outcomes
 	looks     map[poller.Kind]int
+	asked     map[platform.Endpoint]int
+	outcomes  map[poller.GuestOutcome]int
 	skipped   int
 	proofs    map[diff.Proof]int
 	locations []string
@@ -80,6 +88,7 @@ func newLab(t *testing.T, cfg simulator.Config, planner func() poller.Strategy) 
 		t: t, clock: &clock{now: time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)}, truth: &simulator.Recorder{},
 		path: filepath.Join(t.TempDir(), "state.db"), log: &bytes.Buffer{}, planner: planner, limit: 60,
 		requests: make(map[string]int), looks: make(map[poller.Kind]int), proofs: make(map[diff.Proof]int),
+		asked: make(map[platform.Endpoint]int), outcomes: make(map[poller.GuestOutcome]int),
 	}
 	cfg.Truth, cfg.Token = l.truth.Record, "secret"
 	cfg.Sleep = func(_ context.Context, d time.Duration) error {
@@ -94,6 +103,7 @@ func newLab(t *testing.T, cfg simulator.Config, planner func() poller.Strategy) 
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	l.began = l.clock.Now()
 	l.sim = simulator.New(cfg, l.clock.Now)
 	client, err := platform.New(platform.Config{
 		BaseURL: "http://platform.test/api", Token: "secret", Timeout: time.Hour, Transport: l, Now: l.clock.Now,
@@ -110,20 +120,39 @@ func newLab(t *testing.T, cfg simulator.Config, planner func() poller.Strategy) 
 // open opens the store and makes a poller on it, as a new process does.
 func (l *lab) open() {
 	l.t.Helper()
-	st, err := store.Open(l.path, store.Options{NoSync: true, Now: l.clock.Now})
+	st, err := store.Open(l.path, store.Options{NoSync: true, Now: l.clock.Now, HoldArrivals: l.hold})
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	l.store = st
 	budgets := make(map[platform.Endpoint]*poller.Budget)
+	all := poller.NewBudget(l.limit, nil, l.clock.Now())
 	for _, e := range platform.Endpoints() {
-		budgets[e] = poller.NewBudget(l.limit, nil, l.clock.Now())
+		if budgets[e] = all; !l.shared {
+			budgets[e] = poller.NewBudget(l.limit, nil, l.clock.Now())
+		}
 	}
 	l.poller = &poller.Poller{
-		Account: "lab", Platform: l.client, Store: st, Clock: l.clock, Time: l.client.Clock(), Strategy: l.planner(),
+		Account: "lab", Platform: l.client, Store: st, Clock: polling{l}, Time: l.client.Clock(), Strategy: l.planner(),
 		Rules: diff.Rules{TrafficMinBytes: 100_000}, Budgets: budgets, Locations: l.locations, Observer: l,
 		Logger: slog.New(slog.NewTextHandler(l.log, nil)),
 	}
+	if l.guests = nil; l.hold > 0 {
+		l.poller.Sightings = poller.NewSightings()
+		l.guests = &poller.GuestLookup{
+			Platform: l.client, Store: st, Clock: l.clock, Time: l.client.Clock(), Budget: budgets[platform.Guests],
+			Shared: l.shared, Likely: l.likely, Address: l.client.Address, Sightings: l.poller.Sightings, Observer: l, Logger: l.poller.Logger,
+		}
+	}
+}
+
+// reopen applies settings that were changed after newLab.
+func (l *lab) reopen() {
+	l.t.Helper()
+	if err := l.store.Close(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.open()
 }
 
 // restart ends the poller and begins anew on the same store, a minute later so
@@ -144,7 +173,36 @@ func (l *lab) run(d time.Duration) {
 		if err := l.poller.Step(l.t.Context()); err != nil {
 			l.t.Fatal(err)
 		}
+		l.identify(0)
 	}
+}
+
+// identify runs the guest look-ups for as long as they have something to do within
+// a time from now.
+func (l *lab) identify(within time.Duration) {
+	end := l.clock.Now().Add(within)
+	for l.guests != nil {
+		wait, err := l.guests.Step(l.t.Context())
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		if wait < 0 || l.clock.Now().Add(wait).After(end) {
+			return
+		}
+		l.clock.pass(wait)
+	}
+}
+
+// polling is the poller's clock: while it sleeps, guests are looked up.
+type polling struct{ *lab }
+
+func (p polling) Now() time.Time { return p.clock.Now() }
+
+func (p polling) Sleep(ctx context.Context, d time.Duration) error {
+	end := p.clock.Now().Add(d)
+	p.identify(d)
+	p.clock.pass(end.Sub(p.clock.Now()))
+	return ctx.Err()
 }
 
 // RoundTrip hands a request to the simulator; the way takes 50 ms each.
@@ -188,8 +246,11 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
+func (l *lab) Identified(o poller.GuestOutcome) { l.outcomes[o]++ }
+
 func (l *lab) Requested(kind poller.Kind, _ time.Duration, err error) {
 	l.looks[kind]++
+	l.asked[kind.Endpoint()]++
 	outcome := "ok"
 	var fault *platform.Error
 	if errors.As(err, &fault) {

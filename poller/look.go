@@ -31,16 +31,22 @@ const (
 	Figures
 	// Backfill: the next page of a part of the account's history that was missed.
 	Backfill
+	// Identify: who is behind the addresses of up to 100 arrivals; GuestLookup asks
+	// for it beside what the strategy chooses.
+	Identify
 )
 
 func (k Kind) String() string {
-	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey", "figures", "backfill"}[k]
+	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey", "figures", "backfill", "identify"}[k]
 }
 
 // Endpoint is the one whose budget a look of the kind spends.
 func (k Kind) Endpoint() platform.Endpoint {
-	if k == Discover {
+	switch k {
+	case Discover:
 		return platform.Locations
+	case Identify:
+		return platform.Guests
 	}
 	return platform.Sessions
 }

@@ -84,8 +84,10 @@ type Poller struct {
 	// figures, where the strategy has requests to spare for them; zero publishes
 	// every end at once.
 	FiguresWait time.Duration
-	Observer    Observer
-	Logger      *slog.Logger
+	// Sightings, where guests are looked up, are told what looks show.
+	Sightings *Sightings
+	Observer  Observer
+	Logger    *slog.Logger
 
 	started   bool
 	places    map[string]*Place
@@ -307,7 +309,14 @@ func (p *Poller) choose(ctx context.Context) (Look, error) {
 func (p *Poller) ask(ctx context.Context, endpoint platform.Endpoint, request func() (platform.Meta, error)) (from, at time.Time, err error) {
 	budget := p.Budgets[endpoint]
 	sent := p.Clock.Now()
-	answered := budget.Take(sent)
+	answered, free := budget.Take(sent)
+	for answered == nil {
+		if err := p.Clock.Sleep(ctx, free.Sub(sent)); err != nil {
+			return time.Time{}, time.Time{}, err
+		}
+		sent = p.Clock.Now()
+		answered, free = budget.Take(sent)
+	}
 	meta, err := request()
 	came := p.Clock.Now()
 	answered(came)
@@ -408,7 +417,7 @@ func (p *Poller) conclude(ctx context.Context, place *Place, l *listing) error {
 	if snap.Proof != diff.Partial {
 		mark.SeenAt = snap.From
 	}
-	if err := p.commit(ctx, delta, mark); err != nil {
+	if err := p.commit(ctx, delta, l.began, mark); err != nil {
 		return fmt.Errorf("location %s: committing %d changes: %w", place.ID, len(delta.Changes), err)
 	}
 	place.Name = mark.Name
@@ -420,6 +429,7 @@ func (p *Poller) conclude(ctx context.Context, place *Place, l *listing) error {
 	for i := range snap.Sessions {
 		p.roster.touch(snap.Sessions[i].ID, l.began)
 	}
+	p.Sightings.show(snap.Sessions, l.began)
 	place.learned.pass(l.began, place.Online)
 	p.distrust(expected, l)
 	p.report(place, l, snap, delta, start)

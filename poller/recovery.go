@@ -37,6 +37,32 @@ func newRest(clock Clock, refused bool) *rest {
 		backoff.WithMaxElapsedTime(0), backoff.WithClockProvider(clock))}
 }
 
+// pause returns how long to wait after an error, and whether it is a 429, which
+// tells that the budget is smaller than it seems.
+func (r *rest) pause(err error) (pause time.Duration, limited bool) {
+	r.err = err
+	pause = r.policy.NextBackOff()
+	var fault *platform.Error
+	if !errors.As(err, &fault) {
+		return pause, false
+	}
+	switch {
+	case fault.Kind == platform.RateLimited && fault.RetryAfter > 0:
+		// The platform says how long; a little more spares the edge of its
+		// whole-second window.
+		return fault.RetryAfter + Margin, true
+	case fault.Kind == platform.Server:
+		pause = max(pause, fault.RetryAfter)
+	}
+	return pause, fault.Kind == platform.RateLimited
+}
+
+// refuses reports whether an error is a refusal of the token.
+func refuses(err error) bool {
+	var fault *platform.Error
+	return errors.As(err, &fault) && (fault.Kind == platform.Unauthorised || fault.Kind == platform.Forbidden)
+}
+
 // settle takes an answer's error, or its absence, into account: the endpoint's
 // budget pauses after an error, and goes on after a good answer.
 func (p *Poller) settle(ctx context.Context, endpoint platform.Endpoint, now time.Time, err error) {
@@ -51,27 +77,15 @@ func (p *Poller) settle(ctx context.Context, endpoint platform.Endpoint, now tim
 		}
 		return
 	}
-	var fault *platform.Error
-	errors.As(err, &fault)
-	refused := fault != nil && (fault.Kind == platform.Unauthorised || fault.Kind == platform.Forbidden)
+	refused := refuses(err)
 	if r == nil || r.refused != refused {
 		r = newRest(p.Clock, refused)
 		p.rests[endpoint] = r
 	}
-	r.err = err
-	pause := r.policy.NextBackOff()
-	if fault != nil && fault.Kind == platform.RateLimited {
-		pause = max(pause, fault.RetryAfter)
-		if fault.RetryAfter > 0 {
-			// The platform says how long; a little more spares the edge of its
-			// whole-second window.
-			pause = fault.RetryAfter + Margin
-		}
+	pause, limited := r.pause(err)
+	if limited {
 		p.Budgets[endpoint].Refused(now, pause)
 	} else {
-		if fault != nil && fault.Kind == platform.Server {
-			pause = max(pause, fault.RetryAfter)
-		}
 		p.Budgets[endpoint].Pause(now, pause)
 	}
 	if refused {

@@ -271,13 +271,14 @@ func (p *Poller) workIn(ctx context.Context, pg page, whole, history bool, from,
 	sessions := p.wantedOf(pg.sessions)
 	delta := diff.Compare(known, diff.Snapshot{Sessions: sessions, From: from, At: at, Proof: diff.Atomic, History: history}, p.Rules)
 	delta = p.hold(delta)
-	if err := p.commit(ctx, delta); err != nil {
+	if err := p.commit(ctx, delta, pg.sent); err != nil {
 		return fmt.Errorf("committing %d changes of a page: %w", len(delta.Changes), err)
 	}
 	p.apply(delta, pg.sent)
 	for i := range sessions {
 		p.roster.touch(sessions[i].ID, pg.sent)
 	}
+	p.Sightings.show(sessions, pg.sent)
 	p.roster.place(pg)
 	if len(pg.sessions) > 0 {
 		p.sweep.wanted += 0.1 * (float64(len(sessions))/float64(len(pg.sessions)) - p.sweep.wanted)

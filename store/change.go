@@ -98,6 +98,9 @@ func (w *writing) add(e *events.Event) error {
 	if err := w.log.Put(sequenceKey(w.box.last), encodeEntry(e, body, w.now)); err != nil {
 		return err
 	}
+	if e.Kind.Arrival() && !e.Data.Observed.Backfilled {
+		w.arrivals = append(w.arrivals, w.box.last)
+	}
 	seq := uint64(0)
 	if e.Kind == events.Traffic {
 		seq = w.box.last

@@ -40,6 +40,9 @@ type Commit struct {
 	// SeenAt alone does not cause a write: it is kept in memory, and written with
 	// the next commit that writes anything, or by Close.
 	Locations []LocationMark
+	// SeenFrom is the earliest time at which the changes can have been seen, on the
+	// local clock; see Held. It is kept in memory alone.
+	SeenFrom time.Time
 }
 
 // Commit writes states, events and the rest in one transaction, which is durable
@@ -75,6 +78,7 @@ func (s *Store) Commit(c Commit) error {
 		return err
 	}
 	s.adopt(w)
+	s.hold(w.arrivals, c.SeenFrom, w.now)
 	if len(c.Changes) > 0 {
 		s.signal()
 	}
@@ -140,6 +144,7 @@ type writing struct {
 	box outbox
 	// mergeable has what changes in Store.mergeable, with 0 for what goes.
 	mergeable map[string]uint64
+	arrivals  []uint64 // entries that may be held
 	sessions  map[string]*session
 	order     []*session       // sessions, as they came
 	counts    map[string]int64 // online, by location: how much it changes

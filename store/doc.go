@@ -5,7 +5,9 @@
 // States come from the poller, which commits a state together with the event that
 // led to it: both are written in one transaction or neither is. Events leave
 // through Take, in the order in which they were committed, and count as sent when
-// Acked says so. So neither a crash nor an outage loses an event, and what a
+// Acked says so. With Options.HoldArrivals, an arrival and what comes after it are
+// withheld from Take for a bounded time, so that Amend can complete it while
+// nobody has seen it. So neither a crash nor an outage loses an event, and what a
 // restart may send again is marked by its sequence number.
 //
 // It imports events, and nothing else of guestflow.

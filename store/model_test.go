@@ -30,6 +30,7 @@ type model struct {
 	log      []events.Event // entry n at n-1
 	taken    uint64
 	cursor   Cursor
+	held     []hold
 	values   map[string]string
 }
 
@@ -46,7 +47,7 @@ func TestStoreDoesWhatTheModelSays(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		c := newClock()
 		m := &model{
-			T: rt, clock: c, o: Options{Now: c.Now, NoSync: true, OutboxMaxBytes: 12_000, SentRetention: time.Minute, EndedRetention: 1000 * time.Hour},
+			T: rt, clock: c, o: Options{Now: c.Now, NoSync: true, OutboxMaxBytes: 12_000, SentRetention: time.Minute, EndedRetention: 1000 * time.Hour, HoldArrivals: 40 * time.Second},
 			states: map[string]events.State{}, suspects: map[string]Suspect{},
 			marks: map[string]LocationMark{}, values: map[string]string{},
 			dir: func() string {
@@ -63,6 +64,7 @@ func TestStoreDoesWhatTheModelSays(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"commit":  m.commit,
 			"take":    m.take,
+			"amend":   m.amend,
 			"ack":     m.ack,
 			"rewind":  m.rewind,
 			"put":     m.put,
@@ -84,7 +86,7 @@ func (m *model) must(err error) {
 func (m *model) open(path string) {
 	s, err := Open(path, m.o)
 	m.must(err)
-	m.s, m.taken = s, uint64(len(m.log))
+	m.s, m.taken, m.held = s, uint64(len(m.log)), nil
 }
 
 // grow draws the next change of a session.
@@ -133,7 +135,7 @@ func (m *model) commit(t *rapid.T) {
 	}
 	next := *m
 	next.states, next.suspects = maps.Clone(m.states), maps.Clone(m.suspects)
-	next.marks, next.log = maps.Clone(m.marks), slices.Clone(m.log)
+	next.marks, next.log, next.held = maps.Clone(m.marks), slices.Clone(m.log), slices.Clone(m.held)
 	next.apply(c)
 	err := m.s.Commit(c)
 	before, after := m.unsent(), next.unsent()
@@ -145,7 +147,7 @@ func (m *model) commit(t *rapid.T) {
 		return
 	}
 	m.must(err)
-	m.states, m.suspects, m.marks, m.log = next.states, next.suspects, next.marks, next.log
+	m.states, m.suspects, m.marks, m.log, m.held = next.states, next.suspects, next.marks, next.log, next.held
 }
 
 // apply is what a commit means.
@@ -172,6 +174,9 @@ func (m *model) apply(c Commit) {
 		}
 		if !merged {
 			m.log = append(m.log, e)
+			if e.Kind.Arrival() {
+				m.held = append(m.held, hold{seq: uint64(len(m.log)), until: m.clock.Now().Add(m.o.HoldArrivals)})
+			}
 		}
 		was := m.states[id].Session
 		m.states[id] = events.StateOf(e)
@@ -207,12 +212,42 @@ func (m *model) take(t *rapid.T) {
 	limit := rapid.IntRange(0, 5).Draw(t, "max")
 	entries, err := m.s.Take(after, limit)
 	m.must(err)
-	if want := min(limit, len(m.log)-int(after)); len(entries) != want {
+	last := len(m.log)
+	if m.expire(); len(m.held) > 0 {
+		last = int(m.held[0].seq) - 1
+	}
+	if want := max(0, min(limit, last-int(after))); len(entries) != want {
 		t.Fatalf("took %d entries, want %d", len(entries), want)
 	}
 	m.match(entries, after)
 	if n := uint64(len(entries)); n > 0 {
 		m.taken = max(m.taken, after+n)
+	}
+}
+
+// expire drops the holds that are over.
+func (m *model) expire() {
+	m.held = slices.DeleteFunc(m.held, func(h hold) bool { return !h.until.After(m.clock.Now()) || h.seq <= m.taken })
+}
+
+func (m *model) amend(t *rapid.T) {
+	seq := rapid.Uint64Range(0, uint64(len(m.log))+1).Draw(t, "amended")
+	var guest *events.Guest
+	if rapid.Bool().Draw(t, "guest") {
+		guest = ada
+	}
+	m.expire()
+	want := 0
+	if i := slices.IndexFunc(m.held, func(h hold) bool { return h.seq == seq }); i >= 0 {
+		m.held = slices.Delete(m.held, i, i+1)
+		if guest != nil {
+			want = 1
+			d := &m.log[seq-1].Data
+			d.Guest, d.Observed.Guest = guest, events.GuestLikely
+		}
+	}
+	if n, err := m.s.Amend([]Amendment{{Seq: seq, Guest: guest, Sure: events.GuestLikely}}); err != nil || n != want {
+		t.Fatalf("completed %d, error %v; want %d", n, err, want)
 	}
 }
 

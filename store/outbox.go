@@ -77,24 +77,30 @@ func (s *Store) signal() {
 // the log wherever the number is: sent entries that are still kept come as well,
 // and where none is kept, the first one that is.
 //
+// It stops before the first event that is held: see Held.
+//
 // From then on the entries count as possibly sent, so later traffic is not merged
 // into them. Take does not move the cursor; it waits while a commit is under way.
 func (s *Store) Take(after uint64, max int) ([]Entry, error) {
 	s.log.Lock()
 	defer s.log.Unlock()
 	last := s.figures().last
-	if after >= last || max <= 0 {
+	limit := s.limit(last)
+	if after >= limit || max <= 0 {
 		return nil, s.usable()
 	}
 	var entries []Entry
 	err := s.view("read the outbox", func(tx *bbolt.Tx) error {
-		entries = make([]Entry, 0, min(uint64(max), last-after))
+		entries = make([]Entry, 0, min(uint64(max), limit-after))
 		account := ""
 		c := tx.Bucket(bucketOutbox).Cursor()
 		for k, v := c.Seek(sequenceKey(after + 1)); k != nil && len(entries) < max; k, v = c.Next() {
 			e, err := viewEntry(k, v)
 			if err != nil {
 				return err
+			}
+			if e.seq > limit {
+				return nil
 			}
 			entries = append(entries, e.entry(account))
 			account = entries[len(entries)-1].Account
@@ -111,6 +117,9 @@ func (s *Store) Take(after uint64, max int) ([]Entry, error) {
 // handOut notes that entries up to seq may have been sent.
 func (s *Store) handOut(seq, last uint64) {
 	s.taken = max(s.taken, seq)
+	for len(s.held) > 0 && s.held[0].seq <= s.taken {
+		s.held = s.held[1:]
+	}
 	if s.taken >= last && len(s.mergeable) > 0 {
 		s.mergeable = make(map[string]uint64)
 	}

@@ -32,6 +32,10 @@ type Options struct {
 	// SentRetention is how long an event is kept after Acked, so that it can be
 	// sent again if the stream loses its tail.
 	SentRetention time.Duration
+	// HoldArrivals is how long after its commit an event that brings a session
+	// online is withheld from Take, and all events after it, so that Amend can
+	// complete it; 0 is not at all.
+	HoldArrivals time.Duration
 	// Now is the time.
 	Now func() time.Time
 }
@@ -63,12 +67,16 @@ type Store struct {
 	page    int64    // bytes
 	options Options
 	wake    chan struct{}
+	holding chan struct{}
 
 	// log puts in order what writes to the outbox and what hands it out: an entry
 	// is handed out or merged into, never both at once. It is held during I/O.
 	log sync.Mutex
 	// taken is the last entry that may have been sent. Guarded by log.
 	taken uint64
+	// held are the events that Take withholds, in order, all above taken. Guarded
+	// by log.
+	held []hold
 	// mergeable holds, by session, the sequence number of its last entry where that
 	// is traffic; only those above taken count. Guarded by log.
 	mergeable map[string]uint64
@@ -108,6 +116,7 @@ func open(path string, o Options, s schema) (*Store, error) {
 	st := &Store{
 		path: path, db: f.db, file: f.file, page: int64(f.db.Info().PageSize), options: o,
 		wake:      make(chan struct{}, 1),
+		holding:   make(chan struct{}, 1),
 		mergeable: make(map[string]uint64),
 		seen:      make(map[string]time.Time),
 	}

@@ -41,6 +41,7 @@ type app struct {
 	store    *store.Store
 	logs     []*poller.RequestLog
 	poller   *poller.Poller
+	guests   *poller.GuestLookup // nil where they are not looked up
 	pub      *publisher.Publisher
 	web      *occupancy.Service
 	hooks    *webhook.Dispatcher
@@ -53,7 +54,10 @@ func (c *Config) platform() platform.Config {
 	return platform.Config{
 		BaseURL: c.APIURL, Token: c.APIToken, AuthHeader: c.APIAuthHeader, AuthScheme: c.APIAuthScheme,
 		Timeout: c.APITimeout, ByteBase: c.ByteBase, UserAgent: "guestflow/" + version(),
-		Privacy: platform.Privacy{MAC: platform.Mode(c.MAC), IP: platform.Mode(c.IP), Key: c.PrivacyKey},
+		Privacy: platform.Privacy{
+			MAC: platform.Mode(c.MAC), IP: platform.Mode(c.IP), Name: platform.Mode(c.Name), Email: platform.Mode(c.Email), Key: c.PrivacyKey,
+		},
+		Guests: c.Guests,
 	}
 }
 
@@ -97,7 +101,11 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory %s: %w; set GUESTFLOW_DATA_DIR to one that this user may write", cfg.DataDir, err)
 	}
-	if a.store, err = store.Open(cfg.statePath(), store.Options{OutboxMaxBytes: cfg.OutboxMaxBytes}); err != nil {
+	options := store.Options{OutboxMaxBytes: cfg.OutboxMaxBytes}
+	if cfg.Guests {
+		options.HoldArrivals = cfg.GuestWait
+	}
+	if a.store, err = store.Open(cfg.statePath(), options); err != nil {
 		return nil, err
 	}
 	if a.nats, err = linkNATS(ctx, cfg, log); err != nil {
@@ -154,6 +162,14 @@ func (a *app) buildPoller() error {
 		Strategy: a.cfg.strategy(), Rules: diff.Rules{TrafficMinBytes: a.cfg.TrafficMinBytes},
 		Budgets: budgets, Locations: a.cfg.Locations, FiguresWait: a.cfg.FiguresWait, Observer: a.metrics, Logger: a.log,
 	}
+	if a.cfg.Guests {
+		a.poller.Sightings = poller.NewSightings()
+		a.guests = &poller.GuestLookup{
+			Platform: a.client, Store: a.store, Clock: poller.SystemClock{}, Time: a.client.Clock(),
+			Budget: budgets[platform.Guests], Shared: a.cfg.APISharedLimit, Likely: a.cfg.GuestMinimum == string(events.GuestLikely),
+			Address: a.client.Address, Sightings: a.poller.Sightings, Observer: a.metrics, Logger: a.log.With("account", a.cfg.Account),
+		}
+	}
 	return nil
 }
 
@@ -181,6 +197,9 @@ func (a *app) Run(parent context.Context) error {
 		}))
 	}
 	working.Go(part("polling", a.poller.Run))
+	if a.guests != nil {
+		working.Go(part("guest look-ups", a.guests.Run))
+	}
 	working.Go(part("publishing", func(ctx context.Context) error {
 		if err := a.ensureStream(ctx); err != nil {
 			return err
@@ -271,6 +290,7 @@ func (a *app) streamReady() bool {
 
 // drain publishes what is left.
 func (a *app) drain() {
+	a.store.LetGo() // nobody looks guests up any more
 	if a.store.Outbox().Depth == 0 {
 		return
 	}

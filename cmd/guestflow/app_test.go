@@ -218,7 +218,7 @@ func TestAppPublishesWhatHappens(t *testing.T) {
 		sample      string
 		least, most float64
 	}{
-		{`guestflow_requests_total{account="default",endpoint="sessions",look="probe",status="ok"}`, 5, 1e6},
+		{`guestflow_requests_total{account="default",endpoint="sessions",look="sweep",status="ok"}`, 5, 1e6},
 		{`guestflow_request_seconds_count{account="default",endpoint="sessions"}`, 5, 1e6},
 		{`guestflow_budget_used{account="default",endpoint="sessions"}`, 5, 1200},
 		{`guestflow_budget_limit{account="default",endpoint="sessions"}`, 1200, 1200},

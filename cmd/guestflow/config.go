@@ -62,7 +62,13 @@ type Config struct {
 
 	MAC        string `envconfig:"MAC" default:"keep" desc:"device MAC addresses: keep, hash or drop"`
 	IP         string `envconfig:"IP" default:"keep" desc:"device IP addresses: keep, hash or drop"`
+	Name       string `envconfig:"NAME" default:"keep" desc:"guests' names and user names: keep, hash or drop"`
+	Email      string `envconfig:"EMAIL" default:"keep" desc:"guests' e-mail addresses: keep, hash or drop"`
 	PrivacyKey string `envconfig:"PRIVACY_KEY" secret:"true" desc:"key of the pseudonyms that hash makes, at least 16 characters"`
+
+	Guests       bool          `envconfig:"GUESTS" default:"false" desc:"true looks up who arrives, and publishes name and e-mail with it"`
+	GuestWait    time.Duration `envconfig:"GUEST_WAIT" default:"5s" desc:"longest time that arrivals, and what comes after them, wait for the guest's name"`
+	GuestMinimum string        `envconfig:"GUEST_MINIMUM" default:"confirmed" desc:"how sure a guest must be to be published: confirmed or likely"`
 
 	HTTPAddr  string `envconfig:"HTTP_ADDR" default:"127.0.0.1:8080" desc:"address of the web page, API, metrics, /healthz and /readyz; - for none"`
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
@@ -209,6 +215,11 @@ func (c *Config) faults() []error {
 	oneOf("PLANNER", c.Planner, "adaptive", "round-robin", "sweep")
 	oneOf("MAC", c.MAC, "keep", "hash", "drop")
 	oneOf("IP", c.IP, "keep", "hash", "drop")
+	oneOf("NAME", c.Name, "keep", "hash", "drop")
+	oneOf("EMAIL", c.Email, "keep", "hash", "drop")
+	oneOf("GUEST_MINIMUM", c.GuestMinimum, "confirmed", "likely")
+	bad(c.GuestWait < time.Second || c.GuestWait > time.Minute, "GUEST_WAIT=%v: use 1s to 1m; GUESTFLOW_GUESTS=false looks nobody up", c.GuestWait)
+	bad(c.Guests && c.Name == "drop" && c.Email == "drop", "GUESTS=true with NAME=drop and EMAIL=drop leaves nothing of a guest: keep or hash one, or set GUESTFLOW_GUESTS=false")
 	oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")
 	oneOf("LOG_FORMAT", c.LogFormat, "text", "json")
 	bad(c.ByteBase != 1000 && c.ByteBase != 1024, "BYTE_BASE=%d: use 1000 or 1024", c.ByteBase)
@@ -221,7 +232,8 @@ func (c *Config) faults() []error {
 	bad(c.StartWeight <= 0, "START_WEIGHT=%v: use a number above 0", c.StartWeight)
 	bad(c.TrafficMinBytes < 0, "TRAFFIC_MIN_BYTES=%d: use 0 or more", c.TrafficMinBytes)
 	bad(c.OutboxMaxBytes < 1<<20, "OUTBOX_MAX_BYTES=%d: use at least 1048576", c.OutboxMaxBytes)
-	bad((c.MAC == "hash" || c.IP == "hash") && len(c.PrivacyKey) < 16, "PRIVACY_KEY is needed where MAC or IP is hash: at least 16 characters; `openssl rand -hex 32` makes one")
+	hashes := c.MAC == "hash" || c.IP == "hash" || c.Name == "hash" || c.Email == "hash"
+	bad(hashes && len(c.PrivacyKey) < 16, "PRIVACY_KEY is needed where MAC, IP, NAME or EMAIL is hash: at least 16 characters; `openssl rand -hex 32` makes one")
 	bad(c.DataDir == "", "DATA_DIR is empty: name a directory")
 	bad(c.Account == "", "ACCOUNT is empty: name the account")
 	bad(c.Stream == "" || strings.ContainsAny(c.Stream, ". *>/\\\t\r\n"), "STREAM=%q: use letters, digits, '-' and '_'", c.Stream)

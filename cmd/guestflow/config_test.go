@@ -47,6 +47,7 @@ func TestBadValuesAreToldTogether(t *testing.T) {
 		"GUESTFLOW_START_WEIGHT=-1", "GUESTFLOW_BYTE_BASE=7", "GUESTFLOW_MAC=hash", "GUESTFLOW_PRIVACY_KEY=short",
 		"GUESTFLOW_HTTP_ADDR=8080", "GUESTFLOW_STREAM=a.b", "GUESTFLOW_SUBJECT_PREFIX=a..b", "GUESTFLOW_NATS_CERT=cert.pem",
 		"GUESTFLOW_NATS_URL=localhost", "GUESTFLOW_LOG_LEVEL=loud", "GUESTFLOW_OUTBOX_MAX_BYTES=1",
+		"GUESTFLOW_NAME=hide", "GUESTFLOW_GUESTS=maybe", "GUESTFLOW_GUEST_WAIT=-1s", "GUESTFLOW_GUEST_MINIMUM=sure",
 	)
 	_, _, err := loadConfig(os.Environ())
 	if err == nil {
@@ -56,6 +57,7 @@ func TestBadValuesAreToldTogether(t *testing.T) {
 	for _, name := range []string{
 		"API_TIMEOUT", "API_RATE_LIMIT", "API_SHARED_LIMIT", "START_WEIGHT", "BYTE_BASE", "PRIVACY_KEY", "HTTP_ADDR",
 		"STREAM", "SUBJECT_PREFIX", "NATS_CERT", "NATS_URL", "LOG_LEVEL", "OUTBOX_MAX_BYTES",
+		"NAME", "GUESTS", "GUEST_WAIT", "GUEST_MINIMUM",
 	} {
 		told := 0
 		for _, line := range lines {
@@ -137,5 +139,28 @@ func TestErrorsKeepSecrets(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "t0psecret") {
 		t.Errorf("the error tells a secret:\n%v", err)
+	}
+}
+
+// TestGuestsNeedSomethingToPublish: and a key where they are pseudonyms.
+func TestGuestsNeedSomethingToPublish(t *testing.T) {
+	for _, c := range []struct {
+		variables []string
+		fault     string
+	}{
+		{[]string{"GUESTFLOW_GUESTS=true"}, ""},
+		{[]string{"GUESTFLOW_GUESTS=true", "GUESTFLOW_NAME=drop"}, ""},
+		{[]string{"GUESTFLOW_GUESTS=true", "GUESTFLOW_IP=drop", "GUESTFLOW_EMAIL=hash", "GUESTFLOW_PRIVACY_KEY=0123456789abcdef"}, ""},
+		{[]string{"GUESTFLOW_NAME=drop", "GUESTFLOW_EMAIL=drop"}, ""},
+		{[]string{"GUESTFLOW_GUESTS=true", "GUESTFLOW_NAME=drop", "GUESTFLOW_EMAIL=drop"}, "GUESTFLOW_GUESTS=true with"},
+		{[]string{"GUESTFLOW_EMAIL=hash"}, "GUESTFLOW_PRIVACY_KEY is needed"},
+		{[]string{"GUESTFLOW_NAME=hash"}, "GUESTFLOW_PRIVACY_KEY is needed"},
+	} {
+		t.Run(strings.Join(c.variables, " "), func(t *testing.T) {
+			environment(t, c.variables...)
+			if _, _, err := loadConfig(os.Environ()); (err != nil) != (c.fault != "") || err != nil && !strings.HasPrefix(err.Error(), c.fault) {
+				t.Errorf("error %v, want %q", err, c.fault)
+			}
+		})
 	}
 }

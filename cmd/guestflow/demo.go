@@ -71,6 +71,9 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags) error {
 	}
 	defer sim.Close()
 	cfg.APIURL, cfg.APIToken, cfg.DataDir, cfg.NATSURL = sim.URL(), "demo", dir, ""
+	if os.Getenv("GUESTFLOW_GUESTS") == "" {
+		cfg.Guests = true // they are made up
+	}
 	if os.Getenv("GUESTFLOW_LOG_LEVEL") == "" {
 		cfg.LogLevel = "error" // the events are what is to be seen
 	}

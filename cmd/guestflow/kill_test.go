@@ -81,6 +81,7 @@ func newWorld(t *testing.T, speed float64) *world {
 		"GUESTFLOW_API_URL=" + server.URL, "GUESTFLOW_API_TOKEN=secret", fmt.Sprintf("GUESTFLOW_API_RATE_LIMIT=%d", cfg.RateLimit),
 		"GUESTFLOW_DATA_DIR=" + filepath.Join(t.TempDir(), "data"), "GUESTFLOW_NATS_URL=nats://" + w.natsAddr,
 		"GUESTFLOW_HTTP_ADDR=-", "GUESTFLOW_TRAFFIC_MIN_BYTES=100000", "GUESTFLOW_LOG_LEVEL=warn",
+		"GUESTFLOW_GUESTS=true",
 	}
 	w.startNATS()
 	t.Cleanup(func() { w.nats.kill() })
@@ -150,8 +151,12 @@ func (w *world) check(c simulator.Checker) {
 	w.t.Helper()
 	all := w.stream()
 	kinds := make(map[events.Kind]int)
+	named := 0
 	for _, e := range all {
 		kinds[e.Kind]++
+		if e.Data.Guest != nil {
+			named++
+		}
 	}
 	limited := 0
 	for _, t := range w.truth.All() {
@@ -159,7 +164,10 @@ func (w *world) check(c simulator.Checker) {
 			limited++
 		}
 	}
-	w.t.Logf("%d events: %v; %d × 429", len(all), kinds, limited)
+	w.t.Logf("%d events: %v, %d with a guest; %d × 429", len(all), kinds, named, limited)
+	if named == 0 {
+		w.t.Error("no arrival names a guest")
+	}
 	if limited > 0 {
 		w.t.Errorf("the platform refused %d requests", limited)
 	}

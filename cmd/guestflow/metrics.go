@@ -29,6 +29,7 @@ type metrics struct {
 	skipped    prometheus.Counter
 	retries    prometheus.Counter
 	lost       prometheus.Counter
+	guests     *prometheus.CounterVec
 	descriptor map[string]*prometheus.Desc
 }
 
@@ -54,6 +55,7 @@ func newMetrics(a *app) *metrics {
 		skipped:    prometheus.NewCounter(counter("records_skipped_total", "Records without a usable id or location.")),
 		retries:    prometheus.NewCounter(counter("publish_retries_total", "Failed attempts to publish.")),
 		lost:       prometheus.NewCounter(counter("publish_lost_total", "Acknowledged events that the stream lost and the outbox no longer keeps.")),
+		guests:     prometheus.NewCounterVec(counter("guest_lookups_total", "Arrivals whose guest was looked up, by outcome."), []string{"outcome"}),
 		descriptor: make(map[string]*prometheus.Desc),
 	}
 	for name, d := range map[string]struct {
@@ -77,7 +79,7 @@ func newMetrics(a *app) *metrics {
 	} {
 		m.descriptor[name] = prometheus.NewDesc("guestflow_"+name, d.help, d.labels, account)
 	}
-	m.registry.MustRegister(m, m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.skipped, m.retries, m.lost,
+	m.registry.MustRegister(m, m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.skipped, m.retries, m.lost, m.guests,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -95,6 +97,11 @@ func (m *metrics) Requested(kind poller.Kind, took time.Duration, err error) {
 	m.requests.WithLabelValues(endpoint, kind.String(), status).Inc()
 	m.recent.looked(kind, time.Now())
 	m.requestS.WithLabelValues(endpoint).Observe(took.Seconds())
+}
+
+// Identified counts what became of the look-up for an arrival.
+func (m *metrics) Identified(outcome poller.GuestOutcome) {
+	m.guests.WithLabelValues(string(outcome)).Inc()
 }
 
 // Looked counts what a look brought.

@@ -172,7 +172,11 @@ func describe(e events.Event) string {
 	s, d := &e.Data.Session, &e.Data
 	switch e.Kind {
 	case events.Started, events.Discovered, events.Resumed:
-		return strings.Join(nonEmpty(s.LoginType, s.DeviceDescription, "since "+s.StartedAt.Local().Format("15:04:05")), ", ")
+		who := ""
+		if g := d.Guest; g != nil {
+			who = cmp.Or(g.Name, g.Email, g.Username)
+		}
+		return strings.Join(nonEmpty(who, s.LoginType, s.DeviceDescription, "since "+s.StartedAt.Local().Format("15:04:05")), ", ")
 	case events.Traffic:
 		if d.Change != nil {
 			return fmt.Sprintf("↓ %s  ↑ %s", size(d.Change.DownloadedBytes), size(d.Change.UploadedBytes))

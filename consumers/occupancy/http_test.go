@@ -139,6 +139,29 @@ func personal(m Message) []string {
 	return []string{s.GuestID, s.DeviceMAC, s.DeviceIP, s.AccessCode, s.DeviceDescription}
 }
 
+// TestGuestNeedsTheToken: who arrived, by name and e-mail, is in the feed of a
+// bearer alone, and nowhere else.
+func TestGuestNeedsTheToken(t *testing.T) {
+	list := newVenue(26, 1, 4).messages(1, time.Second)
+	for i := range list {
+		list[i].Event.Data.Guest = &events.Guest{Username: "C6D144DE", Name: "Ada Example", Email: "ada@example.com"}
+		list[i].Event.Data.Observed.Guest = events.GuestConfirmed
+	}
+	h := filled(t, Settings{Token: "s3cret"}, list).Handler()
+	for authorization, clear := range map[string]bool{"": false, "Bearer s3cret": true} {
+		feed := firstMessages(t, h, "/v1/stream?replay=10", 2, "Authorization", authorization)
+		elsewhere := ""
+		for _, path := range []string{"/v1/locations", "/v1/locations/loc-00", "/v1/locations/loc-00/sessions", "/v1/locations/loc-00/history"} {
+			elsewhere += get(t, h, path, "Authorization", authorization).Body.String()
+		}
+		for _, v := range []string{"C6D144DE", "Ada", "ada@example.com", "confirmed"} {
+			if strings.Contains(feed, v) != clear || strings.Contains(elsewhere, v) {
+				t.Errorf("with %q, %q is shown: in the feed %t, elsewhere %t", authorization, v, strings.Contains(feed, v), strings.Contains(elsewhere, v))
+			}
+		}
+	}
+}
+
 func TestPersonalDataNeedsTheToken(t *testing.T) {
 	list := newVenue(24, 1, 4).messages(1, time.Second)
 	for _, c := range []struct {

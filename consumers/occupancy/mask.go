@@ -49,6 +49,7 @@ func maskedEvent(e events.Event) events.Event {
 			Downloaded: s.Downloaded, Uploaded: s.Uploaded,
 		},
 	}
+	d.Observed.Guest = "" // of a guest who is left out
 	if p := e.Data.Previous; p != nil {
 		hide := func(v *string, how func(string) string) *string {
 			if v == nil {

@@ -29,7 +29,7 @@ func compileCondition(source string) (*condition, error) {
 		if at.Line > 1 {
 			where = fmt.Sprintf("line %d, %s", at.Line, where)
 		}
-		return nil, fmt.Errorf("%s: %s; known names are kind, account, id, time, revision, episode, session, previous, change and observed, with the fields of the event's JSON", where, at.Message)
+		return nil, fmt.Errorf("%s: %s; known names are kind, account, id, time, revision, episode, session, guest, previous, change and observed, with the fields of the event's JSON", where, at.Message)
 	}
 	return nil, fmt.Errorf("column 1: %w; compare something, for instance session.duration_seconds >= 600", err)
 }
@@ -52,8 +52,8 @@ func (c *condition) match(e *events.Event) (bool, error) {
 }
 
 // facts is what a condition sees: the event under its JSON names. Objects that
-// an event leaves out are there all the same: a change of zero, and a previous
-// whose fields are all nil.
+// an event leaves out are there all the same: a change of zero, a guest whose
+// fields are all empty, and a previous whose fields are all nil.
 type facts struct {
 	ID       string        `expr:"id"`
 	Account  string        `expr:"account"`
@@ -62,6 +62,7 @@ type facts struct {
 	Revision int64         `expr:"revision"`
 	Episode  int64         `expr:"episode"`
 	Session  sessionFacts  `expr:"session"`
+	Guest    guestFacts    `expr:"guest"`
 	Previous previousFacts `expr:"previous"`
 	Change   changeFacts   `expr:"change"`
 	Observed observedFacts `expr:"observed"`
@@ -85,6 +86,12 @@ type sessionFacts struct {
 	DurationSeconds   int64     `expr:"duration_seconds"`
 	DownloadedBytes   int64     `expr:"downloaded_bytes"`
 	UploadedBytes     int64     `expr:"uploaded_bytes"`
+}
+
+type guestFacts struct {
+	Username string `expr:"username"`
+	Name     string `expr:"name"`
+	Email    string `expr:"email"`
 }
 
 type previousFacts struct {
@@ -116,6 +123,7 @@ type observedFacts struct {
 	End        string       `expr:"end"`
 	Rounding   roundingFact `expr:"rounding"`
 	Backfilled bool         `expr:"backfilled"`
+	Guest      string       `expr:"guest"`
 }
 
 type roundingFact struct {
@@ -136,9 +144,12 @@ func factsOf(e *events.Event) facts {
 			DurationSeconds: s.DurationSeconds, DownloadedBytes: s.Downloaded.Value, UploadedBytes: s.Uploaded.Value,
 		},
 		Observed: observedFacts{
-			At: o.At, NotYetAt: o.NotYetAt, End: string(o.End), Backfilled: o.Backfilled,
+			At: o.At, NotYetAt: o.NotYetAt, End: string(o.End), Backfilled: o.Backfilled, Guest: string(o.Guest),
 			Rounding: roundingFact(o.Rounding),
 		},
+	}
+	if g := e.Data.Guest; g != nil {
+		f.Guest = guestFacts(*g)
 	}
 	if p := e.Data.Previous; p != nil {
 		f.Previous = previousFacts(*p)

@@ -262,19 +262,23 @@ func TestConditionDecides(t *testing.T) {
 	was := "old"
 	e.Data.Previous = &events.Previous{LocationID: &was}
 	bare := sample(events.Started, "s1", 1)
+	bare.Data.Guest, bare.Data.Observed.Guest = &events.Guest{Name: "Ada Example", Email: "ada@example.com"}, events.GuestConfirmed
 	for source, want := range map[string][2]bool{
-		`session.duration_seconds >= 600`:                        {true, false},
-		`kind == "traffic" && account == "acme"`:                 {true, false},
-		`kind in ["started", "resumed"]`:                         {false, true},
-		`change.downloaded_bytes > 0`:                            {true, false},
-		`previous.location_id == "old"`:                          {true, false},
-		`previous.location_id != nil`:                            {true, false},
-		`previous.device_ip == nil`:                              {true, true},
-		`session.downloaded_bytes == 5000`:                       {true, false},
-		`session.location_id startsWith "hotel"`:                 {true, true},
-		`revision == 1`:                                          {false, true},
-		`observed.at > date("2026-01-01T00:00:00Z")`:             {true, true},
-		`observed.rounding.downloaded_bytes == 0 && episode < 1`: {true, true},
+		`session.duration_seconds >= 600`:                                      {true, false},
+		`kind == "traffic" && account == "acme"`:                               {true, false},
+		`kind in ["started", "resumed"]`:                                       {false, true},
+		`change.downloaded_bytes > 0`:                                          {true, false},
+		`previous.location_id == "old"`:                                        {true, false},
+		`previous.location_id != nil`:                                          {true, false},
+		`previous.device_ip == nil`:                                            {true, true},
+		`session.downloaded_bytes == 5000`:                                     {true, false},
+		`session.location_id startsWith "hotel"`:                               {true, true},
+		`guest.email != ""`:                                                    {false, true},
+		`guest.name startsWith "Ada" && guest.username == ""`:                  {false, true},
+		`guest.email endsWith "@example.com" && observed.guest == "confirmed"`: {false, true},
+		`revision == 1`:                                                        {false, true},
+		`observed.at > date("2026-01-01T00:00:00Z")`:                           {true, true},
+		`observed.rounding.downloaded_bytes == 0 && episode < 1`:               {true, true},
 	} {
 		c, err := compileCondition(source)
 		if err != nil {

@@ -40,7 +40,8 @@ func SampleEvent(at time.Time) events.Event {
 				GuestID: "example-guest", DeviceMAC: "02:00:00:00:00:01", DeviceIP: "192.0.2.10",
 				DeviceDescription: "Example Phone", LoginType: "Registration", Online: true, StartedAt: at,
 			},
-			Observed: events.Observed{At: at, NotYetAt: at.Add(-3 * time.Second)},
+			Guest:    &events.Guest{Username: "EXAMPLE1", Name: "Example Guest", Email: "guest@example.com"},
+			Observed: events.Observed{At: at, NotYetAt: at.Add(-3 * time.Second), Guest: events.GuestConfirmed},
 		},
 	}
 	return e.Sealed()

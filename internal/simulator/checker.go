@@ -38,6 +38,8 @@ const (
 	WrongTime Violation = "wrong time"
 	// WrongAttribute: location, IP or profile that the session did not have.
 	WrongAttribute Violation = "wrong attribute"
+	// WrongGuest: an event names somebody else than the session's guest.
+	WrongGuest Violation = "wrong guest"
 	// Unknown: a session that never was.
 	Unknown Violation = "unknown session"
 )
@@ -219,6 +221,9 @@ func (c *Checker) checkEvent(r *Report, l *life, e *events.Event, counted, arriv
 	notYet := o.NotYetAt
 	if !notYet.IsZero() {
 		notYet = notYet.Add(-c.Slack)
+	}
+	if g, is := d.Guest, l.told[0].Username; g != nil && g.Username != is {
+		r.add(WrongGuest, id, e.ID, "%s names %s (%s), but the guest is %s", e.Kind, g.Username, o.Guest, is)
 	}
 	from := seen
 	switch e.Kind {

@@ -247,6 +247,10 @@ func TestCheckerFindsEachCorruption(t *testing.T) {
 			s[find(s, events.Updated, 0)].Data.Previous = nil
 			return s
 		}},
+		{"somebody else", WrongGuest, func(s []events.Event) []events.Event {
+			s[find(s, events.Started, 5)].Data.Guest = &events.Guest{Username: "EVE", Name: "Eve Example"}
+			return s
+		}},
 		{"made up", Unknown, func(s []events.Event) []events.Event {
 			e := s[0]
 			e.Data.Session.ID = "nobody"

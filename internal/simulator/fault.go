@@ -27,6 +27,7 @@ const (
 	FaultSkew      FaultKind = "skew"
 	FaultRevoked   FaultKind = "revoked"
 	FaultForbidden FaultKind = "forbidden"
+	FaultGuest     FaultKind = "guest"
 )
 
 // faultKinds holds the kinds with the check of their argument and their help.
@@ -46,6 +47,7 @@ var faultKinds = []struct {
 	{FaultSkew, amount, "the Date header is off; =DURATION, may be negative (default 90s)"},
 	{FaultRevoked, nil, "401, as if the token had been revoked"},
 	{FaultForbidden, nil, "403"},
+	{FaultGuest, nil, "the look-up by IP names another guest: one that just got the address (of a session older than 5 s), one at another venue, or two at once"},
 }
 
 // Fault is one line of the script: what happens to which requests when. Times

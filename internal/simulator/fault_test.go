@@ -39,7 +39,7 @@ func TestFaultsParse(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"":               "unknown kind",
-		"rain":           "429, 5xx, stall, cut, html, next, dup, damaged, skew, revoked, forbidden",
+		"rain":           "429, 5xx, stall, cut, html, next, dup, damaged, skew, revoked, forbidden, guest",
 		"429:soon":       "the length \"soon\"",
 		"429@later":      "the start \"later\"",
 		"429:-5s":        "the length",

@@ -203,11 +203,14 @@ func (s *Simulator) lookUpIPs(r *request, a *answer) {
 		if x == nil {
 			continue
 		}
-		who := personOf(x.guest)
-		found = append(found, ipRecord{ip.String(), who.username, who.name, who.email, x.duration(r.t)})
+		records := []ipRecord{recordOf(ip, x.guest, x.duration(r.t))}
+		if f, ok := r.struck[FaultGuest]; ok {
+			records = f.misname(records[0], ip)
+		}
+		found = append(found, records...)
 	}
 	var body any = found
-	if len(asked) == 1 {
+	if len(asked) == 1 && len(found) < 2 {
 		if len(found) == 0 {
 			a.fail(r, http.StatusNotFound, "No online session has this IP address.")
 			return
@@ -215,6 +218,23 @@ func (s *Simulator) lookUpIPs(r *request, a *answer) {
 		body = found[0]
 	}
 	a.marshal(body)
+}
+
+func recordOf(ip netip.Addr, guest uint64, duration int64) ipRecord {
+	who := personOf(guest)
+	return ipRecord{ip.String(), who.username, who.name, who.email, duration}
+}
+
+// misname makes of the right answer for an address a wrong one.
+func (f strike) misname(right ipRecord, ip netip.Addr) []ipRecord {
+	h := hash(f.h, uint64(right.Duration))
+	switch form := h % 3; {
+	case form == 0 && right.Duration > 5: // the address passed on a moment ago
+		return []ipRecord{recordOf(ip, mix(h), 0)}
+	case form < 2: // the address is in use at another venue too
+		return []ipRecord{recordOf(ip, mix(h), right.Duration+60+int64(h>>8%7200))}
+	}
+	return []ipRecord{recordOf(ip, mix(h), right.Duration), right}
 }
 
 type locationRecord struct {

@@ -47,6 +47,7 @@ type Truth struct {
 	Location   string `json:"location,omitempty"` // after a move, the new one
 	From       string `json:"from,omitempty"`     // of a move, the old one
 	Guest      string `json:"guest,omitempty"`
+	Username   string `json:"username,omitempty"` // of Start and Resume
 	MAC        string `json:"mac,omitempty"`
 	IP         string `json:"ip,omitempty"`
 	Profile    string `json:"profile,omitempty"`
@@ -160,6 +161,9 @@ func (p *population) log(kind TruthKind, at int64, s *session, down, up int64) {
 	t := p.truth(kind, at, s)
 	if kind == TruthTraffic {
 		t = Truth{Kind: kind, Time: t.Time, Session: t.Session, Location: t.Location}
+	}
+	if kind == TruthStart || kind == TruthResume {
+		t.Username = personOf(s.guest).username
 	}
 	t.Downloaded, t.Uploaded = down, up
 	p.tell(t)

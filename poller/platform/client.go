@@ -43,6 +43,9 @@ type Config struct {
 	// ByteBase is how many bytes a kB has: 1000, which zero means, or 1024.
 	ByteBase int
 	Privacy  Privacy
+	// Guests are to be looked up, so Address has to know addresses that Privacy
+	// hides.
+	Guests bool
 	// UserAgent defaults to "guestflow".
 	UserAgent string
 	// Transport carries the requests; nil means a transport of its own.
@@ -58,6 +61,8 @@ type Client struct {
 	http   *http.Client
 	clock  *Clock
 	intern interner
+	// addresses that Privacy hides, where Config.Guests is set.
+	addresses addresses
 }
 
 // New checks the configuration, and names everything that is wrong with it.

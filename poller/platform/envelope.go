@@ -126,8 +126,8 @@ const MaxIPs = 100
 
 // Guests looks up the guests behind up to MaxIPs addresses. One address is
 // answered by an object, several by an array; either is understood. Answers for
-// addresses that were not asked for are dropped; addresses without an answer are
-// simply missing.
+// addresses that were not asked for are dropped, and all of an address whose
+// answers name different guests; addresses without an answer are simply missing.
 func (c *Client) Guests(ctx context.Context, ips []string) ([]Guest, Meta, error) {
 	if len(ips) == 0 || len(ips) > MaxIPs {
 		return nil, Meta{}, fmt.Errorf("guests: %d addresses: ask for 1 to %d", len(ips), MaxIPs)
@@ -177,17 +177,37 @@ func decodeGuests(body []byte, asked []string) ([]Guest, error) {
 		records = []json.RawMessage{body}
 	}
 	var guests []Guest
+	var disputed []string
+	at := make(map[string]int, len(asked)) // in guests
 	for _, r := range records {
 		g, ok := guest(r)
 		if g.IP == "" && ok && len(asked) == 1 && len(records) == 1 {
 			// The address is documented for several alone.
 			g.IP = asked[0]
 		}
-		if g.IP != "" && slices.Contains(asked, g.IP) {
-			guests = append(guests, g)
+		if g.IP == "" || !slices.Contains(asked, g.IP) {
+			continue
 		}
+		if i, again := at[g.IP]; again {
+			if !g.same(guests[i]) {
+				// Nobody can say which of them it is.
+				guests[i] = Guest{IP: g.IP}
+				disputed = append(disputed, g.IP)
+			}
+			continue
+		}
+		at[g.IP] = len(guests)
+		guests = append(guests, g)
 	}
+	guests = slices.DeleteFunc(guests, func(g Guest) bool { return slices.Contains(disputed, g.IP) })
 	return guests, nil
+}
+
+// same reports whether two answers are about the same connection of the same
+// guest; a second may pass between them.
+func (g Guest) same(o Guest) bool {
+	apart := g.Duration - o.Duration
+	return g.Username == o.Username && g.Name == o.Name && g.Email == o.Email && apart >= -1 && apart <= 1
 }
 
 // guest reads one record; ok says that it has no address at all, but something

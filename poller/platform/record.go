@@ -135,7 +135,7 @@ const defaultPerPage = 10
 func (c *Client) record(d *jsontext.Decoder, q Query) (events.Session, error) {
 	s := events.Session{Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes}
 	online, known := false, false
-	status := ""
+	status, ip := "", ""
 	err := object(d, func(name []byte) error {
 		// The name is gone once the value is read.
 		field := fieldOf(name)
@@ -160,7 +160,8 @@ func (c *Client) record(d *jsontext.Decoder, q Query) (events.Session, error) {
 		case macField:
 			s.DeviceMAC = c.cfg.Privacy.apply(c.cfg.Privacy.MAC, canonicalMAC(text(v)))
 		case ipField:
-			s.DeviceIP = c.cfg.Privacy.apply(c.cfg.Privacy.IP, canonicalIP(text(v)))
+			ip = canonicalIP(text(v))
+			s.DeviceIP = c.cfg.Privacy.apply(c.cfg.Privacy.IP, ip)
 		case descriptionField:
 			s.DeviceDescription = c.intern.of(text(v))
 		case accessCodeField:
@@ -202,6 +203,9 @@ func (c *Client) record(d *jsontext.Decoder, q Query) (events.Session, error) {
 	default:
 		// Offline would be a reported end, which wants more than a missing field.
 		s.Online = s.EndedAt.IsZero()
+	}
+	if c.cfg.Guests && s.Online && c.hidesIP() {
+		c.addresses.set(s.ID, ip)
 	}
 	return s, err
 }

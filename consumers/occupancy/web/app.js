@@ -284,7 +284,8 @@ function entry(f) {
   else if (f.kind === "ended") more = s.duration_seconds ? "after " + span(s.duration_seconds) : "";
   else if (old.location_id !== undefined) more = "from " + (old.location_name || old.location_id);
   else if (f.kind === "updated") more = Object.keys(old).filter((k) => !/bytes|duration/.test(k)).map((k) => k.replaceAll("_", " ")).join(", ");
-  const who = /^•*$/.test(s.device_description || "") ? s.device_mac || s.device_ip || "" : s.device_description;
+  const guest = e.data.guest || {};
+  const who = guest.name || guest.email || (/^•*$/.test(s.device_description || "") ? s.device_mac || s.device_ip || "" : s.device_description);
   const at = f.kind === "discovered" || !e.time ? e.data.observed.at : e.time;
   const row = make("li", {}, make("time", { dateTime: at, textContent: hhmm(at, true) }),
     make("span", { className: "kind " + f.kind, textContent: f.kind }),
