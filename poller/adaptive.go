@@ -1,6 +1,9 @@
 package poller
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Adaptive is the planner: it always sends the request that brings most.
 //
@@ -33,7 +36,7 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 		return a.unordered(now, e)
 	}
 	if e.Learning {
-		return Look{Kind: Sweep}
+		return Look{Kind: Sweep, InTurn: true}
 	}
 	weight, limit := a.StartWeight, a.MaxStaleness
 	if weight == 0 {
@@ -42,12 +45,19 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 	if limit == 0 {
 		limit = 5 * time.Minute
 	}
+	e.Overdue = a.overdue(e, limit)
 	best, index := Look{Kind: Sweep}, e.SweepGain
-	if e.Probing && weight*e.ProbeGain > index {
-		best, index = Look{Kind: Probe}, weight*e.ProbeGain
+	// A probe's worth is compared with what a page brings on average, not with the
+	// next one, so that probes keep their period.
+	since := e.ProbeAge.Seconds() + 0.5/e.Budget
+	probe := e.Probing && weight*e.arrivals*since*since/2 > e.Price
+	if !probe || index > e.Price {
+		e.Price += smoothing * (index - e.Price)
 	}
-	e.Price += smoothing * (index - e.Price)
-	if e.Figures != "" && e.FiguresGain > index {
+	if probe {
+		best, index = Look{Kind: Probe}, max(index, e.Price)
+	}
+	if e.Figures != "" && e.FiguresGain > index && !e.Due {
 		best, index = Look{Kind: Figures, Session: e.Figures}, e.FiguresGain
 	}
 	a.turn++
@@ -57,9 +67,7 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 	if e.Missed && a.turn%backfillTurn == 0 {
 		return Look{Kind: Backfill}
 	}
-	feasible := a.feasible(e, limit)
-	index *= preference
-	var oldest *Place
+	index = preference * max(index, e.Price)
 	for _, p := range e.Places {
 		if p.Reading {
 			return Look{Kind: List, Location: p.ID}
@@ -71,64 +79,65 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 		if gain := p.gain(now, e); gain > index {
 			best, index = Look{Kind: List, Location: p.ID}, gain
 		}
-		if feasible && p.Age(now) > limit-slackOf(limit) && (oldest == nil || p.Age(now) > oldest.Age(now)) {
-			oldest = p
-		}
-	}
-	// An overdue location comes first, but leaves the sweep, which serves all, its
-	// share: else many overdue ones at once would keep each other overdue.
-	if oldest != nil && a.turn%overdueTurn == 0 {
-		return Look{Kind: List, Location: oldest.ID}
 	}
 	return best
 }
 
 // smoothing is the weight of the newest choice in Estate.Price.
-const smoothing = 0.1
+const smoothing = 0.03
 
 // preference is by how much a look at one location must be better than a page of
 // the sweep or a probe to be taken: sessions that were read out of turn make the
 // sweep's own pages worth less.
 const preference = 1.5
 
-// overdueTurn is how many looks there are to one at an overdue location,
-// verifyTurn to one at a missing session, backfillTurn to one at what an outage
-// left unread.
+// verifyTurn is how many looks there are to one at a missing session,
+// backfillTurn to one at what an outage left unread.
 const (
-	overdueTurn  = 3
 	verifyTurn   = 4
 	backfillTurn = 3
 )
 
-// slackOf is how long before its maximum a location is looked at for its age
-// alone.
-func slackOf(limit time.Duration) time.Duration { return limit / 10 }
-
-// feasible reports whether looks at single locations can keep the limit: where
-// the sweep alone takes a third of it, they would only slow the sweep down, which
-// then keeps the limit best by itself.
-func (a *Adaptive) feasible(e *Estate, limit time.Duration) bool {
-	pages := float64(e.Online())/MaxPerPage + 1
-	return pages/e.Budget < limit.Seconds()/3
+// overdue is the age from which a session's page comes before all others. Two
+// rounds of the list are the greatest age that a sweep needs; a limit below one
+// and a half cannot be kept, and trying would only slow the sweep down, which
+// then keeps ages lowest by itself.
+func (a *Adaptive) overdue(e *Estate, limit time.Duration) time.Duration {
+	pages := math.Ceil(max(1, float64(e.Online())) / MaxPerPage)
+	requests := pages
+	if e.Probing {
+		requests += math.Sqrt(pages)
+	}
+	round := requests / e.Budget
+	age := 2 * round
+	if s := limit.Seconds(); s > 1.5*round {
+		age = min(age, s)
+	}
+	// Several may be due at the same time, and a late answer holds up all.
+	age = max(min(leeway*age, age-4/e.Budget), 0.75*age)
+	return time.Duration(age * float64(time.Second))
 }
 
+// leeway is the part of the greatest age from which sessions come first.
+const leeway = 0.9
+
 // gain is the expected number of ends at the place that a look would detect,
-// times how long they have waited, in seconds; without probes that of arrivals
-// as well.
+// times half of how long they have waited, in seconds; without probes that of
+// arrivals as well: whoever arrived has waited about as long as the place's
+// sessions were not seen.
 func (p *Place) gain(now time.Time, e *Estate) float64 {
-	hazard := p.learned.hazard(e.Hazard)
-	gain := hazard * p.squares(now) / 2
 	if e.Probing {
-		return gain
+		return p.sums.gain(now, 0)
 	}
-	// Whoever arrived has waited since the place was last looked at: about as long
-	// as its sessions were not seen.
+	hazard := p.learned.hazard(e.Hazard)
+	arrivals := p.learned.arrivals(p.Online, hazard)
 	age := p.Age(now).Seconds()
-	squared := age * age
-	if p.Online > 0 {
-		squared = min(squared, p.squares(now)/float64(p.Online))
+	alone := arrivals * age * age / 2
+	if p.Online == 0 {
+		return alone
 	}
-	return gain + p.learned.arrivals(p.Online, hazard)*squared/2
+	ends := p.sums.gain(now, 0)
+	return ends + min(alone, p.sums.gain(now, arrivals/float64(p.Online))-ends)
 }
 
 // unordered plans where no list of several pages proves anything: location by
@@ -185,5 +194,5 @@ func (s *SweepOnly) Next(now time.Time, e *Estate) Look {
 	if e.DiscoveryDue || !e.Ordered && !e.Learning {
 		return s.fallback.Next(now, e)
 	}
-	return Look{Kind: Sweep}
+	return Look{Kind: Sweep, InTurn: true}
 }

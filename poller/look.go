@@ -50,6 +50,9 @@ type Look struct {
 	Kind     Kind
 	Location string // of List
 	Session  string // of Verify and Figures
+	// InTurn asks a Sweep for the page behind the last one, not the one that is
+	// worth most.
+	InTurn bool
 }
 
 // Strategy chooses the next request. It is asked at the moment at which a
@@ -75,13 +78,18 @@ type Estate struct {
 	// so that one page proves what it does not show; Learning while it is being
 	// found out.
 	Ordered, Learning bool
+	// Overdue is the age from which a session's page is swept before all others;
+	// zero never. It is for the strategy to set.
+	Overdue time.Duration
+	// Due is true while the sweep's next page is such a one.
+	Due bool
 	// SweepGain is what the next page of the account's list would bring. Gains are
 	// expected undetected changes times the half of how long they have waited.
 	SweepGain float64
 	// Probing is true where arrivals can be read from the end of the account's
-	// history, ProbeGain what that would bring.
-	Probing   bool
-	ProbeGain float64
+	// history, ProbeAge how long ago they were.
+	Probing  bool
+	ProbeAge time.Duration
 	// Figures is the session whose end waits for its final figures and is most
 	// worth asking about, empty where there is none; FiguresGain what that would
 	// bring.

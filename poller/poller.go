@@ -103,9 +103,11 @@ type Poller struct {
 	begun      time.Time // local clock
 	roster     *roster
 	sweep      sweep
+	aim        aim
+	tenure     tenure
 	probe      probe
 	wide       diff.Tracking // of the account as a whole
-	certified  time.Time     // local clock: when the ages of all places were last worked out
+	tended     time.Time     // local clock: when the ages of all places were last worked out
 	disordered time.Time     // local clock: when the list was last taken to have no order
 
 	mu     sync.Mutex
@@ -148,7 +150,7 @@ func (p *Poller) Step(ctx context.Context) error {
 	case Discover:
 		return p.discover(ctx)
 	case Sweep:
-		return p.sweepOn(ctx)
+		return p.sweepOn(ctx, look.InTurn)
 	case Probe:
 		return p.probeOn(ctx)
 	case Survey:
@@ -182,6 +184,7 @@ func (p *Poller) start() error {
 	p.held = make(map[string]*heldEnd)
 	p.begun = p.Clock.Now()
 	p.roster = newRoster()
+	p.roster.watched, p.roster.rate = p.watched, p.rate
 	p.sweep.wanted, p.sweep.size = 1, MaxPerPage
 	if err := p.recallAll(); err != nil {
 		return err
@@ -234,7 +237,7 @@ func (p *Poller) enrol() error {
 	seen := p.begun.Add(-time.Minute)
 	err := p.Store.All(func(s events.State) bool {
 		if place := p.places[s.Session.LocationID]; place != nil || len(p.Locations) == 0 {
-			p.roster.add(s.Session.ID, p.place(s.Session.LocationID, s.Session.LocationName), seen)
+			p.roster.add(s.Session.ID, p.place(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, seen)
 		}
 		return true
 	})
@@ -419,7 +422,7 @@ func (p *Poller) conclude(ctx context.Context, place *Place, l *listing) error {
 	for i := range snap.Sessions {
 		p.roster.touch(snap.Sessions[i].ID, l.began)
 	}
-	place.learned.pass(l.began, place.Online)
+	place.learned.pass(l.began)
 	p.distrust(expected, l)
 	p.report(place, l, snap, delta, start)
 	return nil
