@@ -26,7 +26,6 @@ type Adaptive struct {
 	MaxStaleness time.Duration
 
 	fallback RoundRobin
-	turn     int // counts looks, so that overdue locations get a share of them
 }
 
 // Next takes the look with the highest index.
@@ -47,25 +46,16 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 	}
 	e.Overdue = a.overdue(e, limit)
 	best, index := Look{Kind: Sweep}, e.SweepGain
-	// A probe's worth is compared with what a page brings on average, not with the
-	// next one, so that probes keep their period.
-	since := e.ProbeAge.Seconds() + 0.5/e.Budget
-	probe := e.Probing && weight*e.arrivals*since*since/2 > e.Price
-	if !probe || index > e.Price {
-		e.Price += smoothing * (index - e.Price)
-	}
-	if probe {
-		best, index = Look{Kind: Probe}, max(index, e.Price)
-	}
-	if e.Figures != "" && e.FiguresGain > index && !e.Due {
-		best, index = Look{Kind: Figures, Session: e.Figures}, e.FiguresGain
-	}
-	a.turn++
-	if len(e.Missing) > 0 && a.turn%verifyTurn == 0 {
+	e.Price += smoothing * (index - e.Price)
+	switch {
+	case len(e.Missing) > 0 && e.Turn%verifyTurn == 0:
 		return Look{Kind: Verify, Session: e.Missing[0]}
-	}
-	if e.Missed && a.turn%backfillTurn == 0 {
+	case e.Missed && e.Turn%backfillTurn == 0:
 		return Look{Kind: Backfill}
+	case e.Probing && e.ProbeAge+seconds(0.5/e.Budget) > a.period(e, weight):
+		return Look{Kind: Probe}
+	case e.Figures != "" && e.FiguresGain > index && !e.Due:
+		best, index = Look{Kind: Figures, Session: e.Figures}, e.FiguresGain
 	}
 	index = preference * max(index, e.Price)
 	for _, p := range e.Places {
@@ -73,7 +63,7 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 			return Look{Kind: List, Location: p.ID}
 		}
 		// A location of several pages is read by the sweep, page by page.
-		if p.Cost() > 1 {
+		if p.Cost() > 1 || e.Due {
 			continue
 		}
 		if gain := p.gain(now, e); gain > index {
@@ -83,13 +73,25 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 	return best
 }
 
+// period is the time between two probes at which one brings as much as a page of
+// a sweep that takes all other requests: with pages and probes τ apart, and the
+// sweep's rounds T = P/(B−1/τ), wλτ²/2 of the arrivals equals μT²/2P of the ends.
+// With equal rates that is (1+√P)/B. At the pages' own worth, instead of this
+// mean, each old page would put the probes off.
+func (a *Adaptive) period(e *Estate, weight float64) time.Duration {
+	period := seconds((1 + math.Sqrt(e.roots/(weight*e.arrivals))) / e.Budget)
+	return min(period, e.Overdue/2)
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
 // smoothing is the weight of the newest choice in Estate.Price.
 const smoothing = 0.03
 
 // preference is by how much a look at one location must be better than a page of
 // the sweep or a probe to be taken: sessions that were read out of turn make the
 // sweep's own pages worth less.
-const preference = 1.5
+const preference = 1.1
 
 // verifyTurn is how many looks there are to one at a missing session,
 // backfillTurn to one at what an outage left unread.
@@ -114,7 +116,7 @@ func (a *Adaptive) overdue(e *Estate, limit time.Duration) time.Duration {
 		age = min(age, s)
 	}
 	// Several may be due at the same time, and a late answer holds up all.
-	age = max(min(leeway*age, age-4/e.Budget), 0.75*age)
+	age = max(min(leeway*age, age-6/e.Budget), 0.7*age)
 	return time.Duration(age * float64(time.Second))
 }
 

@@ -41,7 +41,7 @@ type aim struct {
 const (
 	// worth is by how much a page must be worth more than the next one of the
 	// track for the track to be left.
-	worth = 4
+	worth = 2
 	// leap is how many sessions a page may skip, if that makes it larger, and
 	// lateness how much worse the gain of these is to have a round later.
 	leap     = 3
@@ -88,7 +88,7 @@ func (e *entry) places(now time.Time, spread float64) float64 {
 func (p *Poller) measure(now time.Time) (oldest *entry) {
 	a, spread := &p.aim, p.spread()
 	a.starts, a.before = a.starts[:0], a.before[:0]
-	position, gain := p.head(now), 0.0
+	position, gain, roots := p.head(now), 0.0, 0.0
 	for _, b := range p.roster.ring.blocks {
 		b.refresh(now)
 		if oldest == nil || b.oldest.seen.Before(oldest.seen) {
@@ -98,7 +98,9 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 		a.before = append(a.before, gain)
 		position += b.places(now, spread)
 		gain += b.sums.gain(now, spread)
+		roots += math.Sqrt(b.sums.n * b.sums.rate)
 	}
+	p.estate.roots = roots * roots / MaxPerPage
 	a.starts, a.before = append(a.starts, a.corrected(position)), append(a.before, gain)
 	return oldest
 }

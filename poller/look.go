@@ -64,6 +64,8 @@ type Strategy interface {
 
 // Estate is what a strategy decides on.
 type Estate struct {
+	// Turn counts the requests so far.
+	Turn int
 	// Places in the order in which they became known.
 	Places []*Place
 	// Missing holds sessions that lists failed to show, without proof that they
@@ -104,6 +106,10 @@ type Estate struct {
 	// Hazard is the rate at which one of the account's sessions ends, per second.
 	Hazard float64
 
+	// roots is what the square roots of the rates at which sessions end add up to,
+	// squared and divided by the sessions on a page: of a list of P pages whose
+	// sessions all end at the same rate, P times the rate of ends.
+	roots    float64
 	arrivals float64 // the rate at which the account's sessions start, per second
 	learned  learned
 }
@@ -118,22 +124,20 @@ func (e *Estate) Online() int {
 }
 
 // RoundRobin lists the locations one after another, in equal turns.
-type RoundRobin struct{ verified bool }
+type RoundRobin struct{}
 
 // Next finishes a list that was begun, then takes the location whose last look
 // is longest ago. Every other request at most goes into verification.
-func (r *RoundRobin) Next(_ time.Time, e *Estate) Look {
+func (*RoundRobin) Next(_ time.Time, e *Estate) Look {
 	if e.DiscoveryDue {
 		if e.Surveying {
 			return Look{Kind: Survey}
 		}
 		return Look{Kind: Discover}
 	}
-	if len(e.Missing) > 0 && !r.verified {
-		r.verified = true
+	if len(e.Missing) > 0 && e.Turn%2 == 0 {
 		return Look{Kind: Verify, Session: e.Missing[0]}
 	}
-	r.verified = false
 	var next *Place
 	for _, p := range e.Places {
 		if p.Reading {

@@ -283,15 +283,18 @@ func (p *Poller) choose(ctx context.Context) (Look, error) {
 		if err := p.letGo(ctx, now); err != nil {
 			return Look{}, err
 		}
-		p.foresee(now)
-		look := p.Strategy.Next(now, &p.estate)
-		if look.Kind == Rest {
-			return look, ctx.Err()
+		// Nothing is decided before a request may go out.
+		look, at := Look{}, p.Budgets[platform.Sessions].Next(now)
+		if !at.After(now) || p.discovery.due(now) {
+			p.foresee(now)
+			if look = p.Strategy.Next(now, &p.estate); look.Kind == Rest {
+				return look, ctx.Err()
+			}
+			at = p.Budgets[look.Kind.Endpoint()].Next(now)
 		}
-		budget := p.Budgets[look.Kind.Endpoint()]
-		at := budget.Next(now)
 		p.publishStatus(now)
 		if !at.After(now) {
+			p.estate.Turn++
 			return look, ctx.Err()
 		}
 		pause := at.Sub(now)

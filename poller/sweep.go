@@ -127,7 +127,7 @@ const tending = 250 * time.Microsecond
 
 // tendOften does that where sweeps are not made in rounds.
 func (p *Poller) tendOften(now time.Time) {
-	if !p.estate.Ordered || p.estate.Missed || now.Sub(p.tended) < max(time.Second, time.Duration(len(p.roster.entries))*tending) {
+	if !p.estate.Ordered || p.estate.Missed || now.Sub(p.tended) < time.Duration(len(p.roster.entries))*tending {
 		return
 	}
 	at := p.probe.at
@@ -160,7 +160,12 @@ func (p *Poller) overdue(now time.Time) {
 		limit *= 2 // reading what was missed slows the rounds
 	}
 	for id, e := range p.roster.entries {
-		if now.Sub(e.seen) > limit {
+		longest := limit
+		if e.block == nil && p.estate.Overdue > 0 {
+			// The sweep has been by, and no page is read for what has no place.
+			longest = p.estate.Overdue * 3 / 4
+		}
+		if now.Sub(e.seen) > longest {
 			p.estate.Missing = append(p.estate.Missing, id)
 		}
 	}
