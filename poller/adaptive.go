@@ -26,7 +26,6 @@ type Adaptive struct {
 	MaxStaleness time.Duration
 
 	fallback RoundRobin
-	turn     int // counts looks, so that overdue locations get a share of them
 }
 
 // Next takes the look with the highest index.
@@ -37,7 +36,7 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 		return a.unordered(now, e)
 	}
 	if e.Learning {
-		return Look{Kind: Sweep}
+		return Look{Kind: Sweep, InTurn: true}
 	}
 	weight, limit := a.StartWeight, a.MaxStaleness
 	if weight == 0 {
@@ -46,43 +45,31 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 	if limit == 0 {
 		limit = 5 * time.Minute
 	}
+	e.Overdue = a.overdue(e, limit)
 	best, index := Look{Kind: Sweep}, e.SweepGain
-	if e.Probing && weight*e.ProbeGain > index {
-		best, index = Look{Kind: Probe}, weight*e.ProbeGain
-	}
 	e.Price += smoothing * (index - e.Price)
-	if e.Figures != "" && e.FiguresGain > index {
+	switch {
+	case len(e.Missing) > 0 && e.Turn%verifyTurn == 0:
+		return Look{Kind: Verify, Session: e.Missing[0]}
+	case e.Missed && e.Turn%backfillTurn == 0:
+		return Look{Kind: Backfill}
+	case e.Probing && e.ProbeAge+seconds(0.5/e.Budget) > a.period(e, weight):
+		return Look{Kind: Probe}
+	case e.Figures != "" && e.FiguresGain > index && !e.Due:
 		best, index = Look{Kind: Figures, Session: e.Figures}, e.FiguresGain
 	}
-	a.turn++
-	if len(e.Missing) > 0 && a.turn%verifyTurn == 0 {
-		return Look{Kind: Verify, Session: e.Missing[0]}
-	}
-	if e.Missed && a.turn%backfillTurn == 0 {
-		return Look{Kind: Backfill}
-	}
-	feasible := a.feasible(e, limit)
-	index *= preference
-	var oldest *Place
+	index = preference * max(index, e.Price)
 	for _, p := range e.Places {
 		if p.Reading {
 			return Look{Kind: List, Location: p.ID}
 		}
 		// A location of several pages is read by the sweep, page by page.
-		if p.Cost() > 1 {
+		if p.Cost() > 1 || e.Due {
 			continue
 		}
 		if gain := p.gain(now, e); gain > index {
 			best, index = Look{Kind: List, Location: p.ID}, gain
 		}
-		if feasible && p.Age(now) > limit-slackOf(limit) && (oldest == nil || p.Age(now) > oldest.Age(now)) {
-			oldest = p
-		}
-	}
-	// An overdue location comes first, but leaves the sweep, which serves all, its
-	// share: else many overdue ones at once would keep each other overdue.
-	if oldest != nil && a.turn%overdueTurn == 0 {
-		return Look{Kind: List, Location: oldest.ID}
 	}
 	return best
 }
@@ -106,52 +93,73 @@ func (a *Adaptive) judge(e *Estate) {
 	e.Late = requests > e.Budget*limit.Seconds()
 }
 
+// period is the time between two probes at which one brings as much as a page of
+// a sweep that takes all other requests: with pages and probes τ apart, and the
+// sweep's rounds T = P/(B−1/τ), wλτ²/2 of the arrivals equals μT²/2P of the ends.
+// With equal rates that is (1+√P)/B. At the pages' own worth, instead of this
+// mean, each old page would put the probes off.
+func (a *Adaptive) period(e *Estate, weight float64) time.Duration {
+	period := seconds((1 + math.Sqrt(e.roots/(weight*e.arrivals))) / e.Budget)
+	return min(period, e.Overdue/2)
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
 // smoothing is the weight of the newest choice in Estate.Price.
-const smoothing = 0.1
+const smoothing = 0.03
 
 // preference is by how much a look at one location must be better than a page of
 // the sweep or a probe to be taken: sessions that were read out of turn make the
 // sweep's own pages worth less.
-const preference = 1.5
+const preference = 1.1
 
-// overdueTurn is how many looks there are to one at an overdue location,
-// verifyTurn to one at a missing session, backfillTurn to one at what an outage
-// left unread.
+// verifyTurn is how many looks there are to one at a missing session,
+// backfillTurn to one at what an outage left unread.
 const (
-	overdueTurn  = 3
 	verifyTurn   = 4
 	backfillTurn = 3
 )
 
-// slackOf is how long before its maximum a location is looked at for its age
-// alone.
-func slackOf(limit time.Duration) time.Duration { return limit / 10 }
-
-// feasible reports whether looks at single locations can keep the limit: where
-// the sweep alone takes a third of it, they would only slow the sweep down, which
-// then keeps the limit best by itself.
-func (a *Adaptive) feasible(e *Estate, limit time.Duration) bool {
-	pages := float64(e.Online())/MaxPerPage + 1
-	return pages/e.Budget < limit.Seconds()/3
+// overdue is the age from which a session's page comes before all others. Two
+// rounds of the list are the greatest age that a sweep needs; a limit below one
+// and a half cannot be kept, and trying would only slow the sweep down, which
+// then keeps ages lowest by itself.
+func (a *Adaptive) overdue(e *Estate, limit time.Duration) time.Duration {
+	pages := math.Ceil(max(1, float64(e.Online())) / MaxPerPage)
+	requests := pages
+	if e.Probing {
+		requests += math.Sqrt(pages)
+	}
+	round := requests / e.Budget
+	age := 2 * round
+	if s := limit.Seconds(); s > 1.5*round {
+		age = min(age, s)
+	}
+	// Several may be due at the same time, and a late answer holds up all.
+	age = max(min(leeway*age, age-6/e.Budget), 0.7*age)
+	return time.Duration(age * float64(time.Second))
 }
 
+// leeway is the part of the greatest age from which sessions come first.
+const leeway = 0.9
+
 // gain is the expected number of ends at the place that a look would detect,
-// times how long they have waited, in seconds; without probes that of arrivals
-// as well.
+// times half of how long they have waited, in seconds; without probes that of
+// arrivals as well: whoever arrived has waited about as long as the place's
+// sessions were not seen.
 func (p *Place) gain(now time.Time, e *Estate) float64 {
-	hazard := p.learned.hazard(e.Hazard)
-	gain := hazard * p.squares(now) / 2
 	if e.Probing {
-		return gain
+		return p.sums.gain(now, 0)
 	}
-	// Whoever arrived has waited since the place was last looked at: about as long
-	// as its sessions were not seen.
+	hazard := p.learned.hazard(e.Hazard)
+	arrivals := p.learned.arrivals(p.Online, hazard)
 	age := p.Age(now).Seconds()
-	squared := age * age
-	if p.Online > 0 {
-		squared = min(squared, p.squares(now)/float64(p.Online))
+	alone := arrivals * age * age / 2
+	if p.Online == 0 {
+		return alone
 	}
-	return gain + p.learned.arrivals(p.Online, hazard)*squared/2
+	ends := p.sums.gain(now, 0)
+	return ends + min(alone, p.sums.gain(now, arrivals/float64(p.Online))-ends)
 }
 
 // unordered plans where no list of several pages proves anything: location by
@@ -208,5 +216,5 @@ func (s *SweepOnly) Next(now time.Time, e *Estate) Look {
 	if e.DiscoveryDue || !e.Ordered && !e.Learning {
 		return s.fallback.Next(now, e)
 	}
-	return Look{Kind: Sweep}
+	return Look{Kind: Sweep, InTurn: true}
 }

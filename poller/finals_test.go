@@ -71,9 +71,10 @@ func TestScarceRequestsGoIntoChanges(t *testing.T) {
 	l.check(simulator.Checker{Until: l.clock.Now().Add(-time.Minute)})
 }
 
-// withoutHistory answers every question about one guest with an empty list.
+// withoutHistory answers every question about one guest's history with an empty
+// list.
 func (l *lab) withoutHistory(r *http.Request) *http.Response {
-	if q := r.URL.Query(); q.Get("guest_id") == "" && q.Get("yas_id") == "" {
+	if q := r.URL.Query(); q.Get("guest_id") == "" && q.Get("yas_id") == "" || q.Get("online") != "" {
 		return nil
 	}
 	return &http.Response{

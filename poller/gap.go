@@ -17,9 +17,8 @@ import (
 // Oldest first, it is a page of the list since a day in the past, which only
 // grows at its end.
 type gap struct {
-	// From and To bound the starts of the sessions that it may hold; platform's
-	// clock.
-	From, To time.Time
+	// From is the start up to which every session is known; platform's clock.
+	From time.Time
 	// Covered is how many positions were read of newest first.
 	Covered int `json:",omitempty"`
 	// Date and Page are the cursor of oldest first.
@@ -36,9 +35,9 @@ const (
 	longAway  = 15 * time.Minute
 )
 
-// missed notes that the history between two starts is to be read later.
+// missed notes that the history since a start is to be read later.
 func (p *Poller) missed(g gap) {
-	p.Logger.Info("a part of the history was missed and is read beside the rest", "from", g.From, "to", g.To)
+	p.Logger.Info("a part of the history was missed and is read beside the rest", "from", g.From)
 	p.probe.Gaps = append(p.probe.Gaps, g)
 	p.probe.dirty, p.probe.savedAt = true, time.Time{}
 }
@@ -46,7 +45,7 @@ func (p *Poller) missed(g gap) {
 // reorder drops the cursors of gaps: the list is sorted another way now.
 func reorder(gaps []gap) []gap {
 	for i := range gaps {
-		gaps[i] = gap{From: gaps[i].From, To: gaps[i].To}
+		gaps[i] = gap{From: gaps[i].From}
 	}
 	return gaps
 }
@@ -76,7 +75,7 @@ func (p *Poller) fillGap(ctx context.Context) error {
 	if err := p.workIn(ctx, page{sessions: answer.Sessions, sent: sent}, len(answer.Skipped) == 0, true, from, at); err != nil {
 		return err
 	}
-	oldest, newest := startsOf(answer.Sessions)
+	oldest, _ := startsOf(answer.Sessions)
 	done := false
 	switch {
 	case b.Direction == newestFirst:
@@ -90,11 +89,11 @@ func (p *Poller) fillGap(ctx context.Context) error {
 		done = g.Page < 1 || oldest.Before(g.From.Add(-frontierSlack))
 	default:
 		g.Page++
-		done = !answer.More || newest.After(g.To.Add(frontierSlack))
+		done = !answer.More
 	}
 	b.dirty = true
 	if done {
-		p.Logger.Info("a part of the history that was missed is complete", "from", g.From, "to", g.To)
+		p.Logger.Info("a part of the history that was missed is complete", "from", g.From)
 		b.Gaps = b.Gaps[:len(b.Gaps)-1]
 		b.savedAt = time.Time{}
 	}

@@ -64,7 +64,7 @@ func TestAnUnreachablePlatformLeavesNoHole(t *testing.T) {
 		l := newLab(t, cfg, adaptive)
 		l.run(10 * time.Minute)
 		since := l.clock.Now()
-		l.run(5*time.Hour + 25*time.Minute)
+		l.run(5*time.Hour + 45*time.Minute)
 		l.checkHistory(since, l.clock.Now().Add(-time.Minute))
 		l.check(simulator.Checker{Until: l.clock.Now().Add(-time.Minute), Passes: 5})
 	}

@@ -56,6 +56,9 @@ type Look struct {
 	Kind     Kind
 	Location string // of List
 	Session  string // of Verify and Figures
+	// InTurn asks a Sweep for the page behind the last one, not the one that is
+	// worth most.
+	InTurn bool
 }
 
 // Strategy chooses the next request. It is asked at the moment at which a
@@ -67,6 +70,8 @@ type Strategy interface {
 
 // Estate is what a strategy decides on.
 type Estate struct {
+	// Turn counts the requests so far.
+	Turn int
 	// Places in the order in which they became known.
 	Places []*Place
 	// Missing holds sessions that lists failed to show, without proof that they
@@ -81,13 +86,18 @@ type Estate struct {
 	// so that one page proves what it does not show; Learning while it is being
 	// found out.
 	Ordered, Learning bool
+	// Overdue is the age from which a session's page is swept before all others;
+	// zero never. It is for the strategy to set.
+	Overdue time.Duration
+	// Due is true while the sweep's next page is such a one.
+	Due bool
 	// SweepGain is what the next page of the account's list would bring. Gains are
 	// expected undetected changes times the half of how long they have waited.
 	SweepGain float64
 	// Probing is true where arrivals can be read from the end of the account's
-	// history, ProbeGain what that would bring.
-	Probing   bool
-	ProbeGain float64
+	// history, ProbeAge how long ago they were.
+	Probing  bool
+	ProbeAge time.Duration
 	// Figures is the session whose end waits for its final figures and is most
 	// worth asking about, empty where there is none; FiguresGain what that would
 	// bring.
@@ -105,6 +115,10 @@ type Estate struct {
 	// Hazard is the rate at which one of the account's sessions ends, per second.
 	Hazard float64
 
+	// roots is what the square roots of the rates at which sessions end add up to,
+	// squared and divided by the sessions on a page: of a list of P pages whose
+	// sessions all end at the same rate, P times the rate of ends.
+	roots    float64
 	arrivals float64 // the rate at which the account's sessions start, per second
 	learned  learned
 }
@@ -119,22 +133,20 @@ func (e *Estate) Online() int {
 }
 
 // RoundRobin lists the locations one after another, in equal turns.
-type RoundRobin struct{ verified bool }
+type RoundRobin struct{}
 
 // Next finishes a list that was begun, then takes the location whose last look
 // is longest ago. Every other request at most goes into verification.
-func (r *RoundRobin) Next(_ time.Time, e *Estate) Look {
+func (*RoundRobin) Next(_ time.Time, e *Estate) Look {
 	if e.DiscoveryDue {
 		if e.Surveying {
 			return Look{Kind: Survey}
 		}
 		return Look{Kind: Discover}
 	}
-	if len(e.Missing) > 0 && !r.verified {
-		r.verified = true
+	if len(e.Missing) > 0 && e.Turn%2 == 0 {
 		return Look{Kind: Verify, Session: e.Missing[0]}
 	}
-	r.verified = false
 	var next *Place
 	for _, p := range e.Places {
 		if p.Reading {

@@ -195,14 +195,14 @@ func TestOnePageProvesNobodyWrong(t *testing.T) {
 					proven++
 				}
 				for i := range answer.Sessions {
-					r.add(answer.Sessions[i].ID, place, c.now)
+					r.add(answer.Sessions[i].ID, place, time.Time{}, c.now)
 				}
 				r.place(pg)
 				ascending(t, r)
 				if answer.Records > 0 {
 					last = answer.Sessions[answer.Records-1].ID
 				}
-				tail = r.root.prev.id == last
+				tail = r.ring.n > 0 && r.ring.last().id == last
 				c.churn(3)
 				if !answer.More {
 					break
@@ -217,12 +217,20 @@ func TestOnePageProvesNobodyWrong(t *testing.T) {
 }
 
 func ascending(t *rapid.T, r *roster) {
-	before := uint64(0)
-	for e := r.root.next; e != &r.root; e = e.next {
-		if e.key <= before || e.next.prev != e || r.entries[e.id] != e {
-			t.Fatalf("the ring is broken at %s", e.id)
+	n := 0
+	for i, b := range r.ring.blocks {
+		if b.at != i || len(b.entries) == 0 || len(b.entries) > blockMax {
+			t.Fatalf("block %d of %d stands at %d, with %d entries", i, len(r.ring.blocks), b.at, len(b.entries))
 		}
-		before = e.key
+		for _, e := range b.entries {
+			if e.block != b || r.entries[e.id] != e {
+				t.Fatalf("the ring is broken at %s", e.id)
+			}
+			n++
+		}
+	}
+	if n != r.ring.n {
+		t.Fatalf("the ring counts %d of %d", r.ring.n, n)
 	}
 }
 
@@ -240,7 +248,7 @@ func TestShuffledListProvesNothing(t *testing.T) {
 				t.Fatal("a page that contradicts proves something")
 			}
 			for i := range answer.Sessions {
-				r.add(answer.Sessions[i].ID, place, c.now)
+				r.add(answer.Sessions[i].ID, place, time.Time{}, c.now)
 			}
 			r.place(pg)
 			ascending(t, r)
@@ -301,7 +309,7 @@ func TestReturnsProveNobodyWrong(t *testing.T) {
 			}
 			for _, s := range answer.Sessions {
 				if s.Online {
-					r.add(s.ID, place, c.now)
+					r.add(s.ID, place, time.Time{}, c.now)
 					r.touch(s.ID, c.now)
 				} else {
 					r.remove(s.ID)

@@ -106,9 +106,11 @@ type Poller struct {
 	begun      time.Time // local clock
 	roster     *roster
 	sweep      sweep
+	aim        aim
+	tenure     tenure
 	probe      probe
 	wide       diff.Tracking // of the account as a whole
-	certified  time.Time     // local clock: when the ages of all places were last worked out
+	tended     time.Time     // local clock: when the ages of all places were last worked out
 	disordered time.Time     // local clock: when the list was last taken to have no order
 
 	mu     sync.Mutex
@@ -151,7 +153,7 @@ func (p *Poller) Step(ctx context.Context) error {
 	case Discover:
 		return p.discover(ctx)
 	case Sweep:
-		return p.sweepOn(ctx)
+		return p.sweepOn(ctx, look.InTurn)
 	case Probe:
 		return p.probeOn(ctx)
 	case Survey:
@@ -185,6 +187,7 @@ func (p *Poller) start() error {
 	p.held = make(map[string]*heldEnd)
 	p.begun = p.Clock.Now()
 	p.roster = newRoster()
+	p.roster.watched, p.roster.rate = p.watched, p.rate
 	p.sweep.wanted, p.sweep.size = 1, MaxPerPage
 	if err := p.recallAll(); err != nil {
 		return err
@@ -237,7 +240,7 @@ func (p *Poller) enrol() error {
 	seen := p.begun.Add(-time.Minute)
 	err := p.Store.All(func(s events.State) bool {
 		if place := p.places[s.Session.LocationID]; place != nil || len(p.Locations) == 0 {
-			p.roster.add(s.Session.ID, p.place(s.Session.LocationID, s.Session.LocationName), seen)
+			p.roster.add(s.Session.ID, p.place(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, seen)
 		}
 		return true
 	})
@@ -283,15 +286,18 @@ func (p *Poller) choose(ctx context.Context) (Look, error) {
 		if err := p.letGo(ctx, now); err != nil {
 			return Look{}, err
 		}
-		p.foresee(now)
-		look := p.Strategy.Next(now, &p.estate)
-		if look.Kind == Rest {
-			return look, ctx.Err()
+		// Nothing is decided before a request may go out.
+		look, at := Look{}, p.Budgets[platform.Sessions].Next(now)
+		if !at.After(now) || p.discovery.due(now) {
+			p.foresee(now)
+			if look = p.Strategy.Next(now, &p.estate); look.Kind == Rest {
+				return look, ctx.Err()
+			}
+			at = p.Budgets[look.Kind.Endpoint()].Next(now)
 		}
-		budget := p.Budgets[look.Kind.Endpoint()]
-		at := budget.Next(now)
 		p.publishStatus(now)
 		if !at.After(now) {
+			p.estate.Turn++
 			return look, ctx.Err()
 		}
 		pause := at.Sub(now)
@@ -430,7 +436,7 @@ func (p *Poller) conclude(ctx context.Context, place *Place, l *listing) error {
 		p.roster.touch(snap.Sessions[i].ID, l.began)
 	}
 	p.Sightings.show(snap.Sessions, l.began)
-	place.learned.pass(l.began, place.Online)
+	place.learned.pass(l.began)
 	p.distrust(expected, l)
 	p.report(place, l, snap, delta, start)
 	return nil

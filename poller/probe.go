@@ -149,7 +149,7 @@ func (p *Poller) probeHead(ctx context.Context) error {
 		if b.covered < deepProbe*MaxPerPage {
 			return nil
 		}
-		p.missed(gap{From: back, To: oldest, Covered: b.covered})
+		p.missed(gap{From: back, Covered: b.covered})
 	}
 	b.covered = 0
 	return p.probed(b.newest)
@@ -162,7 +162,7 @@ func (p *Poller) probeTail(ctx context.Context) error {
 		// What came since is read from the old cursor on, beside a new one at the
 		// list's end.
 		if !b.Frontier.IsZero() {
-			p.missed(gap{From: b.Frontier, To: p.platformNow(), Date: b.Date, Page: b.Page})
+			p.missed(gap{From: b.Frontier, Date: b.Date, Page: b.Page})
 		}
 		b.Date, b.resumed, b.at = "", false, time.Time{}
 	}
@@ -200,7 +200,7 @@ func (p *Poller) probeTail(ctx context.Context) error {
 	_, newest := startsOf(answer.Sessions)
 	if b.Frontier.IsZero() && !p.wide.Since.IsZero() {
 		// Since tracking began, sessions may have come and gone on the pages before.
-		p.missed(gap{From: p.wide.Since, To: newest, Date: b.Date, Page: b.Page, Back: true})
+		p.missed(gap{From: p.wide.Since, Date: b.Date, Page: b.Page, Back: true})
 		b.Frontier = p.wide.Since
 	}
 	return p.probed(newest)

@@ -1,7 +1,6 @@
 package poller
 
 import (
-	"math"
 	"slices"
 	"time"
 
@@ -34,7 +33,11 @@ import (
 // sessions as the roster holds were read without another.
 type roster struct {
 	entries map[string]*entry
-	root    entry // sentinel of the ring
+	ring    ring
+	// watched is told that a session was online from when it was last seen until a
+	// time; rate is that at which it ends, per second. They may be nil.
+	watched func(e *entry, until time.Time)
+	rate    func(e *entry) float64
 	// agreed counts the pairs of known neighbours that pages showed in the
 	// roster's order since the last contradiction, needed how many establish it.
 	agreed, needed int
@@ -47,13 +50,15 @@ type roster struct {
 // entry is one online session. It is in the ring where its place in the list is
 // known.
 type entry struct {
-	id         string
-	place      *Place
-	seen       time.Time // local clock: when the request that last showed it was sent
-	placed     time.Time // local clock: when the page was asked for that gave it its place
-	ordered    time.Time // local clock: when a page last showed it there, among known ones
-	key        uint64    // grows along the ring; zero outside of it
-	prev, next *entry
+	id      string
+	place   *Place
+	since   time.Time // platform's clock: when it began; zero where that is not known
+	seen    time.Time // local clock: when the request that last showed it was sent
+	placed  time.Time // local clock: when the page was asked for that gave it its place
+	ordered time.Time // local clock: when a page last showed it there, among known ones
+	rate    float64   // at which it ends, per second, as learned when it was seen
+	block   *block    // of the ring; nil outside of it
+	sought  int       // pages in a row that were read for it and did not show it
 }
 
 // witnessed reports whether neither session can have been away when the other was
@@ -67,21 +72,22 @@ func (e *entry) witnessed(by *entry) bool {
 const establishing = 50
 
 func newRoster() *roster {
-	r := &roster{entries: make(map[string]*entry), needed: establishing}
-	r.root.prev, r.root.next = &r.root, &r.root
-	return r
+	return &roster{entries: make(map[string]*entry), needed: establishing}
 }
 
 // established reports whether absence between neighbours is proof.
 func (r *roster) established() bool { return r.complete && r.agreed >= r.needed }
 
 // add makes a session known at a place, last seen at a time.
-func (r *roster) add(id string, place *Place, seen time.Time) *entry {
+func (r *roster) add(id string, place *Place, since, seen time.Time) *entry {
 	e := r.entries[id]
 	if e == nil {
-		e = &entry{id: id, place: place, seen: seen}
+		e = &entry{id: id, place: place, since: since, seen: seen}
+		if r.rate != nil {
+			e.rate = r.rate(e)
+		}
 		r.entries[id] = e
-		place.joined(seen)
+		place.joined(e)
 	}
 	return e
 }
@@ -89,17 +95,26 @@ func (r *roster) add(id string, place *Place, seen time.Time) *entry {
 // touch notes that a session was shown by a request sent at a time.
 func (r *roster) touch(id string, sent time.Time) {
 	if e := r.entries[id]; e != nil && sent.After(e.seen) {
-		e.place.left(e.seen)
-		e.place.joined(sent)
-		e.seen = sent
+		if r.watched != nil {
+			r.watched(e, sent)
+		}
+		e.place.left(e)
+		e.seen, e.sought = sent, 0
+		if r.rate != nil {
+			e.rate = r.rate(e)
+		}
+		e.place.joined(e)
+		if e.block != nil {
+			e.block.stale = true
+		}
 	}
 }
 
 // move notes that a session is at another place.
 func (r *roster) move(id string, to *Place) {
 	if e := r.entries[id]; e != nil {
-		e.place.left(e.seen)
-		to.joined(e.seen)
+		e.place.left(e)
+		to.joined(e)
 		e.place = to
 	}
 }
@@ -107,7 +122,7 @@ func (r *roster) move(id string, to *Place) {
 // remove forgets a session that is not online any more.
 func (r *roster) remove(id string) {
 	if e := r.entries[id]; e != nil {
-		e.place.left(e.seen)
+		e.place.left(e)
 		r.unlink(e)
 		delete(r.entries, id)
 	}
@@ -149,17 +164,15 @@ func (r *roster) judge(pg page) judgement {
 		on[id] = true
 		if e := r.entries[id]; e != nil {
 			j.present = append(j.present, id)
-			if e.key != 0 && pg.sessions[i].Online {
+			if e.block != nil && pg.sessions[i].Online {
 				known = append(known, e)
 			}
 		}
 	}
-	for i := 1; i < len(known); i++ {
-		if known[i-1].key >= known[i].key {
-			r.contradict()
-			j.contradicted = true
-			return j
-		}
+	if !ascends(known) {
+		r.contradict()
+		j.contradicted = true
+		return j
 	}
 	r.agreed += max(0, len(known)-1)
 	if r.established() {
@@ -178,10 +191,9 @@ func (r *roster) judge(pg page) judgement {
 // those between its first and last known session, and those beyond them where
 // the list begins or ends.
 func (r *roster) between(known []*entry, on map[string]bool, first, last bool) []string {
-	var absent []string
-	from, to := r.root.next, r.root.prev
+	from, to := r.ring.first(), r.ring.last()
 	switch {
-	case from == &r.root || len(known) == 0 && !(first && last):
+	case from == nil || len(known) == 0 && !(first && last):
 		return nil
 	case len(known) > 0:
 		if !first {
@@ -191,9 +203,9 @@ func (r *roster) between(known []*entry, on map[string]bool, first, last bool) [
 			to = known[len(known)-1]
 		}
 	}
+	var absent []string
 	above := 0 // how many of the known stand before e
-	for e := from; ; {
-		next := e.next
+	for _, e := range r.ring.span(from, to) {
 		switch {
 		case above < len(known) && known[above] == e:
 			above++
@@ -203,23 +215,15 @@ func (r *roster) between(known []*entry, on map[string]bool, first, last bool) [
 		default:
 			r.unlink(e)
 		}
-		if e == to {
-			return absent
-		}
-		e = next
 	}
+	return absent
 }
 
 func (r *roster) contradict() {
 	r.contradictions++
 	r.agreed, r.complete = 0, false
 	r.needed = min(2*r.needed, 1_000_000)
-	for e := r.root.next; e != &r.root; {
-		next := e.next
-		e.prev, e.next, e.key = nil, nil, 0
-		e = next
-	}
-	r.root.prev, r.root.next = &r.root, &r.root
+	r.ring.clear()
 }
 
 // place gives the page's known sessions their place in the ring. Those above the
@@ -228,19 +232,17 @@ func (r *roster) contradict() {
 // ring holds is not on it, so all of that stands behind or before it.
 func (r *roster) place(pg page) {
 	var at *entry
-	switch {
-	case pg.first:
-		at = &r.root
-	case pg.follows || pg.last || r.root.next == &r.root:
-		at = r.root.prev
+	placed := pg.first
+	if !placed && (pg.follows || pg.last || r.ring.n == 0) {
+		at, placed = r.ring.last(), true
 	}
 	for i := range pg.sessions {
-		if e := r.entries[pg.sessions[i].ID]; e != nil && e.key != 0 {
-			at = e.prev
+		if e := r.entries[pg.sessions[i].ID]; e != nil && e.block != nil {
+			at, placed = r.ring.before(e), true
 			break
 		}
 	}
-	if at == nil {
+	if !placed {
 		return
 	}
 	for i := range pg.sessions {
@@ -248,8 +250,8 @@ func (r *roster) place(pg page) {
 		if e == nil || !pg.sessions[i].Online {
 			continue
 		}
-		if e.key == 0 {
-			r.link(e, at)
+		if e.block == nil {
+			r.ring.insert(e, at)
 			e.placed, e.ordered = pg.sent, pg.sent
 		}
 		at = e
@@ -257,47 +259,7 @@ func (r *roster) place(pg page) {
 }
 
 func (r *roster) unlink(e *entry) {
-	if e.key != 0 {
-		e.prev.next, e.next.prev = e.next, e.prev
-		e.prev, e.next, e.key = nil, nil, 0
-	}
-}
-
-// link puts e behind at.
-func (r *roster) link(e, at *entry) {
-	e.prev, e.next = at, at.next
-	at.next.prev = e
-	at.next = e
-	low, high := uint64(0), uint64(math.MaxUint64)
-	if e.prev != &r.root {
-		low = e.prev.key
-	}
-	if e.next != &r.root {
-		high = e.next.key
-	}
-	// At an end of the ring a step is taken, not half of what is left: that is
-	// where most sessions are added.
-	const step = 1 << 32
-	switch {
-	case high-low < 2:
-		r.renumber()
-	case e.prev == &r.root && e.next == &r.root:
-		e.key = high / 2
-	case e.next == &r.root && high-low > step:
-		e.key = low + step
-	case e.prev == &r.root && high-low > step:
-		e.key = high - step
-	default:
-		e.key = low + (high-low)/2
-	}
-}
-
-// renumber spreads the keys evenly; it happens once in many thousand inserts.
-func (r *roster) renumber() {
-	step := math.MaxUint64 / uint64(len(r.entries)+2)
-	key := step
-	for e := r.root.next; e != &r.root; e = e.next {
-		e.key = key
-		key += step
+	if e.block != nil {
+		r.ring.remove(e)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -26,103 +25,63 @@ type sweep struct {
 	from  time.Time // platform's clock: when it did
 	going bool      // a round is under way
 	whole bool      // its pages were all read, one after another, and none had a skipped record
-	back  bool      // the round goes from the last page to the first
 	next  int       // number of the page that follows in turn, counted from 0
 	size  int       // records a page
-	more  bool      // the last page was not the list's last
-	last  []string  // ids on the last page, in order
 	tail  bool      // the ring's last session is the last page's last
-	// stretches sum up the pages as of the time measured.
-	stretches []stretch
-	measured  time.Time
+	fixed bool      // the platform has a page size of its own
 	// wanted is the share of records that belong to wanted locations, smoothed.
 	wanted float64
 }
 
-// stretch sums up the sessions of one page: their rates of change, and these
-// times when each was last seen. So its gain at any time costs no walk over them.
-type stretch struct{ rate, seen, seen2 float64 }
-
-func (x *stretch) add(rate, seen float64) {
-	x.rate += rate
-	x.seen += rate * seen
-	x.seen2 += rate * seen * seen
-}
-
-// gain is the expected number of changes times how long they have waited, in
-// seconds, at a time in seconds since the same beginning.
-func (x *stretch) gain(now float64) float64 {
-	return max(0, now*now*x.rate-2*now*x.seen+x.seen2) / 2
-}
-
-// sweepOn asks for the page of the account's online sessions that brings most.
-func (p *Poller) sweepOn(ctx context.Context) error {
+// sweepOn asks for the page of the account's online sessions that brings most,
+// or for the one in turn: until the list's order is established, and for who
+// wants nothing else.
+func (p *Poller) sweepOn(ctx context.Context, inTurn bool) error {
 	s := &p.sweep
-	number, _ := p.aim(p.Clock.Now())
-	if s.going && (number < s.next) != s.back && number != s.next {
-		if err := p.swept(); err != nil {
-			return err
-		}
+	inTurn = inTurn || !p.roster.established()
+	w := p.aim.window
+	if inTurn {
+		w = window{s.next + 1, s.size}
 	}
 	began := p.Clock.Now()
 	online := true
-	answer, from, at, sent, err := p.askSessions(ctx, platform.Query{Online: &online, Page: number + 1, PerPage: s.size})
+	answer, from, at, sent, err := p.askSessions(ctx, platform.Query{Online: &online, Page: w.number, PerPage: w.size})
 	if err != nil {
 		return ctx.Err()
 	}
 	p.note("", answer)
-	if !s.going {
-		s.began, s.from, s.going, s.whole = began, from, true, number == 0 && !s.back
-	}
-	if size := sizeOf(answer, window{number + 1, s.size}); size != s.size && answer.More {
+	if size := sizeOf(answer, w); size != w.size && answer.More {
 		// The platform has page sizes of its own: read them as they are.
-		p.Logger.Warn("the platform ignores per_page", "asked", s.size, "got", size)
-		s.size, s.going, s.next, s.last, s.tail = size, false, 0, nil, false
-		s.back = false
+		p.Logger.Warn("the platform ignores per_page", "asked", w.size, "got", size)
+		s.size, s.fixed, s.going, s.next, s.tail = size, true, false, 0, false
 		return nil
 	}
-	if number < len(s.stretches) {
-		x := &s.stretches[number]
-		t := sent.Sub(p.begun).Seconds()
-		*x = stretch{rate: x.rate, seen: x.rate * t, seen2: x.rate * t * t}
+	if inTurn && !s.going {
+		s.began, s.from, s.going, s.whole = began, from, true, true
 	}
 	whole := len(answer.Skipped) == 0
 	pg := page{
-		sessions: answer.Sessions, sent: sent, first: number == 0, last: !answer.More && answer.Records > 0,
-		follows: s.tail && !s.back && number == s.next,
+		sessions: answer.Sessions, sent: sent, first: w.number == 1, last: !answer.More && answer.Records > 0,
+		follows: inTurn && s.tail,
 	}
 	if err := p.workIn(ctx, pg, whole, false, from, at); err != nil {
 		return err
 	}
-	s.whole = s.whole && whole && number == s.next
-	s.next, s.more = number+s.step(), answer.More
-	s.last = s.last[:0]
-	for i := range answer.Sessions {
-		s.last = append(s.last, answer.Sessions[i].ID)
-	}
-	s.tail = len(s.last) > 0 && p.roster.root.prev.id == s.last[len(s.last)-1]
+	p.anchor(pg, w.start())
+	p.unfound(sent)
 	p.learnDirection(answer.Sessions)
-	if s.back && number == 0 || !s.back && (!answer.More || answer.Records == 0 || number >= maxPages) {
+	if !inTurn {
+		s.going, s.next, s.tail = false, 0, false
+		return nil
+	}
+	s.whole = s.whole && whole
+	s.next++
+	last := p.roster.ring.last()
+	s.tail = len(answer.Sessions) > 0 && last != nil && last.id == answer.Sessions[len(answer.Sessions)-1].ID
+	if !answer.More || answer.Records == 0 || s.next >= maxPages {
 		return p.swept()
 	}
 	return nil
-}
-
-// step is what the number of the next page differs by.
-func (s *sweep) step() int {
-	if s.back {
-		return -1
-	}
-	return 1
-}
-
-// start is the page that a round begins with, given how many sessions the list
-// has.
-func (s *sweep) start(sessions int) int {
-	if s.back {
-		return max(0, (sessions-1)/s.size)
-	}
-	return 0
 }
 
 // swept ends a round: every location was looked at, each as long ago as the
@@ -130,14 +89,10 @@ func (s *sweep) start(sessions int) int {
 func (p *Poller) swept() error {
 	s := &p.sweep
 	now := p.Clock.Now()
-	for _, place := range p.estate.Places {
-		place.learned.pass(now, place.Online)
-	}
-	p.certify(s.began)
 	p.roster.complete = p.roster.complete || s.whole
-	p.overdue(now)
-	s.back = p.roster.established() && p.probe.Direction == oldestFirst
-	s.going, s.next, s.last, s.tail = false, s.start(len(p.roster.entries)), nil, false
+	p.tended = now
+	p.tend(now, s.began)
+	s.going, s.next, s.tail = false, 0, false
 	if !s.whole || !p.wide.Since.IsZero() {
 		return nil
 	}
@@ -145,11 +100,12 @@ func (p *Poller) swept() error {
 	return p.remember(wideKey, p.wide)
 }
 
-// certify moves the time at which each location was last certain on: everything
-// that came before at is known, and each location is as old as the session of it
-// that was seen least lately.
-func (p *Poller) certify(at time.Time) {
+// tend brings what is known of each location up to date: everything that came
+// before at is known, and each location is as old as the session of it that was
+// seen least lately.
+func (p *Poller) tend(now, at time.Time) {
 	for _, place := range p.estate.Places {
+		place.learned.pass(now)
 		place.lately = at
 	}
 	for _, e := range p.roster.entries {
@@ -162,11 +118,33 @@ func (p *Poller) certify(at time.Time) {
 			place.SeenAt = place.lately
 		}
 	}
+	p.overdue(now)
 }
 
-// certifying is how often that is done where probes show all arrivals; it walks
-// over all sessions. Without probes it takes a whole sweep.
-const certifying = 5 * time.Second
+// tending is the time between two times that this is done, for each session,
+// since it walks over all of them.
+const tending = 250 * time.Microsecond
+
+// tendOften does that where sweeps are not made in rounds.
+func (p *Poller) tendOften(now time.Time) {
+	if !p.estate.Ordered || p.estate.Missed || now.Sub(p.tended) < time.Duration(len(p.roster.entries))*tending {
+		return
+	}
+	at := p.probe.at
+	if !p.estate.Probing {
+		// Arrivals may stand anywhere.
+		at = now
+		for _, b := range p.roster.ring.blocks {
+			if b.refresh(now); b.oldest.seen.Before(at) {
+				at = b.oldest.seen
+			}
+		}
+	}
+	if !at.IsZero() {
+		p.tended = now
+		p.tend(now, at)
+	}
+}
 
 // overdue queues for verification the sessions that no page showed or proved gone
 // in the time that two rounds and more take: they stood in the gap between two pages each
@@ -182,7 +160,12 @@ func (p *Poller) overdue(now time.Time) {
 		limit *= 2 // reading what was missed slows the rounds
 	}
 	for id, e := range p.roster.entries {
-		if now.Sub(e.seen) > limit {
+		longest := limit
+		if e.block == nil && p.estate.Overdue > 0 {
+			// The sweep has been by, and no page is read for what has no place.
+			longest = p.estate.Overdue * 3 / 4
+		}
+		if now.Sub(e.seen) > longest {
 			p.estate.Missing = append(p.estate.Missing, id)
 		}
 	}
@@ -192,6 +175,27 @@ func (p *Poller) overdue(now time.Time) {
 	})
 	p.estate.Missing = p.estate.Missing[:min(most, len(p.estate.Missing))]
 }
+
+// unfound gives up on the session that a page was asked for and did not show, nor
+// prove gone: its place in the list is not what the ring has. It is asked about.
+func (p *Poller) unfound(sent time.Time) {
+	e := p.aim.must
+	if e == nil || e.block == nil || !e.seen.Before(sent) {
+		return
+	}
+	if e.sought++; e.sought < mostSought {
+		return
+	}
+	p.roster.unlink(e)
+	e.sought = 0
+	if !slices.Contains(p.estate.Missing, e.id) {
+		p.estate.Missing = append(p.estate.Missing, e.id)
+	}
+}
+
+// mostSought is how many pages are asked for around a session that they do not
+// show.
+const mostSought = 2
 
 // wideKey names the tracking of the account as a whole: a location that turns up
 // later is new, not found.
@@ -270,6 +274,9 @@ func (p *Poller) workIn(ctx context.Context, pg page, whole, history bool, from,
 	}
 	sessions := p.wantedOf(pg.sessions)
 	delta := diff.Compare(known, diff.Snapshot{Sessions: sessions, From: from, At: at, Proof: diff.Atomic, History: history}, p.Rules)
+	if err := p.learnRoaming(delta); err != nil {
+		return err
+	}
 	delta = p.hold(delta)
 	if err := p.commit(ctx, delta, pg.sent); err != nil {
 		return fmt.Errorf("committing %d changes of a page: %w", len(delta.Changes), err)
@@ -280,6 +287,9 @@ func (p *Poller) workIn(ctx context.Context, pg page, whole, history bool, from,
 	}
 	p.Sightings.show(sessions, pg.sent)
 	p.roster.place(pg)
+	if pg.first && p.probe.Direction == newestFirst || pg.last && p.probe.Direction == oldestFirst {
+		p.aim.edge = pg.sent
+	}
 	if len(pg.sessions) > 0 {
 		p.sweep.wanted += 0.1 * (float64(len(sessions))/float64(len(pg.sessions)) - p.sweep.wanted)
 	}
@@ -336,15 +346,14 @@ func (p *Poller) apply(delta diff.Delta, sent time.Time) {
 		switch {
 		case e.Kind.Arrival():
 			place := p.place(s.LocationID, s.LocationName)
-			p.roster.add(s.ID, place, sent)
+			p.roster.add(s.ID, place, s.StartedAt, sent)
 			if e.Kind != events.Discovered {
 				place.learned.starts++
 				p.estate.learned.starts++
 			}
 		case e.Kind == events.Ended:
 			if entry := p.roster.entries[s.ID]; entry != nil {
-				entry.place.learned.ends++
-				p.estate.learned.ends++
+				p.ended(entry, sent)
 				p.roster.remove(s.ID)
 			}
 		case e.Kind == events.Updated && e.Data.Previous != nil && e.Data.Previous.LocationID != nil:
@@ -357,6 +366,10 @@ func (p *Poller) apply(delta diff.Delta, sent time.Time) {
 func (p *Poller) foresee(now time.Time) {
 	e := &p.estate
 	e.DiscoveryDue, e.Surveying = p.discovery.due(now), p.discovery.surveying
+	if e.DiscoveryDue && len(e.Places) > 0 && !e.Surveying {
+		// Its pages alternate with other looks, and nothing waits for its budget.
+		e.DiscoveryDue = p.looking != Discover && !p.Budgets[platform.Locations].Next(now).After(now)
+	}
 	e.Hazard = e.learned.hazard(1 / typicalStay.Seconds())
 	_, limit := p.Budgets[platform.Sessions].Used(now)
 	e.Budget = float64(limit) / Window.Seconds()
@@ -367,18 +380,18 @@ func (p *Poller) foresee(now time.Time) {
 	}
 	e.Learning = !e.Ordered && p.roster.contradictions < disorderly
 	e.Probing = e.Ordered && p.probe.possible(now)
-	e.learned.pass(now, len(p.roster.entries))
+	e.learned.pass(now)
 	e.arrivals = e.learned.arrivals(len(p.roster.entries), e.Hazard)
-	if e.Probing {
-		age := p.probe.age(now).Seconds()
-		e.ProbeGain = e.arrivals * age * age / 2
-	}
+	e.ProbeAge = p.probe.age(now)
 	e.Missed = e.Probing && len(p.probe.Gaps) > 0
-	if e.Probing && !e.Missed && now.Sub(p.certified) >= certifying && !p.probe.at.IsZero() {
-		p.certified = now
-		p.certify(p.probe.at)
+	p.tendOften(now)
+	if e.Ordered {
+		p.choosePage(now, e.Overdue)
+		e.Due = p.aim.must != nil
+		if e.SweepGain = p.aim.gain; e.Due {
+			e.SweepGain = p.aim.most
+		}
 	}
-	_, e.SweepGain = p.aim(now)
 	p.weighFigures(now)
 }
 
@@ -388,66 +401,3 @@ const (
 	disorderly = 4
 	recheck    = 30 * time.Minute
 )
-
-// measure sums up the pages of the list, as the roster has them. It walks over
-// all sessions, so it is done the less often the more there are.
-func (p *Poller) measure(now time.Time) {
-	s, n := &p.sweep, len(p.roster.entries)
-	if now.Sub(s.measured) < time.Duration(n)*measuring {
-		return
-	}
-	s.measured = now
-	s.stretches = s.stretches[:0]
-	arrivals := 0.0
-	if !p.estate.Probing {
-		arrivals = p.estate.arrivals / max(1, float64(n))
-	}
-	// Where a session stands is how many before it are online still, as far as
-	// can be expected.
-	position, room := 0.0, max(1, float64(s.size)*s.wanted)
-	for e := p.roster.root.next; e != &p.roster.root; e = e.next {
-		hazard := e.place.learned.hazard(p.estate.Hazard)
-		for int(position/room) >= len(s.stretches) {
-			s.stretches = append(s.stretches, stretch{})
-		}
-		position += math.Exp(-hazard * now.Sub(e.seen).Seconds())
-		s.stretches[len(s.stretches)-1].add(hazard+arrivals, e.seen.Sub(p.begun).Seconds())
-	}
-}
-
-// measuring is the time between two measurements for each session.
-const measuring = 500 * time.Microsecond
-
-// aim returns the page, counted from 0, that the sweep should read next, and its
-// gain: the one in turn, unless another look has made it worth little and a page
-// elsewhere is worth twice as much.
-func (p *Poller) aim(now time.Time) (number int, gain float64) {
-	s := &p.sweep
-	if !p.roster.established() {
-		return max(0, s.next), 0
-	}
-	p.measure(now)
-	t := now.Sub(p.begun).Seconds()
-	if len(s.stretches) == 0 {
-		idle := now.Sub(s.began).Seconds()
-		return 0, (p.estate.arrivals + p.estate.Hazard) * idle * idle / 2
-	}
-	most := 0.0
-	for i := range s.stretches {
-		if g := s.stretches[i].gain(t); g > most {
-			number, most = i, g
-		}
-	}
-	next := s.next
-	if s.going && s.more && next >= len(s.stretches) {
-		// The list is longer than known: sessions arrived that no page showed yet.
-		return next, s.stretches[len(s.stretches)-1].gain(t) + s.stretches[0].gain(t)
-	}
-	if next >= len(s.stretches) || next < 0 {
-		next = s.start(len(p.roster.entries))
-	}
-	if next = min(next, len(s.stretches)-1); s.stretches[next].gain(t) >= most/8 {
-		number = next
-	}
-	return number, s.stretches[number].gain(t)
-}

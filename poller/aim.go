@@ -1,0 +1,283 @@
+package poller
+
+import (
+	"math"
+	"sort"
+	"time"
+)
+
+// aim is the choice of the page of the account's list that is read next, once
+// the list's order is established.
+//
+// Where a session stands is how many before it are online still: those of the
+// ring, less those that have ended unseen, and more those that have arrived
+// unseen, as far as can be expected, and corrected by where the last page was
+// found. A page may begin nearly anywhere, since per_page may differ from request
+// to request. So each page begins where the one before ended, wherever that is
+// now. What falls between two pages all the same is neither proven nor disproven
+// and has its turn in the next round, when pages begin elsewhere.
+//
+// The sweep leaves its track for a session that is overdue, and skips what is
+// worth little: sessions that were just read by other looks, or that seldom end.
+// It goes round one way, so that what it skips stays in one piece.
+type aim struct {
+	window
+	gain float64   // of the window
+	most float64   // of the page that is worth most
+	must *entry    // the overdue session for which the window was chosen
+	turn bool      // the window follows on front
+	edge time.Time // local clock: when the end with the newest sessions was last read
+	// The last page of the track: its sessions that are in the ring.
+	front []*entry
+	// By how much the last page was found away from where it was expected.
+	at, shift float64
+
+	// Scratch: where each block begins, the gain of all before it, and that of a
+	// page which begins there; and the first two of single sessions.
+	starts, before, pages []float64
+	fine, fineBefore      []float64
+}
+
+const (
+	// worth is by how much a page must be worth more than the next one of the
+	// track for the track to be left.
+	worth = 2
+	// leap is how many sessions a page may skip, if that makes it larger, and
+	// lateness how much worse the gain of these is to have a round later.
+	leap     = 3
+	lateness = 3
+)
+
+// margin is how far within a page a session should be expected, to be on it.
+func (p *Poller) margin() float64 {
+	moves := (p.estate.arrivals + p.estate.Hazard*float64(p.roster.ring.n)) / max(p.estate.Budget, 0.01)
+	return min(5, (1+math.Sqrt(moves))/2)
+}
+
+// spread is the rate of arrivals for each session of the list, where they may
+// stand anywhere in it.
+func (p *Poller) spread() float64 {
+	if p.probe.Direction != undirected {
+		return 0
+	}
+	return p.estate.arrivals / max(1, float64(p.roster.ring.n))
+}
+
+// head is how many sessions have probably arrived at the list's beginning since
+// that was read.
+func (p *Poller) head(now time.Time) float64 {
+	if p.probe.Direction != newestFirst || p.aim.edge.IsZero() {
+		return 0
+	}
+	return p.estate.arrivals * now.Sub(p.aim.edge).Seconds()
+}
+
+// places is how many places in the list a block takes.
+func (b *block) places(now time.Time, spread float64) float64 {
+	return b.sums.n - b.sums.gone(now) + spread*b.sums.age(now)
+}
+
+// places is the same of one session.
+func (e *entry) places(now time.Time, spread float64) float64 {
+	age := max(0, now.Sub(e.seen).Seconds())
+	return max(0, 1-e.rate*age) + spread*age
+}
+
+// measure works out where each block stands and what it is worth, and returns
+// the session that was not seen for longest; the ring has one.
+func (p *Poller) measure(now time.Time) (oldest *entry) {
+	a, spread := &p.aim, p.spread()
+	a.starts, a.before = a.starts[:0], a.before[:0]
+	position, gain, roots := p.head(now), 0.0, 0.0
+	for _, b := range p.roster.ring.blocks {
+		b.refresh(now)
+		if oldest == nil || b.oldest.seen.Before(oldest.seen) {
+			oldest = b.oldest
+		}
+		a.starts = append(a.starts, a.corrected(position))
+		a.before = append(a.before, gain)
+		position += b.places(now, spread)
+		gain += b.sums.gain(now, spread)
+		roots += math.Sqrt(b.sums.n * b.sums.rate)
+	}
+	p.estate.roots = roots * roots / MaxPerPage
+	a.starts, a.before = append(a.starts, a.corrected(position)), append(a.before, gain)
+	return oldest
+}
+
+// corrected is a position as the last page makes it likely: all of the shift lies
+// before that page.
+func (a *aim) corrected(position float64) float64 {
+	if position >= a.at {
+		return position + a.shift
+	}
+	return position * (a.at + a.shift) / a.at
+}
+
+// anchor notes where a page was found, by its last session that is in the ring.
+func (p *Poller) anchor(pg page, start int) {
+	a, now := &p.aim, p.Clock.Now()
+	a.at, a.shift = 0, 0
+	if a.turn {
+		a.front = a.front[:0]
+	}
+	for i := range pg.sessions {
+		e := p.roster.entries[pg.sessions[i].ID]
+		if e == nil || e.block == nil {
+			continue
+		}
+		if a.turn {
+			a.front = append(a.front, e)
+		}
+		if i >= len(pg.sessions)-10 {
+			a.at = p.position(e, now)
+			a.shift = float64(start+i) - a.at
+		}
+	}
+}
+
+// position is where a session of the ring is expected, without correction.
+func (p *Poller) position(e *entry, now time.Time) float64 {
+	position, spread := p.head(now), p.spread()
+	for _, b := range p.roster.ring.blocks[:e.block.at] {
+		b.refresh(now)
+		position += b.places(now, spread)
+	}
+	for _, other := range e.block.entries[:e.index()] {
+		position += other.places(now, spread)
+	}
+	return position
+}
+
+// choosePage chooses the next page of the track, or one around a session that was
+// not seen for longer than overdue; zero is never.
+func (p *Poller) choosePage(now time.Time, overdue time.Duration) {
+	a, r := &p.aim, &p.roster.ring
+	a.window, a.gain, a.most, a.must, a.turn = window{1, p.sweep.size}, 0, 0, nil, true
+	if r.n == 0 {
+		idle := now.Sub(a.edge).Seconds()
+		a.gain = (p.estate.arrivals + p.estate.Hazard) * idle * idle / 2
+		a.most = a.gain
+		return
+	}
+	oldest := p.measure(now)
+	a.pages = a.pages[:0]
+	end := 0
+	for i := range r.blocks {
+		to := a.starts[i] + float64(p.sweep.size)
+		for end < len(r.blocks) && a.starts[end+1] <= to {
+			end++
+		}
+		gain := interpolate(a.starts, a.before, end, to) - a.before[i]
+		a.pages = append(a.pages, gain)
+		a.most = max(a.most, gain)
+	}
+	if overdue > 0 && now.Sub(oldest.seen) > overdue {
+		a.must, a.turn = oldest, false
+		p.fit(now, oldest, false)
+		return
+	}
+	at := -1
+	for i := len(a.front) - 1; i >= 0; i-- {
+		if e := a.front[i]; e.block != nil {
+			if p.fit(now, e, true); a.gain >= a.most/worth {
+				return
+			}
+			at = e.block.at
+			break
+		}
+	}
+	p.fit(now, r.blocks[a.after(at)].entries[0], false)
+}
+
+// after returns the next block, round the list, with which a page begins that is
+// worth enough, and no less than if it began a block later.
+func (a *aim) after(at int) int {
+	n := len(a.pages)
+	for range n {
+		at = (at + 1) % n
+		if a.pages[at] >= a.most/worth {
+			break
+		}
+	}
+	for at+1 < n && a.pages[at+1] > a.pages[at] {
+		at++
+	}
+	return at
+}
+
+// fit chooses number and size of the page: the one that is worth most of those
+// that hold a session, or begin about behind it.
+func (p *Poller) fit(now time.Time, must *entry, behind bool) {
+	a, r := &p.aim, &p.roster.ring
+	spread, margin, best := p.spread(), p.margin(), must.block.at
+	low, high := best, best+1
+	for low > 0 && a.starts[low] > a.starts[best]-MaxPerPage {
+		low--
+	}
+	for high < len(r.blocks) && a.starts[high] < a.starts[best+1]+MaxPerPage {
+		high++
+	}
+	a.fine, a.fineBefore = a.fine[:0], a.fineBefore[:0]
+	position, gain, at := a.starts[low], 0.0, 0.0
+	for _, b := range r.blocks[low:high] {
+		for _, e := range b.entries {
+			a.fine, a.fineBefore = append(a.fine, position), append(a.fineBefore, gain)
+			if e == must {
+				at = position
+			}
+			age := max(0, now.Sub(e.seen).Seconds())
+			position += e.places(now, spread)
+			gain += (e.rate + spread) * age * age / 2
+		}
+	}
+	a.fine, a.fineBefore = append(a.fine, position), append(a.fineBefore, gain)
+
+	number := max(0, int(at)/p.sweep.size)
+	a.window, a.gain = window{number + 1, p.sweep.size}, -1
+	smallest := MaxPerPage / 2
+	if p.sweep.fixed {
+		smallest = p.sweep.size
+	}
+	for size := p.sweep.size; size >= smallest; size-- {
+		for n := max(0, int(a.fine[0])/size); ; n++ {
+			start, end := float64(n*size), float64(n*size+size)
+			if behind && start > at+1+leap || !behind && start > at {
+				break
+			}
+			skipped := 0.0
+			switch {
+			case behind && start > at+1:
+				skipped = a.until(start) - a.until(at+1)
+			case !behind && n > 0:
+				start += margin
+			}
+			if !behind {
+				end -= margin
+			}
+			if at > end || !behind && at < start {
+				continue
+			}
+			if gain := a.until(end) - a.until(start) - (lateness-1)*skipped; gain > a.gain {
+				a.window, a.gain = window{n + 1, size}, gain
+			}
+		}
+	}
+	a.gain = max(a.gain, 0)
+}
+
+// until is the gain of what stands before a position around which fit has looked.
+func (a *aim) until(position float64) float64 {
+	return interpolate(a.fine, a.fineBefore, max(0, sort.SearchFloat64s(a.fine, position)-1), position)
+}
+
+// interpolate returns y at x, which does not lie before xs[i].
+func interpolate(xs, ys []float64, i int, x float64) float64 {
+	if i+1 >= len(xs) {
+		return ys[len(ys)-1]
+	}
+	if width := xs[i+1] - xs[i]; width > 0 {
+		return ys[i] + (ys[i+1]-ys[i])*min(1, max(0, (x-xs[i])/width))
+	}
+	return ys[i]
+}

@@ -1,0 +1,216 @@
+package poller
+
+import (
+	"slices"
+	"time"
+)
+
+// ages sums up when sessions were last seen, each weighted by 1 and by the rate
+// at which it ends, so that what is expected of all of them at any time costs no
+// walk over them. Seconds count from base.
+type ages struct {
+	base         time.Time
+	n, t, t2     float64
+	rate, rt, r2 float64
+}
+
+func (a *ages) add(seen time.Time, rate, sign float64) {
+	t := seen.Sub(a.base).Seconds()
+	a.n += sign
+	a.t += sign * t
+	a.t2 += sign * t * t
+	a.rate += sign * rate
+	a.rt += sign * rate * t
+	a.r2 += sign * rate * t * t
+}
+
+// rebase counts from another time: far from their base, squares lose the seconds
+// to rounding.
+func (a *ages) rebase(to time.Time) {
+	d := to.Sub(a.base).Seconds()
+	a.t2 += d * (d*a.n - 2*a.t)
+	a.t -= d * a.n
+	a.r2 += d * (d*a.rate - 2*a.rt)
+	a.rt -= d * a.rate
+	a.base = to
+}
+
+// gone is how many of the sessions have ended unseen, as far as can be expected.
+func (a *ages) gone(now time.Time) float64 {
+	return min(a.n, max(0, now.Sub(a.base).Seconds()*a.rate-a.rt))
+}
+
+// age is the sum of the sessions' ages, in seconds.
+func (a *ages) age(now time.Time) float64 {
+	return max(0, now.Sub(a.base).Seconds()*a.n-a.t)
+}
+
+// gain is the expected number of ends times the half of how long they have
+// waited, in seconds; that of arrivals too where each session stands for so many
+// a second.
+func (a *ages) gain(now time.Time, arrivals float64) float64 {
+	d := now.Sub(a.base).Seconds()
+	gain := max(0, d*d*a.rate-2*d*a.rt+a.r2) / 2
+	if arrivals > 0 {
+		gain += arrivals * max(0, d*d*a.n-2*d*a.t+a.t2) / 2
+	}
+	return gain
+}
+
+// ring is the sessions in the order of the platform's list. They are kept in
+// blocks with sums, so that finding the page that is worth most takes a walk over
+// blocks, not sessions.
+type ring struct {
+	blocks []*block
+	n      int
+}
+
+// blockMax is how many sessions a block holds before it is split.
+const blockMax = 96
+
+type block struct {
+	at      int // its index in the ring
+	entries []*entry
+	sums    ages
+	oldest  *entry // that was not seen for longest
+	stale   bool   // sums and oldest are out of date
+}
+
+// refresh brings the sums up to date.
+func (b *block) refresh(now time.Time) {
+	if !b.stale {
+		return
+	}
+	b.stale = false
+	b.sums = ages{base: now}
+	b.oldest = nil
+	for _, e := range b.entries {
+		b.sums.add(e.seen, e.rate, 1)
+		if b.oldest == nil || e.seen.Before(b.oldest.seen) {
+			b.oldest = e
+		}
+	}
+}
+
+func (r *ring) first() *entry {
+	if r.n == 0 {
+		return nil
+	}
+	return r.blocks[0].entries[0]
+}
+
+func (r *ring) last() *entry {
+	if r.n == 0 {
+		return nil
+	}
+	b := r.blocks[len(r.blocks)-1]
+	return b.entries[len(b.entries)-1]
+}
+
+// index returns where e stands in its block.
+func (e *entry) index() int { return slices.Index(e.block.entries, e) }
+
+// before returns the entry before e; nil where there is none.
+func (r *ring) before(e *entry) *entry {
+	if i := e.index(); i > 0 {
+		return e.block.entries[i-1]
+	}
+	if e.block.at == 0 {
+		return nil
+	}
+	b := r.blocks[e.block.at-1]
+	return b.entries[len(b.entries)-1]
+}
+
+// ascends reports whether each entry stands before the next.
+func ascends(entries []*entry) bool {
+	at, index := -1, -1
+	for _, e := range entries {
+		i := e.index()
+		if e.block.at < at || e.block.at == at && i <= index {
+			return false
+		}
+		at, index = e.block.at, i
+	}
+	return true
+}
+
+// span returns the entries from one to another, both included.
+func (r *ring) span(from, to *entry) []*entry {
+	if from.block == to.block {
+		return slices.Clone(from.block.entries[from.index() : to.index()+1])
+	}
+	all := slices.Clone(from.block.entries[from.index():])
+	for _, b := range r.blocks[from.block.at+1 : to.block.at] {
+		all = append(all, b.entries...)
+	}
+	return append(all, to.block.entries[:to.index()+1]...)
+}
+
+// insert puts e behind at, or first where at is nil.
+func (r *ring) insert(e, at *entry) {
+	r.n++
+	var b *block
+	i := 0
+	switch {
+	case at != nil:
+		b, i = at.block, at.index()+1
+	case len(r.blocks) > 0:
+		b = r.blocks[0]
+	default:
+		b = &block{}
+		r.blocks = append(r.blocks, b)
+	}
+	b.entries = slices.Insert(b.entries, i, e)
+	e.block, b.stale = b, true
+	if len(b.entries) <= blockMax {
+		return
+	}
+	half := len(b.entries) / 2
+	rest := &block{entries: append(make([]*entry, 0, blockMax+1), b.entries[half:]...), stale: true}
+	for _, e := range rest.entries {
+		e.block = rest
+	}
+	clear(b.entries[half:])
+	b.entries = b.entries[:half]
+	r.blocks = slices.Insert(r.blocks, b.at+1, rest)
+	r.number(b.at)
+}
+
+func (r *ring) remove(e *entry) {
+	b := e.block
+	i := e.index()
+	b.entries = slices.Delete(b.entries, i, i+1)
+	b.stale = true
+	e.block = nil
+	r.n--
+	// A block with little left joins its neighbour, so that there are few.
+	if after := b.at + 1; after < len(r.blocks) && len(b.entries)+len(r.blocks[after].entries) <= blockMax/2 {
+		next := r.blocks[after]
+		for _, e := range next.entries {
+			e.block = b
+		}
+		b.entries = append(b.entries, next.entries...)
+		r.blocks = slices.Delete(r.blocks, after, after+1)
+		r.number(b.at)
+	} else if len(b.entries) == 0 {
+		r.blocks = slices.Delete(r.blocks, b.at, b.at+1)
+		r.number(b.at)
+	}
+}
+
+func (r *ring) number(from int) {
+	for i := from; i < len(r.blocks); i++ {
+		r.blocks[i].at = i
+	}
+}
+
+// clear takes every entry out.
+func (r *ring) clear() {
+	for _, b := range r.blocks {
+		for _, e := range b.entries {
+			e.block = nil
+		}
+	}
+	*r = ring{}
+}
