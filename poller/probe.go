@@ -42,6 +42,17 @@ func directionOf(sessions []events.Session) (d direction, sorted bool) {
 	return undirected, true
 }
 
+// Order says how a page's sessions are sorted: newest first, oldest first, or not
+// by start. Empty where too few different starts tell.
+func Order(sessions []events.Session) string {
+	switch d, sorted := directionOf(sessions); {
+	case !sorted:
+		return "not by start"
+	default:
+		return string(d)
+	}
+}
+
 // probe reads arrivals where the newest sessions stand in the account's history.
 // Asked without online=true, that shows sessions as well that began and ended
 // between two looks.

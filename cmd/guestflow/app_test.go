@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -210,7 +211,20 @@ func TestAppPublishesWhatHappens(t *testing.T) {
 		return ""
 	})
 
-	status, body := r.get("/metrics")
+	var plan livePlan
+	_, body := r.get("/plan")
+	if err := json.Unmarshal([]byte(body), &plan); err != nil {
+		t.Fatalf("/plan answers %q: %v", body, err)
+	}
+	if plan.Online == 0 || plan.Limit != 1200 || len(plan.LocationsByDelay) == 0 || plan.Starts.Measured == 0 {
+		t.Errorf("/plan: %+v", plan)
+	}
+	var printed strings.Builder
+	if err := plan.write(&printed, 2); err != nil || !strings.Contains(printed.String(), "expected mean") || !strings.Contains(printed.String(), "and 1 more") || !strings.Contains(printed.String(), reasons["sweep"]) {
+		t.Errorf("the plan reads: %v\n%s", err, &printed)
+	}
+	var status int
+	status, body = r.get("/metrics")
 	if status != http.StatusOK {
 		t.Fatalf("/metrics answers %d", status)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/publisher"
 	"github.com/guestflow/guestflow/store"
@@ -25,7 +26,7 @@ func checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Check configuration, platform, NATS and data directory",
 		Long: `Checks what run would need, one line each, and says what to do about what is
-wrong. It changes nothing; it spends two of the platform's requests. Exit code 1
+wrong. It changes nothing; it spends three of the platform's requests. Exit code 1
 when something is wrong, 2 when it is the configuration.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -88,8 +89,19 @@ func checkPlatform(ctx context.Context, cfg Config) (string, error) {
 	if offset, known := client.Clock().Offset(); known && offset.Abs() > 5*time.Second {
 		text += fmt.Sprintf(", its clock is %v ahead of this machine's", offset.Round(time.Second))
 	}
-	locations, err := client.Locations(ctx, 1)
+	if order := poller.Order(page.Sessions); order != "" {
+		text += ", listed " + order
+	}
 	var fault *platform.Error
+	switch n, _, err := client.Count(ctx, platform.Query{Online: &online}); {
+	case err == nil:
+		text += fmt.Sprintf(", it counts %d online", n)
+	case errors.As(err, &fault) && (fault.Kind == platform.NotFound || fault.Kind == platform.Forbidden):
+		text += ", it does not count sessions (nothing needs it)"
+	default:
+		return "", err
+	}
+	locations, err := client.Locations(ctx, 1)
 	switch {
 	case err == nil && locations.More:
 		text += fmt.Sprintf(", more than %d locations", len(locations.Locations))

@@ -104,6 +104,8 @@ func TestExitCodes(t *testing.T) {
 		{"version", "version", nil, 0, "guestflow ", ""},
 		{"completion", "completion bash", nil, 0, "bash completion", ""},
 		{"plan", "plan --limit 60", nil, 0, "bound for ends", ""},
+		{"plan of none that runs", "plan", []string{"GUESTFLOW_HTTP_ADDR=127.0.0.1:1"}, 1, "", "no guestflow answers at http://127.0.0.1:1/plan"},
+		{"plan of one without HTTP", "plan", []string{"GUESTFLOW_HTTP_ADDR=-"}, 1, "", "reckon with --online"},
 		{"unknown command", "nonsense", nil, 2, "", `there is no command "nonsense"; see guestflow --help`},
 		{"mistyped command", "dmo", nil, 2, "", "did you mean demo?"},
 		{"unknown sub-command", "webhooks nonsense", nil, 2, "", "see guestflow webhooks --help"},

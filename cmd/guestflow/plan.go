@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -24,14 +25,15 @@ func planCommand() *cobra.Command {
 		Long: `Without --online and --locations: asks the guestflow that runs with this
 configuration what it looks at, why, and how soon it sees changes.
 
-With one of them: reckons, for an estate of --online sessions in --locations
+With one of them, --limit or --start-weight: reckons, for an estate of --online sessions in --locations
 locations, how the planner would split the requests and how soon it would see
 changes, for each --limit in requests a minute. So it tells what a second API key
 or a higher limit would bring. Delays are in seconds.`,
 		Example: "  guestflow plan\n  guestflow plan --online 3000 --locations 200 --limit 60,120",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f := cmd.Flags(); !f.Changed("online") && !f.Changed("locations") {
+			whatIf := slices.ContainsFunc([]string{"online", "locations", "limit", "start-weight"}, cmd.Flags().Changed)
+			if !whatIf {
 				cfg, err := configured(cmd)
 				if err != nil {
 					return err

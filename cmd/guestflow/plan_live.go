@@ -185,6 +185,7 @@ var reasons = map[string]string{
 	"sweep":    "all sessions page by page: ends and traffic",
 	"probe":    "where the newest sessions stand: starts",
 	"figures":  "the platform's final figures of ended sessions",
+	"identify": "who the guests of arrivals are",
 	"backfill": "a part of the history that was missed",
 }
 

@@ -84,7 +84,8 @@ func (r *recent) turn(now time.Time) {
 	r.minute = max(r.minute, minute)
 }
 
-// perMinute returns the looks a minute by kind.
+// perMinute returns the looks a minute by kind: of whole minutes, or of the first
+// one so far.
 func (r *recent) perMinute(now time.Time) map[string]float64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,6 +99,12 @@ func (r *recent) perMinute(now time.Time) map[string]float64 {
 		for kind, n := range looks {
 			sum[kind.String()] += float64(n)
 		}
+	}
+	if minutes == 0 {
+		for kind, n := range r.looks[r.minute%recentMinutes] {
+			sum[kind.String()] = float64(n)
+		}
+		return sum
 	}
 	for kind := range maps.Keys(sum) {
 		sum[kind] /= float64(minutes)
