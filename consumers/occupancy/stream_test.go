@@ -111,7 +111,7 @@ func TestStreamResumesWithoutLossOrRepeat(t *testing.T) {
 	// Of 1,500 events the process keeps the last few, so that a resume has to
 	// read from the stream, then from the process, then live ones.
 	settings := quickSettings()
-	settings.FeedBytes = 60 << 10
+	settings.FeedBytes = 160 << 10
 	publish(t, js, v.messages(1500, time.Second)...)
 	s, stop := running(t, js, settings)
 	until(t, "live", reaches(s, 1500))
