@@ -97,10 +97,11 @@ func (a *Adaptive) judge(e *Estate) {
 // a sweep that takes all other requests: with pages and probes τ apart, and the
 // sweep's rounds T = P/(B−1/τ), wλτ²/2 of the arrivals equals μT²/2P of the ends.
 // With equal rates that is (1+√P)/B. At the pages' own worth, instead of this
-// mean, each old page would put the probes off.
+// mean, each old page would put the probes off. Every other request stays with
+// the sweep whatever the rates.
 func (a *Adaptive) period(e *Estate, weight float64) time.Duration {
-	period := seconds((1 + math.Sqrt(e.roots/(weight*e.arrivals))) / e.Budget)
-	return min(period, e.Overdue/2)
+	period := (1 + math.Sqrt(e.roots/(weight*e.arrivals))) / e.Budget
+	return max(seconds(2/e.Budget), min(seconds(period), e.Overdue/2))
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
@@ -132,6 +133,9 @@ func (a *Adaptive) overdue(e *Estate, limit time.Duration) time.Duration {
 	}
 	round := requests / e.Budget
 	age := 2 * round
+	if !e.Probing {
+		age = 3 * round // Each page shows arrivals too, so pages out of turn cost more.
+	}
 	if s := limit.Seconds(); s > 1.5*round {
 		age = min(age, s)
 	}

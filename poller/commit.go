@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
@@ -88,8 +89,18 @@ func (p *Poller) distrust(expected []events.State, l *listing) {
 		// A list without order hides a part of the live sessions each time: two
 		// in a row are worth a request.
 		if at := p.unproven[id]; at == 2 || (at == 1 && snap.Proof != diff.Partial) {
-			p.estate.Missing = append(p.estate.Missing, id)
+			p.miss(id)
 		}
+	}
+}
+
+// miss queues a session for verification, unless it turns up before that.
+func (p *Poller) miss(id string) {
+	if e := p.roster.entries[id]; e != nil {
+		e.missed = p.Clock.Now()
+	}
+	if !slices.Contains(p.estate.Missing, id) {
+		p.estate.Missing = append(p.estate.Missing, id)
 	}
 }
 
@@ -105,7 +116,8 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 		return fmt.Errorf("session %s: reading its state: %w", id, err)
 	}
 	state, ok := found[id]
-	if !ok || !state.Session.Online || p.held[id] != nil {
+	e := p.roster.entries[id]
+	if !ok || !state.Session.Online || p.held[id] != nil || e != nil && !e.missed.IsZero() && !e.seen.Before(e.missed) {
 		drop()
 		return nil
 	}

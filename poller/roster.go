@@ -58,6 +58,7 @@ type entry struct {
 	ordered time.Time // local clock: when a page last showed it there, among known ones
 	rate    float64   // at which it ends, per second, as learned when it was seen
 	block   *block    // of the ring; nil outside of it
+	missed  time.Time // local clock: when it was queued for verification
 	sought  int       // pages in a row that were read for it and did not show it
 }
 

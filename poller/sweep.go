@@ -159,21 +159,24 @@ func (p *Poller) overdue(now time.Time) {
 	if p.estate.Missed {
 		limit *= 2 // reading what was missed slows the rounds
 	}
-	for id, e := range p.roster.entries {
+	var late []*entry
+	for _, e := range p.roster.entries {
 		longest := limit
 		if e.block == nil && p.estate.Overdue > 0 {
 			// The sweep has been by, and no page is read for what has no place.
 			longest = p.estate.Overdue * 3 / 4
 		}
 		if now.Sub(e.seen) > longest {
-			p.estate.Missing = append(p.estate.Missing, id)
+			late = append(late, e)
 		}
 	}
 	// Those that were not seen for longest come first.
-	slices.SortFunc(p.estate.Missing, func(a, b string) int {
-		return cmp.Or(p.roster.entries[a].seen.Compare(p.roster.entries[b].seen), cmp.Compare(a, b))
+	slices.SortFunc(late, func(a, b *entry) int {
+		return cmp.Or(a.seen.Compare(b.seen), cmp.Compare(a.id, b.id))
 	})
-	p.estate.Missing = p.estate.Missing[:min(most, len(p.estate.Missing))]
+	for _, e := range late[:min(most, len(late))] {
+		p.miss(e.id)
+	}
 }
 
 // unfound gives up on the session that a page was asked for and did not show, nor
@@ -188,9 +191,7 @@ func (p *Poller) unfound(sent time.Time) {
 	}
 	p.roster.unlink(e)
 	e.sought = 0
-	if !slices.Contains(p.estate.Missing, e.id) {
-		p.estate.Missing = append(p.estate.Missing, e.id)
-	}
+	p.miss(e.id)
 }
 
 // mostSought is how many pages are asked for around a session that they do not
@@ -347,7 +348,7 @@ func (p *Poller) apply(delta diff.Delta, sent time.Time) {
 		case e.Kind.Arrival():
 			place := p.place(s.LocationID, s.LocationName)
 			p.roster.add(s.ID, place, s.StartedAt, sent)
-			if e.Kind != events.Discovered {
+			if e.Kind != events.Discovered && !e.Data.Observed.Backfilled {
 				place.learned.starts++
 				p.estate.learned.starts++
 			}
