@@ -34,6 +34,7 @@ import (
 type roster struct {
 	entries map[string]*entry
 	ring    ring
+	loose   map[*entry]bool // those outside of the ring
 	// watched is told that a session was online from when it was last seen until a
 	// time; rate is that at which it ends, per second. They may be nil.
 	watched func(e *entry, until time.Time)
@@ -73,7 +74,7 @@ func (e *entry) witnessed(by *entry) bool {
 const establishing = 50
 
 func newRoster() *roster {
-	return &roster{entries: make(map[string]*entry), needed: establishing}
+	return &roster{entries: make(map[string]*entry), loose: make(map[*entry]bool), needed: establishing}
 }
 
 // established reports whether absence between neighbours is proof.
@@ -88,6 +89,7 @@ func (r *roster) add(id string, place *Place, since, seen time.Time) *entry {
 			e.rate = r.rate(e)
 		}
 		r.entries[id] = e
+		r.loose[e] = true
 		place.joined(e)
 	}
 	return e
@@ -126,7 +128,27 @@ func (r *roster) remove(id string) {
 		e.place.left(e)
 		r.unlink(e)
 		delete(r.entries, id)
+		delete(r.loose, e)
 	}
+}
+
+// oldest returns the session that was not seen for longest; nil where there is
+// none.
+func (r *roster) oldest(now time.Time) *entry {
+	var oldest *entry
+	older := func(e *entry) {
+		if oldest == nil || e.seen.Before(oldest.seen) {
+			oldest = e
+		}
+	}
+	for _, b := range r.ring.blocks {
+		b.refresh(now)
+		older(b.oldest)
+	}
+	for e := range r.loose {
+		older(e)
+	}
+	return oldest
 }
 
 // judgement is what a page says about known sessions.
@@ -225,6 +247,9 @@ func (r *roster) contradict() {
 	r.agreed, r.complete = 0, false
 	r.needed = min(2*r.needed, 1_000_000)
 	r.ring.clear()
+	for _, e := range r.entries {
+		r.loose[e] = true
+	}
 }
 
 // place gives the page's known sessions their place in the ring. Those above the
@@ -253,6 +278,7 @@ func (r *roster) place(pg page) {
 		}
 		if e.block == nil {
 			r.ring.insert(e, at)
+			delete(r.loose, e)
 			e.placed, e.ordered = pg.sent, pg.sent
 		}
 		at = e
@@ -262,5 +288,6 @@ func (r *roster) place(pg page) {
 func (r *roster) unlink(e *entry) {
 	if e.block != nil {
 		r.ring.remove(e)
+		r.loose[e] = true
 	}
 }

@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"math"
 	"time"
 
 	"github.com/guestflow/guestflow/poller/platform"
@@ -131,10 +132,14 @@ func (p *Poller) publishStatus(now time.Time) {
 		return
 	}
 	p.status = Status{At: now, State: state, Error: text, Locations: make([]LocationStatus, len(p.estate.Places))}
+	longest := time.Duration(math.MaxInt64)
+	if at, oldest := p.certain(now), p.roster.oldest(now); !at.IsZero() && oldest != nil {
+		longest = max(now.Sub(at), now.Sub(oldest.seen))
+	}
 	for i, place := range p.estate.Places {
 		hazard := place.learned.hazard(p.estate.Hazard)
 		p.status.Locations[i] = LocationStatus{
-			ID: place.ID, Name: place.Name, Online: place.Online, Age: place.Age(now), Seen: !place.SeenAt.IsZero(),
+			ID: place.ID, Name: place.Name, Online: place.Online, Age: min(place.Age(now), longest), Seen: !place.SeenAt.IsZero(),
 			Starts: 3600 * place.learned.arrivals(place.Online, hazard), Ends: 3600 * hazard * float64(place.Online),
 		}
 	}

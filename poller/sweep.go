@@ -118,32 +118,40 @@ func (p *Poller) tend(now, at time.Time) {
 			place.SeenAt = place.lately
 		}
 	}
-	p.overdue(now)
 }
 
 // tending is the time between two times that this is done, for each session,
 // since it walks over all of them.
-const tending = 250 * time.Microsecond
+const tending = 2 * time.Millisecond
 
 // tendOften does that where sweeps are not made in rounds.
 func (p *Poller) tendOften(now time.Time) {
-	if !p.estate.Ordered || p.estate.Missed || now.Sub(p.tended) < time.Duration(len(p.roster.entries))*tending {
+	if now.Sub(p.tended) < time.Duration(len(p.roster.entries))*tending {
 		return
 	}
-	at := p.probe.at
-	if !p.estate.Probing {
-		// Arrivals may stand anywhere.
-		at = now
-		for _, b := range p.roster.ring.blocks {
-			if b.refresh(now); b.oldest.seen.Before(at) {
-				at = b.oldest.seen
-			}
-		}
-	}
-	if !at.IsZero() {
+	if at := p.certain(now); !at.IsZero() {
 		p.tended = now
 		p.tend(now, at)
 	}
+}
+
+// certain is when everything that came before was known in all of the account:
+// arrivals, and what became of each session. Zero means that it is only known
+// location by location.
+func (p *Poller) certain(now time.Time) time.Time {
+	e := &p.estate
+	if !e.Ordered || e.Missed || e.Probing && p.probe.at.IsZero() {
+		return time.Time{}
+	}
+	at := now
+	if e.Probing {
+		at = p.probe.at
+	}
+	if oldest := p.roster.oldest(now); oldest != nil && !e.Probing && oldest.seen.Before(at) {
+		// Arrivals may stand anywhere.
+		at = oldest.seen
+	}
+	return at
 }
 
 // overdue queues for verification the sessions that no page showed or proved gone
@@ -160,13 +168,14 @@ func (p *Poller) overdue(now time.Time) {
 		limit *= 2 // reading what was missed slows the rounds
 	}
 	var late []*entry
-	for _, e := range p.roster.entries {
-		longest := limit
-		if e.block == nil && p.estate.Overdue > 0 {
-			// The sweep has been by, and no page is read for what has no place.
-			longest = p.estate.Overdue * 3 / 4
+	for _, b := range p.roster.ring.blocks {
+		if b.refresh(now); now.Sub(b.oldest.seen) > limit {
+			late = append(late, b.oldest)
 		}
-		if now.Sub(e.seen) > longest {
+	}
+	for e := range p.roster.loose {
+		// The sweep has been by, and no page is read for what has no place.
+		if age := now.Sub(e.seen); age > limit || p.estate.Overdue > 0 && age > p.estate.Overdue*3/4 {
 			late = append(late, e)
 		}
 	}
@@ -386,6 +395,7 @@ func (p *Poller) foresee(now time.Time) {
 	e.ProbeAge = p.probe.age(now)
 	e.Missed = e.Probing && len(p.probe.Gaps) > 0
 	p.tendOften(now)
+	p.overdue(now)
 	if e.Ordered {
 		p.choosePage(now, e.Overdue)
 		e.Due = p.aim.must != nil

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,7 @@ func benchCommand() *cobra.Command {
 	var (
 		short, asJSON bool
 		estates       []string
-		weight        float64
+		weights       []float64
 		seeds         int
 	)
 	run := &cobra.Command{
@@ -40,7 +41,12 @@ from the change at the source to the committed event.`,
 				return usageError("--seeds: use 1 or more")
 			}
 			plan.Seeds = plan.Seeds[:min(seeds, len(plan.Seeds))]
-			plan.StartWeight = weight
+			if len(weights) > 0 {
+				if slices.Min(weights) <= 0 {
+					return usageError("--start-weights: use numbers above 0")
+				}
+				plan.Weigh(weights)
+			}
 			if asJSON {
 				enc := json.NewEncoder(cmd.OutOrStdout())
 				var failed error
@@ -58,14 +64,14 @@ from the change at the source to the committed event.`,
 			if err := plan.Run(cmd.Context(), table.Row); err != nil {
 				return err
 			}
-			return table.Flush()
+			return table.Err()
 		},
 	}
 	run.Flags().BoolVar(&short, "short", false, "one seed, half a simulated hour, fewer policies")
 	run.Flags().BoolVar(&asJSON, "json", false, "one JSON object a row")
 	run.Flags().StringSliceVar(&estates, "estates", nil, "estates to run, for instance E2,E4 (default all)")
 	run.Flags().IntVar(&seeds, "seeds", 3, "seeds to take the mean of, up to 3")
-	run.Flags().Float64Var(&weight, "start-weight", 1, "how much more a late start costs than a late end")
+	run.Flags().Float64SliceVar(&weights, "start-weights", nil, "run the adaptive policy alone, with each of these values of START_WEIGHT")
 	bench.AddCommand(run)
 	return bench
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
@@ -43,6 +44,7 @@ type Row struct {
 	Policy       string  `json:"policy"`
 	Order        string  `json:"order"`
 	SharedBudget bool    `json:"shared_budget"`
+	StartWeight  float64 `json:"start_weight,omitempty"` // where the run is about it
 	Online       float64 `json:"online"`
 	Pages        float64 `json:"pages"`
 
@@ -63,6 +65,9 @@ type Row struct {
 	MaxRequests60s  int     `json:"max_requests_60s"`
 	HTTP429         int     `json:"http_429"`
 	MaxStaleness    float64 `json:"max_staleness_s"`
+	// RatioAge is the greatest age of a location in parts of 2P/(B−x), with as
+	// many pages P as the list has at that time.
+	RatioAge float64 `json:"ratio_age"`
 	FalseEnds       int     `json:"false_ends"`
 	Missed          int     `json:"missed"`
 }
@@ -139,19 +144,22 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	clk := &clock{now: epoch}
 	o := &observer{run: &r, clock: clk, lives: make(map[string]*life)}
 	cfg.Seed, cfg.Order, cfg.SharedLimit, cfg.HasLocations, cfg.Truth = r.Seed, r.Order, r.SharedBudget, !r.Bare, o.truth
-	cfg.HistoryBefore = 10 * time.Minute
+	cfg.LivesOnly, cfg.HistoryBefore = true, 10*time.Minute
 	sim := simulator.New(cfg, clk.Now)
 	w := &wire{sim: sim, clock: clk, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare, shared: r.SharedBudget, requests: make(map[simulator.Endpoint][]time.Time)}
 	p := &poller.Poller{
 		Account: "bench", Platform: w, Store: newMemory(o.committed), Clock: clk,
 		Budgets: budgets(r.SharedBudget, clk.now), Observer: r.Observer, FiguresWait: 30 * time.Second,
+		// Starts and ends are what is measured; events of traffic would be most of
+		// the work.
+		Rules: diff.Rules{TrafficMinBytes: math.MaxInt64},
 	}
 	if p.Strategy, err = strategy(r.Policy, r.StartWeight); err != nil {
 		return Row{}, err
 	}
-	row := Row{Estate: r.Estate, Policy: r.Policy, Order: orderName(r.Order), SharedBudget: r.SharedBudget}
+	row := Row{Estate: r.Estate, Policy: r.Policy, Order: orderName(r.Order), SharedBudget: r.SharedBudget, StartWeight: r.StartWeight}
 	end := epoch.Add(r.Warmup + r.Horizon)
-	var online, samples float64
+	var online, lately, samples float64
 	sampled := epoch
 	for clk.now.Before(end) {
 		if err := p.Step(ctx); err != nil {
@@ -161,9 +169,13 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 			continue
 		}
 		sampled = clk.now
-		status := p.Status(clk.now)
-		row.MaxStaleness = max(row.MaxStaleness, status.Staleness().Seconds())
-		online += float64(sim.Count(simulator.Query{Online: simulator.Online}))
+		age := p.Status(clk.now).Staleness().Seconds()
+		now := float64(sim.Count(simulator.Query{Online: simulator.Online}))
+		// After a burst of ends the ages are those of the longer list for a while.
+		lately = max(now, 0.99*lately)
+		row.MaxStaleness = max(row.MaxStaleness, age)
+		row.RatioAge = max(row.RatioAge, age/oldest(lately, r.Order))
+		online += now
 		samples++
 	}
 	row.Online = online / max(1, samples)
@@ -173,6 +185,16 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	row.load(w, r)
 	row.bound(cfg)
 	return row, nil
+}
+
+// oldest is the age that no location should exceed, in seconds: two rounds of the
+// list beside the probes for arrivals, where it is sorted so that there can be any.
+func oldest(online float64, order simulator.Order) float64 {
+	pages, probes := max(1, math.Ceil(online/100)), 0.0
+	if order == simulator.NewestFirst || order == simulator.OldestFirst {
+		probes = 1 / (1 + math.Sqrt(pages))
+	}
+	return 2 * pages / (1 - probes)
 }
 
 // tally fills in the delays. A change that was never seen is charged with what

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/guestflow/guestflow/internal/simulator"
@@ -19,7 +21,6 @@ type Plan struct {
 	Variants        []Variant
 	Seeds           []uint64
 	Warmup, Horizon time.Duration
-	StartWeight     float64
 }
 
 // Variant is a policy on a platform of one kind.
@@ -28,6 +29,8 @@ type Variant struct {
 	Order  simulator.Order
 	// Shared: all endpoints count against one limit. Bare: no /locations either.
 	Shared, Bare bool
+	// StartWeight of the adaptive policy; zero is its default, 1.
+	StartWeight float64
 }
 
 // Full is the whole benchmark: minutes of computing.
@@ -56,9 +59,20 @@ func Short() Plan {
 	}
 }
 
+// Weigh replaces the variants by the adaptive policy with each of the weights, to
+// show how they move the balance between starts and ends.
+func (p *Plan) Weigh(weights []float64) {
+	p.Variants = nil
+	for _, w := range weights {
+		p.Variants = append(p.Variants, Variant{Policy: "adaptive", Order: simulator.NewestFirst, StartWeight: w})
+	}
+}
+
 // Run measures on all cores, and calls row with each mean over the seeds, in the
-// order of the plan.
+// order of the plan and as soon as it is complete.
 func (p Plan) Run(ctx context.Context, row func(Row)) error {
+	// The heap is small, and most of it lives until its run ends.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	type job struct {
 		at  int
 		run Run
@@ -70,7 +84,7 @@ func (p Plan) Run(ctx context.Context, row func(Row)) error {
 			for _, seed := range p.Seeds {
 				jobs = append(jobs, job{n, Run{
 					Estate: estate, Policy: v.Policy, Order: v.Order, SharedBudget: v.Shared, Bare: v.Bare,
-					Seed: seed, Warmup: p.Warmup, Horizon: p.Horizon, StartWeight: p.StartWeight,
+					Seed: seed, Warmup: p.Warmup, Horizon: p.Horizon, StartWeight: v.StartWeight,
 				}})
 			}
 			n++
@@ -135,6 +149,7 @@ func average(rows []Row) Row {
 		}
 		m.MaxRequests60s = max(m.MaxRequests60s, r.MaxRequests60s)
 		m.MaxStaleness = max(m.MaxStaleness, r.MaxStaleness)
+		m.RatioAge = max(m.RatioAge, r.RatioAge)
 		m.HTTP429 += r.HTTP429
 		m.FalseEnds += r.FalseEnds
 		m.Missed += r.Missed
@@ -149,14 +164,17 @@ func average(rows []Row) Row {
 	return m
 }
 
-// Table writes rows as Markdown.
-type Table struct{ w *tabwriter.Writer }
+// Table writes rows as Markdown, each at once.
+type Table struct {
+	w   io.Writer
+	err error
+}
 
 // NewTable begins a table.
 func NewTable(w io.Writer) *Table {
-	t := &Table{tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)}
-	fmt.Fprintln(t.w, "| estate\t| policy\t| order\t| online\t| all mean\t| start mean\t| start p99\t| end mean\t| end p99\t| × round robin\t| × bound\t| requests\t| 429\t| staleness\t| false ends\t| missed\t|")
-	fmt.Fprintln(t.w, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
+	t := &Table{w: w}
+	t.line("estate", "policy", "order", "online", "all mean", "start mean", "start p99", "end mean", "end p99", "× round robin", "× bound", "requests", "429", "staleness", "× 2P/(B−x)", "false ends", "missed")
+	t.line(strings.Split(strings.Repeat("---|", 17), "|")[:17]...)
 	return t
 }
 
@@ -166,10 +184,26 @@ func (t *Table) Row(r Row) {
 	if r.SharedBudget {
 		policy += ", shared budget"
 	}
-	fmt.Fprintf(t.w, "| %s\t| %s\t| %s\t| %.0f\t| %.1f\t| %.1f\t| %.1f\t| %.1f\t| %.1f\t| %.3f\t| %.2f\t| %.0f\t| %d\t| %.0f\t| %d\t| %d\t|\n",
-		r.Estate, policy, r.Order, r.Online, r.AllMean, r.StartMean, r.StartP99, r.EndMean, r.EndP99,
-		r.RatioRoundRobin, r.RatioBound, r.Requests, r.HTTP429, r.MaxStaleness, r.FalseEnds, r.Missed)
+	if r.StartWeight > 0 {
+		policy += fmt.Sprintf(", weight %g", r.StartWeight)
+	}
+	seconds := func(s float64) string { return strconv.FormatFloat(s, 'f', 1, 64) }
+	ratio := func(x float64) string {
+		if x == 0 {
+			return "–"
+		}
+		return strconv.FormatFloat(x, 'f', 3, 64)
+	}
+	t.line(r.Estate, policy, r.Order, fmt.Sprintf("%.0f", r.Online), seconds(r.AllMean), seconds(r.StartMean), seconds(r.StartP99),
+		seconds(r.EndMean), seconds(r.EndP99), ratio(r.RatioRoundRobin), ratio(r.RatioBound), fmt.Sprintf("%.0f", r.Requests),
+		strconv.Itoa(r.HTTP429), fmt.Sprintf("%.0f", r.MaxStaleness), ratio(r.RatioAge), strconv.Itoa(r.FalseEnds), strconv.Itoa(r.Missed))
 }
 
-// Flush writes what is buffered.
-func (t *Table) Flush() error { return t.w.Flush() }
+func (t *Table) line(cells ...string) {
+	if _, err := fmt.Fprintf(t.w, "| %s |\n", strings.Join(cells, " | ")); err != nil && t.err == nil {
+		t.err = fmt.Errorf("writing the table: %w", err)
+	}
+}
+
+// Err returns the first error of the writer.
+func (t *Table) Err() error { return t.err }

@@ -169,6 +169,9 @@ type Config struct {
 	// Truth receives each record while the simulator is locked, so it must not
 	// call it. Nil switches the ground truth off, which saves its cost.
 	Truth func(Truth)
+	// LivesOnly tells Truth of nothing but starts, ends, resumes and moves: traffic
+	// and served pages are most of what happens.
+	LivesOnly bool
 }
 
 const (

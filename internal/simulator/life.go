@@ -97,7 +97,7 @@ func (p *population) planStretch(s *session) {
 		move()
 		change()
 	}
-	if p.tell == nil {
+	if p.tell == nil || p.cfg.LivesOnly {
 		return
 	}
 	// The counters' steps so far are logged as one.

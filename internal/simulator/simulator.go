@@ -78,7 +78,7 @@ func (s *Simulator) AppendList(dst []events.Session, q Query) (_ []events.Sessio
 	for _, x := range page {
 		dst = append(dst, s.pop.show(x, t))
 	}
-	if s.cfg.Truth != nil {
+	if s.cfg.Truth != nil && !s.cfg.LivesOnly {
 		s.cfg.Truth(s.served(q, page, more, t))
 	}
 	return dst, more
