@@ -67,9 +67,9 @@ type Row struct {
 	MaxStaleness    float64 `json:"max_staleness_s"`
 	// RatioAge is the greatest age of a location in parts of 2P/(B−x), with as
 	// many pages P as the list has at that time.
-	RatioAge float64 `json:"ratio_age"`
-	FalseEnds       int     `json:"false_ends"`
-	Missed          int     `json:"missed"`
+	RatioAge  float64 `json:"ratio_age"`
+	FalseEnds int     `json:"false_ends"`
+	Missed    int     `json:"missed"`
 }
 
 // epoch is when every run begins: noon of a day, UTC.
