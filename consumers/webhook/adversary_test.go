@@ -19,7 +19,7 @@ type adversary struct {
 	mu     sync.Mutex
 	tries  map[string]int
 	did    map[string]int // misbehaviour: how often
-	gone   bool           // it answers 410 once
+	back   bool           // it answers 410 no more
 	mended bool
 }
 
@@ -34,12 +34,11 @@ func (a *adversary) choose(got received) string {
 	switch moods := []string{"fail", "hang", "redirect", "limit", "garbage", "cut", "lose", "accept", "accept"}; {
 	case got.session == "refused" && !a.mended:
 		choice = "refuse"
-	case !a.gone && len(a.tries) > 40:
-		a.gone = true
+	case !a.back && len(a.tries) > 40: // every time, since the sender may miss one
 		choice = "gone"
 	case n <= 2:
 		if choice = moods[int(hash.Sum32())%len(moods)]; choice == "redirect" && n == 2 {
-			choice = "fail" // three of them would be the end of it
+			choice = "fail" // several of them would be the end of it
 		}
 	}
 	a.did[choice]++
@@ -92,8 +91,9 @@ func TestAdversarialReceiverGetsEveryEvent(t *testing.T) {
 			b := newBroker(t)
 			a := &adversary{tries: map[string]int{}, did: map[string]int{}}
 			r := newReceiver(t, a.answer)
-			tr := newTrial(t, b, endpointYAML("a", r.URL, "ordered: "+ordered, "timeout: 100ms", "kinds: [started, traffic, ended]", "condition: session.id != 'other'"))
+			tr := newTrial(t, b, endpointYAML("a", r.URL, "ordered: "+ordered, "timeout: 250ms", "kinds: [started, traffic, ended]", "condition: session.id != 'other'"))
 			tr.MaxRetryAfter = 20 * time.Millisecond
+			tr.RefusedTries = 6 // the sender counts time-outs of a slow machine too
 			tr.start(b)
 
 			began := time.Now()
@@ -109,10 +109,18 @@ func TestAdversarialReceiverGetsEveryEvent(t *testing.T) {
 			refused = []events.Event{sample(events.Started, "refused", 1), sample(events.Traffic, "refused", 2)}
 			b.publish(append(refused, sample(events.Started, "other", 1), sample(events.Resumed, "s0", 4))...)
 			tr.eventually("disabled by the 410", func() bool { return tr.statusOf(b.ctx, "a").Disabled != nil })
-			if err := tr.Enable(b.ctx, "a"); err != nil {
-				t.Fatal(err)
-			}
-			r.untilRequests(t, 60)
+			a.mu.Lock()
+			a.back = true
+			a.mu.Unlock()
+			before := r.count()
+			tr.eventually("requests once it is enabled", func() bool {
+				if tr.statusOf(b.ctx, "a").Disabled != nil { // perhaps again: a 410 was under way
+					if err := tr.Enable(b.ctx, "a"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return r.count() >= before+10
+			})
 			r.kill()
 			batch(20, 30)
 			tr.untilSeen("a", Failed, 30)
