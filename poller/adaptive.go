@@ -25,7 +25,7 @@ type Adaptive struct {
 	// rate, where the budget permits; zero means 5 minutes.
 	MaxStaleness time.Duration
 
-	fallback RoundRobin
+	rota rota
 }
 
 // Next takes the look with the highest index.
@@ -46,6 +46,9 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 		limit = 5 * time.Minute
 	}
 	e.Overdue = a.overdue(e, limit)
+	if e.Reading != nil {
+		return Look{Kind: List, Location: e.Reading.ID}
+	}
 	best, index := Look{Kind: Sweep}, e.SweepGain
 	e.Price += smoothing * (index - e.Price)
 	switch {
@@ -59,17 +62,17 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 		best, index = Look{Kind: Figures, Session: e.Figures}, e.FiguresGain
 	}
 	index = preference * max(index, e.Price)
-	for _, p := range e.Places {
-		if p.Reading {
-			return Look{Kind: List, Location: p.ID}
+	if e.Due {
+		return best
+	}
+	place, gain := a.rota.best(e.Places, func(p *Place) float64 {
+		if p.Cost() > 1 {
+			return 0 // A location of several pages is read by the sweep, page by page.
 		}
-		// A location of several pages is read by the sweep, page by page.
-		if p.Cost() > 1 || e.Due {
-			continue
-		}
-		if gain := p.gain(now, e); gain > index {
-			best, index = Look{Kind: List, Location: p.ID}, gain
-		}
+		return p.gain(now, e)
+	})
+	if gain > index {
+		return Look{Kind: List, Location: place.ID}
 	}
 	return best
 }
@@ -82,13 +85,10 @@ func (a *Adaptive) judge(e *Estate) {
 	if limit == 0 {
 		limit = 5 * time.Minute
 	}
-	requests := 0.0
-	if pages := math.Ceil(float64(e.Online()) / MaxPerPage); e.Ordered || e.Learning {
-		requests = pages + math.Sqrt(pages)
-	} else {
-		for _, p := range e.Places {
-			requests += float64(p.Cost())
-		}
+	pages := math.Ceil(float64(e.Online) / MaxPerPage)
+	requests := pages + math.Sqrt(pages)
+	if !e.Ordered && !e.Learning {
+		requests = float64(a.rota.requests(e.Places))
 	}
 	e.Late = requests > e.Budget*limit.Seconds()
 }
@@ -126,7 +126,7 @@ const (
 // and a half cannot be kept, and trying would only slow the sweep down, which
 // then keeps ages lowest by itself.
 func (a *Adaptive) overdue(e *Estate, limit time.Duration) time.Duration {
-	pages := math.Ceil(max(1, float64(e.Online())) / MaxPerPage)
+	pages := math.Ceil(max(1, float64(e.Online)) / MaxPerPage)
 	requests := pages
 	if e.Probing {
 		requests += math.Sqrt(pages)
@@ -152,8 +152,9 @@ const leeway = 0.9
 // arrivals as well: whoever arrived has waited about as long as the place's
 // sessions were not seen.
 func (p *Place) gain(now time.Time, e *Estate) float64 {
+	t := now.Sub(e.began).Seconds()
 	if e.Probing {
-		return p.sums.gain(now, 0)
+		return p.sums.gain(t, 0)
 	}
 	hazard := p.learned.hazard(e.Hazard)
 	arrivals := p.learned.arrivals(p.Online, hazard)
@@ -162,42 +163,30 @@ func (p *Place) gain(now time.Time, e *Estate) float64 {
 	if p.Online == 0 {
 		return alone
 	}
-	ends := p.sums.gain(now, 0)
-	return ends + min(alone, p.sums.gain(now, arrivals/float64(p.Online))-ends)
+	ends := p.sums.gain(t, 0)
+	return ends + min(alone, p.sums.gain(t, arrivals/float64(p.Online))-ends)
 }
 
 // unordered plans where no list of several pages proves anything: location by
 // location, by the same index, none left out for long. Round robin is what it
 // comes to where nothing is known of the rates.
 func (a *Adaptive) unordered(now time.Time, e *Estate) Look {
-	look := a.fallback.Next(now, e)
-	if look.Kind != List || len(e.Places) == 0 {
+	if look, ok := urgent(e); ok {
 		return look
-	}
-	requests := 0
-	for _, p := range e.Places {
-		if p.Reading {
-			return Look{Kind: List, Location: p.ID}
-		}
-		requests += p.Cost()
 	}
 	// Round robin's own period, and half as much again, is the longest that a
 	// location waits.
-	longest := time.Duration(1.5 * float64(requests) / e.Budget * float64(time.Second))
-	var best, oldest *Place
-	index := -1.0
-	for _, p := range e.Places {
-		if gain := p.gain(now, e) / float64(p.Cost()); gain > index {
-			best, index = p, gain
+	longest := seconds(1.5 * float64(a.rota.requests(e.Places)) / e.Budget)
+	place, _ := a.rota.best(e.Places, func(p *Place) float64 {
+		if wait := now.Sub(p.AskedAt); wait > longest {
+			return math.MaxFloat64 / 1e12 * min(1e9, wait.Seconds())
 		}
-		if wait := now.Sub(p.AskedAt); wait > longest && (oldest == nil || p.AskedAt.Before(oldest.AskedAt)) {
-			oldest = p
-		}
+		return p.gain(now, e) / float64(p.Cost())
+	})
+	if place == nil {
+		return Look{Kind: Rest}
 	}
-	if oldest != nil {
-		best = oldest
-	}
-	return Look{Kind: List, Location: best.ID}
+	return Look{Kind: List, Location: place.ID}
 }
 
 // SquareRoot looks at one location after another by the same index, without

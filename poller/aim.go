@@ -72,14 +72,9 @@ func (p *Poller) head(now time.Time) float64 {
 	return p.estate.arrivals * now.Sub(p.aim.edge).Seconds()
 }
 
-// places is how many places in the list a block takes.
-func (b *block) places(now time.Time, spread float64) float64 {
-	return b.sums.n - b.sums.gone(now) + spread*b.sums.age(now)
-}
-
-// places is the same of one session.
-func (e *entry) places(now time.Time, spread float64) float64 {
-	age := max(0, now.Sub(e.seen).Seconds())
+// places is how many places in the list a session takes, on average.
+func (e *entry) places(now, spread float64) float64 {
+	age := max(0, now-e.at)
 	return max(0, 1-e.rate*age) + spread*age
 }
 
@@ -89,15 +84,16 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 	a, spread := &p.aim, p.spread()
 	a.starts, a.before = a.starts[:0], a.before[:0]
 	position, gain, roots := p.head(now), 0.0, 0.0
+	t := p.roster.seconds(now)
 	for _, b := range p.roster.ring.blocks {
-		b.refresh(now)
-		if oldest == nil || b.oldest.seen.Before(oldest.seen) {
+		b.refresh(t)
+		if oldest == nil || b.oldest.at < oldest.at {
 			oldest = b.oldest
 		}
 		a.starts = append(a.starts, a.corrected(position))
 		a.before = append(a.before, gain)
-		position += b.places(now, spread)
-		gain += b.sums.gain(now, spread)
+		position += b.sums.places(t, spread)
+		gain += b.sums.gain(t, spread)
 		roots += math.Sqrt(b.sums.n * b.sums.rate)
 	}
 	p.estate.roots = roots * roots / MaxPerPage
@@ -139,12 +135,13 @@ func (p *Poller) anchor(pg page, start int) {
 // position is where a session of the ring is expected, without correction.
 func (p *Poller) position(e *entry, now time.Time) float64 {
 	position, spread := p.head(now), p.spread()
+	t := p.roster.seconds(now)
 	for _, b := range p.roster.ring.blocks[:e.block.at] {
-		b.refresh(now)
-		position += b.places(now, spread)
+		b.refresh(t)
+		position += b.sums.places(t, spread)
 	}
 	for _, other := range e.block.entries[:e.index()] {
-		position += other.places(now, spread)
+		position += other.places(t, spread)
 	}
 	return position
 }
@@ -219,15 +216,15 @@ func (p *Poller) fit(now time.Time, must *entry, behind bool) {
 		high++
 	}
 	a.fine, a.fineBefore = a.fine[:0], a.fineBefore[:0]
-	position, gain, at := a.starts[low], 0.0, 0.0
+	position, gain, at, t := a.starts[low], 0.0, 0.0, p.roster.seconds(now)
 	for _, b := range r.blocks[low:high] {
 		for _, e := range b.entries {
 			a.fine, a.fineBefore = append(a.fine, position), append(a.fineBefore, gain)
 			if e == must {
 				at = position
 			}
-			age := max(0, now.Sub(e.seen).Seconds())
-			position += e.places(now, spread)
+			age := max(0, t-e.at)
+			position += e.places(t, spread)
 			gain += (e.rate + spread) * age * age / 2
 		}
 	}

@@ -74,6 +74,10 @@ type Estate struct {
 	Turn int
 	// Places in the order in which they became known.
 	Places []*Place
+	// Online is how many sessions are known to be online.
+	Online int
+	// Reading is the location whose list has further pages to read; nil is none.
+	Reading *Place
 	// Missing holds sessions that lists failed to show, without proof that they
 	// are gone.
 	Missing []string
@@ -119,45 +123,51 @@ type Estate struct {
 	// squared and divided by the sessions on a page: of a list of P pages whose
 	// sessions all end at the same rate, P times the rate of ends.
 	roots    float64
-	arrivals float64 // the rate at which the account's sessions start, per second
+	began    time.Time // local clock: that of the places' sums
+	arrivals float64   // the rate at which the account's sessions start, per second
 	learned  learned
 }
 
-// Online is how many sessions are known to be online.
-func (e *Estate) Online() int {
-	n := 0
-	for _, p := range e.Places {
-		n += p.Online
-	}
-	return n
+// RoundRobin lists the locations one after another, in equal turns.
+type RoundRobin struct {
+	next    int    // of the places
+	chosen  *Place // the last one
+	askedAt time.Time
 }
 
-// RoundRobin lists the locations one after another, in equal turns.
-type RoundRobin struct{}
-
-// Next finishes a list that was begun, then takes the location whose last look
-// is longest ago. Every other request at most goes into verification.
-func (*RoundRobin) Next(_ time.Time, e *Estate) Look {
-	if e.DiscoveryDue {
-		if e.Surveying {
-			return Look{Kind: Survey}
-		}
-		return Look{Kind: Discover}
+// Next finishes a list that was begun, then takes the location that is next in
+// turn. Every other request at most goes into verification.
+func (r *RoundRobin) Next(_ time.Time, e *Estate) Look {
+	if look, ok := urgent(e); ok {
+		return look
 	}
-	if len(e.Missing) > 0 && e.Turn%2 == 0 {
-		return Look{Kind: Verify, Session: e.Missing[0]}
-	}
-	var next *Place
-	for _, p := range e.Places {
-		if p.Reading {
-			return Look{Kind: List, Location: p.ID}
-		}
-		if next == nil || p.AskedAt.Before(next.AskedAt) {
-			next = p
-		}
-	}
-	if next == nil {
+	if len(e.Places) == 0 {
 		return Look{Kind: Rest}
 	}
-	return Look{Kind: List, Location: next.ID}
+	// The turn passes once the location was asked, not when it is chosen.
+	if r.chosen == nil || !r.chosen.AskedAt.Equal(r.askedAt) {
+		if r.chosen != nil {
+			r.next++
+		}
+		r.next %= len(e.Places)
+		r.chosen = e.Places[r.next]
+		r.askedAt = r.chosen.AskedAt
+	}
+	return Look{Kind: List, Location: r.chosen.ID}
+}
+
+// urgent is what comes before any location: finding them, every other request at
+// most what is missing, and finishing a list that was begun.
+func urgent(e *Estate) (Look, bool) {
+	switch {
+	case e.DiscoveryDue && e.Surveying:
+		return Look{Kind: Survey}, true
+	case e.DiscoveryDue:
+		return Look{Kind: Discover}, true
+	case len(e.Missing) > 0 && e.Turn%2 == 0:
+		return Look{Kind: Verify, Session: e.Missing[0]}, true
+	case e.Reading != nil:
+		return Look{Kind: List, Location: e.Reading.ID}, true
+	}
+	return Look{}, false
 }

@@ -175,7 +175,7 @@ func TestOnePageProvesNobodyWrong(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		order := rapid.SampledFrom([]string{"newest", "oldest", "id", "ties"}).Draw(t, "order")
 		c := newCrowd(t, order, rapid.IntRange(1, 500).Draw(t, "online"))
-		r := newRoster()
+		r := newRoster(noon)
 		place := &Place{ID: "hall", AddedAt: noon}
 		for range rapid.IntRange(2, 6).Draw(t, "rounds") {
 			tail, last := false, ""
@@ -238,7 +238,7 @@ func ascending(t *rapid.T, r *roster) {
 func TestShuffledListProvesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := newCrowd(t, "shuffled", rapid.IntRange(150, 300).Draw(t, "online"))
-		r := newRoster()
+		r := newRoster(noon)
 		place := &Place{ID: "hall", AddedAt: noon}
 		for number := range 30 {
 			answer := c.page(number%3+1, MaxPerPage)
@@ -267,7 +267,7 @@ func TestReturnsProveNobodyWrong(t *testing.T) {
 	proven := 0
 	rapid.Check(t, func(t *rapid.T) {
 		c := newCrowd(t, rapid.SampledFrom([]string{"newest", "oldest", "id"}).Draw(t, "order"), rapid.IntRange(10, 40).Draw(t, "online"))
-		r := newRoster()
+		r := newRoster(noon)
 		place := &Place{ID: "hall", AddedAt: noon}
 		var gone []events.Session
 		size := rapid.IntRange(5, 12).Draw(t, "size")

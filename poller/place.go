@@ -18,8 +18,6 @@ type Place struct {
 	AskedAt time.Time
 	// AddedAt is when the place became known to this process.
 	AddedAt time.Time
-	// Reading is true while a look is under way, between two of its pages.
-	Reading bool
 
 	tracking diff.Tracking // on the platform's clock
 	sums     ages
@@ -37,18 +35,18 @@ func (p *Place) Age(now time.Time) time.Duration {
 
 func (p *Place) joined(e *entry) {
 	if p.Online == 0 {
-		p.sums = ages{base: e.seen} // nothing was left but rounding
+		p.sums = ages{base: e.at} // nothing was left but rounding
 	}
-	if e.seen.Sub(p.sums.base) > 10*time.Minute {
-		p.sums.rebase(e.seen)
+	if e.at-p.sums.base > 600 {
+		p.sums.rebase(e.at)
 	}
 	p.Online++
-	p.sums.add(e.seen, e.rate, 1)
+	p.sums.add(e.at, e.rate, 1)
 }
 
 func (p *Place) left(e *entry) {
 	p.Online--
-	p.sums.add(e.seen, e.rate, -1)
+	p.sums.add(e.at, e.rate, -1)
 }
 
 // Cost is how many requests a list of the place takes.

@@ -171,24 +171,7 @@ func (p *Poller) start() error {
 	if p.started {
 		return nil
 	}
-	if p.Rediscovery == 0 {
-		p.Rediscovery = 10 * time.Minute
-	}
-	if p.Logger == nil {
-		p.Logger = slog.New(slog.DiscardHandler)
-	}
-	p.Logger = p.Logger.With("account", p.Account)
-	p.Rules.Account = p.Account
-	p.places = make(map[string]*Place)
-	p.listings = make(map[string]*listing)
-	p.rests = make(map[platform.Endpoint]*rest)
-	p.unproven = make(map[string]int)
-	p.noted = make(map[string]bool)
-	p.held = make(map[string]*heldEnd)
-	p.begun = p.Clock.Now()
-	p.roster = newRoster()
-	p.roster.watched, p.roster.rate = p.watched, p.rate
-	p.sweep.wanted, p.sweep.size = 1, MaxPerPage
+	p.prepare()
 	if err := p.recallAll(); err != nil {
 		return err
 	}
@@ -215,6 +198,29 @@ func (p *Poller) start() error {
 	}
 	p.started = true
 	return nil
+}
+
+// prepare sets defaults and begins with nothing known.
+func (p *Poller) prepare() {
+	if p.Rediscovery == 0 {
+		p.Rediscovery = 10 * time.Minute
+	}
+	if p.Logger == nil {
+		p.Logger = slog.New(slog.DiscardHandler)
+	}
+	p.Logger = p.Logger.With("account", p.Account)
+	p.Rules.Account = p.Account
+	p.places = make(map[string]*Place)
+	p.listings = make(map[string]*listing)
+	p.rests = make(map[platform.Endpoint]*rest)
+	p.unproven = make(map[string]int)
+	p.noted = make(map[string]bool)
+	p.held = make(map[string]*heldEnd)
+	p.begun = p.Clock.Now()
+	p.roster = newRoster(p.begun)
+	p.estate.began = p.begun
+	p.roster.watched, p.roster.rate = p.watched, p.rate
+	p.sweep.wanted, p.sweep.size = 1, MaxPerPage
 }
 
 // recallAll reads what former processes learned of the platform.
@@ -346,7 +352,7 @@ func (p *Poller) list(ctx context.Context, id string) error {
 	if l == nil {
 		l = &listing{began: p.Clock.Now()}
 		p.listings[id] = l
-		place.Reading = true
+		p.estate.Reading = place
 	}
 	online := true
 	w := l.next()
@@ -365,7 +371,7 @@ func (p *Poller) list(ctx context.Context, id string) error {
 		}
 	}
 	delete(p.listings, id)
-	place.Reading = false
+	p.estate.Reading = nil
 	place.AskedAt = p.Clock.Now()
 	if l.pages == 0 {
 		return nil

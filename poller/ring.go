@@ -1,21 +1,19 @@
 package poller
 
-import (
-	"slices"
-	"time"
-)
+import "slices"
 
 // ages sums up when sessions were last seen, each weighted by 1 and by the rate
 // at which it ends, so that what is expected of all of them at any time costs no
-// walk over them. Seconds count from base.
+// walk over them. Times are in seconds since some common beginning, and count
+// from base, since squares of long times lose the seconds to rounding.
 type ages struct {
-	base         time.Time
+	base         float64
 	n, t, t2     float64
 	rate, rt, r2 float64
 }
 
-func (a *ages) add(seen time.Time, rate, sign float64) {
-	t := seen.Sub(a.base).Seconds()
+func (a *ages) add(seen, rate, sign float64) {
+	t := seen - a.base
 	a.n += sign
 	a.t += sign * t
 	a.t2 += sign * t * t
@@ -24,10 +22,9 @@ func (a *ages) add(seen time.Time, rate, sign float64) {
 	a.r2 += sign * rate * t * t
 }
 
-// rebase counts from another time: far from their base, squares lose the seconds
-// to rounding.
-func (a *ages) rebase(to time.Time) {
-	d := to.Sub(a.base).Seconds()
+// rebase counts from another time.
+func (a *ages) rebase(to float64) {
+	d := to - a.base
 	a.t2 += d * (d*a.n - 2*a.t)
 	a.t -= d * a.n
 	a.r2 += d * (d*a.rate - 2*a.rt)
@@ -35,21 +32,22 @@ func (a *ages) rebase(to time.Time) {
 	a.base = to
 }
 
-// gone is how many of the sessions have ended unseen, as far as can be expected.
-func (a *ages) gone(now time.Time) float64 {
-	return min(a.n, max(0, now.Sub(a.base).Seconds()*a.rate-a.rt))
-}
-
-// age is the sum of the sessions' ages, in seconds.
-func (a *ages) age(now time.Time) float64 {
-	return max(0, now.Sub(a.base).Seconds()*a.n-a.t)
+// places is how many of the sessions are online still, as far as can be
+// expected, and how many have come where so many a second do for each of them.
+func (a *ages) places(now, arrivals float64) float64 {
+	d := now - a.base
+	n := max(0, a.n-max(0, d*a.rate-a.rt))
+	if arrivals > 0 {
+		n += arrivals * max(0, d*a.n-a.t)
+	}
+	return n
 }
 
 // gain is the expected number of ends times the half of how long they have
-// waited, in seconds; that of arrivals too where each session stands for so many
-// a second.
-func (a *ages) gain(now time.Time, arrivals float64) float64 {
-	d := now.Sub(a.base).Seconds()
+// waited, in seconds; that of arrivals too where there are so many a second for
+// each session.
+func (a *ages) gain(now, arrivals float64) float64 {
+	d := now - a.base
 	gain := max(0, d*d*a.rate-2*d*a.rt+a.r2) / 2
 	if arrivals > 0 {
 		gain += arrivals * max(0, d*d*a.n-2*d*a.t+a.t2) / 2
@@ -66,7 +64,7 @@ type ring struct {
 }
 
 // blockMax is how many sessions a block holds before it is split.
-const blockMax = 96
+const blockMax = 128
 
 type block struct {
 	at      int // its index in the ring
@@ -77,16 +75,16 @@ type block struct {
 }
 
 // refresh brings the sums up to date.
-func (b *block) refresh(now time.Time) {
+func (b *block) refresh(now float64) {
 	if !b.stale {
 		return
 	}
 	b.stale = false
 	b.sums = ages{base: now}
-	b.oldest = nil
+	b.oldest = b.entries[0]
 	for _, e := range b.entries {
-		b.sums.add(e.seen, e.rate, 1)
-		if b.oldest == nil || e.seen.Before(b.oldest.seen) {
+		b.sums.add(e.at, e.rate, 1)
+		if e.at < b.oldest.at {
 			b.oldest = e
 		}
 	}

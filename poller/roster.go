@@ -35,6 +35,7 @@ type roster struct {
 	entries map[string]*entry
 	ring    ring
 	loose   map[*entry]bool // those outside of the ring
+	began   time.Time       // local clock: that of entry.at
 	// watched is told that a session was online from when it was last seen until a
 	// time; rate is that at which it ends, per second. They may be nil.
 	watched func(e *entry, until time.Time)
@@ -55,6 +56,7 @@ type entry struct {
 	place   *Place
 	since   time.Time // platform's clock: when it began; zero where that is not known
 	seen    time.Time // local clock: when the request that last showed it was sent
+	at      float64   // the same in seconds, as sums count it
 	placed  time.Time // local clock: when the page was asked for that gave it its place
 	ordered time.Time // local clock: when a page last showed it there, among known ones
 	rate    float64   // at which it ends, per second, as learned when it was seen
@@ -73,18 +75,21 @@ func (e *entry) witnessed(by *entry) bool {
 // fresh roster counts as established; each contradiction doubles it.
 const establishing = 50
 
-func newRoster() *roster {
-	return &roster{entries: make(map[string]*entry), loose: make(map[*entry]bool), needed: establishing}
+func newRoster(began time.Time) *roster {
+	return &roster{began: began, entries: make(map[string]*entry), loose: make(map[*entry]bool), needed: establishing}
 }
 
 // established reports whether absence between neighbours is proof.
 func (r *roster) established() bool { return r.complete && r.agreed >= r.needed }
 
+// seconds is a time as the sums count it.
+func (r *roster) seconds(t time.Time) float64 { return t.Sub(r.began).Seconds() }
+
 // add makes a session known at a place, last seen at a time.
 func (r *roster) add(id string, place *Place, since, seen time.Time) *entry {
 	e := r.entries[id]
 	if e == nil {
-		e = &entry{id: id, place: place, since: since, seen: seen}
+		e = &entry{id: id, place: place, since: since, seen: seen, at: r.seconds(seen)}
 		if r.rate != nil {
 			e.rate = r.rate(e)
 		}
@@ -102,7 +107,7 @@ func (r *roster) touch(id string, sent time.Time) {
 			r.watched(e, sent)
 		}
 		e.place.left(e)
-		e.seen, e.sought = sent, 0
+		e.seen, e.at, e.sought = sent, r.seconds(sent), 0
 		if r.rate != nil {
 			e.rate = r.rate(e)
 		}
@@ -135,14 +140,15 @@ func (r *roster) remove(id string) {
 // oldest returns the session that was not seen for longest; nil where there is
 // none.
 func (r *roster) oldest(now time.Time) *entry {
+	t := r.seconds(now)
 	var oldest *entry
 	older := func(e *entry) {
-		if oldest == nil || e.seen.Before(oldest.seen) {
+		if oldest == nil || e.at < oldest.at {
 			oldest = e
 		}
 	}
 	for _, b := range r.ring.blocks {
-		b.refresh(now)
+		b.refresh(t)
 		older(b.oldest)
 	}
 	for e := range r.loose {

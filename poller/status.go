@@ -122,19 +122,25 @@ func (p *Poller) Status(now time.Time) Status {
 	return s
 }
 
-// publishStatus makes the newest status visible to other goroutines, at most
-// once a second: it copies every place.
+// publishing is the time between two publications of the status, for each
+// location: it copies all of them. It is never less than a second.
+const publishing = 1 * time.Millisecond
+
+// publishStatus makes the newest status visible to other goroutines.
 func (p *Poller) publishStatus(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	state, text := p.state()
-	if state == p.status.State && text == p.status.Error && now.Sub(p.status.At) < time.Second {
+	if state == p.status.State && text == p.status.Error && now.Sub(p.status.At) < max(time.Second, time.Duration(len(p.estate.Places))*publishing) {
 		return
 	}
 	p.status = Status{At: now, State: state, Error: text, Locations: make([]LocationStatus, len(p.estate.Places))}
 	longest := time.Duration(math.MaxInt64)
-	if at, oldest := p.certain(now), p.roster.oldest(now); !at.IsZero() && oldest != nil {
-		longest = max(now.Sub(at), now.Sub(oldest.seen))
+	if at := p.certain(now); !at.IsZero() {
+		longest = now.Sub(at)
+		if oldest := p.roster.oldest(now); oldest != nil {
+			longest = max(longest, now.Sub(oldest.seen))
+		}
 	}
 	for i, place := range p.estate.Places {
 		hazard := place.learned.hazard(p.estate.Hazard)

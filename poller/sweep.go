@@ -108,10 +108,18 @@ func (p *Poller) tend(now, at time.Time) {
 		place.learned.pass(now)
 		place.lately = at
 	}
-	for _, e := range p.roster.entries {
+	lately := func(e *entry) {
 		if e.seen.Before(e.place.lately) {
 			e.place.lately = e.seen
 		}
+	}
+	for _, b := range p.roster.ring.blocks {
+		for _, e := range b.entries {
+			lately(e)
+		}
+	}
+	for e := range p.roster.loose {
+		lately(e)
 	}
 	for _, place := range p.estate.Places {
 		if place.lately.After(place.SeenAt) {
@@ -122,7 +130,7 @@ func (p *Poller) tend(now, at time.Time) {
 
 // tending is the time between two times that this is done, for each session,
 // since it walks over all of them.
-const tending = 2 * time.Millisecond
+const tending = 4 * time.Millisecond
 
 // tendOften does that where sweeps are not made in rounds.
 func (p *Poller) tendOften(now time.Time) {
@@ -168,8 +176,9 @@ func (p *Poller) overdue(now time.Time) {
 		limit *= 2 // reading what was missed slows the rounds
 	}
 	var late []*entry
+	t := p.roster.seconds(now)
 	for _, b := range p.roster.ring.blocks {
-		if b.refresh(now); now.Sub(b.oldest.seen) > limit {
+		if b.refresh(t); now.Sub(b.oldest.seen) > limit {
 			late = append(late, b.oldest)
 		}
 	}
@@ -383,6 +392,7 @@ func (p *Poller) foresee(now time.Time) {
 	e.Hazard = e.learned.hazard(1 / typicalStay.Seconds())
 	_, limit := p.Budgets[platform.Sessions].Used(now)
 	e.Budget = float64(limit) / Window.Seconds()
+	e.Online = len(p.roster.entries)
 	e.Ordered = p.roster.established()
 	if !e.Ordered && p.roster.contradictions >= disorderly && now.Sub(p.disordered) > recheck {
 		p.disordered = now

@@ -1,0 +1,123 @@
+package poller
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/platform"
+)
+
+// estateOf is a poller in the middle of its work: so many locations of four
+// sessions each, last seen at various times of the last round, in a list whose
+// order is established or not.
+func estateOf(tb testing.TB, strategy Strategy, locations int, ordered bool) *Poller {
+	tb.Helper()
+	p := &Poller{Account: "bench", Strategy: strategy, Clock: &stopped{noon}, Budgets: make(map[platform.Endpoint]*Budget)}
+	for _, e := range platform.Endpoints() {
+		p.Budgets[e] = NewBudget(60, nil, noon)
+	}
+	p.prepare()
+	sessions := 4 * locations
+	round := time.Duration(sessions/MaxPerPage) * time.Second
+	seen := func(i int) time.Time { return noon.Add(-round + time.Duration(i)*round/time.Duration(sessions)) }
+	for i := range sessions {
+		id := fmt.Sprint(i)
+		place := p.place(fmt.Sprint(i*7919%locations), "")
+		e := p.roster.add(id, place, noon.Add(-time.Duration(i)*time.Second), seen(i))
+		if ordered {
+			p.roster.ring.insert(e, p.roster.ring.last())
+			delete(p.roster.loose, e)
+		}
+		place.SeenAt, place.AskedAt = seen(i), seen(i)
+	}
+	p.roster.complete = ordered
+	p.roster.agreed = establishing
+	if !ordered {
+		p.roster.contradictions, p.roster.agreed, p.disordered = disorderly, 0, noon.Add(1000*time.Hour)
+	} else {
+		p.probe.Direction, p.probe.at, p.aim.edge = newestFirst, noon, noon
+	}
+	return p
+}
+
+type stopped struct{ now time.Time }
+
+func (s *stopped) Now() time.Time                             { return s.now }
+func (s *stopped) Sleep(context.Context, time.Duration) error { return nil }
+
+// answer makes as if the platform had answered a look, and nothing had changed.
+func (p *Poller) answer(look Look, now time.Time, at map[*Place][]*entry) {
+	shown := func(entries []*entry) {
+		for _, e := range entries {
+			p.roster.touch(e.id, now)
+		}
+	}
+	switch look.Kind {
+	case Probe:
+		p.probe.at, p.aim.edge = now, now
+	case List:
+		place := p.places[look.Location]
+		place.AskedAt, place.SeenAt = now, now
+		shown(at[place])
+	case Sweep:
+		var pg page
+		for i := range p.aim.size {
+			position := p.aim.start() + i
+			for _, b := range p.roster.ring.blocks {
+				if position < len(b.entries) {
+					pg.sessions = append(pg.sessions, events.Session{ID: b.entries[position].id})
+					shown(b.entries[position : position+1])
+					break
+				}
+				position -= len(b.entries)
+			}
+		}
+		p.anchor(pg, p.aim.start())
+	}
+}
+
+// BenchmarkDecision is the planner's own cost: one decision a second, with all
+// that is brought up to date for it now and then.
+func BenchmarkDecision(b *testing.B) {
+	for _, locations := range []int{100, 1000, 10_000, 100_000} {
+		for _, order := range []string{"ordered", "unordered"} {
+			b.Run(fmt.Sprintf("%s/locations=%d", order, locations), func(b *testing.B) {
+				before := heap()
+				p := estateOf(b, &Adaptive{}, locations, order == "ordered")
+				bytes := float64(heap()-before) / float64(locations)
+				clock := p.Clock.(*stopped)
+				at := make(map[*Place][]*entry)
+				for _, e := range p.roster.entries {
+					at[e.place] = append(at[e.place], e)
+				}
+				looks := make(map[Kind]int)
+				var spent time.Duration
+				for b.Loop() {
+					clock.now = clock.now.Add(time.Second)
+					began := time.Now()
+					p.foresee(clock.now)
+					look := p.Strategy.Next(clock.now, &p.estate)
+					spent += time.Since(began)
+					looks[look.Kind]++
+					p.answer(look, clock.now, at)
+				}
+				b.ReportMetric(float64(spent.Microseconds())/float64(b.N), "µs/decision")
+				b.ReportMetric(bytes, "B/location")
+				if (looks[Sweep] > 0) != (order == "ordered") {
+					b.Errorf("looks %v", looks)
+				}
+			})
+		}
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
