@@ -1,6 +1,10 @@
 package poller
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+	"sort"
+)
 
 // rota finds the location that is worth most without looking at all of them for
 // each decision: at those that were worth most lately, and at a stretch of the
@@ -30,16 +34,7 @@ func (r *rota) best(places []*Place, worth func(*Place) float64) (*Place, float6
 	for i := range r.top {
 		r.top[i].worth = worth(r.top[i].place)
 	}
-	rank := func(a, b ranked) int {
-		switch {
-		case a.worth > b.worth:
-			return -1
-		case a.worth < b.worth:
-			return 1
-		}
-		return 0
-	}
-	slices.SortStableFunc(r.top, rank)
+	slices.SortStableFunc(r.top, func(a, b ranked) int { return cmp.Compare(b.worth, a.worth) })
 	for range min(stretch, len(places)) {
 		if r.next >= len(places) {
 			r.next = 0
@@ -52,7 +47,8 @@ func (r *rota) best(places []*Place, worth func(*Place) float64) (*Place, float6
 		if len(r.top) == topPlaces && w <= r.top[topPlaces-1].worth || slices.ContainsFunc(r.top, func(x ranked) bool { return x.place == p }) {
 			continue
 		}
-		at, _ := slices.BinarySearchFunc(r.top, ranked{p, w}, rank)
+		// Behind its equals, so that who is known for longest is first.
+		at := sort.Search(len(r.top), func(i int) bool { return r.top[i].worth < w })
 		r.top = slices.Insert(r.top, at, ranked{p, w})
 		r.top = r.top[:min(len(r.top), topPlaces)]
 	}
