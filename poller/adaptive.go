@@ -156,8 +156,7 @@ func (p *Place) gain(now time.Time, e *Estate) float64 {
 	if e.Probing {
 		return p.sums.gain(t, 0)
 	}
-	hazard := p.learned.hazard(e.Hazard)
-	arrivals := p.learned.arrivals(p.Online, hazard)
+	arrivals := e.arrivalsAt(p)
 	age := p.Age(now).Seconds()
 	alone := arrivals * age * age / 2
 	if p.Online == 0 {

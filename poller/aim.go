@@ -31,6 +31,7 @@ type aim struct {
 	front []*entry
 	// By how much the last page was found away from where it was expected.
 	at, shift float64
+	surge     surge
 
 	// Scratch: where each block begins, the gain of all before it, and that of a
 	// page which begins there; and the first two of single sessions.
@@ -73,15 +74,42 @@ func (p *Poller) head(now time.Time) float64 {
 }
 
 // places is how many places in the list a session takes, on average.
-func (e *entry) places(now, spread float64) float64 {
+func (e *entry) places(now, surge, spread float64) float64 {
 	age := max(0, now-e.at)
-	return max(0, 1-e.rate*age) + spread*age
+	return 1 - min(mostGone, surge*e.rate*age) + spread*age
+}
+
+// surge compares the ends that the last pages showed with those that were
+// expected. When a match ends, the list shrinks while nobody looks, and all who
+// were not seen since are likely to be gone; the rates that were learned when
+// they were last seen know nothing of it.
+type surge struct{ ends, expected float64 }
+
+const (
+	surgeFades = 0.8 // with each page
+	surgePrior = 5   // ends
+	surgeFrom  = 3   // times as many as expected are no chance
+	// mostGone is the part of the sessions of a block that may count as gone.
+	mostGone = 0.98
+)
+
+func (s *surge) page() {
+	s.ends *= surgeFades
+	s.expected *= surgeFades
+}
+
+// factor is by how much more sessions have ended than was expected.
+func (s *surge) factor() float64 {
+	if f := (s.ends + surgePrior) / (s.expected + surgePrior); f >= surgeFrom {
+		return f
+	}
+	return 1
 }
 
 // measure works out where each block stands and what it is worth, and returns
 // the session that was not seen for longest; the ring has one.
 func (p *Poller) measure(now time.Time) (oldest *entry) {
-	a, spread := &p.aim, p.spread()
+	a, spread, surge := &p.aim, p.spread(), p.aim.surge.factor()
 	a.starts, a.before = a.starts[:0], a.before[:0]
 	position, gain, roots := p.head(now), 0.0, 0.0
 	t := p.roster.seconds(now)
@@ -92,7 +120,7 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 		}
 		a.starts = append(a.starts, a.corrected(position))
 		a.before = append(a.before, gain)
-		position += b.sums.places(t, spread)
+		position += b.sums.places(t, surge, spread)
 		gain += b.sums.gain(t, spread)
 		roots += math.Sqrt(b.sums.n * b.sums.rate)
 	}
@@ -101,8 +129,8 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 	return oldest
 }
 
-// corrected is a position as the last page makes it likely: all of the shift lies
-// before that page.
+// corrected is a position as the last page makes it likely: the shift arose
+// evenly before that page.
 func (a *aim) corrected(position float64) float64 {
 	if position >= a.at {
 		return position + a.shift
@@ -132,16 +160,28 @@ func (p *Poller) anchor(pg page, start int) {
 	}
 }
 
+// beyond notes that the list ends before a page: far more sessions have ended
+// than was expected. Half of what there might be is a guess that the next pages
+// correct.
+func (p *Poller) beyond(start int) {
+	a := &p.aim
+	a.at, a.front = p.head(p.Clock.Now()), a.front[:0]
+	for _, b := range p.roster.ring.blocks {
+		a.at += b.sums.n
+	}
+	a.shift = float64(start)/2 - a.at
+}
+
 // position is where a session of the ring is expected, without correction.
 func (p *Poller) position(e *entry, now time.Time) float64 {
-	position, spread := p.head(now), p.spread()
+	position, spread, surge := p.head(now), p.spread(), p.aim.surge.factor()
 	t := p.roster.seconds(now)
 	for _, b := range p.roster.ring.blocks[:e.block.at] {
 		b.refresh(t)
-		position += b.sums.places(t, spread)
+		position += b.sums.places(t, surge, spread)
 	}
 	for _, other := range e.block.entries[:e.index()] {
-		position += other.places(t, spread)
+		position += other.places(t, surge, spread)
 	}
 	return position
 }
@@ -207,7 +247,7 @@ func (a *aim) after(at int) int {
 // that hold a session, or begin about behind it.
 func (p *Poller) fit(now time.Time, must *entry, behind bool) {
 	a, r := &p.aim, &p.roster.ring
-	spread, margin, best := p.spread(), p.margin(), must.block.at
+	spread, surge, margin, best := p.spread(), p.aim.surge.factor(), p.margin(), must.block.at
 	low, high := best, best+1
 	for low > 0 && a.starts[low] > a.starts[best]-MaxPerPage {
 		low--
@@ -224,7 +264,7 @@ func (p *Poller) fit(now time.Time, must *entry, behind bool) {
 				at = position
 			}
 			age := max(0, t-e.at)
-			position += e.places(t, spread)
+			position += e.places(t, surge, spread)
 			gain += (e.rate + spread) * age * age / 2
 		}
 	}

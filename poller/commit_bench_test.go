@@ -12,6 +12,7 @@ import (
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
+	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
@@ -135,15 +136,19 @@ func TestIdlePollWritesNothing(t *testing.T) {
 		cfg.Locations[i].Stay = simulator.Stay{Mean: 1000 * time.Hour}
 	}
 	cfg.AccountingInterval, cfg.ChangeProbability = 10_000*time.Hour, 0
-	l := newLab(t, cfg, roundRobin)
-	l.run(5 * time.Minute)
-	before, events := contents(t, l.path), l.store.Outbox().Last
-	l.run(10 * time.Minute)
-	if l.store.Outbox().Last != events {
-		t.Fatal("somebody came or went: the platform was not idle")
-	}
-	if !bytes.Equal(before, contents(t, l.path)) {
-		t.Error("looks without a change wrote to the file")
+	for name, planner := range map[string]func() poller.Strategy{"round robin": roundRobin, "adaptive": adaptive} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, cfg, planner)
+			l.run(5 * time.Minute)
+			before, events := contents(t, l.path), l.store.Outbox().Last
+			l.run(time.Hour)
+			if l.store.Outbox().Last != events {
+				t.Fatal("somebody came or went: the platform was not idle")
+			}
+			if !bytes.Equal(before, contents(t, l.path)) {
+				t.Error("looks without a change wrote to the file")
+			}
+		})
 	}
 }
 

@@ -126,6 +126,10 @@ type Estate struct {
 	began    time.Time // local clock: that of the places' sums
 	arrivals float64   // the rate at which the account's sessions start, per second
 	learned  learned
+	day      day
+	// usualHazard is that of the account over a week, startsNow by how much more
+	// sessions start at this hour than usual.
+	usualHazard, startsNow float64
 }
 
 // RoundRobin lists the locations one after another, in equal turns.

@@ -108,6 +108,9 @@ type Poller struct {
 	sweep      sweep
 	aim        aim
 	tenure     tenure
+	known      map[string]counts // what is usual at places that are not known yet, by location
+	memorable  bool              // somebody came or went since rates were remembered
+	memorised  time.Time         // local clock: when they were
 	probe      probe
 	wide       diff.Tracking // of the account as a whole
 	tended     time.Time     // local clock: when the ages of all places were last worked out
@@ -127,7 +130,7 @@ func (p *Poller) Run(ctx context.Context) error {
 			if err := p.release(ctx, slices.Collect(maps.Keys(p.held))); err != nil && !errors.Is(err, ctx.Err()) {
 				return err
 			}
-			return nil
+			return p.saveRates(p.Clock.Now(), true)
 		}
 		if err != nil {
 			return err
@@ -218,7 +221,8 @@ func (p *Poller) prepare() {
 	p.held = make(map[string]*heldEnd)
 	p.begun = p.Clock.Now()
 	p.roster = newRoster(p.begun)
-	p.estate.began = p.begun
+	p.estate.began, p.estate.learned.at, p.memorised = p.begun, p.begun, p.begun
+	p.estate.rates(p.begun)
 	p.roster.watched, p.roster.rate = p.watched, p.rate
 	p.sweep.wanted, p.sweep.size = 1, MaxPerPage
 }
@@ -232,6 +236,9 @@ func (p *Poller) recallAll() error {
 		return err
 	}
 	if err := p.recall(probeKey, &p.probe); err != nil {
+		return err
+	}
+	if err := p.recallRates(); err != nil {
 		return err
 	}
 	p.probe.sought = p.probe.Date != ""
@@ -253,7 +260,6 @@ func (p *Poller) enrol() error {
 	if err != nil {
 		return fmt.Errorf("reading the sessions that are online: %w", err)
 	}
-	p.estate.learned.at = p.begun
 	return nil
 }
 
@@ -274,7 +280,9 @@ func (p *Poller) adopt(configured []string, known []store.LocationInfo) {
 func (p *Poller) place(id, name string) *Place {
 	place, ok := p.places[id]
 	if !ok {
-		place = &Place{ID: id, AddedAt: p.Clock.Now()}
+		now := p.Clock.Now()
+		place = &Place{ID: id, AddedAt: now, learned: learned{usually: p.known[id], at: now}}
+		delete(p.known, id)
 		p.places[id] = place
 		p.estate.Places = append(p.estate.Places, place)
 	}
@@ -290,6 +298,9 @@ func (p *Poller) choose(ctx context.Context) (Look, error) {
 	for {
 		now := p.Clock.Now()
 		if err := p.letGo(ctx, now); err != nil {
+			return Look{}, err
+		}
+		if err := p.saveRates(now, false); err != nil {
 			return Look{}, err
 		}
 		// Nothing is decided before a request may go out.

@@ -33,10 +33,11 @@ func (a *ages) rebase(to float64) {
 }
 
 // places is how many of the sessions are online still, as far as can be
-// expected, and how many have come where so many a second do for each of them.
-func (a *ages) places(now, arrivals float64) float64 {
+// expected when surge times as many end as usual, and how many have come where so
+// many a second do for each of them.
+func (a *ages) places(now, surge, arrivals float64) float64 {
 	d := now - a.base
-	n := max(0, a.n-max(0, d*a.rate-a.rt))
+	n := a.n - min(mostGone*a.n, surge*max(0, d*a.rate-a.rt))
 	if arrivals > 0 {
 		n += arrivals * max(0, d*a.n-a.t)
 	}

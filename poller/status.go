@@ -143,10 +143,10 @@ func (p *Poller) publishStatus(now time.Time) {
 		}
 	}
 	for i, place := range p.estate.Places {
-		hazard := place.learned.hazard(p.estate.Hazard)
+		hazard := p.estate.hazard(place)
 		p.status.Locations[i] = LocationStatus{
 			ID: place.ID, Name: place.Name, Online: place.Online, Age: min(place.Age(now), longest), Seen: !place.SeenAt.IsZero(),
-			Starts: 3600 * place.learned.arrivals(place.Online, hazard), Ends: 3600 * hazard * float64(place.Online),
+			Starts: 3600 * p.estate.arrivalsAt(place), Ends: 3600 * hazard * float64(place.Online),
 		}
 	}
 	p.status.Plan = p.plan()

@@ -67,7 +67,12 @@ func (p *Poller) sweepOn(ctx context.Context, inTurn bool) error {
 	if err := p.workIn(ctx, pg, whole, false, from, at); err != nil {
 		return err
 	}
-	p.anchor(pg, w.start())
+	p.aim.surge.page()
+	if answer.Records == 0 && w.number > 1 {
+		p.beyond(w.start())
+	} else {
+		p.anchor(pg, w.start())
+	}
 	p.unfound(sent)
 	p.learnDirection(answer.Sessions)
 	if !inTurn {
@@ -367,8 +372,7 @@ func (p *Poller) apply(delta diff.Delta, sent time.Time) {
 			place := p.place(s.LocationID, s.LocationName)
 			p.roster.add(s.ID, place, s.StartedAt, sent)
 			if e.Kind != events.Discovered && !e.Data.Observed.Backfilled {
-				place.learned.starts++
-				p.estate.learned.starts++
+				p.learn(place, counts{Starts: 1})
 			}
 		case e.Kind == events.Ended:
 			if entry := p.roster.entries[s.ID]; entry != nil {
@@ -389,7 +393,6 @@ func (p *Poller) foresee(now time.Time) {
 		// Its pages alternate with other looks, and nothing waits for its budget.
 		e.DiscoveryDue = p.looking != Discover && !p.Budgets[platform.Locations].Next(now).After(now)
 	}
-	e.Hazard = e.learned.hazard(1 / typicalStay.Seconds())
 	_, limit := p.Budgets[platform.Sessions].Used(now)
 	e.Budget = float64(limit) / Window.Seconds()
 	e.Online = len(p.roster.entries)
@@ -400,8 +403,7 @@ func (p *Poller) foresee(now time.Time) {
 	}
 	e.Learning = !e.Ordered && p.roster.contradictions < disorderly
 	e.Probing = e.Ordered && p.probe.possible(now)
-	e.learned.pass(now)
-	e.arrivals = e.learned.arrivals(len(p.roster.entries), e.Hazard)
+	e.rates(now)
 	e.ProbeAge = p.probe.age(now)
 	e.Missed = e.Probing && len(p.probe.Gaps) > 0
 	p.tendOften(now)

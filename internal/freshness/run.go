@@ -27,9 +27,10 @@ type Run struct {
 	// no /locations either.
 	SharedBudget, Bare bool
 	Seed               uint64
-	// Warmup is not measured, Horizon is.
-	Warmup, Horizon time.Duration
-	StartWeight     float64
+	// Warmup is not measured, Horizon is. Tail is time for the last changes of it
+	// to be seen.
+	Warmup, Horizon, Tail time.Duration
+	StartWeight           float64
 	// Observer may be nil.
 	Observer poller.Observer
 }
@@ -57,6 +58,8 @@ type Row struct {
 	EndP50    float64 `json:"end_p50_s"`
 	EndP95    float64 `json:"end_p95_s"`
 	EndP99    float64 `json:"end_p99_s"`
+	EndMax    float64 `json:"-"`
+	Ends      int     `json:"-"`
 
 	Bound           float64 `json:"bound_s"`
 	RatioRoundRobin float64 `json:"ratio_round_robin"`
@@ -158,7 +161,7 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 		return Row{}, err
 	}
 	row := Row{Estate: r.Estate, Policy: r.Policy, Order: orderName(r.Order), SharedBudget: r.SharedBudget, StartWeight: r.StartWeight}
-	end := epoch.Add(r.Warmup + r.Horizon)
+	end := epoch.Add(r.Warmup + r.Horizon + r.Tail)
 	var online, lately, samples float64
 	sampled := epoch
 	for clk.now.Before(end) {
@@ -201,7 +204,7 @@ func oldest(online float64, order simulator.Order) float64 {
 // was left of the run, and half an hour, so that missing it never pays; a session
 // counts as missed where no event ever told of it.
 func (row *Row) tally(o *observer) {
-	end := epoch.Add(o.run.Warmup + o.run.Horizon)
+	end := epoch.Add(o.run.Warmup + o.run.Horizon + o.run.Tail)
 	penalty := (o.run.Horizon + 30*time.Minute).Seconds()
 	// What changed just before the end had no time to be seen.
 	grace := time.Duration(max(60, 4*row.MaxStaleness)) * time.Second
@@ -218,6 +221,7 @@ func (row *Row) tally(o *observer) {
 	slices.Sort(o.ends)
 	row.StartMean, row.StartP50, row.StartP95, row.StartP99 = mean(o.starts), quantile(o.starts, 0.5), quantile(o.starts, 0.95), quantile(o.starts, 0.99)
 	row.EndMean, row.EndP50, row.EndP95, row.EndP99 = mean(o.ends), quantile(o.ends, 0.5), quantile(o.ends, 0.95), quantile(o.ends, 0.99)
+	row.EndMax, row.Ends = quantile(o.ends, 1), len(o.ends)
 	n := float64(len(o.starts) + len(o.ends))
 	row.AllMean = (row.StartMean*float64(len(o.starts)) + row.EndMean*float64(len(o.ends))) / max(1, n)
 }
