@@ -147,8 +147,9 @@ func TestSecondWriterIsFenced(t *testing.T) {
 				t.Fatal(err)
 			}
 			store.add(3)
+			// Run may have looked at the stream before, amid or after the other's 30.
 			var fenced *FencedError
-			if err := <-done; !errors.As(err, &fenced) || fenced.Sequence != 60 || fenced.Account != "a" || fenced.Writer == fenced.Own {
+			if err := <-done; !errors.As(err, &fenced) || fenced.Sequence <= 30 || fenced.Sequence > 60 || fenced.Account != "a" || fenced.Writer == fenced.Own {
 				t.Fatalf("the former owner: %v", err)
 			}
 			if !errors.Is(p.State().Err, ErrFenced) {
