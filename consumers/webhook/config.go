@@ -33,7 +33,7 @@ const (
 // Config is a checked endpoints file.
 type Config struct {
 	Endpoints []Endpoint
-	files     []string // whose content the Config depends on
+	files     []string // that it refers to
 }
 
 // Endpoint is one checked entry of the file, with its references resolved. It
@@ -112,7 +112,8 @@ type entry struct {
 }
 
 // Load reads and checks an endpoints file, YAML or JSON. The error names the
-// file and, where one is known, the line of every entry that is wrong.
+// file and, where one is known, the line of every entry that is wrong; the Config
+// that comes with it has no endpoints.
 func Load(path string) (Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -121,13 +122,15 @@ func Load(path string) (Config, error) {
 	return load(path, data)
 }
 
+// load tells the files that the content refers to with an error too.
 func load(path string, data []byte) (Config, error) {
-	l := loader{folder: filepath.Dir(path), env: os.LookupEnv, read: os.ReadFile, files: []string{path}}
+	l := loader{folder: filepath.Dir(path), env: os.LookupEnv, read: os.ReadFile}
 	cfg, err := l.parse(data)
 	if err != nil {
-		return Config{}, fmt.Errorf("webhook endpoints file %s: %w", path, err)
+		cfg, err = Config{}, fmt.Errorf("webhook endpoints file %s: %w", path, err)
 	}
-	return cfg, nil
+	cfg.files = l.files
+	return cfg, err
 }
 
 // loader turns the bytes of a file into a Config; what it reads besides comes in
@@ -171,7 +174,6 @@ func (l *loader) parse(data []byte) (Config, error) {
 		lines[e.Name] = line
 		cfg.Endpoints = append(cfg.Endpoints, e)
 	}
-	cfg.files = l.files
 	return cfg, errors.Join(problems...)
 }
 

@@ -231,6 +231,34 @@ func TestBrokenFileKeepsTheOldAndIsReportedOnce(t *testing.T) {
 	}
 }
 
+// TestSecretFileMadeLaterIsSeen: an entry is often written before its secret is
+// mounted, and nobody touches it again.
+func TestSecretFileMadeLaterIsSeen(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, secret := filepath.Join(dir, "e.yaml"), filepath.Join(dir, "s")
+	write(t, file, "endpoints: []")
+	w, err := watch(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, "endpoints:\n  - {name: a, url: 'https://example.com', secrets: ['file:s']}\n")
+	if changed, err := w.reload(); changed || err == nil || !strings.Contains(err.Error(), secret) {
+		t.Fatalf("no secret file: %v, %v; want an error that names it", changed, err)
+	}
+	write(t, secret, "not yet")
+	if changed, err := w.reload(); changed || err == nil || !strings.Contains(err.Error(), secretPrefix) {
+		t.Errorf("a file that holds no secret: %v, %v", changed, err)
+	}
+	write(t, secret, testSecret)
+	if changed, err := w.reload(); !changed || err != nil || len(w.config().Endpoints) != 1 {
+		t.Errorf("the secret file: %v, %v, %v", changed, err, w.config())
+	}
+	if changed, err := w.reload(); changed || err != nil {
+		t.Errorf("unchanged files: %v, %v", changed, err)
+	}
+}
+
 func TestConditionKnowsEveryFieldOfTheEvent(t *testing.T) {
 	t.Parallel()
 	var check func(prefix string, of reflect.Type)

@@ -60,11 +60,11 @@ func (l *loader) reference(text string) (string, error) {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(l.folder, path)
 		}
+		l.files = append(l.files, path) // also one that is still to be made
 		value, err := l.read(path)
 		if err != nil {
 			return "", fmt.Errorf("cannot read the referenced file: %w", err)
 		}
-		l.files = append(l.files, path)
 		if strings.TrimSpace(string(value)) == "" {
 			return "", fmt.Errorf("the referenced file %s is empty", path)
 		}

@@ -4,27 +4,28 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 )
 
 // watched is an endpoints file that is followed by its content and that of the
-// secret files it refers to. Content rather than modification times: they are
-// small, and a file replaced within the clock's resolution is seen too.
+// secret files it refers to, those that are still to be made too. Content rather
+// than modification times: they are small, and a file replaced within the clock's
+// resolution is seen too.
 type watched struct {
 	path string
 
-	mu   sync.Mutex
-	cfg  Config
-	seen [sha256.Size]byte // content at the last look, whether it was usable or not
+	mu    sync.Mutex
+	cfg   Config
+	files []string          // referred to at the last look, whether it was usable or not
+	seen  [sha256.Size]byte // content at the last look
 }
 
 func watch(path string) (*watched, error) {
-	cfg, err := Load(path)
-	if err != nil {
+	w := &watched{path: path}
+	if err := w.load(); err != nil {
 		return nil, err
 	}
-	w := &watched{path: path, cfg: cfg}
-	w.seen = w.content()
 	return w, nil
 }
 
@@ -34,10 +35,10 @@ func (w *watched) config() Config {
 	return w.cfg
 }
 
-// content digests all files that the present Config came from.
+// content digests the endpoints file and what it refers to.
 func (w *watched) content() [sha256.Size]byte {
 	h := sha256.New()
-	for _, f := range append([]string{w.path}, w.cfg.files...) {
+	for _, f := range append([]string{w.path}, w.files...) {
 		data, err := os.ReadFile(f)
 		fmt.Fprintf(h, "%q %d %v\n", f, len(data), err)
 		h.Write(data)
@@ -45,21 +46,34 @@ func (w *watched) content() [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
+// load reads the file. The digest is taken before, and again where the file refers
+// to others than it did, so that no change falls between the two unseen.
+func (w *watched) load() error {
+	for {
+		seen := w.content()
+		cfg, err := Load(w.path)
+		if !slices.Equal(cfg.files, w.files) {
+			w.files = cfg.files
+			continue
+		}
+		w.seen = seen
+		if err == nil {
+			w.cfg = cfg
+		}
+		return err
+	}
+}
+
 // reload reads the file again if its content differs from the last look. With an
 // error the old Config stays, and the same content is not reported again.
 func (w *watched) reload() (changed bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := w.content()
-	if now == w.seen {
+	if w.content() == w.seen {
 		return false, nil
 	}
-	w.seen = now
-	cfg, err := Load(w.path)
-	if err != nil {
+	if err := w.load(); err != nil {
 		return false, err
 	}
-	w.cfg = cfg
-	w.seen = w.content() // over the files that the new one refers to
 	return true, nil
 }
