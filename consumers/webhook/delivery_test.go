@@ -1,14 +1,19 @@
 package webhook
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
@@ -339,6 +344,80 @@ func TestRunRefusesABrokenFile(t *testing.T) {
 	tr.Path += ".missing"
 	if err := tr.Run(b.ctx); err == nil || !strings.Contains(err.Error(), tr.Path) {
 		t.Errorf("Run: %v, want an error that names the file", err)
+	}
+}
+
+// TestRunWaitsForJetStream: it runs beside the poller, which an absent NATS must
+// not end.
+func TestRunWaitsForJetStream(t *testing.T) {
+	t.Parallel()
+	s, err := server.NewServer(&server.Options{NoSigs: true, DontListen: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	nc, err := nats.Connect("", nats.InProcessServer(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &broker{js: js, ctx: t.Context(), t: t}
+	r := newReceiver(t, accept)
+	tr := newTrial(t, b, endpointYAML("a", r.URL))
+	dir := t.TempDir()
+	enable := sync.OnceValue(func() error { // at the first wait, which is for JetStream
+		if err := s.EnableJetStream(&server.JetStreamConfig{StoreDir: dir}); err != nil {
+			return err
+		}
+		_, err := js.CreateStream(b.ctx, jetstream.StreamConfig{
+			Name: events.DefaultStream, Subjects: []string{events.Subjects{}.All()}, Storage: jetstream.MemoryStorage,
+		})
+		return err
+	})
+	tr.Sleep = func(ctx context.Context, d time.Duration) error {
+		if err := enable(); err != nil {
+			t.Errorf("enabling JetStream: %v", err)
+		}
+		return sleep(ctx, d)
+	}
+	tr.start(b)
+	e := sample(events.Started, "s", 1)
+	b.publish(e)
+	r.untilAccepted(t, e)
+}
+
+// TestLogTellsWhenAnEndpointFails: and when it answers again; once each, and not
+// the first failures, which mend themselves.
+func TestLogTellsWhenAnEndpointFails(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	var down atomic.Bool
+	down.Store(true)
+	r := newReceiver(t, func(w http.ResponseWriter, _ received) {
+		if down.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	tr := newTrial(t, b, endpointYAML("a", r.URL))
+	log := &syncBuffer{}
+	tr.Log = slog.New(slog.NewTextHandler(log, nil))
+	tr.start(b)
+	e := sample(events.Started, "s", 1)
+	b.publish(e)
+	tr.untilSeen("a", Failed, failingAfter+3)
+	down.Store(false)
+	r.untilAccepted(t, e)
+	tr.eventually("the line of the answer", func() bool { return strings.Contains(log.String(), "answers again") })
+	text := log.String()
+	if n := strings.Count(text, "the endpoint fails"); n != 1 || !strings.Contains(text, "endpoint=a") || !strings.Contains(text, "502 Bad Gateway") {
+		t.Errorf("%d lines of failure in\n%s", n, text)
 	}
 }
 

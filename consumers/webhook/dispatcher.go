@@ -178,12 +178,33 @@ func (d *Dispatcher) stores(ctx context.Context, o options) (*records, *graveyar
 	return r, g, nil
 }
 
+// awaitStores is stores, tried until it succeeds or ctx ends.
+func (d *Dispatcher) awaitStores(ctx context.Context, o options) (*records, *graveyard, error) {
+	reported := ""
+	for failures := 1; ; failures++ {
+		try, cancel := context.WithTimeout(ctx, storeWait)
+		records, graves, err := d.stores(try, o)
+		cancel()
+		if err == nil || d.JetStream == nil || ctx.Err() != nil {
+			return records, graves, err
+		}
+		if err.Error() != reported {
+			reported = err.Error()
+			o.Log.Error("webhooks: nothing is sent until NATS answers; trying again", "error", err)
+		}
+		if err := o.Sleep(ctx, min(o.Backoff.delay(failures, o.Rand()), maxReconnect)); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
 // Run delivers events until ctx ends, then returns what it has not sent to the
 // server, waits for requests under way (StopGrace) and returns nil. The file is
 // followed while it runs: changed endpoints start anew where they were, a new
 // one begins with the events published from then on, and a removed one keeps its
 // place in the stream. A file that becomes wrong is reported once and changes
-// nothing. The error is that of the first load or of JetStream at the start.
+// nothing. The error is that of the first load; Run waits out what keeps JetStream
+// from answering, at the start too.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	o, err := d.options()
 	if err != nil {
@@ -193,7 +214,10 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	records, graves, err := d.stores(ctx, o)
+	records, graves, err := d.awaitStores(ctx, o)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

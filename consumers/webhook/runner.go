@@ -43,7 +43,13 @@ type outcome struct {
 	stop  bool          // the receiver wants nothing more
 	// The receiver made up its mind about the event, or was not able to.
 	answered, unwell bool
+	reason           string // of the try, for people
 }
+
+// failingAfter is how many failures in a row are told in the log: one or two mend
+// themselves, and a receiver that is away must not go unnoticed until its first
+// event is dead.
+const failingAfter = 3
 
 // unwellAfter is how many failures in a row (no answer, 5xx, 408, 425, 429) make
 // an endpoint unwell. It then gets one request at a time, up to a second apart,
@@ -237,9 +243,14 @@ func (r *runner) finish(out outcome) {
 	r.stopped = r.stopped || out.stop
 	switch {
 	case out.answered:
+		if r.failures >= failingAfter {
+			r.log.Info("webhooks: the endpoint answers again", "failures", r.failures)
+		}
 		r.failures = 0
 	case out.unwell:
-		r.failures++
+		if r.failures++; r.failures == failingAfter {
+			r.log.Warn("webhooks: the endpoint fails; its events wait and are tried again", "event", j.event.ID, "reason", out.reason)
+		}
 	}
 	if until := now.Add(max(out.pause, r.spacing())); until.After(r.paused) {
 		r.paused = until
@@ -274,8 +285,8 @@ func (r *runner) spacing() time.Duration {
 }
 
 // recheck asks the server about events that an ordered endpoint waits for in
-// vain: after a start, and later. It drops events that hold back their session but are no longer in the
-// stream, since its retention has removed them.
+// vain: after a start, and later. It drops events that hold back their session but
+// are no longer in the stream, since its retention has removed them.
 func (r *runner) recheck(ctx context.Context) {
 	if r.gate == nil {
 		return

@@ -98,7 +98,7 @@ func (s *supervisor) serve(ctx context.Context, e Endpoint) {
 			return
 		}
 		if s.o.Now().Sub(began) > s.o.Backoff.Max {
-			failures = 1
+			failures, reported = 1, "" // it ran well meanwhile
 		}
 		if err != nil && err.Error() != reported {
 			reported = err.Error()

@@ -20,7 +20,7 @@ func (r *runner) try(ctx context.Context, j *job) outcome {
 	j.tries++
 	v, reason := judge(a)
 	out := r.conclude(ctx, j, a, v, reason)
-	out.answered, out.unwell = v != passing, v == passing
+	out.answered, out.unwell, out.reason = v != passing, v == passing, reason
 	return out
 }
 
