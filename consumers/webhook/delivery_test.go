@@ -36,7 +36,7 @@ func TestMatchingEventsAreDelivered(t *testing.T) {
 	b.publish(evs...)
 	all.untilAccepted(t, evs...)
 	some.until(t, "40 events", func(_, a []received) bool { return len(a) == 40 })
-	for _, a := range some.accepted {
+	for _, a := range some.taken() {
 		if a.kind == "ended" || a.session == "elsewhere" {
 			t.Errorf("got %s of %s, which was not asked for", a.kind, a.session)
 		}
@@ -78,7 +78,7 @@ func TestFailingReceiverGetsEveryEventInTheEnd(t *testing.T) {
 			b.publish(evs...)
 			r.untilAccepted(t, evs...)
 			if ordered == "true" {
-				inOrder(t, r.accepted)
+				inOrder(t, r.taken())
 			}
 		})
 	}
@@ -169,7 +169,7 @@ func TestGarbageIsAFailureThatIsTriedAgain(t *testing.T) {
 	if n := r.count(); n != len(garbage)+1 {
 		t.Errorf("%d requests, want %d", n, len(garbage)+1)
 	}
-	for _, got := range r.requests {
+	for _, got := range r.asked() {
 		if got.id != e.ID {
 			t.Errorf("a repetition has id %s, want %s", got.id, e.ID)
 		}
@@ -197,7 +197,7 @@ func TestReceiverThatIsKilledAndComesBackMissesNothing(t *testing.T) {
 			r.revive(t)
 			r.untilAccepted(t, evs...)
 			if ordered == "true" {
-				inOrder(t, r.accepted)
+				inOrder(t, r.taken())
 			}
 		})
 	}
@@ -315,7 +315,7 @@ func TestNewEndpointStartsWithTheNextEvent(t *testing.T) {
 	one.untilAccepted(t, evs[:3]...)
 	write(t, tr.Path, "endpoints:\n"+endpointYAML("one", one.URL)+endpointYAML("two", two.URL))
 	two.untilAccepted(t, evs[1:3]...)
-	for _, got := range two.accepted {
+	for _, got := range two.taken() {
 		if got.id == evs[0].ID {
 			t.Error("the new endpoint got an event from before it was added")
 		}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -181,6 +182,20 @@ func (r *receiver) handler(t testing.TB) http.Handler {
 func (r *receiver) announce() {
 	close(r.changed)
 	r.changed = make(chan struct{})
+}
+
+// asked returns the requests that have come in, taken those that were accepted. More
+// may come at any time: a sender on a busy machine repeats what timed out.
+func (r *receiver) asked() []received {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.requests)
+}
+
+func (r *receiver) taken() []received {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.accepted)
 }
 
 // count returns how many requests have come in.

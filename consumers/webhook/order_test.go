@@ -52,7 +52,7 @@ func TestOrderHoldsOverRestarts(t *testing.T) {
 		tr.start(b)
 	}
 	r.untilAccepted(t, evs...)
-	inOrder(t, r.accepted)
+	inOrder(t, r.taken())
 }
 
 // TestOrderHoldsAfterACrash lets another process take events and die: the later
@@ -89,5 +89,5 @@ func TestOrderHoldsAfterACrash(t *testing.T) {
 	b.publish(later...)
 	tr.start(b)
 	r.untilAccepted(t, append(lost, later...)...)
-	inOrder(t, r.accepted)
+	inOrder(t, r.taken())
 }

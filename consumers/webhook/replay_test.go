@@ -99,7 +99,7 @@ func TestTimeRangeOfTheStreamIsReplayed(t *testing.T) {
 				t.Errorf("%+v, %v", report, err)
 			}
 			if ordered == "true" {
-				inOrder(t, r.accepted)
+				inOrder(t, r.taken())
 			}
 			report, err = tr.Replay(b.ctx, ReplayRequest{Endpoint: "a", Since: began.Add(-time.Hour), Until: began.Add(-time.Minute)})
 			if err != nil || report != (ReplayReport{}) {
@@ -237,7 +237,7 @@ func TestTestShowsRequestAndAnswer(t *testing.T) {
 	if all := fmt.Sprintf("%+v", x); strings.Contains(all, "t0ken") || !strings.HasSuffix(x.URL, "/hook?(hidden)") {
 		t.Errorf("shows a token: %s", all)
 	}
-	if r.requests[0].header.Get("Authorization") != "t0ken" {
+	if r.asked()[0].header.Get("Authorization") != "t0ken" {
 		t.Error("the header was not sent")
 	}
 	if _, err := tr.Test(t.Context(), "b"); err == nil || !strings.Contains(err.Error(), tr.Path) {
