@@ -186,7 +186,7 @@ func (a *app) Run(parent context.Context) error {
 			}
 		}
 	}
-	server := &http.Server{Handler: a.routes(), ReadHeaderTimeout: 10 * time.Second}
+	server := newServer(a.routes())
 	var serving, working sync.WaitGroup
 	if a.listener != nil {
 		serving.Go(part("http", func(context.Context) error {

@@ -258,7 +258,7 @@ func serveOccupancy(ctx context.Context, cfg Config, js jetstream.JetStream, log
 		return fmt.Errorf("HTTP address: %w; set GUESTFLOW_HTTP_ADDR to a free one", err)
 	}
 	log.Info("occupancy is served", "page", "http://"+listener.Addr().String()+"/")
-	server := &http.Server{Handler: service.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	server := newServer(service.Handler())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	err = service.Run(ctx, js)

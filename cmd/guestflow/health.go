@@ -14,6 +14,12 @@ import (
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
+// newServer returns a server that no client can hold for ever by sending or
+// reading slowly. Streams of events set their own times for writing.
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute}
+}
+
 // routes are everything on the HTTP address.
 func (a *app) routes() http.Handler {
 	mux := http.NewServeMux()

@@ -339,3 +339,29 @@ func TestStoppingServiceLetsItsClientsGo(t *testing.T) {
 		t.Error("the stream goes on")
 	}
 }
+
+// TestStreamOutlivesTheServersWriteTimeout: the server may bound how long other
+// answers take to be read.
+func TestStreamOutlivesTheServersWriteTimeout(t *testing.T) {
+	js := connect(t, startServer(t, t.TempDir(), -1))
+	makeStream(t, js)
+	settings := quickSettings()
+	settings.Heartbeat = 20 * time.Millisecond
+	s, _ := running(t, js, settings)
+	web := httptest.NewUnstartedServer(s.Handler())
+	web.Config.WriteTimeout = 50 * time.Millisecond
+	web.Start()
+	t.Cleanup(func() { web.CloseClientConnections(); web.Close() })
+
+	l := listen(t, web.URL, "/v1/stream")
+	for beats := 0; beats < 10; {
+		if !l.lines.Scan() {
+			t.Fatalf("the stream ended after %d heartbeats: %v", beats, l.lines.Err())
+		}
+		if strings.HasPrefix(l.lines.Text(), ": still here") {
+			beats++
+		}
+	}
+	publish(t, js, newVenue(32, 1, 1).messages(1, time.Second)...)
+	l.until(t, "session")
+}
