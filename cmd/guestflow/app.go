@@ -124,6 +124,7 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	a.web = occupancy.New(occupancySettings(cfg, log, a))
 	if cfg.WebhooksFile != "" {
 		a.hooks = newDispatcher(cfg, a.nats.js, log)
+		a.hooks.Observe = a.metrics.Tried
 	}
 	if cfg.HTTPAddr != "-" {
 		if a.listener, err = net.Listen("tcp", cfg.HTTPAddr); err != nil {

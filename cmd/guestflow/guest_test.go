@@ -73,6 +73,8 @@ func TestGuestArrivedWebhook(t *testing.T) {
 			}
 			if _, body := r.get("/metrics"); value(body, `guestflow_guest_lookups_total{account="default",outcome="confirmed"}`) < 10 {
 				t.Error("the metrics do not tell of look-ups")
+			} else if value(body, `guestflow_webhook_tries_total{account="default",endpoint="welcome",result="delivered"}`) < 1 {
+				t.Error("the metrics do not tell of webhooks")
 			}
 			if _, body := r.get("/v1/locations/venue-0/sessions"); strings.Contains(body, "@example.com") || !strings.Contains(body, "venue-0") {
 				t.Errorf("the page's API shows a guest, or nothing: %s", body)

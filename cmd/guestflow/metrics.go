@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/platform"
@@ -30,6 +31,7 @@ type metrics struct {
 	retries    prometheus.Counter
 	lost       prometheus.Counter
 	guests     *prometheus.CounterVec
+	webhooks   *prometheus.CounterVec
 	descriptor map[string]*prometheus.Desc
 }
 
@@ -56,6 +58,7 @@ func newMetrics(a *app) *metrics {
 		retries:    prometheus.NewCounter(counter("publish_retries_total", "Failed attempts to publish.")),
 		lost:       prometheus.NewCounter(counter("publish_lost_total", "Acknowledged events that the stream lost and the outbox no longer keeps.")),
 		guests:     prometheus.NewCounterVec(counter("guest_lookups_total", "Arrivals whose guest was looked up, by outcome."), []string{"outcome"}),
+		webhooks:   prometheus.NewCounterVec(counter("webhook_tries_total", "Webhook requests, by endpoint and what they came to."), []string{"endpoint", "result"}),
 		descriptor: make(map[string]*prometheus.Desc),
 	}
 	for name, d := range map[string]struct {
@@ -79,7 +82,7 @@ func newMetrics(a *app) *metrics {
 	} {
 		m.descriptor[name] = prometheus.NewDesc("guestflow_"+name, d.help, d.labels, account)
 	}
-	m.registry.MustRegister(m, m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.skipped, m.retries, m.lost, m.guests,
+	m.registry.MustRegister(m, m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.skipped, m.retries, m.lost, m.guests, m.webhooks,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -102,6 +105,11 @@ func (m *metrics) Requested(kind poller.Kind, took time.Duration, err error) {
 // Identified counts what became of the look-up for an arrival.
 func (m *metrics) Identified(outcome poller.GuestOutcome) {
 	m.guests.WithLabelValues(string(outcome)).Inc()
+}
+
+// Tried counts a webhook request.
+func (m *metrics) Tried(o webhook.Observation) {
+	m.webhooks.WithLabelValues(o.Endpoint, string(o.Result)).Inc()
 }
 
 // Looked counts what a look brought.
