@@ -33,9 +33,7 @@ when something is wrong, 2 when it is the configuration.`,
 			out := cmd.OutOrStdout()
 			cfg, err := configured(cmd)
 			if err == nil {
-				if err = cfg.needPlatform(); err != nil {
-					err = usageError("configuration:\n" + indent(err))
-				}
+				err = misconfigured(errors.Join(cfg.needPlatform(), cfg.needEndpoints()))
 			}
 			if err != nil {
 				fmt.Fprintln(out, "FAIL  configuration")

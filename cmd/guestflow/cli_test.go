@@ -89,6 +89,10 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile(endpoints, []byte("endpoints: []\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	wrong := filepath.Join(t.TempDir(), "wrong.yaml")
+	if err := os.WriteFile(wrong, []byte("endpoints:\n  - {name: crm, url: 'https://example.com'}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	// Nothing listens at port 1 of the machine itself.
 	away := "GUESTFLOW_NATS_URL=nats://user:t0psecret@127.0.0.1:1"
 	for _, c := range []struct {
@@ -128,6 +132,12 @@ func TestExitCodes(t *testing.T) {
 		{"bad configuration", "run", []string{"GUESTFLOW_BYTE_BASE=7", "GUESTFLOW_MAC=x"}, 2, "", "GUESTFLOW_MAC=\"x\": use keep, hash, drop"},
 		{"mistyped variable", "version", []string{"GUESTFLOW_TOKEN=x"}, 0, "guestflow ", ""},
 		{"no endpoints file", "webhooks run", nil, 2, "", "GUESTFLOW_WEBHOOKS_FILE"},
+		{"demo with a missing endpoints file", "demo", []string{"GUESTFLOW_WEBHOOKS_FILE=" + wrong + ".missing"}, 2, "", "wrong.yaml.missing"},
+		{"run with a wrong endpoints file", "run", []string{"GUESTFLOW_WEBHOOKS_FILE=" + wrong}, 2, "", "line 2: endpoint \"crm\": secrets"},
+		{"wrong endpoints file", "webhooks status --file " + wrong, []string{away}, 2, "", "line 2: endpoint \"crm\": secrets"},
+		{"bad end of a replay", "webhooks replay crm --since 1h --until soon --file " + endpoints, []string{away}, 2, "", "--until \"soon\""},
+		{"end without a beginning", "webhooks replay crm --all --until 1h --file " + endpoints, []string{away}, 2, "", "--since"},
+		{"dead letters without NATS", "webhooks dead", []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
 		{"tail without NATS", "tail", []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
 		{"webhooks without NATS", "webhooks status --file " + endpoints, []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
 		{"occupancy without NATS", "occupancy --json", []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
@@ -180,6 +190,7 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 	}{
 		{"all well", nil, 0, []string{"ok    configuration", "ok    platform: ", "ok    NATS: ", "ok    data directory: "}, "3 locations"},
 		{"configuration", []string{"GUESTFLOW_API_URL="}, 2, []string{"FAIL  configuration"}, "GUESTFLOW_API_URL is not set"},
+		{"endpoints file", []string{"GUESTFLOW_WEBHOOKS_FILE=" + file + ".yaml"}, 2, []string{"FAIL  configuration"}, file + ".yaml"},
 		{"token", []string{"GUESTFLOW_API_TOKEN=wrong"}, 1, []string{"ok    configuration", "FAIL  platform: ", "ok    NATS: ", "ok    data directory: "}, "check GUESTFLOW_API_TOKEN"},
 		{"NATS away", []string{"GUESTFLOW_NATS_URL=nats://user:t0psecret@127.0.0.1:1"}, 1, []string{"ok    configuration", "ok    platform: ", "FAIL  NATS: ", "ok    data directory: "}, "check GUESTFLOW_NATS_URL"},
 		{"address taken", []string{"GUESTFLOW_NATS_LISTEN=" + busy}, 1, []string{"ok    configuration", "ok    platform: ", "FAIL  NATS: ", "ok    data directory: "}, "GUESTFLOW_NATS_LISTEN"},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 
+	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/platform"
 )
@@ -258,6 +259,15 @@ func (c *Config) faults() []error {
 	bad((c.NATSCert == "") != (c.NATSKey == ""), "NATS_CERT and NATS_KEY belong together: set both or none")
 	sort.Slice(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
 	return errs
+}
+
+// needEndpoints checks the endpoints file of the webhooks, where one is named.
+func (c *Config) needEndpoints() error {
+	if c.WebhooksFile == "" {
+		return nil
+	}
+	_, err := webhook.Load(c.WebhooksFile)
+	return err
 }
 
 // needPlatform checks what only the commands that ask the platform need.

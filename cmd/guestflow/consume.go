@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -37,17 +38,24 @@ func webhookCommand(file *string, offline bool, do func(*cobra.Command, []string
 		if cfg.WebhooksFile == "" {
 			return usageError("no endpoints file: give --file or set GUESTFLOW_WEBHOOKS_FILE")
 		}
-		var js jetstream.JetStream
-		if !offline {
-			conn, stream, err := reachClient(cmd.Context(), cfg, "")
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			js = stream
+		if err := cfg.needEndpoints(); err != nil {
+			return usageError(err.Error())
 		}
-		return do(cmd, args, newDispatcher(cfg, js, newLogger(cmd.ErrOrStderr(), cfg)))
+		if offline {
+			return do(cmd, args, newDispatcher(cfg, nil, newLogger(cmd.ErrOrStderr(), cfg)))
+		}
+		return dispatch(cmd, args, cfg, do)
 	}
+}
+
+// dispatch does what needs NATS.
+func dispatch(cmd *cobra.Command, args []string, cfg Config, do func(*cobra.Command, []string, *webhook.Dispatcher) error) error {
+	conn, js, err := reachClient(cmd.Context(), cfg, "")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return do(cmd, args, newDispatcher(cfg, js, newLogger(cmd.ErrOrStderr(), cfg)))
 }
 
 func webhooksCommand() *cobra.Command {
@@ -79,7 +87,7 @@ the same where GUESTFLOW_WEBHOOKS_FILE is set.`,
 				return d.Enable(cmd.Context(), args[0])
 			}),
 		},
-		deadCommand(&file), replayCommand(&file),
+		deadCommand(), replayCommand(&file),
 	)
 	return c
 }
@@ -97,10 +105,15 @@ func testWebhook(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error
 	fmt.Fprintf(out, "\n%s\n\n", x.RequestBody)
 	if x.Status != 0 {
 		fmt.Fprintf(out, "%d %s in %v\n", x.Status, http.StatusText(x.Status), x.Duration.Round(time.Millisecond))
-		if err := x.ResponseHeader.Write(out); err != nil {
+		var answer strings.Builder
+		if err := x.ResponseHeader.Write(&answer); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "\n%s\n\n", x.ResponseBody)
+		fmt.Fprintf(&answer, "\n%s\n", x.ResponseBody)
+		for line := range strings.Lines(answer.String()) { // the receiver's own words
+			fmt.Fprintln(out, printable(strings.TrimRight(line, "\r\n")))
+		}
+		fmt.Fprintln(out)
 	}
 	if !x.Accepted {
 		return fmt.Errorf("endpoint %s did not take the event: %s", args[0], x.Reason)
@@ -126,28 +139,35 @@ func webhookStatus(cmd *cobra.Command, _ []string, d *webhook.Dispatcher) error 
 	return w.Flush()
 }
 
-func deadCommand(file *string) *cobra.Command {
+func deadCommand() *cobra.Command {
 	var limit int
+	list := func(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
+		name := ""
+		if len(args) > 0 {
+			name = args[0]
+		}
+		letters, err := d.DeadLetters(cmd.Context(), name, limit)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "SEQUENCE\tENDPOINT\tEVENT\tDIED\tTRIES\tREASON")
+		for _, l := range letters {
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", l.Sequence, l.Endpoint, l.EventID, l.DiedAt.Format(time.RFC3339), l.Tries, l.Reason)
+		}
+		return w.Flush()
+	}
 	c := &cobra.Command{
 		Use: "dead [NAME]", Short: "List the events that an endpoint never took", Args: cobra.MaximumNArgs(1),
-		RunE: webhookCommand(file, false, func(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
-			name := ""
-			if len(args) > 0 {
-				name = args[0]
-			}
-			letters, err := d.DeadLetters(cmd.Context(), name, limit)
+		RunE: func(cmd *cobra.Command, args []string) error { // without the file: letters outlive entries
+			cfg, err := configured(cmd)
 			if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "SEQUENCE\tENDPOINT\tEVENT\tDIED\tTRIES\tREASON")
-			for _, l := range letters {
-				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", l.Sequence, l.Endpoint, l.EventID, l.DiedAt.Format(time.RFC3339), l.Tries, l.Reason)
-			}
-			return w.Flush()
-		}),
+			return dispatch(cmd, args, cfg, list)
+		},
 	}
-	c.Flags().IntVar(&limit, "limit", 100, "list at most so many, newest first")
+	c.Flags().IntVar(&limit, "limit", 100, "list at most so many, oldest first; 0 for all")
 	return c
 }
 
@@ -159,26 +179,37 @@ func replayCommand(file *string) *cobra.Command {
 	c := &cobra.Command{
 		Use: "replay NAME", Short: "Send dead letters or a part of the stream again", Args: cobra.ExactArgs(1),
 		Example: "  guestflow webhooks replay crm --all\n  guestflow webhooks replay crm --since 3h",
-		RunE: webhookCommand(file, false, func(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
-			r.Endpoint = args[0]
-			var err error
+		PreRunE: func(*cobra.Command, []string) error {
+			if until != "" && since == "" {
+				return usageError("--until bounds --since; give that too")
+			}
 			for _, t := range []struct {
-				text string
-				to   *time.Time
-			}{{since, &r.Since}, {until, &r.Until}} {
+				flag, text string
+				to         *time.Time
+			}{{"since", since, &r.Since}, {"until", until, &r.Until}} {
 				if t.text != "" {
-					if *t.to, err = parseSince(t.text, time.Now()); err != nil {
+					var err error
+					if *t.to, err = parseTime(t.flag, t.text, time.Now()); err != nil {
 						return err
 					}
 				}
 			}
+			return nil
+		},
+		RunE: webhookCommand(file, false, func(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
+			r.Endpoint = args[0]
 			r.Each = func(e webhook.Replayed) {
 				if e.Err != nil {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: %v\n", e.EventID, e.Err)
+					fmt.Fprintln(cmd.OutOrStdout(), printable(e.EventID+": "+e.Err.Error()))
 				}
 			}
 			report, err := d.Replay(cmd.Context(), r)
-			fmt.Fprintf(cmd.OutOrStdout(), "%d delivered, %d failed, %d not for this endpoint\n", report.Delivered, report.Failed, report.Skipped)
+			if err == nil || report != (webhook.ReplayReport{}) {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d delivered, %d failed, %d not for this endpoint\n", report.Delivered, report.Failed, report.Skipped)
+			}
+			if err == nil && report.Failed > 0 {
+				err = fmt.Errorf("endpoint %s did not take %d events; see guestflow webhooks dead %s", r.Endpoint, report.Failed, r.Endpoint)
+			}
 			return err
 		}),
 	}
@@ -233,10 +264,13 @@ func printOccupancy(cmd *cobra.Command, js jetstream.JetStream) error {
 	}
 	keys, err := bucket.ListKeys(cmd.Context())
 	if err != nil {
-		return err
+		return fmt.Errorf("bucket guest-occupancy: %w", err)
 	}
 	for key := range keys.Keys() {
 		v, err := bucket.Get(cmd.Context(), key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue // deleted since
+		}
 		if err != nil {
 			return fmt.Errorf("bucket guest-occupancy, %s: %w", key, err)
 		}

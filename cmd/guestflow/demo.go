@@ -56,6 +56,9 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := misconfigured(cfg.needEndpoints()); err != nil {
+		return err
+	}
 	simCfg, err := f.config()
 	if err != nil {
 		return err

@@ -129,14 +129,20 @@ func knownCommand(c *cobra.Command, args []string) error {
 	return fmt.Errorf("there is no command %q", args[0])
 }
 
+// misconfigured is the usageError of what is wrong with the configuration, nil
+// where nothing is.
+func misconfigured(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError("configuration:\n" + indent(err))
+}
+
 // configured loads the configuration for a command.
 func configured(cmd *cobra.Command) (Config, error) {
 	cfg, warnings, err := loadConfig(os.Environ())
 	for _, w := range warnings {
 		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
 	}
-	if err != nil {
-		return cfg, usageError("configuration:\n" + indent(err))
-	}
-	return cfg, nil
+	return cfg, misconfigured(err)
 }

@@ -171,7 +171,7 @@ func (p livePlan) write(out io.Writer, locations int) error {
 			fmt.Fprintf(w, "and %d more\n", len(p.LocationsByDelay)-i)
 			break
 		}
-		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.1f\t%.1f\t%s\n", l.ID, l.Online, l.Age, l.StartsPerHour, l.EndsPerHour, l.Name)
+		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.1f\t%.1f\t%s\n", printable(l.ID), l.Online, l.Age, l.StartsPerHour, l.EndsPerHour, printable(l.Name))
 	}
 	return w.Flush()
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -24,8 +25,8 @@ The configuration comes from the environment: see guestflow config.`,
 			if err != nil {
 				return err
 			}
-			if err := cfg.needPlatform(); err != nil {
-				return usageError("configuration:\n" + indent(err))
+			if err := misconfigured(errors.Join(cfg.needPlatform(), cfg.needEndpoints())); err != nil {
+				return err
 			}
 			log := newLogger(cmd.ErrOrStderr(), cfg)
 			a, err := newApp(cmd.Context(), cfg, log)

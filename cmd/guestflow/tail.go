@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -46,7 +47,7 @@ func tailCommand() *cobra.Command {
 				consumer.Kinds = append(consumer.Kinds, kind)
 			}
 			if since != "" {
-				at, err := parseSince(since, time.Now())
+				at, err := parseTime("since", since, time.Now())
 				if err != nil {
 					return err
 				}
@@ -86,13 +87,14 @@ func kindNames() string {
 	return strings.Join(names, ", ")
 }
 
-func parseSince(text string, now time.Time) (time.Time, error) {
+// parseTime reads the value of a flag: a time, or how long ago it was.
+func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return at, usageError(fmt.Sprintf("--since %q: use a duration such as 2h or a time such as 2026-01-31T08:00:00Z", text))
+		return at, usageError(fmt.Sprintf("--%s %q: use a duration such as 2h or a time such as 2026-01-31T08:00:00Z", flag, text))
 	}
 	return at, nil
 }
@@ -162,9 +164,21 @@ func showEvent(w io.Writer, e events.Event) error {
 	if device == "" {
 		device = s.ID
 	}
-	_, err := fmt.Fprintf(w, "%s  %-10s  %-22s  %-17s  %s\n",
+	line := fmt.Sprintf("%s  %-10s  %-22s  %-17s  %s",
 		e.Data.Observed.At.Local().Format("15:04:05"), e.Kind, clip(place, 22), clip(device, 17), describe(e))
+	_, err := fmt.Fprintln(w, printable(line))
 	return err
+}
+
+// printable keeps text from outside to its line: guests choose their names, and
+// devices theirs, and a terminal obeys control sequences.
+func printable(line string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, line)
 }
 
 // describe says in words what changed.
