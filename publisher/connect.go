@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -65,6 +66,12 @@ func (s ConnectSettings) options() ([]nats.Option, error) {
 		return nil, err
 	}
 	log, where := s.Log, s.where()
+	server := func(nc *nats.Conn) string {
+		if s.Embedded != nil {
+			return where // the library shows an address that nobody listens on
+		}
+		return nc.ConnectedUrlRedacted()
+	}
 	options := []nats.Option{
 		nats.Name(s.Name),
 		nats.RetryOnFailedConnect(true),
@@ -78,7 +85,7 @@ func (s ConnectSettings) options() ([]nats.Option, error) {
 		nats.PingInterval(20 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.ConnectHandler(func(nc *nats.Conn) {
-			log.Info("connected to NATS", "server", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())
+			log.Info("connected to NATS", "server", server(nc), "version", nc.ConnectedServerVersion())
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
@@ -86,7 +93,7 @@ func (s ConnectSettings) options() ([]nats.Option, error) {
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())
+			log.Info("connected to NATS again", "server", server(nc), "version", nc.ConnectedServerVersion())
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
 			log.Debug("NATS cannot be reached", "server", where, "error", err)
@@ -135,6 +142,16 @@ func (s ConnectSettings) check() error {
 		return errors.New("NATS: a password is set without a user; set GUESTFLOW_NATS_USER too")
 	case (s.Cert == "") != (s.Key == ""):
 		return errors.New("NATS: a TLS client certificate needs both the certificate and the key file")
+	}
+	for _, file := range [...]struct{ variable, path string }{
+		{"CREDS", s.Creds}, {"NKEY", s.NKeySeed}, {"CA", s.CA}, {"CERT", s.Cert}, {"KEY", s.Key},
+	} {
+		if file.path == "" {
+			continue
+		}
+		if _, err := os.ReadFile(file.path); err != nil {
+			return fmt.Errorf("GUESTFLOW_NATS_%s: %w; name a file that this user may read", file.variable, err)
+		}
 	}
 	for part := range strings.SplitSeq(s.URL, ",") {
 		if u, err := url.Parse(strings.TrimSpace(part)); err != nil || u.Host == "" {

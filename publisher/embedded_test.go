@@ -78,13 +78,22 @@ func TestEmbeddedServerOpenToTheNetworkIsWarnedAbout(t *testing.T) {
 
 func TestConnectionInProcess(t *testing.T) {
 	b := startBroker(t)
-	nc, err := Connect(testContext(t), ConnectSettings{Embedded: b.Embedded, Log: quiet()})
+	servers := make(chan string, 1)
+	nc, err := Connect(testContext(t), ConnectSettings{Embedded: b.Embedded, Log: slog.New(serverHandler{signalHandler{}, servers})})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
 	if err := nc.FlushWithContext(testContext(t)); err != nil {
 		t.Fatal(err)
+	}
+	select {
+	case name := <-servers:
+		if name != "embedded server" { // not the library's default address, where another may listen
+			t.Errorf("the log names %q", name)
+		}
+	case <-testContext(t).Done():
+		t.Fatal("the connection was not told")
 	}
 }
 
@@ -125,6 +134,25 @@ func (h signalHandler) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
+// serverHandler tells the server of the first line that names one.
+type serverHandler struct {
+	signalHandler
+	servers chan string
+}
+
+func (h serverHandler) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "server" {
+			select {
+			case h.servers <- a.Value.String():
+			default:
+			}
+		}
+		return true
+	})
+	return nil
+}
+
 func TestConnectSettingsAreCheckedWithoutTellingSecrets(t *testing.T) {
 	const secret = "s3cr3t"
 	seed := filepath.Join(t.TempDir(), "seed")
@@ -141,7 +169,8 @@ func TestConnectSettingsAreCheckedWithoutTellingSecrets(t *testing.T) {
 		{"half a certificate", ConnectSettings{Cert: "c.pem"}, "key file"},
 		{"no URL", ConnectSettings{URL: "u:" + secret + "@host"}, "GUESTFLOW_NATS_URL"},
 		{"not a seed", ConnectSettings{NKeySeed: seed}, "GUESTFLOW_NATS_NKEY"},
-		{"no CA file", ConnectSettings{URL: "tls://u:" + secret + "@127.0.0.1:1", CA: filepath.Join(t.TempDir(), "ca.pem")}, "ca.pem"},
+		{"no CA file", ConnectSettings{URL: "tls://u:" + secret + "@127.0.0.1:1", CA: filepath.Join(t.TempDir(), "ca.pem")}, "GUESTFLOW_NATS_CA: open "},
+		{"no credentials file", ConnectSettings{Creds: filepath.Join(t.TempDir(), "user.creds")}, "GUESTFLOW_NATS_CREDS: open "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.s.Log = quiet()
