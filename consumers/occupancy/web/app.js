@@ -25,6 +25,7 @@ async function ask(path, options = {}) {
   throw Object.assign(new Error(detail), { status: answer.status });
 }
 const json = async (path) => (await ask(path)).json();
+const decoded = (text) => { try { return decodeURIComponent(text); } catch { return text; } }; // a link may be cut off
 const keyOf = (place) => place.account + "\n" + place.id;
 const address = (place, rest, query = "") =>
   "v1/locations/" + encodeURIComponent(place.id) + rest + "?account=" + encodeURIComponent(place.account) + query;
@@ -401,6 +402,6 @@ setInterval(() => redraw("age"), 1000);
 addEventListener("online", again);
 
 period(minutes);
-if (location.hash.includes("/")) selected = location.hash.slice(1).split("/").map(decodeURIComponent).join("\n");
+if (location.hash.includes("/")) selected = location.hash.slice(1).split("/").map(decoded).join("\n");
 redraw("state", "places", "feed");
 follow();
