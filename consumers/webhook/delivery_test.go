@@ -80,6 +80,10 @@ func TestFailingReceiverGetsEveryEventInTheEnd(t *testing.T) {
 			if ordered == "true" {
 				inOrder(t, r.taken())
 			}
+			tr.eventually("a bucket in which nothing is left of the tries", func() bool {
+				s, err := b.js.Stream(b.ctx, "KV_"+DefaultBucket)
+				return err == nil && s.CachedInfo().State.Msgs == 0
+			})
 		})
 	}
 }

@@ -28,7 +28,10 @@ type Disabled struct {
 }
 
 // records reads and writes the bucket.
-type records struct{ kv jetstream.KeyValue }
+type records struct {
+	kv     jetstream.KeyValue
+	stream jetstream.Stream // that the bucket is kept in
+}
 
 func openRecords(ctx context.Context, js jetstream.JetStream, bucket string, replicas int) (*records, error) {
 	kv, err := js.KeyValue(ctx, bucket)
@@ -43,7 +46,11 @@ func openRecords(ctx context.Context, js jetstream.JetStream, bucket string, rep
 	if err != nil {
 		return nil, fmt.Errorf("webhook key-value bucket %s: %w", bucket, err)
 	}
-	return &records{kv}, nil
+	stream, err := js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return nil, fmt.Errorf("webhook key-value bucket %s: %w", bucket, err)
+	}
+	return &records{kv, stream}, nil
 }
 
 const (
@@ -111,7 +118,13 @@ func (r *records) putTries(ctx context.Context, endpoint string, seq uint64, n i
 }
 
 func (r *records) dropTries(ctx context.Context, endpoint string, seq uint64) error {
-	return r.kv.Purge(ctx, triesOf(endpoint, seq))
+	return r.remove(ctx, triesOf(endpoint, seq))
+}
+
+// remove leaves nothing of a key. The bucket's own ways of deleting leave a marker
+// for those who watch, for ever: here one for each event that ever failed.
+func (r *records) remove(ctx context.Context, key string) error {
+	return r.stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+r.kv.Bucket()+"."+key))
 }
 
 func triesOf(endpoint string, seq uint64) string {
@@ -138,7 +151,7 @@ func (r *records) tries(ctx context.Context, endpoint string, floor uint64) (map
 			seq, err := strconv.ParseUint(e.Key()[strings.LastIndexByte(e.Key(), '.')+1:], 10, 64)
 			n, err2 := strconv.Atoi(string(e.Value()))
 			if err != nil || err2 != nil || seq <= floor {
-				if err := r.kv.Purge(ctx, e.Key()); err != nil {
+				if err := r.remove(ctx, e.Key()); err != nil {
 					return nil, err
 				}
 				continue
