@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,7 +19,7 @@ import (
 )
 
 // patience bounds every wait of the tests; none takes nearly as long.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -251,8 +252,18 @@ const testStream = "TEST"
 
 func ensure(t testing.TB, js jetstream.JetStream) {
 	t.Helper()
-	if _, err := EnsureStream(testContext(t), js, StreamSettings{Name: testStream, Duplicates: 100 * time.Millisecond}); err != nil {
-		t.Fatal(err)
+	ctx := testContext(t)
+	for {
+		_, err := EnsureStream(ctx, js, StreamSettings{Name: testStream, Duplicates: 100 * time.Millisecond})
+		// The server may still be removing the files of one that was deleted.
+		var refused *jetstream.APIError
+		if err != nil && errors.As(err, &refused) && refused.ErrorCode == 10049 {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
 	}
 }
 
