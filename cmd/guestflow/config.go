@@ -14,6 +14,7 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 
+	"github.com/guestflow/guestflow/consumers/occupancy"
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/platform"
@@ -94,6 +95,7 @@ func loadConfig(environ []string) (cfg Config, warnings []string, err error) {
 			v.Field(i).SetString(s)
 		}
 	}
+	cfg.Locations = trimmed(cfg.Locations)
 	for _, fault := range cfg.faults() {
 		// What could not be read has no value that could be judged.
 		if name, _, _ := strings.Cut(fault.Error(), "="); !slices.Contains(bad, name) {
@@ -122,6 +124,18 @@ func process(cfg *Config) (bad []string, errs []error) {
 		v.Field(i).Set(one.Elem().Field(0))
 	}
 	return bad, errs
+}
+
+// trimmed returns the entries of a list without the space around them, and without
+// those that are nothing else: a person writes "a, b" and ends it with a comma.
+func trimmed(list []string) []string {
+	var kept []string
+	for _, v := range list {
+		if v = strings.TrimSpace(v); v != "" {
+			kept = append(kept, v)
+		}
+	}
+	return kept
 }
 
 func variable(f reflect.StructField) string { return envPrefix + "_" + f.Tag.Get("envconfig") }
@@ -255,6 +269,10 @@ func (c *Config) faults() []error {
 			bad(true, "NATS_URL: use nats://host:4222, or several separated by commas")
 			break
 		}
+	}
+	if c.OccupancyCORS != "" {
+		err := occupancy.Settings{Origins: []string{c.OccupancyCORS}}.Check()
+		bad(err != nil, "OCCUPANCY_CORS=%q: use scheme and host alone, as in https://board.example, or *", c.OccupancyCORS)
 	}
 	bad((c.NATSCert == "") != (c.NATSKey == ""), "NATS_CERT and NATS_KEY belong together: set both or none")
 	sort.Slice(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ func TestBadValuesAreToldTogether(t *testing.T) {
 		"GUESTFLOW_HTTP_ADDR=8080", "GUESTFLOW_STREAM=a.b", "GUESTFLOW_SUBJECT_PREFIX=a..b", "GUESTFLOW_NATS_CERT=cert.pem",
 		"GUESTFLOW_NATS_URL=localhost", "GUESTFLOW_LOG_LEVEL=loud", "GUESTFLOW_OUTBOX_MAX_BYTES=1",
 		"GUESTFLOW_NAME=hide", "GUESTFLOW_GUESTS=maybe", "GUESTFLOW_GUEST_WAIT=-1s", "GUESTFLOW_GUEST_MINIMUM=sure",
+		"GUESTFLOW_OCCUPANCY_CORS=board.example",
 	)
 	_, _, err := loadConfig(os.Environ())
 	if err == nil {
@@ -57,7 +59,7 @@ func TestBadValuesAreToldTogether(t *testing.T) {
 	for _, name := range []string{
 		"API_TIMEOUT", "API_RATE_LIMIT", "API_SHARED_LIMIT", "START_WEIGHT", "BYTE_BASE", "PRIVACY_KEY", "HTTP_ADDR",
 		"STREAM", "SUBJECT_PREFIX", "NATS_CERT", "NATS_URL", "LOG_LEVEL", "OUTBOX_MAX_BYTES",
-		"NAME", "GUESTS", "GUEST_WAIT", "GUEST_MINIMUM",
+		"NAME", "GUESTS", "GUEST_WAIT", "GUEST_MINIMUM", "OCCUPANCY_CORS",
 	} {
 		told := 0
 		for _, line := range lines {
@@ -68,6 +70,16 @@ func TestBadValuesAreToldTogether(t *testing.T) {
 		if told != 1 {
 			t.Errorf("GUESTFLOW_%s is told %d times, not once, in\n%v", name, told, err)
 		}
+	}
+}
+
+// TestLocationsMayBeWrittenWithSpace: an id with a space in front, or none at all,
+// would be asked for and never found.
+func TestLocationsMayBeWrittenWithSpace(t *testing.T) {
+	environment(t, "GUESTFLOW_LOCATIONS= lobby, pool bar ,,", "GUESTFLOW_OCCUPANCY_CORS=https://board.example")
+	cfg, _, err := loadConfig(os.Environ())
+	if want := []string{"lobby", "pool bar"}; err != nil || !slices.Equal(cfg.Locations, want) {
+		t.Errorf("locations %q, %v, want %q", cfg.Locations, err, want)
 	}
 }
 
