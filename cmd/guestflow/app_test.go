@@ -307,6 +307,9 @@ func TestReadinessFailsWhenTheTokenIsRefused(t *testing.T) {
 		if _, body := r.get("/readyz"); strings.Contains(body, "right") {
 			t.Errorf("/readyz tells the token: %q", body)
 		}
+		if _, body := r.get("/v1/health"); !strings.Contains(body, `"last_error":"`) || strings.Contains(body, "last_error_at") {
+			t.Errorf("the page's health shows no error, or a time that nobody noted: %s", body)
+		}
 		r.end()
 	})
 	t.Run("revoked", func(t *testing.T) {

@@ -69,9 +69,6 @@ func (a *app) Pipelines() []occupancy.Pipeline {
 		StalenessSeconds: status.Staleness().Seconds(),
 		OutboxEvents:     int(outbox.Depth), OutboxBytes: outbox.Bytes, OutboxAgeSeconds: age(now, outbox.Oldest).Seconds(),
 	}
-	if status.Error != "" {
-		p.LastErrorAt = now
-	}
 	for _, b := range status.Budgets {
 		if b.Endpoint == platform.Sessions {
 			p.BudgetUsed, p.BudgetPerMinute = float64(b.Used)/float64(max(1, b.Limit)), b.Limit

@@ -196,7 +196,7 @@ func stop(t *testing.T, p *child) {
 	}
 }
 
-// TestStreamEqualsTruth: over real HTTP and TCP, ten minutes of life at ten times
+// TestStreamEqualsTruth: over real HTTP and TCP, ten minutes of life at twenty times
 // the pace.
 func TestStreamEqualsTruth(t *testing.T) {
 	for _, planner := range []string{"adaptive", "round-robin"} {
