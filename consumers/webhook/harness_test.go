@@ -274,8 +274,14 @@ func (r *receiver) untilAccepted(t testing.TB, evs ...events.Event) {
 	})
 }
 
-// endpointYAML is one entry of a file; more is further lines, "key: value".
+// endpointYAML is one entry of a file; more is further lines, "key: value". Its
+// time-out keeps AckWait, which grows with it, well below patience: on a busy
+// machine an event that was returned with a delay of milliseconds now and then
+// comes again only after AckWait.
 func endpointYAML(name, url string, more ...string) string {
+	if !slices.ContainsFunc(more, func(line string) bool { return strings.HasPrefix(line, "timeout:") }) {
+		more = append(slices.Clone(more), "timeout: 3s")
+	}
 	lines := append([]string{"  - name: " + name, "url: " + url, "secrets: [" + testSecret + "]", "allow_private: true"}, more...)
 	return strings.Join(lines, "\n    ") + "\n"
 }
