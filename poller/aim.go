@@ -29,9 +29,11 @@ type aim struct {
 	edge time.Time // local clock: when the end with the newest sessions was last read
 	// The last page of the track: its sessions that are in the ring.
 	front []*entry
-	// By how much the last page was found away from where it was expected.
-	at, shift float64
-	surge     surge
+	// By how much the last page's first and last sessions were found away from
+	// where they were expected.
+	atFirst, firstShift float64
+	at, shift           float64
+	surge               surge
 
 	// Scratch: where each block begins, the gain of all before it, and that of a
 	// page which begins there; and the first two of single sessions.
@@ -129,19 +131,27 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 	return oldest
 }
 
-// corrected is a position as the last page makes it likely: the shift arose
-// evenly before that page.
+// corrected is a position as the last page makes it likely: what shifted its
+// first session arose evenly before that. So what the ring has before the page is
+// looked for before it, and what it has behind, behind.
 func (a *aim) corrected(position float64) float64 {
-	if position >= a.at {
+	first, last := a.atFirst+a.firstShift, a.at+a.shift
+	switch {
+	case position >= a.at:
 		return position + a.shift
+	case position > a.atFirst:
+		return first + (position-a.atFirst)*(last-first)/(a.at-a.atFirst)
+	case a.atFirst > 0:
+		return position * first / a.atFirst
 	}
-	return position * (a.at + a.shift) / a.at
+	return first
 }
 
 // anchor notes where a page was found, by its last session that is in the ring.
 func (p *Poller) anchor(pg page, start int) {
 	a, now := &p.aim, p.Clock.Now()
-	a.at, a.shift = 0, 0
+	a.atFirst, a.firstShift, a.at, a.shift = 0, 0, 0, 0
+	found := false
 	if a.turn {
 		a.front = a.front[:0]
 	}
@@ -152,6 +162,11 @@ func (p *Poller) anchor(pg page, start int) {
 		}
 		if a.turn {
 			a.front = append(a.front, e)
+		}
+		if !found {
+			found = true
+			a.atFirst = p.position(e, now)
+			a.firstShift = float64(start+i) - a.atFirst
 		}
 		if i >= len(pg.sessions)-10 {
 			a.at = p.position(e, now)
@@ -170,6 +185,7 @@ func (p *Poller) beyond(start int) {
 		a.at += b.sums.n
 	}
 	a.shift = float64(start)/2 - a.at
+	a.atFirst, a.firstShift = a.at, a.shift
 }
 
 // position is where a session of the ring is expected, without correction.
