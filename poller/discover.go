@@ -2,7 +2,6 @@ package poller
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
@@ -34,8 +33,7 @@ func (p *Poller) discover(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var fault *platform.Error
-	if errors.As(err, &fault) && (fault.Kind == platform.NotFound || fault.Kind == platform.Forbidden) {
+	if lacks(err) {
 		p.Logger.Info("the platform lists no locations; they are learned from the sessions online", "error", err)
 		p.discovery.surveying = true
 		return nil

@@ -1,6 +1,7 @@
 package poller_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -128,14 +129,27 @@ func TestRestartsLoseNothing(t *testing.T) {
 	}
 }
 
-// TestLocationsAreFound without /locations, from the sessions.
+// TestLocationsAreFound from the sessions, where the platform has no /locations
+// or does not let this token see them: that stops nothing, and nobody is told so.
 func TestLocationsAreFound(t *testing.T) {
-	cfg := town()
-	cfg.HasLocations = false
-	l := newLab(t, cfg, roundRobin)
-	l.run(10 * time.Minute)
-	if n := len(l.poller.Status(l.clock.Now()).Locations); n != 10 {
-		t.Errorf("%d locations, want 10", n)
+	for _, status := range []int{http.StatusNotFound, http.StatusForbidden} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, town(), roundRobin)
+			l.intercept = func(r *http.Request) *http.Response {
+				if !strings.HasSuffix(r.URL.Path, "/locations") {
+					return nil
+				}
+				return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: r}
+			}
+			l.run(10 * time.Minute)
+			if n := len(l.poller.Status(l.clock.Now()).Locations); n != 10 {
+				t.Errorf("%d locations, want 10", n)
+			}
+			if text := l.log.String(); !strings.Contains(text, "lists no locations") || strings.Contains(text, "stopped") || strings.Contains(text, "a request failed") {
+				t.Errorf("the log says:\n%s", text)
+			}
+			l.check(simulator.Checker{Until: l.clock.Now().Add(-time.Minute)})
+		})
 	}
-	l.check(simulator.Checker{Until: l.clock.Now().Add(-time.Minute)})
 }

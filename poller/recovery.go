@@ -63,6 +63,13 @@ func refuses(err error) bool {
 	return errors.As(err, &fault) && (fault.Kind == platform.Unauthorised || fault.Kind == platform.Forbidden)
 }
 
+// lacks reports an error that says that the platform, or this token, does not have
+// an endpoint. All but the list of sessions can be done without.
+func lacks(err error) bool {
+	var fault *platform.Error
+	return errors.As(err, &fault) && (fault.Kind == platform.NotFound || fault.Kind == platform.Forbidden)
+}
+
 // settle takes an answer's error, or its absence, into account: the endpoint's
 // budget pauses after an error, and goes on after a good answer.
 func (p *Poller) settle(ctx context.Context, endpoint platform.Endpoint, now time.Time, err error) {
@@ -70,6 +77,10 @@ func (p *Poller) settle(ctx context.Context, endpoint platform.Endpoint, now tim
 		return
 	}
 	r := p.rests[endpoint]
+	if endpoint != platform.Sessions && lacks(err) {
+		delete(p.rests, endpoint)
+		return
+	}
 	if err == nil {
 		if r != nil {
 			p.Logger.Info("the platform answers again", "endpoint", endpoint)
