@@ -124,3 +124,18 @@ func TestBurstIsThroughInThreeSweeps(t *testing.T) {
 		})
 	}
 }
+
+// TestProbesDoNotStarveTraffic: however much starts weigh, each session's figures
+// are read again within four rounds of the list, half of the requests each.
+func TestProbesDoNotStarveTraffic(t *testing.T) {
+	run := Run{Estate: "E2", Policy: "adaptive", Order: simulator.NewestFirst, Seed: 6, Warmup: 15 * time.Minute, Horizon: 20 * time.Minute}
+	base := do(t, run)
+	run.StartWeight = 100
+	row := do(t, run)
+	if row.StartMean >= base.StartMean {
+		t.Errorf("starts are seen after %.1f s, with the default weight after %.1f s", row.StartMean, base.StartMean)
+	}
+	if longest := 4 * math.Ceil(row.Online/100); row.MaxStaleness > longest {
+		t.Errorf("figures were up to %.0f s old, want at most %.0f s", row.MaxStaleness, longest)
+	}
+}
