@@ -103,13 +103,14 @@ func (w *world) startNATS() {
 	w.nats = start(w.t, []string{actAs + "=nats", natsDir + "=" + w.natsDir, natsAddr + "=" + w.natsAddr})
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		conn, err := net.DialTimeout("tcp", w.natsAddr, time.Second)
+		// A port that takes connections is no server yet, and may be another's.
+		conn, err := nats.Connect("nats://" + w.natsAddr)
 		if err == nil {
 			conn.Close()
 			return
 		}
 		if time.Now().After(deadline) {
-			w.t.Fatalf("NATS does not start: %s", w.nats.output)
+			w.t.Fatalf("NATS does not start: %v\n%s", err, w.nats.output)
 		}
 		pause(20 * time.Millisecond)
 	}
