@@ -1,11 +1,14 @@
 package poller
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/platform"
+	"github.com/guestflow/guestflow/store"
 )
 
 // MaxPerPage is the platform's documented maximum of records a request.
@@ -166,3 +169,131 @@ func (l *listing) snapshot() diff.Snapshot {
 // exhausted reports whether every page was read, though they may not join: what
 // is missing is worth a question of its own.
 func (l *listing) exhausted() bool { return l.done && l.skipped == 0 }
+
+// list asks for the next page of a location's list.
+func (p *Poller) list(ctx context.Context, id string) error {
+	place := p.place(id, "")
+	l := p.listings[id]
+	if l == nil {
+		l = &listing{began: p.Clock.Now()}
+		p.listings[id] = l
+		p.estate.Reading = place
+	}
+	online := true
+	w := l.next()
+	var page platform.Page
+	from, at, err := p.ask(ctx, platform.Sessions, func() (m platform.Meta, err error) {
+		page, err = p.Platform.Sessions(ctx, platform.Query{LocationID: id, Online: &online, Page: w.number, PerPage: w.size})
+		return page.Meta, err
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err == nil {
+		p.note(id, page)
+		if !l.add(page, from, at) {
+			return nil
+		}
+	}
+	delete(p.listings, id)
+	p.estate.Reading = nil
+	place.AskedAt = p.Clock.Now()
+	if l.pages == 0 {
+		return nil
+	}
+	return p.conclude(ctx, place, l)
+}
+
+// conclude works a location's finished list in.
+func (p *Poller) conclude(ctx context.Context, place *Place, l *listing) error {
+	start := p.Clock.Now()
+	known, err := p.Store.Location(place.ID)
+	if err != nil {
+		return fmt.Errorf("location %s: reading its state: %w", place.ID, err)
+	}
+	snap := l.snapshot()
+	if err := p.yield(ctx, snap.Sessions); err != nil {
+		return err
+	}
+	if snap.Proof == diff.Joined && p.roster.established() {
+		// Joined pages of a list whose order is established miss nothing.
+		snap.Proof = diff.Atomic
+	}
+	expected := p.unheld(p.before(known.Sessions, l.began))
+	delta, err := p.compare(expected, known.Suspects, snap)
+	if err != nil {
+		return err
+	}
+	delta = p.hold(delta)
+	mark := store.LocationMark{ID: place.ID, Name: nameIn(snap.Sessions, place), TrackedSince: p.tracking(place.ID).Since, SeenAt: place.tracking.SeenAt}
+	if mark.TrackedSince.IsZero() {
+		mark.TrackedSince = snap.From
+	}
+	if snap.Proof != diff.Partial {
+		mark.SeenAt = snap.From
+	}
+	if err := p.commit(ctx, delta, l.began, mark); err != nil {
+		return fmt.Errorf("location %s: committing %d changes: %w", place.ID, len(delta.Changes), err)
+	}
+	place.Name = mark.Name
+	place.tracking = diff.Tracking{Since: mark.TrackedSince, SeenAt: mark.SeenAt}
+	if snap.Proof != diff.Partial {
+		place.SeenAt = l.began
+	}
+	p.apply(delta, l.began)
+	for i := range snap.Sessions {
+		p.roster.touch(snap.Sessions[i].ID, l.began)
+	}
+	p.Sightings.show(snap.Sessions, l.began)
+	place.learned.pass(l.began)
+	p.distrust(expected, l)
+	p.report(place, l, snap, delta, start)
+	return nil
+}
+
+// before drops the sessions that another look showed after a list was begun: the
+// list is no proof that they are gone.
+func (p *Poller) before(states []events.State, began time.Time) []events.State {
+	kept := states[:0]
+	for _, s := range states {
+		if e := p.roster.entries[s.Session.ID]; e == nil || e.seen.Before(began) {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// compare diffs a snapshot with the states it was expected to show.
+func (p *Poller) compare(expected []events.State, suspects map[string]store.Suspect, snap diff.Snapshot) (diff.Delta, error) {
+	known := diff.Known{
+		Expected: expected,
+		Suspects: make(map[string]diff.Suspect, len(suspects)),
+		Tracking: p.tracking,
+		SeenAt:   p.seenAt,
+	}
+	for id, s := range suspects {
+		known.Suspects[id] = diff.Suspect(s)
+	}
+	others, err := p.others(expected, snap)
+	if err != nil {
+		return diff.Delta{}, err
+	}
+	known.Find = func(id string) (events.State, bool) { s, ok := others[id]; return s, ok }
+	rules := p.Rules
+	rules.Roaming = p.roaming
+	delta := diff.Compare(known, snap, rules)
+	return delta, p.learnRoaming(delta)
+}
+
+// others looks up the sessions of a snapshot that were not expected.
+func (p *Poller) others(expected []events.State, snap diff.Snapshot) (map[string]events.State, error) {
+	ids := diff.Unexpected(expected, snap)
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	found, err := p.Store.Find(ids)
+	if err != nil {
+		return nil, fmt.Errorf("looking up %d sessions: %w", len(ids), err)
+	}
+	return found, nil
+}
