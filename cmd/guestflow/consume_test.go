@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
@@ -32,15 +31,7 @@ func started(device string) events.Event {
 func TestReplaySucceedsOnlyWhereEverythingWasTaken(t *testing.T) {
 	b := newBroker(t)
 	b.start()
-	conn, err := nats.Connect(b.running.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStreamAt(t, b.running.URL())
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.DefaultStream, Subjects: []string{events.Subjects{}.All()}}); err != nil {
 		t.Fatal(err)
 	}

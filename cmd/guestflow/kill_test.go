@@ -247,19 +247,26 @@ func TestKillsLoseNothing(t *testing.T) {
 	w.check(simulator.Checker{Kills: kills, Until: until})
 }
 
-// smallWindow makes the stream with a dedupe window of a second.
-func smallWindow(t *testing.T, w *world) {
+// jetStreamAt connects to a server for the time of the test.
+func jetStreamAt(t *testing.T, url string) jetstream.JetStream {
 	t.Helper()
-	conn, err := nats.Connect("nats://" + w.natsAddr)
+	conn, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(conn.Close)
 	js, err := jetstream.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{
+	return js
+}
+
+// smallWindow makes the stream with a dedupe window of a second.
+func smallWindow(t *testing.T, w *world) {
+	t.Helper()
+	js := jetStreamAt(t, "nats://"+w.natsAddr)
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: events.DefaultStream, Subjects: []string{"guest.sessions.*.*.*"}, Storage: jetstream.FileStorage,
 		MaxAge: 720 * time.Hour, Duplicates: time.Second, AllowDirect: true, AllowAtomicPublish: true,
 	})

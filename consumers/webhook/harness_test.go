@@ -52,6 +52,21 @@ type broker struct {
 	t   testing.TB
 }
 
+// jetStreamOf connects to a server of this process for the time of the test.
+func jetStreamOf(t testing.TB, s *server.Server) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect("", nats.InProcessServer(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
 func newBroker(t testing.TB) *broker {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
@@ -65,15 +80,7 @@ func newBroker(t testing.TB) *broker {
 	if !s.ReadyForConnections(patience) {
 		t.Fatal("NATS server does not start")
 	}
-	nc, err := nats.Connect("", nats.InProcessServer(s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStreamOf(t, s)
 	b := &broker{js: js, ctx: t.Context(), t: t}
 	if _, err := js.CreateStream(b.ctx, jetstream.StreamConfig{
 		Name: events.DefaultStream, Subjects: []string{events.Subjects{}.All()}, Storage: jetstream.MemoryStorage,
