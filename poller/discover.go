@@ -15,6 +15,7 @@ type discovery struct {
 	dueAt     time.Time // zero: never, the list is configured
 	page      int       // of /locations, last read
 	surveying bool      // /locations does not answer
+	again     bool      // they were discovered before
 	survey    *listing
 }
 
@@ -109,7 +110,7 @@ func (p *Poller) surveyed(ctx context.Context, page platform.Page, began, from, 
 
 func (p *Poller) discovered(before int) {
 	now := p.Clock.Now()
-	p.discovery.page = 0
+	p.discovery.page, p.discovery.again = 0, true
 	p.discovery.dueAt = now.Add(p.Rediscovery)
 	if n := len(p.places); n == 0 {
 		p.Logger.Warn("the account has no locations; set GUESTFLOW_LOCATIONS, or check the token's rights", "again_in", p.Rediscovery)

@@ -253,7 +253,9 @@ func (p *Poller) foresee(now time.Time) {
 	e.DiscoveryDue, e.Surveying = p.discovery.due(now), p.discovery.surveying
 	if e.DiscoveryDue && len(e.Places) > 0 && !e.Surveying {
 		// Its pages alternate with other looks, and nothing waits for its budget.
-		e.DiscoveryDue = p.looking != Discover && !p.Budgets[platform.Locations].Next(now).After(now)
+		budget := p.Budgets[platform.Locations]
+		e.DiscoveryDue = p.looking != Discover && !budget.Next(now).After(now) &&
+			(budget != p.Budgets[platform.Sessions] || !p.discovery.again || e.Turn%discoverTurn == 0)
 	}
 	_, limit := p.Budgets[platform.Sessions].Used(now)
 	e.Budget = float64(limit) / Window.Seconds()
@@ -279,6 +281,10 @@ func (p *Poller) foresee(now time.Time) {
 	}
 	p.weighFigures(now)
 }
+
+// discoverTurn is how many looks there are to a page of /locations that is read
+// again, where both spend the same budget.
+const discoverTurn = 10
 
 // disorderly is how many contradictions in a row make the list count as without
 // order, recheck how long until that is tried again.

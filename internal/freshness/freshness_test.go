@@ -139,3 +139,30 @@ func TestProbesDoNotStarveTraffic(t *testing.T) {
 		t.Errorf("figures were up to %.0f s old, want at most %.0f s", row.MaxStaleness, longest)
 	}
 }
+
+// kinds notes what each request was for.
+type kinds []poller.Kind
+
+func (k *kinds) Requested(kind poller.Kind, _ time.Duration, _ error) { *k = append(*k, kind) }
+func (k *kinds) Looked(poller.Report)                                 {}
+
+// Where all endpoints share a budget, reading /locations again is spread out: ten
+// pages in a row would age every session by as many requests.
+func TestRediscoverySpreads(t *testing.T) {
+	var requests kinds
+	do(t, Run{Estate: "E3", Policy: "adaptive", Order: simulator.NewestFirst, SharedBudget: true, Seed: 1, Warmup: 5 * time.Minute, Horizon: 25 * time.Minute, Observer: &requests})
+	pages, last := 0, 0
+	for i, kind := range requests {
+		if kind != poller.Discover {
+			continue
+		}
+		const start = 100 // requests, among them the first time
+		if pages++; i > start && i-last < 10 {
+			t.Fatalf("pages of /locations were read %d requests apart", i-last)
+		}
+		last = i
+	}
+	if pages < 30 { // of ten, at the start and after 10 and 20 minutes
+		t.Errorf("%d pages of /locations were read; want three times all ten", pages)
+	}
+}
