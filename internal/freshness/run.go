@@ -46,8 +46,11 @@ type Row struct {
 	Order        string  `json:"order"`
 	SharedBudget bool    `json:"shared_budget"`
 	StartWeight  float64 `json:"start_weight,omitempty"` // where the run is about it
-	Online       float64 `json:"online"`
-	Pages        float64 `json:"pages"`
+	// Online is how many sessions were online at a change, on average over the
+	// ends: each has the bound of the list as it is then, which in an estate that
+	// grows and shrinks is not the mean over time. Pages is the list's at that size.
+	Online float64 `json:"online"`
+	Pages  float64 `json:"pages"`
 
 	AllMean   float64 `json:"all_mean_s"`
 	StartMean float64 `json:"start_mean_s"`
@@ -93,15 +96,25 @@ type observer struct {
 	starts    []float64
 	ends      []float64
 	falseEnds int
+	online    int // sessions, in truth
+	// crowd is how many were online when a session ended, over all measured ends,
+	// passed how many ends these are.
+	crowd, passed float64
 }
 
 func (o *observer) truth(t simulator.Truth) {
 	switch t.Kind {
 	case simulator.TruthStart:
 		o.lives[t.Session] = &life{start: t.Time}
+		o.online++
 	case simulator.TruthEnd:
 		if l := o.lives[t.Session]; l != nil {
 			l.end = t.Time
+			if o.measured(t.Time) {
+				o.crowd += float64(o.online)
+				o.passed++
+			}
+			o.online--
 		}
 	}
 }
@@ -162,7 +175,7 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	}
 	row := Row{Estate: r.Estate, Policy: r.Policy, Order: orderName(r.Order), SharedBudget: r.SharedBudget, StartWeight: r.StartWeight}
 	end := epoch.Add(r.Warmup + r.Horizon + r.Tail)
-	var online, lately, samples float64
+	lately := 0.0
 	sampled := epoch
 	for clk.now.Before(end) {
 		if err := p.Step(ctx); err != nil {
@@ -178,10 +191,8 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 		lately = max(now, 0.99*lately)
 		row.MaxStaleness = max(row.MaxStaleness, age)
 		row.RatioAge = max(row.RatioAge, age/oldest(lately, r.Order))
-		online += now
-		samples++
 	}
-	row.Online = online / max(1, samples)
+	row.Online = o.crowd / max(1, o.passed)
 	row.Pages = math.Ceil(row.Online / 100)
 	row.HTTP429, row.FalseEnds = w.refused, o.falseEnds
 	row.tally(o)
