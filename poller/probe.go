@@ -76,6 +76,7 @@ type probe struct {
 	walking    bool      // one of several pages is under way
 	covered    int       // of newest first: positions read by the one under way
 	newest     time.Time
+	ahead      int       // of oldest first: pages behind the cursor that the one under way has reached
 	full, void int       // of oldest first, while the last page is sought: a page known to be full, one known to be empty
 	sought     bool      // the last page was found
 	resumed    bool      // the cursor is that of a former process
@@ -179,9 +180,9 @@ func (p *Poller) probeTail(ctx context.Context) error {
 	}
 	if b.Date == "" {
 		b.Date = p.platformNow().Add(-24 * time.Hour).Format(time.DateOnly)
-		b.Page, b.full, b.void, b.sought = 1, 0, 0, false
+		b.Page, b.ahead, b.full, b.void, b.sought = 1, 0, 0, 0, false
 	}
-	answer, from, at, sent, err := p.askSessions(ctx, platform.Query{StartDate: b.Date, Page: b.Page, PerPage: MaxPerPage})
+	answer, from, at, sent, err := p.askSessions(ctx, platform.Query{StartDate: b.Date, Page: b.Page + b.ahead, PerPage: MaxPerPage})
 	if err != nil {
 		return ctx.Err()
 	}
@@ -198,17 +199,23 @@ func (p *Poller) probeTail(ctx context.Context) error {
 	if !b.walking {
 		b.began, b.walking = sent, true
 	}
+	_, newest := startsOf(answer.Sessions)
 	switch {
-	case answer.More:
+	case answer.More && b.ahead == 0 && newest.Before(from.Add(-frontierSlack)):
 		b.Page++
 		b.dirty = true
+		return nil
+	case answer.More:
+		// Starts are listed in whole seconds: who comes within the last one may
+		// still be sorted in on this page, and push others to the next.
+		b.ahead++
 		return nil
 	case answer.Records == 0 && b.Page > 1:
 		// The history was cut at its beginning, so its pages moved.
 		b.Date, b.Page = "", 0
 		return nil
 	}
-	_, newest := startsOf(answer.Sessions)
+	b.ahead = 0
 	if b.Frontier.IsZero() && !p.wide.Since.IsZero() {
 		// Since tracking began, sessions may have come and gone on the pages before.
 		p.missed(gap{From: p.wide.Since, Date: b.Date, Page: b.Page, Back: true})
