@@ -66,7 +66,7 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 		return best
 	}
 	place, gain := a.rota.best(e.Places, func(p *Place) float64 {
-		if p.Cost() > 1 {
+		if p.asking || p.Cost() > 1 {
 			return 0 // A location of several pages is read by the sweep, page by page.
 		}
 		return p.gain(now, e)
@@ -140,7 +140,7 @@ func (a *Adaptive) overdue(e *Estate, limit time.Duration) time.Duration {
 		age = min(age, s)
 	}
 	// Several may be due at the same time, and a late answer holds up all.
-	age = max(min(leeway*age, age-8/e.Budget), 0.7*age)
+	age = max(min(leeway*age, age-8/e.Budget), 0.62*age)
 	return time.Duration(age * float64(time.Second))
 }
 
@@ -177,6 +177,9 @@ func (a *Adaptive) unordered(now time.Time, e *Estate) Look {
 	// location waits.
 	longest := seconds(1.5 * float64(a.rota.requests(e.Places)) / e.Budget)
 	place, _ := a.rota.best(e.Places, func(p *Place) float64 {
+		if p.asking {
+			return 0
+		}
 		if wait := now.Sub(p.AskedAt); wait > longest {
 			return math.MaxFloat64 / 1e12 * min(1e9, wait.Seconds())
 		}

@@ -21,11 +21,9 @@ import (
 // worth little: sessions that were just read by other looks, or that seldom end.
 // It goes round one way, so that what it skips stays in one piece.
 type aim struct {
-	window
-	gain float64   // of the window
+	choice
+	gain float64   // of the choice
 	most float64   // of the page that is worth most
-	must *entry    // the overdue session for which the window was chosen
-	turn bool      // the window follows on front
 	edge time.Time // local clock: when the end with the newest sessions was last read
 	// The last page of the track: its sessions that are in the ring.
 	front []*entry
@@ -34,11 +32,19 @@ type aim struct {
 	atFirst, firstShift float64
 	at, shift           float64
 	surge               surge
+	asked               []window // of sweeps under way
 
 	// Scratch: where each block begins, the gain of all before it, and that of a
 	// page which begins there; and the first two of single sessions.
 	starts, before, pages []float64
 	fine, fineBefore      []float64
+}
+
+// choice is the page to read next.
+type choice struct {
+	window
+	must *entry // the overdue session for which it was chosen
+	turn bool   // it follows on front
 }
 
 const (
@@ -108,8 +114,33 @@ func (s *surge) factor() float64 {
 	return 1
 }
 
+// covered is the part of a stretch of the list that pages under way will show.
+func (a *aim) covered(from, to float64) float64 {
+	covered := 0.0
+	for _, w := range a.asked {
+		covered += max(0, min(to, float64(w.end()))-max(from, float64(w.start())))
+	}
+	if covered == 0 {
+		return 0
+	}
+	return min(1, covered/(to-from))
+}
+
+// unasked returns the session that was not seen for longest of those of a block
+// that no page under way will show; nil where there is none.
+func (a *aim) unasked(b *block, from, width float64) (oldest *entry) {
+	for i, e := range b.entries {
+		at := from + float64(i)*width
+		if (oldest == nil || e.at < oldest.at) && a.covered(at, at+1) == 0 {
+			oldest = e
+		}
+	}
+	return oldest
+}
+
 // measure works out where each block stands and what it is worth, and returns
-// the session that was not seen for longest; the ring has one.
+// the session that was not seen for longest of those that no page under way will
+// show.
 func (p *Poller) measure(now time.Time) (oldest *entry) {
 	a, spread, surge := &p.aim, p.spread(), p.aim.surge.factor()
 	a.starts, a.before = a.starts[:0], a.before[:0]
@@ -117,13 +148,17 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 	t := p.roster.seconds(now)
 	for _, b := range p.roster.ring.blocks {
 		b.refresh(t)
-		if oldest == nil || b.oldest.at < oldest.at {
-			oldest = b.oldest
-		}
-		a.starts = append(a.starts, a.corrected(position))
-		a.before = append(a.before, gain)
+		from := a.corrected(position)
+		a.starts, a.before = append(a.starts, from), append(a.before, gain)
 		position += b.sums.places(t, surge, spread)
-		gain += b.sums.gain(t, spread)
+		first, open := b.oldest, 1-a.covered(from, a.corrected(position))
+		if open < 1 {
+			first = a.unasked(b, from, (a.corrected(position)-from)/b.sums.n)
+		}
+		if first != nil && (oldest == nil || first.at < oldest.at) {
+			oldest = first
+		}
+		gain += open * b.sums.gain(t, spread)
 		roots += math.Sqrt(b.sums.n * b.sums.rate)
 	}
 	p.estate.roots = roots * roots / MaxPerPage
@@ -148,11 +183,11 @@ func (a *aim) corrected(position float64) float64 {
 }
 
 // anchor notes where a page was found, by its last session that is in the ring.
-func (p *Poller) anchor(pg page, start int) {
-	a, now := &p.aim, p.Clock.Now()
+func (p *Poller) anchor(pg page, c choice) {
+	a, start, now := &p.aim, c.start(), p.Clock.Now()
 	a.atFirst, a.firstShift, a.at, a.shift = 0, 0, 0, 0
 	found := false
-	if a.turn {
+	if c.turn {
 		a.front = a.front[:0]
 	}
 	for i := range pg.sessions {
@@ -160,7 +195,7 @@ func (p *Poller) anchor(pg page, start int) {
 		if e == nil || e.block == nil {
 			continue
 		}
-		if a.turn {
+		if c.turn {
 			a.front = append(a.front, e)
 		}
 		if !found {
@@ -206,12 +241,18 @@ func (p *Poller) position(e *entry, now time.Time) float64 {
 // not seen for longer than overdue; zero is never.
 func (p *Poller) choosePage(now time.Time, overdue time.Duration) {
 	a, r := &p.aim, &p.roster.ring
-	a.window, a.gain, a.most, a.must, a.turn = window{1, p.sweep.size}, 0, 0, nil, true
+	a.choice, a.gain, a.most = choice{window: window{1, p.sweep.size}, turn: true}, 0, 0
 	if r.n == 0 {
 		idle := now.Sub(a.edge).Seconds()
 		a.gain = (p.estate.arrivals + p.estate.Hazard) * idle * idle / 2
 		a.most = a.gain
 		return
+	}
+	a.asked = a.asked[:0]
+	for _, f := range p.flights {
+		if f.look.Kind == Sweep {
+			a.asked = append(a.asked, f.look.window)
+		}
 	}
 	oldest := p.measure(now)
 	a.pages = a.pages[:0]
@@ -225,7 +266,7 @@ func (p *Poller) choosePage(now time.Time, overdue time.Duration) {
 		a.pages = append(a.pages, gain)
 		a.most = max(a.most, gain)
 	}
-	if overdue > 0 && now.Sub(oldest.seen) > overdue {
+	if overdue > 0 && oldest != nil && now.Sub(oldest.seen) > overdue {
 		a.must, a.turn = oldest, false
 		p.fit(now, oldest, false)
 		return
@@ -279,9 +320,9 @@ func (p *Poller) fit(now time.Time, must *entry, behind bool) {
 			if e == must {
 				at = position
 			}
-			age := max(0, t-e.at)
+			age, from := max(0, t-e.at), position
 			position += e.places(t, surge, spread)
-			gain += (e.rate + spread) * age * age / 2
+			gain += (1 - a.covered(from, from+1)) * (e.rate + spread) * age * age / 2
 		}
 	}
 	a.fine, a.fineBefore = append(a.fine, position), append(a.fineBefore, gain)

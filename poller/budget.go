@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ const (
 	// The window repeats the gaps of the minute before: a late answer holds back
 	// the request 60 after it, and so on for ever. A little haste fills such gaps
 	// within some minutes; more would bunch the requests and lengthen them.
-	pace = 1.035
+	pace = 1.02
 	// frugality is what a refusal leaves of the limit, recovery how long it takes
 	// to gain one request a window back.
 	frugality = 0.75
@@ -29,18 +30,18 @@ const (
 
 // Budget spends one endpoint's requests. It is safe for concurrent use.
 //
-// Its proof: with limit L, request n is allowed only when Window+Margin have
-// passed since the answer (or time-out) of request n−L came in. The server
-// counted n−L before that answer and counts n after its sending, so no window
-// of the server's holds L+1 requests.
+// Its proof: with limit L, a request is allowed only while fewer than L others
+// are under way or were answered (or timed out) within the last Window+Margin. If
+// a window of the server's held L+1 requests, it would count the one sent last
+// after its sending, so the others within a Window before that, and each of these
+// was answered later than it was counted.
 type Budget struct {
 	mu      sync.Mutex
-	limit   int        // configured, or lower where the platform says so
-	current float64    // limit, less after a refusal
-	raised  time.Time  // when current last changed
-	ring    []exchange // the last len(ring) requests, at index number % len(ring)
-	number  int        // of the next request
-	until   time.Time  // the platform's own word: nothing before
+	limit   int       // configured, or lower where the platform says so
+	current float64   // limit, less after a refusal
+	raised  time.Time // when current last changed
+	slots   []slot    // the last requests, those answered longest ago first, those under way last
+	until   time.Time // the platform's own word: nothing before
 	spacing *rate.Limiter
 	log     *RequestLog // nil keeps the log in memory alone
 	claim   time.Time   // the request that may go out then is claimed; zero is none
@@ -50,6 +51,25 @@ type Budget struct {
 // latter is zero while it is under way.
 type exchange struct{ sent, answered time.Time }
 
+// slot is one of the requests that a window may hold.
+type slot struct {
+	at int // its place in the log
+	exchange
+}
+
+// compare sorts slots: those never used, those answered, those under way.
+func (s slot) compare(o slot) int {
+	if s.flying() != o.flying() {
+		if s.flying() {
+			return 1
+		}
+		return -1
+	}
+	return s.answered.Compare(o.answered)
+}
+
+func (s slot) flying() bool { return !s.sent.IsZero() && s.answered.IsZero() }
+
 // NewBudget returns a budget of limit requests a Window, continued from log
 // where that is not nil.
 func NewBudget(limit int, log *RequestLog, now time.Time) *Budget {
@@ -58,15 +78,18 @@ func NewBudget(limit int, log *RequestLog, now time.Time) *Budget {
 		limit:   limit,
 		current: float64(limit),
 		raised:  now,
-		ring:    make([]exchange, limit),
+		slots:   make([]slot, limit),
 		spacing: rate.NewLimiter(spacingOf(limit), 1),
 		log:     log,
 	}
+	for i := range b.slots {
+		b.slots[i].at = i
+	}
 	if log != nil {
-		for _, x := range log.restored(now) {
-			b.ring[b.number%limit] = x
-			b.number++
+		for i, x := range log.restored(now) {
+			b.slots[i].exchange = x
 		}
+		slices.SortFunc(b.slots, slot.compare)
 	}
 	return b
 }
@@ -128,14 +151,12 @@ func (b *Budget) next(now time.Time) time.Time {
 	if b.until.After(at) {
 		at = b.until
 	}
-	if before := b.number - max(1, int(b.current)); before >= 0 {
-		x := b.ring[before%len(b.ring)]
-		if x.answered.IsZero() {
-			// Under way: its answer is not in, so the earliest is a guess to be
-			// asked again.
-			x.answered = now
+	if s := b.slots[len(b.slots)-max(1, int(b.current))]; !s.sent.IsZero() {
+		if s.flying() {
+			// Its answer is not in, so the earliest is a guess to be asked again.
+			s.answered = now
 		}
-		if free := x.answered.Add(Window + Margin); free.After(at) {
+		if free := s.answered.Add(Window + Margin); free.After(at) {
 			at = free
 		}
 	}
@@ -162,21 +183,27 @@ func (b *Budget) take(now time.Time) (answered func(time.Time), at time.Time) {
 	if at = b.next(now); at.After(now) {
 		return nil, at
 	}
-	n := b.number
-	b.number++
 	b.spacing.AllowN(now, 1)
-	b.set(n, exchange{sent: now})
+	s := slot{b.slots[0].at, exchange{sent: now}}
+	b.slots = append(b.slots[:0], b.slots[1:]...)
+	b.insert(s)
 	return func(at time.Time) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.set(n, exchange{sent: now, answered: at})
+		b.slots = slices.DeleteFunc(b.slots, func(o slot) bool { return o.at == s.at })
+		s.answered = at
+		b.insert(s)
 	}, now
 }
 
-func (b *Budget) set(n int, x exchange) {
-	b.ring[n%len(b.ring)] = x
+func (b *Budget) insert(s slot) {
+	i := len(b.slots)
+	for i > 0 && s.compare(b.slots[i-1]) < 0 {
+		i--
+	}
+	b.slots = slices.Insert(b.slots, i, s)
 	if b.log != nil {
-		b.log.record(n%len(b.ring), x)
+		b.log.record(s.at, s.exchange)
 	}
 }
 
@@ -206,7 +233,7 @@ func (b *Budget) Pause(now time.Time, wait time.Duration) {
 func (b *Budget) Allowed(now time.Time, limit int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	limit = min(limit, len(b.ring))
+	limit = min(limit, len(b.slots))
 	if limit < 1 || limit == b.limit {
 		return
 	}
@@ -231,8 +258,8 @@ func (b *Budget) Used(now time.Time) (used, limit int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.recover(now)
-	for i := range min(b.number, len(b.ring)) {
-		if now.Sub(b.ring[i].sent) < Window {
+	for _, s := range b.slots {
+		if now.Sub(s.sent) < Window {
 			used++
 		}
 	}

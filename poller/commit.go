@@ -96,6 +96,9 @@ func (p *Poller) distrust(expected []events.State, l *listing) {
 
 // miss queues a session for verification, unless it turns up before that.
 func (p *Poller) miss(id string) {
+	if p.flying(Verify, id) {
+		return
+	}
 	if e := p.roster.entries[id]; e != nil {
 		e.missed = p.Clock.Now()
 	}
@@ -107,64 +110,72 @@ func (p *Poller) miss(id string) {
 // verify asks for the online sessions of a missing session's guest: one page, so
 // absence from it is proof.
 func (p *Poller) verify(ctx context.Context, id string) error {
-	drop := func() {
-		p.estate.Missing = p.estate.Missing[1:]
-		delete(p.unproven, id)
-	}
-	found, err := p.Store.Find([]string{id})
+	p.estate.Missing = slices.DeleteFunc(p.estate.Missing, func(missing string) bool { return missing == id })
+	delete(p.unproven, id)
+	state, err := p.stateOf(id)
 	if err != nil {
-		return fmt.Errorf("session %s: reading its state: %w", id, err)
+		return err
 	}
-	state, ok := found[id]
 	e := p.roster.entries[id]
-	if !ok || !state.Session.Online || p.held[id] != nil || e != nil && !e.missed.IsZero() && !e.seen.Before(e.missed) {
-		drop()
+	if !state.Session.Online || p.held[id] != nil || e != nil && !e.missed.IsZero() && !e.seen.Before(e.missed) {
 		return nil
 	}
 	query := queryOfGuest(&state.Session)
 	if query == (platform.Query{}) {
 		// Nothing to ask by; only an atomic list can prove its end.
-		drop()
 		return nil
 	}
 	online := true
 	query.Online = &online
-	began := p.Clock.Now()
-	var page platform.Page
-	from, at, err := p.ask(ctx, platform.Sessions, func() (m platform.Meta, err error) {
-		page, err = p.Platform.Sessions(ctx, query)
-		return page.Meta, err
+	return p.askSessions(ctx, query, func(answer platform.Page, m moment, err error) error {
+		if err != nil {
+			p.miss(id)
+			return nil
+		}
+		return p.verified(ctx, id, answer, m)
 	})
+}
+
+// stateOf returns what is known of a session; the zero State knows nothing.
+func (p *Poller) stateOf(id string) (events.State, error) {
+	found, err := p.Store.Find([]string{id})
 	if err != nil {
-		return ctx.Err()
+		return events.State{}, fmt.Errorf("session %s: reading its state: %w", id, err)
 	}
-	p.note(state.Session.LocationID, page)
-	if err := p.yield(ctx, page.Sessions); err != nil {
+	return found[id], nil
+}
+
+// verified works in the answer of a verification.
+func (p *Poller) verified(ctx context.Context, id string, page platform.Page, m moment) error {
+	began := p.Clock.Now()
+	state, err := p.stateOf(id)
+	if err != nil {
 		return err
 	}
-	snap := diff.Snapshot{Sessions: page.Sessions, From: from, At: at, Proof: diff.Atomic}
+	p.note(state.Session.LocationID, page)
+	sessions := p.fresh(page.Sessions, m.sent)
+	if err := p.yield(ctx, sessions); err != nil {
+		return err
+	}
+	snap := diff.Snapshot{Sessions: sessions, From: m.from, At: m.at, Proof: diff.Atomic}
 	if page.More || len(page.Skipped) > 0 {
 		snap.Proof = diff.Partial
 	}
 	roaming := p.roaming
 	p.roaming = false // The list is not a location's.
-	delta, err := p.compare([]events.State{state}, nil, snap)
+	delta, err := p.compare(p.unheld(p.before([]events.State{state}, m.sent)), nil, snap)
 	p.roaming = p.roaming || roaming
 	if err != nil {
 		return err
 	}
 	delta = p.hold(delta)
-	if err := p.commit(ctx, delta, began); err != nil {
+	if err := p.commit(ctx, delta, m.sent); err != nil {
 		return fmt.Errorf("session %s: committing its verification: %w", id, err)
 	}
-	drop()
-	p.apply(delta, began)
-	for i := range page.Sessions {
-		p.roster.touch(page.Sessions[i].ID, began)
-	}
-	p.Sightings.show(page.Sessions, began)
+	p.apply(delta, m, sessions)
+	p.Sightings.show(page.Sessions, m.sent)
 	if place := p.places[state.Session.LocationID]; place != nil {
-		p.report(place, &listing{began: began, pages: 1, sessions: page.Sessions}, snap, delta, p.Clock.Now())
+		p.report(place, &listing{began: m.sent, pages: 1, sessions: page.Sessions}, snap, delta, began)
 	}
 	return nil
 }

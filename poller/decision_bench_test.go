@@ -27,7 +27,7 @@ func estateOf(tb testing.TB, strategy Strategy, locations int, ordered bool) *Po
 	for i := range sessions {
 		id := fmt.Sprint(i)
 		place := p.place(fmt.Sprint(i*7919%locations), "")
-		e := p.roster.add(id, place, noon.Add(-time.Duration(i)*time.Second), seen(i))
+		e := p.roster.add(id, place, noon.Add(-time.Duration(i)*time.Second), instant(seen(i)))
 		if ordered {
 			p.roster.ring.insert(e, p.roster.ring.last())
 			delete(p.roster.loose, e)
@@ -53,7 +53,7 @@ func (s *stopped) Sleep(context.Context, time.Duration) error { return nil }
 func (p *Poller) answer(look Look, now time.Time, at map[*Place][]*entry) {
 	shown := func(entries []*entry) {
 		for _, e := range entries {
-			p.roster.touch(e.id, now)
+			p.roster.touch(e.id, instant(now))
 		}
 	}
 	switch look.Kind {
@@ -76,7 +76,7 @@ func (p *Poller) answer(look Look, now time.Time, at map[*Place][]*entry) {
 				position -= len(b.entries)
 			}
 		}
-		p.anchor(pg, p.aim.start())
+		p.anchor(pg, p.aim.choice)
 	}
 }
 

@@ -27,22 +27,29 @@ const maxLocationPages = 1000
 // discover reads the next page of /locations.
 func (p *Poller) discover(ctx context.Context) error {
 	var page platform.LocationPage
-	_, _, err := p.ask(ctx, platform.Locations, func() (m platform.Meta, err error) {
-		page, err = p.Platform.Locations(ctx, p.discovery.page+1)
+	number := p.discovery.page + 1
+	request := func() (m platform.Meta, err error) {
+		page, err = p.Platform.Locations(ctx, number)
 		return page.Meta, err
+	}
+	return p.ask(ctx, platform.Locations, request, func(_ moment, err error) error {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case lacks(err):
+			p.Logger.Info("the platform lists no locations; they are learned from the sessions online", "error", err)
+			p.discovery.surveying = true
+		case err != nil:
+			p.discovery.page = 0
+		default:
+			p.listed(page)
+		}
+		return nil
 	})
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if lacks(err) {
-		p.Logger.Info("the platform lists no locations; they are learned from the sessions online", "error", err)
-		p.discovery.surveying = true
-		return nil
-	}
-	if err != nil {
-		p.discovery.page = 0
-		return nil
-	}
+}
+
+// listed takes in a page of /locations.
+func (p *Poller) listed(page platform.LocationPage) {
 	before := len(p.places)
 	for _, l := range page.Locations {
 		if !l.Trashed {
@@ -51,10 +58,9 @@ func (p *Poller) discover(ctx context.Context) error {
 	}
 	p.discovery.page++
 	if page.More && len(page.Locations) > 0 && p.discovery.page < maxLocationPages {
-		return nil
+		return
 	}
 	p.discovered(before)
-	return nil
 }
 
 // survey reads the next page of all online sessions.
@@ -65,46 +71,40 @@ func (p *Poller) survey(ctx context.Context) error {
 	}
 	l, online := d.survey, true
 	w := l.next()
-	var page platform.Page
-	from, at, err := p.ask(ctx, platform.Sessions, func() (m platform.Meta, err error) {
-		page, err = p.Platform.Sessions(ctx, platform.Query{Online: &online, Page: w.number, PerPage: w.size})
-		return page.Meta, err
-	})
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		d.survey = nil
+	return p.askSessions(ctx, platform.Query{Online: &online, Page: w.number, PerPage: w.size}, func(page platform.Page, m moment, err error) error {
+		if err != nil {
+			d.survey = nil
+			return nil
+		}
+		p.note("", page)
+		done := l.add(page, m)
+		before := len(p.places)
+		for _, s := range page.Sessions {
+			p.place(s.LocationID, s.LocationName)
+		}
+		if err := p.surveyed(ctx, page, m); err != nil {
+			return err
+		}
+		if done {
+			d.survey = nil
+			p.discovered(before)
+		}
 		return nil
-	}
-	p.note("", page)
-	done := l.add(page, from, at)
-	before := len(p.places)
-	for _, s := range page.Sessions {
-		p.place(s.LocationID, s.LocationName)
-	}
-	if err := p.surveyed(ctx, page, l.began, from, at); err != nil {
-		return err
-	}
-	if done {
-		d.survey = nil
-		p.discovered(before)
-	}
-	return nil
+	})
 }
 
 // surveyed commits the sessions of a page that are news: the request was spent,
 // so nobody waits for their location's own turn.
-func (p *Poller) surveyed(ctx context.Context, page platform.Page, began, from, at time.Time) error {
-	snap := diff.Snapshot{Sessions: page.Sessions, From: from, At: at, Proof: diff.Partial}
+func (p *Poller) surveyed(ctx context.Context, page platform.Page, m moment) error {
+	snap := diff.Snapshot{Sessions: p.fresh(page.Sessions, m.sent), From: m.from, At: m.at, Proof: diff.Partial}
 	delta, err := p.compare(nil, nil, snap)
 	if err != nil {
 		return err
 	}
-	if err := p.commit(ctx, delta, began); err != nil {
+	if err := p.commit(ctx, delta, m.sent); err != nil {
 		return err
 	}
-	p.apply(delta, p.Clock.Now())
+	p.apply(delta, m, nil)
 	return nil
 }
 

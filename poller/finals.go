@@ -56,7 +56,7 @@ func (p *Poller) hold(delta diff.Delta) diff.Delta {
 			kept = append(kept, c)
 		}
 	}
-	p.apply(diff.Delta{Changes: held}, now)
+	p.apply(diff.Delta{Changes: held}, moment{sent: now, came: now}, nil)
 	delta.Changes = kept
 	return delta
 }
@@ -106,7 +106,7 @@ func (p *Poller) release(ctx context.Context, ids []string) error {
 	if err := p.commit(ctx, delta, start); err != nil {
 		return fmt.Errorf("committing %d ends without final figures: %w", len(delta.Changes), err)
 	}
-	p.reportPage(page{sent: start}, delta, start)
+	p.reportPage(page{moment: moment{sent: start}}, delta, start)
 	return nil
 }
 
@@ -145,32 +145,36 @@ func (p *Poller) figures(ctx context.Context, id string) error {
 		// The filter's documentation says "after" the day.
 		query.StartDate = started.UTC().AddDate(0, 0, -1).Format(time.DateOnly)
 	}
-	answer, from, at, sent, err := p.askSessions(ctx, query)
-	h.asked++
-	h.askAt = p.Clock.Now().Add(askAgain)
-	if err != nil {
-		return ctx.Err()
-	}
+	h.askAt = p.Clock.Now().Add(p.FiguresWait)
+	return p.askSessions(ctx, query, func(answer platform.Page, m moment, err error) error {
+		h.asked++
+		h.askAt = p.Clock.Now().Add(askAgain)
+		if err != nil {
+			return nil
+		}
+		return p.figured(ctx, id, answer, m)
+	})
+}
+
+// figured works in the sessions of a guest whose session has ended.
+func (p *Poller) figured(ctx context.Context, id string, answer platform.Page, m moment) error {
 	p.note("", answer)
 	start := p.Clock.Now()
-	if err := p.yield(ctx, answer.Sessions); err != nil {
+	sessions := p.wantedOf(p.fresh(answer.Sessions, m.sent))
+	if err := p.yield(ctx, sessions); err != nil {
 		return err
 	}
-	sessions := p.wantedOf(answer.Sessions)
-	delta, err := p.compare(nil, nil, diff.Snapshot{Sessions: sessions, From: from, At: at, History: true})
+	delta, err := p.compare(nil, nil, diff.Snapshot{Sessions: sessions, From: m.from, At: m.at, History: true})
 	if err != nil {
 		return err
 	}
 	delta = p.hold(delta)
-	if err := p.commit(ctx, delta, sent); err != nil {
+	if err := p.commit(ctx, delta, m.sent); err != nil {
 		return fmt.Errorf("committing the final figures of session %s: %w", id, err)
 	}
-	p.apply(delta, sent)
-	for i := range sessions {
-		p.roster.touch(sessions[i].ID, sent)
-	}
-	p.Sightings.show(sessions, sent)
-	p.reportPage(page{sent: sent, sessions: sessions}, delta, start)
+	p.apply(delta, m, sessions)
+	p.Sightings.show(sessions, m.sent)
+	p.reportPage(page{moment: m, sessions: sessions}, delta, start)
 	return nil
 }
 

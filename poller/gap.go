@@ -65,14 +65,16 @@ func (p *Poller) fillGap(ctx context.Context) error {
 		w = windowFrom(g.Covered, overlap)
 		query.Page, query.PerPage = w.number, w.size
 	}
-	answer, from, at, sent, err := p.askSessions(ctx, query)
-	if err != nil {
-		return ctx.Err()
-	}
-	if !p.inDirection(answer.Sessions) {
-		return nil
-	}
-	if err := p.workIn(ctx, page{sessions: answer.Sessions, sent: sent}, len(answer.Skipped) == 0, true, from, at); err != nil {
+	return p.askHistory(ctx, query, func(answer platform.Page, m moment) error {
+		return p.gapRead(ctx, w, answer, m)
+	})
+}
+
+// gapRead works in a page of the newest gap.
+func (p *Poller) gapRead(ctx context.Context, w window, answer platform.Page, m moment) error {
+	b := &p.probe
+	g := &b.Gaps[len(b.Gaps)-1]
+	if err := p.workIn(ctx, page{moment: m, sessions: answer.Sessions}, len(answer.Skipped) == 0, true); err != nil {
 		return err
 	}
 	oldest, _ := startsOf(answer.Sessions)

@@ -68,6 +68,7 @@ func windowFrom(covered, back int) window {
 type listing struct {
 	began    time.Time // local clock
 	sessions []events.Session
+	came     time.Time // local clock: when the last page had
 	from, at time.Time // platform's clock: earliest and latest moment of the pages
 	pages    int
 
@@ -101,13 +102,12 @@ func (l *listing) next() window {
 	return l.asked
 }
 
-// add takes the answer to the page that next returned, which was so at some
-// moment between from and at.
-func (l *listing) add(page platform.Page, from, at time.Time) (done bool) {
+// add takes the answer to the page that next returned.
+func (l *listing) add(page platform.Page, m moment) (done bool) {
 	if l.pages == 0 {
-		l.from = from
+		l.from = m.from
 	}
-	l.at = at
+	l.came, l.at = m.came, m.at
 	l.pages++
 	l.skipped += len(page.Skipped)
 	l.sessions = append(l.sessions, page.Sessions...)
@@ -166,6 +166,9 @@ func (l *listing) snapshot() diff.Snapshot {
 	return diff.Snapshot{Sessions: l.sessions, From: l.from, At: l.at, Proof: proof}
 }
 
+// moment is the time in which its pages were read.
+func (l *listing) moment() moment { return moment{l.began, l.came, l.from, l.at} }
+
 // exhausted reports whether every page was read, though they may not join: what
 // is missing is worth a question of its own.
 func (l *listing) exhausted() bool { return l.done && l.skipped == 0 }
@@ -177,31 +180,37 @@ func (p *Poller) list(ctx context.Context, id string) error {
 	if l == nil {
 		l = &listing{began: p.Clock.Now()}
 		p.listings[id] = l
-		p.estate.Reading = place
 	}
 	online := true
 	w := l.next()
-	var page platform.Page
-	from, at, err := p.ask(ctx, platform.Sessions, func() (m platform.Meta, err error) {
-		page, err = p.Platform.Sessions(ctx, platform.Query{LocationID: id, Online: &online, Page: w.number, PerPage: w.size})
-		return page.Meta, err
-	})
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err == nil {
-		p.note(id, page)
-		if !l.add(page, from, at) {
+	place.asking = true
+	return p.askSessions(ctx, platform.Query{LocationID: id, Online: &online, Page: w.number, PerPage: w.size}, func(page platform.Page, m moment, err error) error {
+		place.asking = false
+		if err == nil {
+			p.note(id, page)
+			if !l.add(page, m) {
+				return nil
+			}
+		}
+		delete(p.listings, id)
+		place.AskedAt = p.Clock.Now()
+		if l.pages == 0 {
 			return nil
 		}
+		return p.conclude(ctx, place, l)
+	})
+}
+
+// reading returns the location whose list was begun first of those that have
+// further pages to ask for.
+func (p *Poller) reading() *Place {
+	var first *Place
+	for id, l := range p.listings {
+		if place := p.places[id]; !place.asking && (first == nil || l.began.Before(p.listings[first.ID].began)) {
+			first = place
+		}
 	}
-	delete(p.listings, id)
-	p.estate.Reading = nil
-	place.AskedAt = p.Clock.Now()
-	if l.pages == 0 {
-		return nil
-	}
-	return p.conclude(ctx, place, l)
+	return first
 }
 
 // conclude works a location's finished list in.
@@ -212,6 +221,7 @@ func (p *Poller) conclude(ctx context.Context, place *Place, l *listing) error {
 		return fmt.Errorf("location %s: reading its state: %w", place.ID, err)
 	}
 	snap := l.snapshot()
+	snap.Sessions = p.fresh(snap.Sessions, l.began)
 	if err := p.yield(ctx, snap.Sessions); err != nil {
 		return err
 	}
@@ -240,10 +250,7 @@ func (p *Poller) conclude(ctx context.Context, place *Place, l *listing) error {
 	if snap.Proof != diff.Partial {
 		place.SeenAt = l.began
 	}
-	p.apply(delta, l.began)
-	for i := range snap.Sessions {
-		p.roster.touch(snap.Sessions[i].ID, l.began)
-	}
+	p.apply(delta, l.moment(), snap.Sessions)
 	p.Sightings.show(snap.Sessions, l.began)
 	place.learned.pass(l.began)
 	p.distrust(expected, l)
@@ -251,12 +258,12 @@ func (p *Poller) conclude(ctx context.Context, place *Place, l *listing) error {
 	return nil
 }
 
-// before drops the sessions that another look showed after a list was begun: the
-// list is no proof that they are gone.
+// before drops the sessions that another look may have shown after a list was begun:
+// the list is no proof that they are gone.
 func (p *Poller) before(states []events.State, began time.Time) []events.State {
-	kept := states[:0]
+	kept, since := states[:0], p.roster.seconds(began)
 	for _, s := range states {
-		if e := p.roster.entries[s.Session.ID]; e == nil || e.seen.Before(began) {
+		if e := p.roster.entries[s.Session.ID]; e == nil || e.shown <= since {
 			kept = append(kept, s)
 		}
 	}

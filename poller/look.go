@@ -59,6 +59,8 @@ type Look struct {
 	// InTurn asks a Sweep for the page behind the last one, not the one that is
 	// worth most.
 	InTurn bool
+
+	window window // of Sweep
 }
 
 // Strategy chooses the next request. It is asked at the moment at which a

@@ -95,7 +95,7 @@ func TestJoinedPagesMissNobody(t *testing.T) {
 			if w.size < MaxPerPage/2 || w.size > MaxPerPage || w.number < 1 {
 				t.Fatalf("asks for page %d of %d", w.number, w.size)
 			}
-			done = l.add(c.page(w.number, w.size), c.now, c.now)
+			done = l.add(c.page(w.number, w.size), instant(c.now))
 			c.churn(6)
 			for id := range throughout {
 				if !ids(c.online)[id] {
@@ -136,7 +136,7 @@ func TestOddPagesEnd(t *testing.T) {
 				w := l.next()
 				from := min((w.number-1)*size, len(all))
 				to := min(from+size, len(all))
-				done = l.add(platform.Page{Sessions: all[from:to], Records: to - from, PerPage: size, More: to < len(all)}, noon, noon)
+				done = l.add(platform.Page{Sessions: all[from:to], Records: to - from, PerPage: size, More: to < len(all)}, instant(noon))
 			}
 			if n := len(ids(l.sessions)); n != len(all) {
 				t.Errorf("%d of %d sessions were read", n, len(all))
@@ -150,7 +150,7 @@ func TestOddPagesEnd(t *testing.T) {
 		var l listing
 		for done := false; !done; {
 			l.next()
-			done = l.add(platform.Page{Sessions: all[:100], Records: 100, PerPage: 100, More: true}, noon, noon)
+			done = l.add(platform.Page{Sessions: all[:100], Records: 100, PerPage: 100, More: true}, instant(noon))
 		}
 		if l.pages > maxPages || l.snapshot().Proof != diff.Partial {
 			t.Errorf("%d pages, proof %v", l.pages, l.snapshot().Proof)
@@ -160,7 +160,7 @@ func TestOddPagesEnd(t *testing.T) {
 		var l listing
 		for done := false; !done; {
 			l.next()
-			done = l.add(platform.Page{More: true}, noon, noon)
+			done = l.add(platform.Page{More: true}, instant(noon))
 		}
 		if l.pages > 10 {
 			t.Errorf("%d empty pages were read", l.pages)
@@ -181,7 +181,7 @@ func TestOnePageProvesNobodyWrong(t *testing.T) {
 			tail, last := false, ""
 			for number := 1; ; number++ {
 				answer := c.page(number, MaxPerPage)
-				pg := page{sessions: answer.Sessions, sent: c.now, first: number == 1, last: !answer.More && answer.Records > 0, follows: tail}
+				pg := page{sessions: answer.Sessions, moment: instant(c.now), first: number == 1, last: !answer.More && answer.Records > 0, follows: tail}
 				j := r.judge(pg)
 				if j.contradicted {
 					t.Fatalf("order %s: a page contradicts", order)
@@ -195,7 +195,7 @@ func TestOnePageProvesNobodyWrong(t *testing.T) {
 					proven++
 				}
 				for i := range answer.Sessions {
-					r.add(answer.Sessions[i].ID, place, time.Time{}, c.now)
+					r.add(answer.Sessions[i].ID, place, time.Time{}, instant(c.now))
 				}
 				r.place(pg)
 				ascending(t, r)
@@ -242,13 +242,13 @@ func TestShuffledListProvesNothing(t *testing.T) {
 		place := &Place{ID: "hall", AddedAt: noon}
 		for number := range 30 {
 			answer := c.page(number%3+1, MaxPerPage)
-			pg := page{sessions: answer.Sessions, sent: c.now, first: number%3 == 0, last: !answer.More}
+			pg := page{sessions: answer.Sessions, moment: instant(c.now), first: number%3 == 0, last: !answer.More}
 			j := r.judge(pg)
 			if j.contradicted && (r.established() || len(j.absent) > 0) {
 				t.Fatal("a page that contradicts proves something")
 			}
 			for i := range answer.Sessions {
-				r.add(answer.Sessions[i].ID, place, time.Time{}, c.now)
+				r.add(answer.Sessions[i].ID, place, time.Time{}, instant(c.now))
 			}
 			r.place(pg)
 			ascending(t, r)
@@ -298,7 +298,7 @@ func TestReturnsProveNobodyWrong(t *testing.T) {
 			}
 			number := rapid.IntRange(1, 1+len(shown.online)/size).Draw(t, "page")
 			answer := shown.page(number, size)
-			pg := page{sessions: answer.Sessions, sent: c.now, first: number == 1, last: !answer.More && answer.Records > 0}
+			pg := page{sessions: answer.Sessions, moment: instant(c.now), first: number == 1, last: !answer.More && answer.Records > 0}
 			j := r.judge(pg)
 			for _, id := range j.absent {
 				if online[id] {
@@ -309,8 +309,8 @@ func TestReturnsProveNobodyWrong(t *testing.T) {
 			}
 			for _, s := range answer.Sessions {
 				if s.Online {
-					r.add(s.ID, place, time.Time{}, c.now)
-					r.touch(s.ID, c.now)
+					r.add(s.ID, place, time.Time{}, instant(c.now))
+					r.touch(s.ID, instant(c.now))
 				} else {
 					r.remove(s.ID)
 				}
@@ -324,3 +324,6 @@ func TestReturnsProveNobodyWrong(t *testing.T) {
 		t.Error("no session was proven gone: the test shows nothing")
 	}
 }
+
+// instant is the moment of an answer that takes no time.
+func instant(t time.Time) moment { return moment{t, t, t, t} }

@@ -3,6 +3,7 @@ package poller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
@@ -11,21 +12,27 @@ import (
 )
 
 // askSessions sends one request for sessions.
-func (p *Poller) askSessions(ctx context.Context, q platform.Query) (answer platform.Page, from, at, sent time.Time, err error) {
-	sent = p.Clock.Now()
-	from, at, err = p.ask(ctx, platform.Sessions, func() (m platform.Meta, err error) {
+func (p *Poller) askSessions(ctx context.Context, q platform.Query, then func(platform.Page, moment, error) error) error {
+	var answer platform.Page
+	request := func() (m platform.Meta, err error) {
 		answer, err = p.Platform.Sessions(ctx, q)
 		return answer.Meta, err
+	}
+	return p.ask(ctx, platform.Sessions, request, func(m moment, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return then(answer, m, err)
 	})
-	return answer, from, at, sent, err
 }
 
 // workIn judges a page of a list of the whole account and commits what it shows.
 // A page that is not whole, and one that contradicts the order, ends nothing but
 // what it reports.
-func (p *Poller) workIn(ctx context.Context, pg page, whole, history bool, from, at time.Time) error {
+func (p *Poller) workIn(ctx context.Context, pg page, whole, history bool) error {
 	start := p.Clock.Now()
-	if err := p.yield(ctx, pg.sessions); err != nil {
+	fresh := p.fresh(pg.sessions, pg.sent)
+	if err := p.yield(ctx, fresh); err != nil {
 		return err
 	}
 	j := p.roster.judge(pg)
@@ -37,8 +44,8 @@ func (p *Poller) workIn(ctx context.Context, pg page, whole, history bool, from,
 		ids = nil
 	}
 	absent := len(ids)
-	for i := range pg.sessions {
-		ids = append(ids, pg.sessions[i].ID)
+	for i := range fresh {
+		ids = append(ids, fresh[i].ID)
 	}
 	states, err := p.Store.Find(ids)
 	if err != nil {
@@ -58,8 +65,8 @@ func (p *Poller) workIn(ctx context.Context, pg page, whole, history bool, from,
 		Tracking: p.tracking,
 		SeenAt:   p.seenAt,
 	}
-	sessions := p.wantedOf(pg.sessions)
-	delta := diff.Compare(known, diff.Snapshot{Sessions: sessions, From: from, At: at, Proof: diff.Atomic, History: history}, p.Rules)
+	sessions := p.wantedOf(fresh)
+	delta := diff.Compare(known, diff.Snapshot{Sessions: sessions, From: pg.from, At: pg.at, Proof: diff.Atomic, History: history}, p.Rules)
 	if err := p.learnRoaming(delta); err != nil {
 		return err
 	}
@@ -67,17 +74,14 @@ func (p *Poller) workIn(ctx context.Context, pg page, whole, history bool, from,
 	if err := p.commit(ctx, delta, pg.sent); err != nil {
 		return fmt.Errorf("committing %d changes of a page: %w", len(delta.Changes), err)
 	}
-	p.apply(delta, pg.sent)
-	for i := range sessions {
-		p.roster.touch(sessions[i].ID, pg.sent)
-	}
+	p.apply(delta, pg.moment, sessions)
 	p.Sightings.show(sessions, pg.sent)
 	p.roster.place(pg)
 	if pg.first && p.probe.Direction == newestFirst || pg.last && p.probe.Direction == oldestFirst {
 		p.aim.edge = pg.sent
 	}
-	if len(pg.sessions) > 0 {
-		p.sweep.wanted += 0.1 * (float64(len(sessions))/float64(len(pg.sessions)) - p.sweep.wanted)
+	if len(fresh) > 0 {
+		p.sweep.wanted += 0.1 * (float64(len(sessions))/float64(len(fresh)) - p.sweep.wanted)
 	}
 	p.reportPage(pg, delta, start)
 	return nil
@@ -124,19 +128,47 @@ func (p *Poller) seenAt(id string) time.Time {
 	return earliest
 }
 
-// apply keeps the roster and the learned rates in step with what was committed.
-func (p *Poller) apply(delta diff.Delta, sent time.Time) {
+// fresh drops the sessions of which an answer is known already that may be newer
+// than one whose request was sent at a time.
+func (p *Poller) fresh(sessions []events.Session, sent time.Time) []events.Session {
+	since := p.roster.seconds(sent)
+	stale := func(s events.Session) bool {
+		parted, ok := p.parted[s.ID]
+		e := p.roster.entries[s.ID]
+		return e != nil && e.shown > since || ok && s.Online && parted > since
+	}
+	if !slices.ContainsFunc(sessions, stale) {
+		return sessions
+	}
+	return slices.DeleteFunc(slices.Clone(sessions), stale)
+}
+
+// part remembers that a session had ended by a time, while answers may come that
+// still show it.
+func (p *Poller) part(id string, came time.Time) {
+	if len(p.flights)+len(p.listings) == 0 {
+		clear(p.parted)
+		return
+	}
+	p.parted[id] = p.roster.seconds(came)
+}
+
+// apply keeps the roster and the learned rates in step with what was committed,
+// and with the sessions that were shown.
+func (p *Poller) apply(delta diff.Delta, m moment, shown []events.Session) {
+	sent := m.sent
 	for i := range delta.Changes {
 		e := &delta.Changes[i].Event
 		s := &e.Data.Session
 		switch {
 		case e.Kind.Arrival():
 			place := p.place(s.LocationID, s.LocationName)
-			p.roster.add(s.ID, place, s.StartedAt, sent)
+			p.roster.add(s.ID, place, s.StartedAt, m)
 			if e.Kind != events.Discovered && !e.Data.Observed.Backfilled {
 				p.learn(place, counts{Starts: 1})
 			}
 		case e.Kind == events.Ended:
+			p.part(s.ID, m.came)
 			if entry := p.roster.entries[s.ID]; entry != nil {
 				p.ended(entry, sent)
 				p.roster.remove(s.ID)
@@ -144,5 +176,8 @@ func (p *Poller) apply(delta diff.Delta, sent time.Time) {
 		case e.Kind == events.Updated && e.Data.Previous != nil && e.Data.Previous.LocationID != nil:
 			p.roster.move(s.ID, p.place(s.LocationID, s.LocationName))
 		}
+	}
+	for i := range shown {
+		p.roster.touch(shown[i].ID, m)
 	}
 }

@@ -19,6 +19,7 @@ type Place struct {
 	// AddedAt is when the place became known to this process.
 	AddedAt time.Time
 
+	asking   bool          // a page of its list is under way
 	tracking diff.Tracking // on the platform's clock
 	sums     ages
 	learned  learned

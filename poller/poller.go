@@ -86,8 +86,10 @@ type Poller struct {
 	FiguresWait time.Duration
 	// Sightings, where guests are looked up, are told what looks show.
 	Sightings *Sightings
-	Observer  Observer
-	Logger    *slog.Logger
+	// Courier carries several requests at once; nil sends one after the other.
+	Courier  Courier
+	Observer Observer
+	Logger   *slog.Logger
 
 	started   bool
 	places    map[string]*Place
@@ -98,7 +100,7 @@ type Poller struct {
 	noted     map[string]bool // oddities that were logged
 	unproven  map[string]int  // sessions that unjoined lists did not show, with how often in a row
 	roaming   bool
-	looking   Kind // of the request under way
+	looking   Look // the last one
 	held      map[string]*heldEnd
 	late      bool  // it was said that the maximum staleness cannot be kept
 	full      error // the outbox's, while it takes nothing
@@ -116,6 +118,12 @@ type Poller struct {
 	tended     time.Time     // local clock: when the ages of all places were last worked out
 	disordered time.Time     // local clock: when the list was last taken to have no order
 
+	flights []*flight          // under way
+	parted  map[string]float64 // when sessions had ended that an answer under way may still show; see stale
+
+	landing sync.Mutex
+	landed  []*flight // returned, not worked in yet
+
 	mu     sync.Mutex
 	status Status
 }
@@ -123,8 +131,11 @@ type Poller struct {
 // Run polls until ctx ends. It returns nil then, and an error only where going
 // on makes no sense: the store cannot be read or written.
 func (p *Poller) Run(ctx context.Context) error {
+	flying, land := context.WithCancel(ctx)
+	defer p.drain()
+	defer land()
 	for {
-		err := p.Step(ctx)
+		err := p.Step(flying)
 		if ctx.Err() != nil {
 			// What is held would be found again, but its bounds are better now.
 			if err := p.release(ctx, slices.Collect(maps.Keys(p.held))); err != nil && !errors.Is(err, ctx.Err()) {
@@ -138,7 +149,8 @@ func (p *Poller) Run(ctx context.Context) error {
 	}
 }
 
-// Step waits for the budget, sends one request and works in its answer.
+// Step waits for the budget, sends one request and works in its answer; with a
+// Courier, it works in what answers come while it waits.
 func (p *Poller) Step(ctx context.Context) error {
 	if err := p.start(); err != nil {
 		return err
@@ -147,7 +159,7 @@ func (p *Poller) Step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.looking = look.Kind
+	p.looking = look
 	switch look.Kind {
 	case List:
 		return p.list(ctx, look.Location)
@@ -166,7 +178,7 @@ func (p *Poller) Step(ctx context.Context) error {
 	case Figures:
 		return p.figures(ctx, look.Session)
 	default:
-		return p.Clock.Sleep(ctx, time.Second)
+		return p.pause(ctx, time.Second)
 	}
 }
 
@@ -219,6 +231,7 @@ func (p *Poller) prepare() {
 	p.unproven = make(map[string]int)
 	p.noted = make(map[string]bool)
 	p.held = make(map[string]*heldEnd)
+	p.parted = make(map[string]float64)
 	p.begun = p.Clock.Now()
 	p.roster = newRoster(p.begun)
 	p.estate.began, p.estate.learned.at, p.memorised = p.begun, p.begun, p.begun
@@ -253,7 +266,7 @@ func (p *Poller) enrol() error {
 	seen := p.begun.Add(-time.Minute)
 	err := p.Store.All(func(s events.State) bool {
 		if place := p.places[s.Session.LocationID]; place != nil || len(p.Locations) == 0 {
-			p.roster.add(s.Session.ID, p.place(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, seen)
+			p.roster.add(s.Session.ID, p.place(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, moment{sent: seen, came: seen})
 		}
 		return true
 	})
@@ -313,47 +326,21 @@ func (p *Poller) choose(ctx context.Context) (Look, error) {
 			at = p.Budgets[look.Kind.Endpoint()].Next(now)
 		}
 		p.publishStatus(now)
-		if !at.After(now) {
-			p.estate.Turn++
-			return look, ctx.Err()
-		}
 		pause := at.Sub(now)
+		if pause <= 0 {
+			if p.beside(look) {
+				p.estate.Turn++
+				return look, ctx.Err()
+			}
+			pause = time.Second // An answer ends it.
+		}
 		if len(p.held) > 0 {
 			pause = min(pause, time.Second)
 		}
-		if err := p.Clock.Sleep(ctx, pause); err != nil {
+		if err := p.pause(ctx, pause); err != nil {
 			return Look{}, err
 		}
 	}
-}
-
-// ask sends one request on an endpoint's budget. A nil error is a good answer;
-// otherwise the budget rests as the error demands.
-func (p *Poller) ask(ctx context.Context, endpoint platform.Endpoint, request func() (platform.Meta, error)) (from, at time.Time, err error) {
-	budget := p.Budgets[endpoint]
-	sent := p.Clock.Now()
-	answered, free := budget.Take(sent)
-	for answered == nil {
-		if err := p.Clock.Sleep(ctx, free.Sub(sent)); err != nil {
-			return time.Time{}, time.Time{}, err
-		}
-		sent = p.Clock.Now()
-		answered, free = budget.Take(sent)
-	}
-	meta, err := request()
-	came := p.Clock.Now()
-	answered(came)
-	if p.Observer != nil {
-		p.Observer.Requested(p.looking, came.Sub(sent), err)
-	}
-	budget.Allowed(came, meta.Limit)
-	p.settle(ctx, endpoint, came, err)
-	if p.Time == nil {
-		return sent.UTC(), came.UTC(), err
-	}
-	from, _ = p.Time.Bounds(sent)
-	_, at = p.Time.Bounds(came)
-	return from, at, err
 }
 
 // note logs what was odd about a page, each oddity once: it tends to come with

@@ -131,20 +131,33 @@ func (p *Poller) probeOn(ctx context.Context) error {
 
 // probeHead reads the newest page, or goes on towards the frontier.
 func (p *Poller) probeHead(ctx context.Context) error {
+	w := windowFrom(p.probe.covered, overlap)
+	return p.askHistory(ctx, platform.Query{Page: w.number, PerPage: w.size}, func(answer platform.Page, m moment) error {
+		return p.headRead(ctx, w, answer, m)
+	})
+}
+
+// askHistory asks for a page of the account's history. Its answer is dropped where
+// the list's order was learned anew in the meantime, or the page contradicts it:
+// the cursors mean nothing then.
+func (p *Poller) askHistory(ctx context.Context, q platform.Query, then func(platform.Page, moment) error) error {
+	direction := p.probe.Direction
+	return p.askSessions(ctx, q, func(answer platform.Page, m moment, err error) error {
+		if err != nil || p.probe.Direction != direction || !p.inDirection(answer.Sessions) {
+			return nil
+		}
+		return then(answer, m)
+	})
+}
+
+// headRead works in a page of a probe for the newest sessions.
+func (p *Poller) headRead(ctx context.Context, w window, answer platform.Page, m moment) error {
 	b := &p.probe
-	w := windowFrom(b.covered, overlap)
-	answer, from, at, sent, err := p.askSessions(ctx, platform.Query{Page: w.number, PerPage: w.size})
-	if err != nil {
-		return ctx.Err()
-	}
 	if !b.walking {
-		b.began, b.walking, b.newest = sent, true, time.Time{}
+		b.began, b.walking, b.newest = m.sent, true, time.Time{}
 	}
-	if !p.inDirection(answer.Sessions) {
-		return nil
-	}
-	pg := page{sessions: answer.Sessions, sent: sent, first: w.start() == 0, last: !answer.More}
-	if err := p.workIn(ctx, pg, len(answer.Skipped) == 0, true, from, at); err != nil {
+	pg := page{moment: m, sessions: answer.Sessions, first: w.start() == 0, last: !answer.More}
+	if err := p.workIn(ctx, pg, len(answer.Skipped) == 0, true); err != nil {
 		return err
 	}
 	oldest, newest := startsOf(answer.Sessions)
@@ -182,26 +195,27 @@ func (p *Poller) probeTail(ctx context.Context) error {
 		b.Date = p.platformNow().Add(-24 * time.Hour).Format(time.DateOnly)
 		b.Page, b.ahead, b.full, b.void, b.sought = 1, 0, 0, 0, false
 	}
-	answer, from, at, sent, err := p.askSessions(ctx, platform.Query{StartDate: b.Date, Page: b.Page + b.ahead, PerPage: MaxPerPage})
-	if err != nil {
-		return ctx.Err()
-	}
-	if !p.inDirection(answer.Sessions) {
-		return nil
-	}
-	if !b.sought && p.seek(answer) {
-		return nil
-	}
-	pg := page{sessions: answer.Sessions, sent: sent, last: !answer.More && answer.Records > 0}
-	if err := p.workIn(ctx, pg, len(answer.Skipped) == 0, true, from, at); err != nil {
+	return p.askHistory(ctx, platform.Query{StartDate: b.Date, Page: b.Page + b.ahead, PerPage: MaxPerPage}, func(answer platform.Page, m moment) error {
+		if !b.sought && p.seek(answer) {
+			return nil
+		}
+		return p.tailRead(ctx, answer, m)
+	})
+}
+
+// tailRead works in the page at the end of the history.
+func (p *Poller) tailRead(ctx context.Context, answer platform.Page, m moment) error {
+	b := &p.probe
+	pg := page{moment: m, sessions: answer.Sessions, last: !answer.More && answer.Records > 0}
+	if err := p.workIn(ctx, pg, len(answer.Skipped) == 0, true); err != nil {
 		return err
 	}
 	if !b.walking {
-		b.began, b.walking = sent, true
+		b.began, b.walking = m.sent, true
 	}
 	_, newest := startsOf(answer.Sessions)
 	switch {
-	case answer.More && b.ahead == 0 && newest.Before(from.Add(-frontierSlack)):
+	case answer.More && b.ahead == 0 && newest.Before(m.from.Add(-frontierSlack)):
 		b.Page++
 		b.dirty = true
 		return nil

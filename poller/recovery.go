@@ -16,6 +16,7 @@ type rest struct {
 	policy  *backoff.ExponentialBackOff
 	refused bool // by 401 or 403
 	err     error
+	at      time.Time // local clock: when err came
 }
 
 // Pauses after errors. Refusals of the token are asked about rarely: a person
@@ -72,11 +73,14 @@ func lacks(err error) bool {
 
 // settle takes an answer's error, or its absence, into account: the endpoint's
 // budget pauses after an error, and goes on after a good answer.
-func (p *Poller) settle(ctx context.Context, endpoint platform.Endpoint, now time.Time, err error) {
+func (p *Poller) settle(ctx context.Context, endpoint platform.Endpoint, m moment, err error) {
 	if ctx.Err() != nil {
 		return
 	}
 	r := p.rests[endpoint]
+	if r != nil && m.sent.Before(r.at) {
+		return // What was sent before the last error came tells nothing new.
+	}
 	if endpoint != platform.Sessions && lacks(err) {
 		delete(p.rests, endpoint)
 		return
@@ -94,10 +98,10 @@ func (p *Poller) settle(ctx context.Context, endpoint platform.Endpoint, now tim
 		p.rests[endpoint] = r
 	}
 	pause, limited := r.pause(err)
-	if limited {
-		p.Budgets[endpoint].Refused(now, pause)
+	if r.at = m.came; limited {
+		p.Budgets[endpoint].Refused(r.at, pause)
 	} else {
-		p.Budgets[endpoint].Pause(now, pause)
+		p.Budgets[endpoint].Pause(r.at, pause)
 	}
 	if refused {
 		p.Logger.Error("the platform refuses the token: polling stopped; it is tried again from time to time",

@@ -1,6 +1,9 @@
 package poller
 
-import "slices"
+import (
+	"iter"
+	"slices"
+)
 
 // ages sums up when sessions were last seen, each weighted by 1 and by the rate
 // at which it ends, so that what is expected of all of them at any time costs no
@@ -132,6 +135,23 @@ func ascends(entries []*entry) bool {
 		at, index = e.block.at, i
 	}
 	return true
+}
+
+// behind yields the entries behind at, or all where at is nil.
+func (r *ring) behind(at *entry) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		block, index := 0, 0
+		if at != nil {
+			block, index = at.block.at, at.index()+1
+		}
+		for ; block < len(r.blocks); block, index = block+1, 0 {
+			for _, e := range r.blocks[block].entries[index:] {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // span returns the entries from one to another, both included.

@@ -44,6 +44,8 @@ type roster struct {
 	// roster's order since the last contradiction, needed how many establish it.
 	agreed, needed int
 	contradictions int // in a row, without the order being established in between
+	// placedAt is when the newest page came that put a session in its place.
+	placedAt float64
 	// complete is true once a whole round of the list has put every session in its
 	// place.
 	complete bool
@@ -57,8 +59,9 @@ type entry struct {
 	since   time.Time // platform's clock: when it began; zero where that is not known
 	seen    time.Time // local clock: when the request that last showed it was sent
 	at      float64   // the same in seconds, as sums count it
-	placed  time.Time // local clock: when the page was asked for that gave it its place
-	ordered time.Time // local clock: when a page last showed it there, among known ones
+	shown   float64   // when the answer came that last showed it; seconds, too
+	placed  span      // of the page that gave it its place
+	ordered span      // of the page that last showed it there, among known ones
 	rate    float64   // at which it ends, per second, as learned when it was seen
 	block   *block    // of the ring; nil outside of it
 	missed  time.Time // local clock: when it was queued for verification
@@ -68,8 +71,15 @@ type entry struct {
 // witnessed reports whether neither session can have been away when the other was
 // put in its place.
 func (e *entry) witnessed(by *entry) bool {
-	return !e.placed.After(by.ordered) && !by.placed.After(e.ordered)
+	return e.placed.precedes(by.ordered) && by.placed.precedes(e.ordered)
 }
+
+// span is the time in which an answer was so, in seconds as the sums count them.
+type span struct{ sent, came float64 }
+
+// precedes reports whether the answer of s is no newer than that of o, for
+// certain.
+func (s span) precedes(o span) bool { return s == o || s.came <= o.sent }
 
 // establishing is how many pairs in a row must have agreed before the order of a
 // fresh roster counts as established; each contradiction doubles it.
@@ -85,11 +95,15 @@ func (r *roster) established() bool { return r.complete && r.agreed >= r.needed 
 // seconds is a time as the sums count it.
 func (r *roster) seconds(t time.Time) float64 { return t.Sub(r.began).Seconds() }
 
-// add makes a session known at a place, last seen at a time.
-func (r *roster) add(id string, place *Place, since, seen time.Time) *entry {
+// span of a moment.
+func (r *roster) span(m moment) span { return span{r.seconds(m.sent), r.seconds(m.came)} }
+
+// add makes a session known at a place, last seen at a moment.
+func (r *roster) add(id string, place *Place, since time.Time, m moment) *entry {
 	e := r.entries[id]
 	if e == nil {
-		e = &entry{id: id, place: place, since: since, seen: seen, at: r.seconds(seen)}
+		s := r.span(m)
+		e = &entry{id: id, place: place, since: since, seen: m.sent, at: s.sent, shown: s.came}
 		if r.rate != nil {
 			e.rate = r.rate(e)
 		}
@@ -100,14 +114,15 @@ func (r *roster) add(id string, place *Place, since, seen time.Time) *entry {
 	return e
 }
 
-// touch notes that a session was shown by a request sent at a time.
-func (r *roster) touch(id string, sent time.Time) {
-	if e := r.entries[id]; e != nil && sent.After(e.seen) {
+// touch notes that a session was shown at a moment.
+func (r *roster) touch(id string, m moment) {
+	if e := r.entries[id]; e != nil && m.sent.After(e.seen) {
 		if r.watched != nil {
-			r.watched(e, sent)
+			r.watched(e, m.sent)
 		}
 		e.place.left(e)
-		e.seen, e.at, e.sought = sent, r.seconds(sent), 0
+		s := r.span(m)
+		e.seen, e.at, e.shown, e.sought = m.sent, s.sent, max(e.shown, s.came), 0
 		if r.rate != nil {
 			e.rate = r.rate(e)
 		}
@@ -169,8 +184,8 @@ type judgement struct {
 
 // page is one page of the account's list, as the roster judges it.
 type page struct {
+	moment
 	sessions []events.Session
-	sent     time.Time // local clock
 	// first and last say that the page begins or ends the list.
 	first, last bool
 	// follows says that the page's first session stands behind everything the
@@ -206,11 +221,11 @@ func (r *roster) judge(pg page) judgement {
 	r.agreed += max(0, len(known)-1)
 	if r.established() {
 		r.contradictions = 0
-		j.absent = r.between(known, on, pg.first, pg.last)
+		j.absent = r.between(known, on, pg)
 	}
 	if 2*len(known) >= len(pg.sessions) {
 		for _, e := range known {
-			e.ordered = pg.sent
+			e.ordered = r.span(pg.moment)
 		}
 	}
 	return j
@@ -218,8 +233,10 @@ func (r *roster) judge(pg page) judgement {
 
 // between lists the entries that a page would show if they were online still:
 // those between its first and last known session, and those beyond them where
-// the list begins or ends.
-func (r *roster) between(known []*entry, on map[string]bool, first, last bool) []string {
+// the list begins or ends. A session that another answer showed which may be newer
+// is not among them.
+func (r *roster) between(known []*entry, on map[string]bool, pg page) []string {
+	first, last, sent := pg.first, pg.last, r.seconds(pg.sent)
 	from, to := r.ring.first(), r.ring.last()
 	switch {
 	case from == nil || len(known) == 0 && !(first && last):
@@ -238,7 +255,7 @@ func (r *roster) between(known []*entry, on map[string]bool, first, last bool) [
 		switch {
 		case above < len(known) && known[above] == e:
 			above++
-		case on[e.id]:
+		case on[e.id], e.shown > sent:
 		case (first || slices.ContainsFunc(known[:above], e.witnessed)) && (last || slices.ContainsFunc(known[above:], e.witnessed)):
 			absent = append(absent, e.id)
 		default:
@@ -277,18 +294,56 @@ func (r *roster) place(pg page) {
 	if !placed {
 		return
 	}
+	s := r.span(pg.moment)
+	on := r.overlapping(pg, s)
 	for i := range pg.sessions {
 		e := r.entries[pg.sessions[i].ID]
 		if e == nil || !pg.sessions[i].Online {
 			continue
 		}
 		if e.block == nil {
+			if on != nil && !r.settled(at, on, s) {
+				continue
+			}
 			r.ring.insert(e, at)
 			delete(r.loose, e)
-			e.placed, e.ordered = pg.sent, pg.sent
+			e.placed, e.ordered = s, s
+			r.placedAt = max(r.placedAt, s.came)
 		}
 		at = e
 	}
+}
+
+// overlapping returns what is on a page, where another page that may be newer has
+// put sessions in their place; nil otherwise.
+func (r *roster) overlapping(pg page, s span) map[string]bool {
+	if r.placedAt <= s.sent {
+		return nil
+	}
+	on := make(map[string]bool, len(pg.sessions))
+	for i := range pg.sessions {
+		on[pg.sessions[i].ID] = true
+	}
+	return on
+}
+
+// settled reports whether a session may be put behind at: that is on the page too,
+// and what follows on it, up to the next session of the page, was there before the
+// page was asked for. What another page has just put there may stand on either side
+// of what is new on this one.
+func (r *roster) settled(at *entry, on map[string]bool, s span) bool {
+	if at == nil || !on[at.id] {
+		return false
+	}
+	for e := range r.ring.behind(at) {
+		if on[e.id] {
+			return true
+		}
+		if e.placed.came > s.sent {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *roster) unlink(e *entry) {

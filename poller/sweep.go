@@ -36,18 +36,24 @@ type sweep struct {
 // or for the one in turn: until the list's order is established, and for who
 // wants nothing else.
 func (p *Poller) sweepOn(ctx context.Context, inTurn bool) error {
-	s := &p.sweep
 	inTurn = inTurn || !p.roster.established()
-	w := p.aim.window
+	c := p.aim.choice
 	if inTurn {
-		w = window{s.next + 1, s.size}
+		c = choice{window: window{p.sweep.next + 1, p.sweep.size}, turn: true}
 	}
-	began := p.Clock.Now()
+	p.looking.InTurn, p.looking.window = inTurn, c.window
 	online := true
-	answer, from, at, sent, err := p.askSessions(ctx, platform.Query{Online: &online, Page: w.number, PerPage: w.size})
-	if err != nil {
-		return ctx.Err()
-	}
+	return p.askSessions(ctx, platform.Query{Online: &online, Page: c.number, PerPage: c.size}, func(answer platform.Page, m moment, err error) error {
+		if err != nil {
+			return nil
+		}
+		return p.sweptOver(ctx, answer, m, c, inTurn)
+	})
+}
+
+// sweptOver works in the page of a choice.
+func (p *Poller) sweptOver(ctx context.Context, answer platform.Page, m moment, c choice, inTurn bool) error {
+	s, w := &p.sweep, c.window
 	p.note("", answer)
 	if size := sizeOf(answer, w); size != w.size && answer.More {
 		// The platform has page sizes of its own: read them as they are.
@@ -56,23 +62,23 @@ func (p *Poller) sweepOn(ctx context.Context, inTurn bool) error {
 		return nil
 	}
 	if inTurn && !s.going {
-		s.began, s.from, s.going, s.whole = began, from, true, true
+		s.began, s.from, s.going, s.whole = m.sent, m.from, true, true
 	}
 	whole := len(answer.Skipped) == 0
 	pg := page{
-		sessions: answer.Sessions, sent: sent, first: w.number == 1, last: !answer.More && answer.Records > 0,
+		moment: m, sessions: answer.Sessions, first: w.number == 1, last: !answer.More && answer.Records > 0,
 		follows: inTurn && s.tail,
 	}
-	if err := p.workIn(ctx, pg, whole, false, from, at); err != nil {
+	if err := p.workIn(ctx, pg, whole, false); err != nil {
 		return err
 	}
 	p.aim.surge.page()
 	if answer.Records == 0 && w.number > 1 {
 		p.beyond(w.start())
 	} else {
-		p.anchor(pg, w.start())
+		p.anchor(pg, c)
 	}
-	p.unfound(sent)
+	p.unfound(c.must, m.sent)
 	p.learnDirection(answer.Sessions)
 	if !inTurn {
 		s.going, s.next, s.tail = false, 0, false
@@ -203,8 +209,7 @@ func (p *Poller) overdue(now time.Time) {
 
 // unfound gives up on the session that a page was asked for and did not show, nor
 // prove gone: its place in the list is not what the ring has. It is asked about.
-func (p *Poller) unfound(sent time.Time) {
-	e := p.aim.must
+func (p *Poller) unfound(e *entry, sent time.Time) {
 	if e == nil || e.block == nil || !e.seen.Before(sent) {
 		return
 	}
@@ -250,11 +255,13 @@ func (p *Poller) recall(key string, v any) error {
 // foresee fills in what the strategy decides on.
 func (p *Poller) foresee(now time.Time) {
 	e := &p.estate
-	e.DiscoveryDue, e.Surveying = p.discovery.due(now), p.discovery.surveying
+	discovering := p.flying(Discover, "") || p.flying(Survey, "")
+	e.DiscoveryDue, e.Surveying = p.discovery.due(now) && !discovering, p.discovery.surveying
+	e.Reading = p.reading()
 	if e.DiscoveryDue && len(e.Places) > 0 && !e.Surveying {
 		// Its pages alternate with other looks, and nothing waits for its budget.
 		budget := p.Budgets[platform.Locations]
-		e.DiscoveryDue = p.looking != Discover && !budget.Next(now).After(now) &&
+		e.DiscoveryDue = p.looking.Kind != Discover && !budget.Next(now).After(now) &&
 			(budget != p.Budgets[platform.Sessions] || !p.discovery.again || e.Turn%discoverTurn == 0)
 	}
 	_, limit := p.Budgets[platform.Sessions].Used(now)
@@ -270,6 +277,9 @@ func (p *Poller) foresee(now time.Time) {
 	e.rates(now)
 	e.ProbeAge = p.probe.age(now)
 	e.Missed = e.Probing && len(p.probe.Gaps) > 0
+	if p.flying(Probe, "") || p.flying(Backfill, "") {
+		e.ProbeAge, e.Missed = 0, false // They share a cursor.
+	}
 	p.tendOften(now)
 	p.overdue(now)
 	if e.Ordered {

@@ -6,26 +6,15 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/internal/simulator"
+	"github.com/guestflow/guestflow/internal/virtual"
 	"github.com/guestflow/guestflow/poller/platform"
 )
-
-// clock is virtual: sleeping moves it on. It belongs to one goroutine.
-type clock struct{ now time.Time }
-
-func (c *clock) Now() time.Time { return c.now }
-
-func (c *clock) Sleep(ctx context.Context, d time.Duration) error {
-	if d > 0 {
-		c.now = c.now.Add(d)
-	}
-	return ctx.Err()
-}
 
 // wire is the platform's client without a network: requests take virtual time
 // and pass the simulator's limiter.
 type wire struct {
 	sim      *simulator.Simulator
-	clock    *clock
+	clock    *virtual.Clock
 	random   *rand.Rand
 	bare     bool                               // no /locations
 	shared   bool                               // one limit for all endpoints
@@ -38,30 +27,32 @@ const lateShare = 0.01
 
 // exchange lets half of the round trip pass, asks the limiter, and returns what
 // is left of the round trip.
-func (w *wire) exchange(endpoint simulator.Endpoint) (m platform.Meta, rest time.Duration, err error) {
+func (w *wire) exchange(ctx context.Context, endpoint simulator.Endpoint) (m platform.Meta, rest time.Duration, err error) {
 	trip := 50*time.Millisecond + time.Duration(w.random.Int64N(int64(150*time.Millisecond)))
 	if w.random.Float64() < lateShare {
 		trip = 2 * time.Second
 	}
-	m.Sent = w.clock.now
-	w.clock.now = w.clock.now.Add(trip / 2)
+	m.Sent = w.clock.Now()
+	if err = w.clock.Sleep(ctx, trip/2); err != nil {
+		return m, 0, err
+	}
 	limit := endpoint
 	if w.shared {
 		limit = simulator.EndpointSessions
 	}
-	w.requests[limit] = append(w.requests[limit], w.clock.now)
+	w.requests[limit] = append(w.requests[limit], w.clock.Now())
 	d := w.sim.Allow(endpoint)
 	m.Limit, m.Remaining = d.Limit, d.Remaining
 	if d.Allowed {
 		return m, trip / 2, nil
 	}
 	w.refused++
-	w.clock.now = w.clock.now.Add(trip / 2)
+	_ = w.clock.Sleep(ctx, trip/2) // the refusal is the error to tell
 	return m, 0, &platform.Error{Kind: platform.RateLimited, RetryAfter: time.Duration(d.RetryAfter) * time.Second}
 }
 
-func (w *wire) Sessions(_ context.Context, q platform.Query) (platform.Page, error) {
-	m, rest, err := w.exchange(simulator.EndpointSessions)
+func (w *wire) Sessions(ctx context.Context, q platform.Query) (platform.Page, error) {
+	m, rest, err := w.exchange(ctx, simulator.EndpointSessions)
 	if err != nil {
 		return platform.Page{Meta: m}, err
 	}
@@ -78,15 +69,17 @@ func (w *wire) Sessions(_ context.Context, q platform.Query) (platform.Page, err
 		}
 	}
 	sessions, more := w.sim.List(sq)
-	w.clock.now = w.clock.now.Add(rest)
-	m.Received = w.clock.now
-	return platform.Page{Meta: m, Sessions: sessions, Records: len(sessions), PerPage: q.PerPage, More: more, Number: q.Page}, nil
+	err = w.clock.Sleep(ctx, rest)
+	m.Received = w.clock.Now()
+	return platform.Page{Meta: m, Sessions: sessions, Records: len(sessions), PerPage: q.PerPage, More: more, Number: q.Page}, err
 }
 
-func (w *wire) Locations(_ context.Context, page int) (platform.LocationPage, error) {
-	m, rest, err := w.exchange(simulator.EndpointLocations)
-	w.clock.now = w.clock.now.Add(rest)
+func (w *wire) Locations(ctx context.Context, page int) (platform.LocationPage, error) {
+	m, rest, err := w.exchange(ctx, simulator.EndpointLocations)
 	if err != nil {
+		return platform.LocationPage{Meta: m}, err
+	}
+	if err := w.clock.Sleep(ctx, rest); err != nil {
 		return platform.LocationPage{Meta: m}, err
 	}
 	if w.bare {

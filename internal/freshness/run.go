@@ -11,6 +11,7 @@ import (
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
+	"github.com/guestflow/guestflow/internal/virtual"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
@@ -91,7 +92,7 @@ type life struct {
 // observer compares committed events with the ground truth.
 type observer struct {
 	run       *Run
-	clock     *clock
+	clock     *virtual.Clock
 	lives     map[string]*life
 	starts    []float64
 	ends      []float64
@@ -135,14 +136,14 @@ func (o *observer) committed(changes []store.Change) {
 		case e.Kind.Arrival() && !l.started:
 			l.started = true
 			if o.measured(l.start) {
-				o.starts = append(o.starts, o.clock.now.Sub(l.start).Seconds())
+				o.starts = append(o.starts, o.clock.Now().Sub(l.start).Seconds())
 			}
 		case e.Kind == events.Ended && l.end.IsZero():
 			o.falseEnds++
 		case e.Kind == events.Ended && !l.ended:
 			l.ended = true
 			if o.measured(l.end) {
-				o.ends = append(o.ends, o.clock.now.Sub(l.end).Seconds())
+				o.ends = append(o.ends, o.clock.Now().Sub(l.end).Seconds())
 			}
 		}
 	}
@@ -157,15 +158,16 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	} else if cfg, err = simulator.Estate(r.Estate); err != nil {
 		return Row{}, err
 	}
-	clk := &clock{now: epoch}
+	clk := virtual.New(epoch)
+	defer clk.Finish()
 	o := &observer{run: &r, clock: clk, lives: make(map[string]*life)}
 	cfg.Seed, cfg.Order, cfg.SharedLimit, cfg.HasLocations, cfg.Truth = r.Seed, r.Order, r.SharedBudget, !r.Bare, o.truth
 	cfg.LivesOnly, cfg.HistoryBefore = true, 10*time.Minute
 	sim := simulator.New(cfg, clk.Now)
 	w := &wire{sim: sim, clock: clk, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare, shared: r.SharedBudget, requests: make(map[simulator.Endpoint][]time.Time)}
 	p := &poller.Poller{
-		Account: "bench", Platform: w, Store: newMemory(o.committed), Clock: clk,
-		Budgets: budgets(r.SharedBudget, clk.now), Observer: r.Observer, FiguresWait: 30 * time.Second,
+		Account: "bench", Platform: w, Store: newMemory(o.committed), Clock: clk, Courier: clk,
+		Budgets: budgets(r.SharedBudget, clk.Now()), Observer: r.Observer, FiguresWait: 30 * time.Second,
 		// Starts and ends are what is measured; events of traffic would be most of
 		// the work.
 		Rules: diff.Rules{TrafficMinBytes: math.MaxInt64},
@@ -177,15 +179,15 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	end := epoch.Add(r.Warmup + r.Horizon + r.Tail)
 	lately := 0.0
 	sampled := epoch
-	for clk.now.Before(end) {
+	for clk.Now().Before(end) {
 		if err := p.Step(ctx); err != nil {
 			return Row{}, fmt.Errorf("%s, %s: %w", r.Estate, r.Policy, err)
 		}
-		if clk.now.Sub(epoch) < r.Warmup || clk.now.Sub(sampled) < 5*time.Second {
+		if clk.Now().Sub(epoch) < r.Warmup || clk.Now().Sub(sampled) < 5*time.Second {
 			continue
 		}
-		sampled = clk.now
-		age := p.Status(clk.now).Staleness().Seconds()
+		sampled = clk.Now()
+		age := p.Status(clk.Now()).Staleness().Seconds()
 		now := float64(sim.Count(simulator.Query{Online: simulator.Online}))
 		// After a burst of ends the ages are those of the longer list for a while.
 		lately = max(now, 0.99*lately)
