@@ -32,6 +32,13 @@ type aim struct {
 	atFirst, firstShift float64
 	at, shift           float64
 	surge               surge
+	total               float64 // the sessions of the ring that are probably online
+	reach               float64 // as many sessions the list had when a page was last read that did not end it
+	// How many the list had at most when its end was last read, or guessed; zero
+	// where that is not known.
+	length   float64
+	lengthAt time.Time // local clock
+	limit    float64   // the same now
 	asked               []window // of sweeps under way
 
 	// Scratch: where each block begins, the gain of all before it, and that of a
@@ -146,6 +153,9 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 	a.starts, a.before = a.starts[:0], a.before[:0]
 	position, gain, roots := p.head(now), 0.0, 0.0
 	t := p.roster.seconds(now)
+	if a.limit = math.Inf(1); a.length > 0 {
+		a.limit = a.length + p.estate.arrivals*now.Sub(a.lengthAt).Seconds()
+	}
 	for _, b := range p.roster.ring.blocks {
 		b.refresh(t)
 		from := a.corrected(position)
@@ -161,6 +171,7 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 		gain += open * b.sums.gain(t, spread)
 		roots += math.Sqrt(b.sums.n * b.sums.rate)
 	}
+	a.total = position
 	p.estate.roots = roots * roots / MaxPerPage
 	a.starts, a.before = append(a.starts, a.corrected(position)), append(a.before, gain)
 	return oldest
@@ -172,6 +183,8 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 func (a *aim) corrected(position float64) float64 {
 	first, last := a.atFirst+a.firstShift, a.at+a.shift
 	switch {
+	case position >= a.at && a.total+a.shift > a.limit && a.total > a.at:
+		return last + (position-a.at)*max(0, a.limit-last)/(a.total-a.at)
 	case position >= a.at:
 		return position + a.shift
 	case position > a.atFirst:
@@ -210,16 +223,33 @@ func (p *Poller) anchor(pg page, c choice) {
 	}
 }
 
+// bounded notes how far a page shows the list to reach: to its end where more
+// follows, else exactly so far.
+func (a *aim) bounded(end int, more bool, now time.Time) {
+	a.reach = float64(end)
+	switch {
+	case !more:
+		a.length, a.lengthAt = a.reach, now
+	case a.reach > a.length:
+		a.length = 0
+	}
+}
+
 // beyond notes that the list ends before a page: far more sessions have ended
-// than was expected. Half of what there might be is a guess that the next pages
-// correct.
+// than was expected. Where it ends is guessed between that and the last page that
+// was found, and what the ring holds is taken to have thinned out evenly.
 func (p *Poller) beyond(start int) {
-	a := &p.aim
-	a.at, a.front = p.head(p.Clock.Now()), a.front[:0]
+	a, now := &p.aim, p.Clock.Now()
+	empty := float64(start)
+	if a.reach > empty-MaxPerPage {
+		a.reach = empty / 2 // It was longer then.
+	}
+	a.length, a.lengthAt = (a.reach+empty)/2, now
+	a.at, a.front = p.head(now), a.front[:0]
 	for _, b := range p.roster.ring.blocks {
 		a.at += b.sums.n
 	}
-	a.shift = float64(start)/2 - a.at
+	a.shift = a.length - a.at
 	a.atFirst, a.firstShift = a.at, a.shift
 }
 
