@@ -73,7 +73,7 @@ type Row struct {
 	HTTP429         int     `json:"http_429"`
 	MaxStaleness    float64 `json:"max_staleness_s"`
 	// RatioAge is the greatest age of a location in parts of 2P/(B−x), with as
-	// many pages P as the list has at that time.
+	// many pages P as the list had during that age.
 	RatioAge  float64 `json:"ratio_age"`
 	FalseEnds int     `json:"false_ends"`
 	Missed    int     `json:"missed"`
@@ -177,22 +177,22 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	}
 	row := Row{Estate: r.Estate, Policy: r.Policy, Order: orderName(r.Order), SharedBudget: r.SharedBudget, StartWeight: r.StartWeight}
 	end := epoch.Add(r.Warmup + r.Horizon + r.Tail)
-	lately := 0.0
-	sampled := epoch
+	var lengths []length
 	for clk.Now().Before(end) {
 		if err := p.Step(ctx); err != nil {
 			return Row{}, fmt.Errorf("%s, %s: %w", r.Estate, r.Policy, err)
 		}
-		if clk.Now().Sub(epoch) < r.Warmup || clk.Now().Sub(sampled) < 5*time.Second {
+		now := clk.Now()
+		if n := len(lengths); n > 0 && now.Sub(lengths[n-1].at) < 5*time.Second {
 			continue
 		}
-		sampled = clk.Now()
-		age := p.Status(clk.Now()).Staleness().Seconds()
-		now := float64(sim.Count(simulator.Query{Online: simulator.Online}))
-		// After a burst of ends the ages are those of the longer list for a while.
-		lately = max(now, 0.99*lately)
-		row.MaxStaleness = max(row.MaxStaleness, age)
-		row.RatioAge = max(row.RatioAge, age/oldest(lately, r.Order))
+		lengths = append(lengths, length{now, sim.Count(simulator.Query{Online: simulator.Online})})
+		if now.Sub(epoch) < r.Warmup {
+			continue
+		}
+		age := p.Status(now).Staleness()
+		row.MaxStaleness = max(row.MaxStaleness, age.Seconds())
+		row.RatioAge = max(row.RatioAge, age.Seconds()/oldest(longest(lengths, now.Add(-age)), r.Order))
 	}
 	row.Online = o.crowd / max(1, o.passed)
 	row.Pages = math.Ceil(row.Online / 100)
@@ -203,10 +203,28 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	return row, nil
 }
 
+// length is how many sessions were online at a time.
+type length struct {
+	at     time.Time
+	online int
+}
+
+// longest is the greatest length since a time: an age is the work of the list as
+// it was meanwhile.
+func longest(lengths []length, since time.Time) int {
+	n := 0
+	for i := len(lengths) - 1; i >= 0; i-- {
+		if n = max(n, lengths[i].online); lengths[i].at.Before(since) {
+			break
+		}
+	}
+	return n
+}
+
 // oldest is the age that no location should exceed, in seconds: two rounds of the
 // list beside the probes for arrivals, where it is sorted so that there can be any.
-func oldest(online float64, order simulator.Order) float64 {
-	pages, probes := max(1, math.Ceil(online/100)), 0.0
+func oldest(online int, order simulator.Order) float64 {
+	pages, probes := max(1, math.Ceil(float64(online)/100)), 0.0
 	if order == simulator.NewestFirst || order == simulator.OldestFirst {
 		probes = 1 / (1 + math.Sqrt(pages))
 	}
