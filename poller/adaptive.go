@@ -140,7 +140,7 @@ func (a *Adaptive) overdue(e *Estate, limit time.Duration) time.Duration {
 		age = min(age, s)
 	}
 	// Several may be due at the same time, and a late answer holds up all.
-	age = max(min(leeway*age, age-8/e.Budget), 0.62*age)
+	age = max(min(leeway*age, age-8/e.Budget), 0.64*age)
 	return time.Duration(age * float64(time.Second))
 }
 

@@ -67,7 +67,7 @@ const (
 // margin is how far within a page a session should be expected, to be on it.
 func (p *Poller) margin() float64 {
 	moves := (p.estate.arrivals + p.estate.Hazard*float64(p.roster.ring.n)) / max(p.estate.Budget, 0.01)
-	return min(5, (1+math.Sqrt(moves))/2)
+	return min(5, 1+math.Sqrt(moves)/2)
 }
 
 // spread is the rate of arrivals for each session of the list, where they may
