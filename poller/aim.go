@@ -39,7 +39,7 @@ type aim struct {
 	length   float64
 	lengthAt time.Time // local clock
 	limit    float64   // the same now
-	asked               []window // of sweeps under way
+	asked    []window  // of sweeps under way
 
 	// Scratch: where each block begins, the gain of all before it, and that of a
 	// page which begins there; and the first two of single sessions.

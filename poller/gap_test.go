@@ -34,7 +34,7 @@ func TestOutagesLeaveNoHole(t *testing.T) {
 			l := newLab(t, cfg, adaptive)
 			l.run(15 * time.Minute)
 			since := l.clock.Now()
-			l.clock.pass(c.away)
+			l.pass(c.away)
 			l.restart()
 			if c.kill {
 				l.run(50 * time.Second)

@@ -196,7 +196,7 @@ func TestHiddenAddressesAreAskedByAllTheSame(t *testing.T) {
 			l.reopen()
 			l.run(5 * time.Minute)
 			l.check(simulator.Checker{Until: l.clock.Now().Add(-time.Minute), IgnoreIP: true})
-			if named, all := l.named(events.Started); named < all*85/100 {
+			if named, all := l.named(events.Started); named < all*75/100 {
 				t.Errorf("%d of %d name a guest", named, all)
 			}
 			for _, e := range l.events() {

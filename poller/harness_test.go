@@ -9,46 +9,23 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
+	"github.com/guestflow/guestflow/internal/virtual"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
 
-// clock is virtual: sleeping moves it on.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(max(0, d))
-}
-
-func (c *clock) Sleep(ctx context.Context, d time.Duration) error {
-	c.pass(d)
-	return ctx.Err()
-}
-
 // lab is the real poller, client and store against the simulated platform, on
 // virtual time and without a network.
 type lab struct {
 	t       *testing.T
-	clock   *clock
+	clock   *virtual.Clock
 	truth   *simulator.Recorder
 	sim     *simulator.Simulator
 	path    string
@@ -59,7 +36,6 @@ type lab struct {
 	planner func() poller.Strategy
 	limit   int
 	began   time.Time
-	stalled bool
 	// hold is how long arrivals wait for their guest; 0 looks nobody up.
 	hold   time.Duration
 	likely bool
@@ -85,19 +61,19 @@ const clientTimeout = 15 * time.Second
 func newLab(t *testing.T, cfg simulator.Config, planner func() poller.Strategy) *lab {
 	t.Helper()
 	l := &lab{
-		t: t, clock: &clock{now: time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)}, truth: &simulator.Recorder{},
+		t: t, clock: virtual.New(time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)), truth: &simulator.Recorder{},
 		path: filepath.Join(t.TempDir(), "state.db"), log: &bytes.Buffer{}, planner: planner, limit: 60,
 		requests: make(map[string]int), looks: make(map[poller.Kind]int), proofs: make(map[diff.Proof]int),
 		asked: make(map[platform.Endpoint]int), outcomes: make(map[poller.GuestOutcome]int),
 	}
 	cfg.Truth, cfg.Token = l.truth.Record, "secret"
-	cfg.Sleep = func(_ context.Context, d time.Duration) error {
+	cfg.Sleep = func(ctx context.Context, d time.Duration) error {
 		if d > clientTimeout {
-			l.clock.pass(clientTimeout)
-			l.stalled = true
+			l.pass(clientTimeout)
+			*ctx.Value(lateKey{}).(*bool) = true
 			return context.DeadlineExceeded
 		}
-		l.clock.pass(d)
+		l.pass(d)
 		return nil
 	}
 	if err := cfg.Validate(); err != nil {
@@ -133,7 +109,7 @@ func (l *lab) open() {
 		}
 	}
 	l.poller = &poller.Poller{
-		Account: "lab", Platform: l.client, Store: st, Clock: polling{l}, Time: l.client.Clock(), Strategy: l.planner(),
+		Account: "lab", Platform: l.client, Store: st, Clock: polling{l}, Courier: polling{l}, Time: l.client.Clock(), Strategy: l.planner(),
 		Rules: diff.Rules{TrafficMinBytes: 100_000}, Budgets: budgets, Locations: l.locations, Observer: l,
 		Logger: slog.New(slog.NewTextHandler(l.log, nil)),
 	}
@@ -162,7 +138,7 @@ func (l *lab) restart() {
 	if err := l.store.Close(); err != nil {
 		l.t.Fatal(err)
 	}
-	l.clock.pass(61 * time.Second)
+	l.pass(61 * time.Second)
 	l.open()
 }
 
@@ -173,43 +149,60 @@ func (l *lab) run(d time.Duration) {
 		if err := l.poller.Step(l.t.Context()); err != nil {
 			l.t.Fatal(err)
 		}
-		l.identify(0)
+		l.identify()
 	}
 }
 
-// identify runs the guest look-ups for as long as they have something to do within
-// a time from now.
-func (l *lab) identify(within time.Duration) {
-	end := l.clock.Now().Add(within)
+// identify runs the guest look-ups that are due, and returns how long until the
+// next are; negative where none are known of.
+func (l *lab) identify() time.Duration {
 	for l.guests != nil {
 		wait, err := l.guests.Step(l.t.Context())
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		if wait < 0 || l.clock.Now().Add(wait).After(end) {
-			return
+		if wait != 0 {
+			return wait
 		}
-		l.clock.pass(wait)
 	}
+	return -1
 }
 
-// polling is the poller's clock: while it sleeps, guests are looked up.
+// pass lets time go by.
+func (l *lab) pass(d time.Duration) { _ = l.clock.Sleep(context.Background(), d) } // its context does not end
+
+// polling is the poller's clock and courier: while it waits, guests are looked up.
 type polling struct{ *lab }
 
 func (p polling) Now() time.Time { return p.clock.Now() }
 
-func (p polling) Sleep(ctx context.Context, d time.Duration) error {
+func (p polling) Sleep(ctx context.Context, d time.Duration) error { return p.clock.Sleep(ctx, d) }
+
+func (p polling) Send(request func()) { p.clock.Send(request) }
+
+func (p polling) Wait(ctx context.Context, d time.Duration) error {
 	end := p.clock.Now().Add(d)
-	p.identify(d)
-	p.clock.pass(end.Sub(p.clock.Now()))
-	return ctx.Err()
+	for {
+		left := end.Sub(p.clock.Now())
+		wait := p.identify()
+		if wait < 0 || wait > left {
+			return p.clock.Wait(ctx, left)
+		}
+		due := p.clock.Now().Add(wait)
+		if err := p.clock.Wait(ctx, wait); err != nil || p.clock.Now().Before(due) {
+			return err
+		}
+	}
 }
+
+// lateKey keys the note, in a request's context, that its answer comes too late.
+type lateKey struct{}
 
 // RoundTrip hands a request to the simulator; the way takes 50 ms each.
 func (l *lab) RoundTrip(r *http.Request) (resp *http.Response, err error) {
-	l.clock.pass(50 * time.Millisecond)
-	defer l.clock.pass(50 * time.Millisecond)
-	l.stalled = false
+	l.pass(50 * time.Millisecond)
+	defer l.pass(50 * time.Millisecond)
+	late := false
 	if l.intercept != nil {
 		if answer := l.intercept(r); answer != nil {
 			return answer, nil
@@ -226,11 +219,11 @@ func (l *lab) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 				aborted = true
 			}
 		}()
-		r = r.Clone(r.Context())
+		r = r.Clone(context.WithValue(r.Context(), lateKey{}, &late))
 		r.URL.Path = r.URL.Path[len("/api"):]
 		l.sim.ServeHTTP(w, r)
 	}()
-	if l.stalled {
+	if late {
 		return nil, context.DeadlineExceeded
 	}
 	resp = w.Result()

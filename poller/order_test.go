@@ -325,5 +325,88 @@ func TestReturnsProveNobodyWrong(t *testing.T) {
 	}
 }
 
+// TestOverlappingAnswersProveNobodyWrong: requests are under way beside each other,
+// so answers come out of order. Who is proven gone was so when the page was read,
+// and no newer page has shown them.
+func TestOverlappingAnswersProveNobodyWrong(t *testing.T) {
+	proven, disordered := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		c := newCrowd(t, rapid.SampledFrom([]string{"newest", "oldest", "id"}).Draw(t, "order"), rapid.IntRange(10, 40).Draw(t, "online"))
+		r := newRoster(noon)
+		place := &Place{ID: "hall", AddedAt: noon}
+		var gone []events.Session
+		size := rapid.IntRange(5, 12).Draw(t, "size")
+		type answer struct {
+			page
+			at     time.Time // when it was so
+			online map[string]bool
+		}
+		var flying, landed []answer
+		ended := make(map[string]time.Time) // when the answers came that said so
+		land := func(a answer) {
+			j := r.judge(a.page)
+			for _, id := range j.absent {
+				if a.online[id] {
+					t.Fatalf("%s was online and is proven gone", id)
+				}
+				for _, o := range landed {
+					if o.at.After(a.at) && ids(o.sessions)[id] {
+						t.Fatalf("%s was seen by a newer page and is proven gone", id)
+					}
+				}
+				r.remove(id)
+				ended[id] = a.came
+				proven++
+			}
+			for _, s := range a.sessions {
+				if !ended[s.ID].After(a.sent) {
+					r.add(s.ID, place, time.Time{}, a.moment)
+					r.touch(s.ID, a.moment)
+				}
+			}
+			r.place(a.page)
+			ascending(t, r)
+			r.complete, r.agreed = true, r.needed
+			for _, o := range landed {
+				if o.at.After(a.at) {
+					disordered++
+				}
+			}
+			landed = append(landed, a)
+		}
+		for range rapid.IntRange(20, 60).Draw(t, "pages") {
+			c.now = c.now.Add(time.Second)
+			if len(c.online) > 1 && rapid.Bool().Draw(t, "one leaves") {
+				i := rapid.IntRange(0, len(c.online)-1).Draw(t, "who")
+				gone = append(gone, c.online[i])
+				c.online = slices.Delete(c.online, i, i+1)
+			}
+			if len(gone) > 0 && rapid.IntRange(0, 3).Draw(t, "one returns") == 0 {
+				i := rapid.IntRange(0, len(gone)-1).Draw(t, "who")
+				c.online = append(c.online, gone[i])
+				gone = slices.Delete(gone, i, i+1)
+			}
+			c.arrive()
+			at := c.now
+			number := rapid.IntRange(1, 1+len(c.online)/size).Draw(t, "page")
+			shown := c.page(number, size)
+			before := time.Duration(rapid.IntRange(0, 2000).Draw(t, "way there, ms")) * time.Millisecond
+			after := time.Duration(rapid.IntRange(0, 4000).Draw(t, "way back, ms")) * time.Millisecond
+			flying = append(flying, answer{page: page{
+				moment: moment{sent: at.Add(-before), came: at.Add(after)}, sessions: shown.Sessions,
+				first: number == 1, last: !shown.More && shown.Records > 0,
+			}, at: at, online: ids(c.online)})
+			slices.SortFunc(flying, func(a, b answer) int { return a.came.Compare(b.came) })
+			for len(flying) > 0 && !flying[0].came.After(c.now) {
+				land(flying[0])
+				flying = flying[1:]
+			}
+		}
+	})
+	if proven == 0 || disordered == 0 {
+		t.Errorf("%d sessions were proven gone, and %d pages came out of order: the test shows nothing", proven, disordered)
+	}
+}
+
 // instant is the moment of an answer that takes no time.
 func instant(t time.Time) moment { return moment{t, t, t, t} }

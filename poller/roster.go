@@ -255,11 +255,11 @@ func (r *roster) between(known []*entry, on map[string]bool, pg page) []string {
 		switch {
 		case above < len(known) && known[above] == e:
 			above++
-		case on[e.id], e.shown > sent:
-		case (first || slices.ContainsFunc(known[:above], e.witnessed)) && (last || slices.ContainsFunc(known[above:], e.witnessed)):
-			absent = append(absent, e.id)
-		default:
+		case on[e.id]:
+		case !first && !slices.ContainsFunc(known[:above], e.witnessed) || !last && !slices.ContainsFunc(known[above:], e.witnessed):
 			r.unlink(e)
+		case e.shown <= sent:
+			absent = append(absent, e.id)
 		}
 	}
 	return absent
