@@ -61,6 +61,8 @@ type entry struct {
 	at      float64   // the same in seconds, as sums count it
 	shown   float64   // when the answer came that last showed it; seconds, too
 	placed  span      // of the page that gave it its place
+	up      span      // since when it stands rightly behind those before it, that were seen since
+	down    span      // the same of those behind it
 	ordered span      // of the page that last showed it there, among known ones
 	rate    float64   // at which it ends, per second, as learned when it was seen
 	block   *block    // of the ring; nil outside of it
@@ -68,10 +70,10 @@ type entry struct {
 	sought  int       // pages in a row that were read for it and did not show it
 }
 
-// witnessed reports whether neither session can have been away when the other was
-// put in its place.
-func (e *entry) witnessed(by *entry) bool {
-	return e.placed.precedes(by.ordered) && by.placed.precedes(e.ordered)
+// certain reports whether one session stands before another in the list as it does
+// in the ring: neither can have been away when the other was put in its place.
+func certain(before, behind *entry) bool {
+	return behind.up.precedes(before.ordered) && before.down.precedes(behind.ordered)
 }
 
 // span is the time in which an answer was so, in seconds as the sums count them.
@@ -199,13 +201,16 @@ type page struct {
 func (r *roster) judge(pg page) judgement {
 	var j judgement
 	var known []*entry
-	on := make(map[string]bool, len(pg.sessions))
+	on, online := make(map[string]bool, len(pg.sessions)), 0
 	for i := range pg.sessions {
 		id := pg.sessions[i].ID
 		if on[id] {
 			continue
 		}
 		on[id] = true
+		if pg.sessions[i].Online {
+			online++
+		}
 		if e := r.entries[id]; e != nil {
 			j.present = append(j.present, id)
 			if e.block != nil && pg.sessions[i].Online {
@@ -223,7 +228,7 @@ func (r *roster) judge(pg page) judgement {
 		r.contradictions = 0
 		j.absent = r.between(known, on, pg)
 	}
-	if 2*len(known) >= len(pg.sessions) {
+	if 2*len(known) >= online {
 		for _, e := range known {
 			e.ordered = r.span(pg.moment)
 		}
@@ -256,7 +261,8 @@ func (r *roster) between(known []*entry, on map[string]bool, pg page) []string {
 		case above < len(known) && known[above] == e:
 			above++
 		case on[e.id]:
-		case !first && !slices.ContainsFunc(known[:above], e.witnessed) || !last && !slices.ContainsFunc(known[above:], e.witnessed):
+		case !first && !slices.ContainsFunc(known[:above], func(o *entry) bool { return certain(o, e) }),
+			!last && !slices.ContainsFunc(known[above:], func(o *entry) bool { return certain(e, o) }):
 			r.unlink(e)
 		case e.shown <= sent:
 			absent = append(absent, e.id)
@@ -280,14 +286,14 @@ func (r *roster) contradict() {
 // page without any can be placed only where it begins or ends the list: what the
 // ring holds is not on it, so all of that stands behind or before it.
 func (r *roster) place(pg page) {
-	var at *entry
+	var at, next *entry
 	placed := pg.first
 	if !placed && (pg.follows || pg.last || r.ring.n == 0) {
 		at, placed = r.ring.last(), true
 	}
 	for i := range pg.sessions {
 		if e := r.entries[pg.sessions[i].ID]; e != nil && e.block != nil {
-			at, placed = r.ring.before(e), true
+			at, next, placed = r.ring.before(e), e, true
 			break
 		}
 	}
@@ -295,7 +301,7 @@ func (r *roster) place(pg page) {
 		return
 	}
 	s := r.span(pg.moment)
-	on := r.overlapping(pg, s)
+	on, near := r.overlapping(pg, s), false
 	for i := range pg.sessions {
 		e := r.entries[pg.sessions[i].ID]
 		if e == nil || !pg.sessions[i].Online {
@@ -307,10 +313,20 @@ func (r *roster) place(pg page) {
 			}
 			r.ring.insert(e, at)
 			delete(r.loose, e)
-			e.placed, e.ordered = s, s
+			e.placed, e.ordered, e.up, e.down = s, s, s, s
+			// Through a neighbour on the page it stands rightly to all that this does.
+			if next != nil && next.ordered == s {
+				e.down = next.down
+			}
+			if at != nil && near && at.ordered == s {
+				e.up = at.up
+			}
 			r.placedAt = max(r.placedAt, s.came)
 		}
-		at = e
+		at, near = e, true
+		if e == next {
+			next = nil
+		}
 	}
 }
 
