@@ -197,6 +197,9 @@ func (p *Poller) list(ctx context.Context, id string) error {
 		if l.pages == 0 {
 			return nil
 		}
+		if l.pages > 1 && !place.keepsOrder(l.sessions) {
+			l.unjoined = true
+		}
 		return p.conclude(ctx, place, l)
 	})
 }

@@ -150,8 +150,11 @@ func (r *RoundRobin) Next(_ time.Time, e *Estate) Look {
 	if len(e.Places) == 0 {
 		return Look{Kind: Rest}
 	}
-	// The turn passes once the location was asked, not when it is chosen.
-	if r.chosen == nil || !r.chosen.AskedAt.Equal(r.askedAt) {
+	// The turn passes once the location is asked, not when it is chosen.
+	for range e.Places {
+		if r.chosen != nil && !r.chosen.asking && r.chosen.AskedAt.Equal(r.askedAt) {
+			break
+		}
 		if r.chosen != nil {
 			r.next++
 		}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/events"
 )
 
 // Place is a location as far as looking at it is concerned. Times are on the
@@ -19,8 +20,9 @@ type Place struct {
 	// AddedAt is when the place became known to this process.
 	AddedAt time.Time
 
-	asking   bool          // a page of its list is under way
-	tracking diff.Tracking // on the platform's clock
+	ranks    map[string]int // by session id: where the last list of several pages had it
+	asking   bool           // a page of its list is under way
+	tracking diff.Tracking  // on the platform's clock
 	sums     ages
 	learned  learned
 	lately   time.Time // scratch of certify
@@ -52,3 +54,22 @@ func (p *Place) left(e *entry) {
 
 // Cost is how many requests a list of the place takes.
 func (p *Place) Cost() int { return max(1, (p.Online+MaxPerPage-1)/MaxPerPage) }
+
+// keepsOrder reports whether those of a list's sessions that the last one showed,
+// too, stand in the same order.
+func (p *Place) keepsOrder(sessions []events.Session) bool {
+	ranks := make(map[string]int, len(sessions))
+	kept, last := true, -1
+	for i := range sessions {
+		id := sessions[i].ID
+		if _, twice := ranks[id]; twice {
+			continue
+		}
+		ranks[id] = len(ranks)
+		if rank, ok := p.ranks[id]; ok {
+			kept, last = kept && rank > last, rank
+		}
+	}
+	p.ranks = ranks
+	return kept
+}

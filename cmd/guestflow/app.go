@@ -159,7 +159,7 @@ func (a *app) buildPoller() error {
 		}
 	}
 	a.poller = &poller.Poller{
-		Account: a.cfg.Account, Platform: a.client, Store: a.store, Clock: poller.SystemClock{}, Time: a.client.Clock(),
+		Account: a.cfg.Account, Platform: a.client, Store: a.store, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Time: a.client.Clock(),
 		Strategy: a.cfg.strategy(), Rules: diff.Rules{TrafficMinBytes: a.cfg.TrafficMinBytes},
 		Budgets: budgets, Locations: a.cfg.Locations, FiguresWait: a.cfg.FiguresWait, Observer: a.metrics, Logger: a.log,
 	}
