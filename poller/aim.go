@@ -343,15 +343,18 @@ func (p *Poller) fit(now time.Time, must *entry, behind bool) {
 		high++
 	}
 	a.fine, a.fineBefore = a.fine[:0], a.fineBefore[:0]
-	position, gain, at, t := a.starts[low], 0.0, 0.0, p.roster.seconds(now)
-	for _, b := range r.blocks[low:high] {
+	position, gain, at, t := 0.0, 0.0, 0.0, p.roster.seconds(now)
+	for i, b := range r.blocks[low:high] {
+		position = max(position, a.starts[low+i])
+		// What corrects where a block begins and ends holds within it, too.
+		scale := (a.starts[low+i+1] - a.starts[low+i]) / max(1, b.sums.places(t, surge, spread))
 		for _, e := range b.entries {
 			a.fine, a.fineBefore = append(a.fine, position), append(a.fineBefore, gain)
 			if e == must {
 				at = position
 			}
 			age, from := max(0, t-e.at), position
-			position += e.places(t, surge, spread)
+			position += scale * e.places(t, surge, spread)
 			gain += (1 - a.covered(from, from+1)) * (e.rate + spread) * age * age / 2
 		}
 	}
