@@ -25,7 +25,7 @@ type heldEnd struct {
 const (
 	// figuresWorth is what an end with the platform's figures is worth: as much
 	// as learning of a change that many seconds sooner.
-	figuresWorth = 1.0
+	figuresWorth = 0.9
 	// mostAsked is how often one end is asked about, askAgain the pause between:
 	// a platform may write its record a little late.
 	mostAsked = 2
