@@ -2,7 +2,6 @@ package poller
 
 import (
 	"math"
-	"sort"
 	"time"
 )
 
@@ -156,20 +155,24 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 	if a.limit = math.Inf(1); a.length > 0 {
 		a.limit = a.length + p.estate.arrivals*now.Sub(a.lengthAt).Seconds()
 	}
+	start := a.corrected(position)
 	for _, b := range p.roster.ring.blocks {
 		b.refresh(t)
-		from := a.corrected(position)
-		a.starts, a.before = append(a.starts, from), append(a.before, gain)
+		a.starts, a.before = append(a.starts, start), append(a.before, gain)
 		position += b.sums.places(t, surge, spread)
-		first, open := b.oldest, 1-a.covered(from, a.corrected(position))
-		if open < 1 {
-			first = a.unasked(b, from, (a.corrected(position)-from)/b.sums.n)
+		end := a.corrected(position)
+		first, open := b.oldest, 1.0
+		if len(a.asked) > 0 {
+			if open -= a.covered(start, end); open < 1 {
+				first = a.unasked(b, start, (end-start)/b.sums.n)
+			}
 		}
 		if first != nil && (oldest == nil || first.at < oldest.at) {
 			oldest = first
 		}
 		gain += open * b.sums.gain(t, spread)
 		roots += math.Sqrt(b.sums.n * b.sums.rate)
+		start = end
 	}
 	a.total = position
 	p.estate.roots = roots * roots / MaxPerPage
@@ -395,7 +398,17 @@ func (p *Poller) fit(now time.Time, must *entry, behind bool) {
 
 // until is the gain of what stands before a position around which fit has looked.
 func (a *aim) until(position float64) float64 {
-	return interpolate(a.fine, a.fineBefore, max(0, sort.SearchFloat64s(a.fine, position)-1), position)
+	xs := a.fine
+	n := len(xs)
+	// They stand nearly evenly, so this is nearly it.
+	i := max(0, min(n-1, int((position-xs[0])*float64(n-1)/max(1, xs[n-1]-xs[0]))))
+	for i > 0 && xs[i] > position {
+		i--
+	}
+	for i+1 < n && xs[i+1] < position {
+		i++
+	}
+	return interpolate(xs, a.fineBefore, i, position)
 }
 
 // interpolate returns y at x, which does not lie before xs[i].

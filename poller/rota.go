@@ -24,7 +24,7 @@ type ranked struct {
 }
 
 const (
-	stretch   = 128 // locations looked at for one decision
+	stretch   = 64 // locations looked at for one decision
 	topPlaces = 16
 )
 

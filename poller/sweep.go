@@ -141,7 +141,7 @@ func (p *Poller) tend(now, at time.Time) {
 
 // tending is the time between two times that this is done, for each session,
 // since it walks over all of them.
-const tending = 4 * time.Millisecond
+const tending = 8 * time.Millisecond
 
 // tendOften does that where sweeps are not made in rounds.
 func (p *Poller) tendOften(now time.Time) {
@@ -188,8 +188,9 @@ func (p *Poller) overdue(now time.Time) {
 	}
 	var late []*entry
 	t := p.roster.seconds(now)
+	before := t - limit.Seconds()
 	for _, b := range p.roster.ring.blocks {
-		if b.refresh(t); now.Sub(b.oldest.seen) > limit {
+		if b.refresh(t); b.oldest.at < before {
 			late = append(late, b.oldest)
 		}
 	}
