@@ -139,8 +139,8 @@ func (a *Adaptive) overdue(e *Estate, limit time.Duration) time.Duration {
 	if s := limit.Seconds(); s > 1.5*round {
 		age = min(age, s)
 	}
-	// Several may be due at the same time, and a late answer holds up all.
-	age = max(min(leeway*age, age-8/e.Budget), 0.64*age)
+	// Several may be due at the same time, and an answer may be late.
+	age = max(min(leeway*age, age-8/e.Budget), 0.65*age)
 	return time.Duration(age * float64(time.Second))
 }
 
@@ -206,10 +206,14 @@ func (s *SquareRoot) Next(now time.Time, e *Estate) Look {
 // is round robin.
 type SweepOnly struct{ fallback RoundRobin }
 
-// Next takes the next page of the sweep.
+// Next takes the next page of the sweep. One request in four at most goes into
+// verification.
 func (s *SweepOnly) Next(now time.Time, e *Estate) Look {
-	if e.DiscoveryDue || !e.Ordered && !e.Learning {
+	switch {
+	case e.DiscoveryDue || !e.Ordered && !e.Learning:
 		return s.fallback.Next(now, e)
+	case len(e.Missing) > 0 && e.Turn%verifyTurn == 0:
+		return Look{Kind: Verify, Session: e.Missing[0]}
 	}
 	return Look{Kind: Sweep, InTurn: true}
 }

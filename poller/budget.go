@@ -18,9 +18,9 @@ const (
 	// whole seconds.
 	Margin = 250 * time.Millisecond
 	// pace is how much faster than the limit two requests may follow each other.
-	// The window repeats the gaps of the minute before: a late answer holds back
-	// the request 60 after it, and so on for ever. A little haste fills such gaps
-	// within some minutes; more would bunch the requests and lengthen them.
+	// The window repeats the gaps of the minute before: what a late answer holds
+	// back is missing a minute later, and so on for ever. A little haste fills such
+	// gaps within some minutes; more would bunch the requests and lengthen them.
 	pace = 1.02
 	// frugality is what a refusal leaves of the limit, recovery how long it takes
 	// to gain one request a window back.

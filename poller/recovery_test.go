@@ -1,0 +1,39 @@
+package poller
+
+import (
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/poller/platform"
+)
+
+// TestRequestsThatFailTogetherCountOnce: several are under way when the platform
+// fails. Their errors are one, and no answer from before it says that it is over.
+func TestRequestsThatFailTogetherCountOnce(t *testing.T) {
+	clock := &stopped{now: noon}
+	budget := NewBudget(60, nil, noon)
+	p := &Poller{Clock: clock, Budgets: map[platform.Endpoint]*Budget{platform.Sessions: budget}}
+	p.prepare()
+	fault := &platform.Error{Kind: platform.RateLimited, RetryAfter: 10 * time.Second}
+	at := func(sent, came time.Duration) moment { return moment{sent: noon.Add(sent), came: noon.Add(came)} }
+
+	p.settle(t.Context(), platform.Sessions, at(0, time.Second), fault)
+	_, shrunk := budget.Used(noon)
+	next := budget.Next(noon.Add(time.Second))
+	p.settle(t.Context(), platform.Sessions, at(500*time.Millisecond, 2*time.Second), fault)
+	p.settle(t.Context(), platform.Sessions, at(900*time.Millisecond, 3*time.Second), nil)
+	if _, limit := budget.Used(noon); limit != shrunk || limit >= 60 {
+		t.Errorf("the limit is %d after the second error of a burst, %d after the first", limit, shrunk)
+	}
+	if again := budget.Next(noon.Add(time.Second)); !again.Equal(next) {
+		t.Errorf("the next request may go out at %v, want %v as before", again, next)
+	}
+	if p.rests[platform.Sessions] == nil {
+		t.Error("an answer to a request from before the error ended the pause")
+	}
+
+	p.settle(t.Context(), platform.Sessions, at(12*time.Second, 13*time.Second), nil)
+	if p.rests[platform.Sessions] != nil {
+		t.Error("a good answer did not end the pause")
+	}
+}
