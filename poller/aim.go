@@ -78,6 +78,16 @@ func (p *Poller) spread() float64 {
 	return p.estate.arrivals / max(1, float64(p.roster.ring.n))
 }
 
+// share is a session's share of the arrivals at its location: where these may stand
+// anywhere in the list, a page is taken to show those that belong to its sessions.
+// So it is worth less where locations with many arrivals were just looked at.
+func (p *Poller) share(e *entry) float64 {
+	if p.probe.Direction != undirected {
+		return 0
+	}
+	return p.estate.arrivalsAt(e.place) / max(1, float64(e.place.Online))
+}
+
 // head is how many sessions have probably arrived at the list's beginning since
 // that was read.
 func (p *Poller) head(now time.Time) float64 {
@@ -170,7 +180,7 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 		if first != nil && (oldest == nil || first.at < oldest.at) {
 			oldest = first
 		}
-		gain += open * b.sums.gain(t, spread)
+		gain += open * b.worth.gain(t, 0)
 		roots += math.Sqrt(b.sums.n * b.sums.rate)
 		start = end
 	}
@@ -358,7 +368,7 @@ func (p *Poller) fit(now time.Time, must *entry, behind bool) {
 			}
 			age, from := max(0, t-e.at), position
 			position += scale * e.places(t, surge, spread)
-			gain += (1 - a.covered(from, from+1)) * (e.rate + spread) * age * age / 2
+			gain += (1 - a.covered(from, from+1)) * (e.rate + e.spread) * age * age / 2
 		}
 	}
 	a.fine, a.fineBefore = append(a.fine, position), append(a.fineBefore, gain)

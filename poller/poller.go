@@ -236,7 +236,7 @@ func (p *Poller) prepare() {
 	p.roster = newRoster(p.begun)
 	p.estate.began, p.estate.learned.at, p.memorised = p.begun, p.begun, p.begun
 	p.estate.rates(p.begun)
-	p.roster.watched, p.roster.rate = p.watched, p.rate
+	p.roster.watched, p.roster.rate, p.roster.spread = p.watched, p.rate, p.share
 	p.sweep.wanted, p.sweep.size = 1, MaxPerPage
 }
 

@@ -74,6 +74,7 @@ type block struct {
 	at      int // its index in the ring
 	entries []*entry
 	sums    ages
+	worth   ages   // with the arrivals that each session's page may show as well
 	oldest  *entry // that was not seen for longest
 	stale   bool   // sums and oldest are out of date
 }
@@ -84,10 +85,11 @@ func (b *block) refresh(now float64) {
 		return
 	}
 	b.stale = false
-	b.sums = ages{base: now}
+	b.sums, b.worth = ages{base: now}, ages{base: now}
 	b.oldest = b.entries[0]
 	for _, e := range b.entries {
 		b.sums.add(e.at, e.rate, 1)
+		b.worth.add(e.at, e.rate+e.spread, 1)
 		if e.at < b.oldest.at {
 			b.oldest = e
 		}

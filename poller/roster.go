@@ -37,9 +37,11 @@ type roster struct {
 	loose   map[*entry]bool // those outside of the ring
 	began   time.Time       // local clock: that of entry.at
 	// watched is told that a session was online from when it was last seen until a
-	// time; rate is that at which it ends, per second. They may be nil.
+	// time; rate is that at which it ends, per second, and spread its share of the
+	// rate at which others arrive anywhere in the list. They may be nil.
 	watched func(e *entry, until time.Time)
 	rate    func(e *entry) float64
+	spread  func(e *entry) float64
 	// agreed counts the pairs of known neighbours that pages showed in the
 	// roster's order since the last contradiction, needed how many establish it.
 	agreed, needed int
@@ -65,6 +67,7 @@ type entry struct {
 	down    span      // the same of those behind it
 	ordered span      // of the page that last showed it there, among known ones
 	rate    float64   // at which it ends, per second, as learned when it was seen
+	spread  float64   // its share of the arrivals at its location, as learned then
 	block   *block    // of the ring; nil outside of it
 	missed  time.Time // local clock: when it was queued for verification
 	sought  int       // pages in a row that were read for it and did not show it
@@ -106,9 +109,7 @@ func (r *roster) add(id string, place *Place, since time.Time, m moment) *entry 
 	if e == nil {
 		s := r.span(m)
 		e = &entry{id: id, place: place, since: since, seen: m.sent, at: s.sent, shown: s.came}
-		if r.rate != nil {
-			e.rate = r.rate(e)
-		}
+		r.weigh(e)
 		r.entries[id] = e
 		r.loose[e] = true
 		place.joined(e)
@@ -125,13 +126,21 @@ func (r *roster) touch(id string, m moment) {
 		e.place.left(e)
 		s := r.span(m)
 		e.seen, e.at, e.shown, e.sought = m.sent, s.sent, max(e.shown, s.came), 0
-		if r.rate != nil {
-			e.rate = r.rate(e)
-		}
+		r.weigh(e)
 		e.place.joined(e)
 		if e.block != nil {
 			e.block.stale = true
 		}
+	}
+}
+
+// weigh brings the rates of a session up to date.
+func (r *roster) weigh(e *entry) {
+	if r.rate != nil {
+		e.rate = r.rate(e)
+	}
+	if r.spread != nil {
+		e.spread = r.spread(e)
 	}
 }
 

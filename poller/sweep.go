@@ -182,7 +182,7 @@ func (p *Poller) overdue(now time.Time) {
 	}
 	const most = 10
 	pages := float64(len(p.roster.entries)) / MaxPerPage
-	limit := time.Duration((2.4*pages/p.estate.Budget + 10) * float64(time.Second))
+	limit := max(time.Duration((2.4*pages/p.estate.Budget+10)*float64(time.Second)), p.estate.Overdue*5/4)
 	if p.estate.Missed {
 		limit *= 2 // reading what was missed slows the rounds
 	}
