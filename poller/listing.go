@@ -74,6 +74,7 @@ type listing struct {
 
 	asked    window
 	before   map[string]bool // ids on the page before
+	order    []string        // ids as the pages have them; what is read again comes once
 	covered  int             // positions read so far
 	missed   int             // joins that failed in a row
 	skipped  int             // records that could not be read
@@ -133,6 +134,11 @@ func (l *listing) add(page platform.Page, m moment) (done bool) {
 		l.missed++
 		l.done = l.pages >= maxPages
 		return l.done
+	}
+	for i := range page.Sessions {
+		if id := page.Sessions[i].ID; !l.before[id] {
+			l.order = append(l.order, id)
+		}
 	}
 	l.before = ids
 	l.covered = l.asked.start() + page.Records
@@ -197,7 +203,7 @@ func (p *Poller) list(ctx context.Context, id string) error {
 		if l.pages == 0 {
 			return nil
 		}
-		if l.pages > 1 && !place.keepsOrder(l.sessions) {
+		if l.pages > 1 && !place.keepsOrder(l.order) {
 			l.unjoined = true
 		}
 		return p.conclude(ctx, place, l)

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
-	"github.com/guestflow/guestflow/events"
 )
 
 // Place is a location as far as looking at it is concerned. Times are on the
@@ -57,18 +56,14 @@ func (p *Place) Cost() int { return max(1, (p.Online+MaxPerPage-1)/MaxPerPage) }
 
 // keepsOrder reports whether those of a list's sessions that the last one showed,
 // too, stand in the same order.
-func (p *Place) keepsOrder(sessions []events.Session) bool {
-	ranks := make(map[string]int, len(sessions))
+func (p *Place) keepsOrder(ids []string) bool {
+	ranks := make(map[string]int, len(ids))
 	kept, last := true, -1
-	for i := range sessions {
-		id := sessions[i].ID
-		if _, twice := ranks[id]; twice {
-			continue
-		}
-		ranks[id] = len(ranks)
+	for i, id := range ids {
 		if rank, ok := p.ranks[id]; ok {
 			kept, last = kept && rank > last, rank
 		}
+		ranks[id] = i
 	}
 	p.ranks = ranks
 	return kept
