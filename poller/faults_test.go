@@ -43,13 +43,7 @@ func TestFaultsPass(t *testing.T) {
 				}
 				l := newLab(t, cfg, planner)
 				l.run(7 * time.Minute)
-				// A refused token is asked about with growing pauses, which are jittered.
-				for range 20 {
-					if l.poller.Status(l.clock.Now()).State == poller.Polling {
-						break
-					}
-					l.run(time.Minute)
-				}
+				l.runUntilPolling()
 				l.run(2 * time.Minute)
 				if c.outcome != "" && l.requests[c.outcome] == 0 {
 					t.Errorf("no request counts as %q: %v", c.outcome, l.requests)
@@ -80,6 +74,17 @@ func TestFaultsPass(t *testing.T) {
 	}
 }
 
+// runUntilPolling waits for the pause after a refused token, which is at most
+// 15 min, jittered by half.
+func (l *lab) runUntilPolling() {
+	for range 25 {
+		if l.poller.Status(l.clock.Now()).State == poller.Polling {
+			return
+		}
+		l.run(time.Minute)
+	}
+}
+
 // TestRefusedTokenStopsPolling: few requests while it lasts, a clear state, and
 // it goes on by itself.
 func TestRefusedTokenStopsPolling(t *testing.T) {
@@ -94,7 +99,9 @@ func TestRefusedTokenStopsPolling(t *testing.T) {
 	if n := l.requests["unauthorised"]; n == 0 || n > 20 {
 		t.Errorf("%d requests with a refused token", n)
 	}
-	l.run(20 * time.Minute)
+	l.run(10 * time.Minute)
+	l.runUntilPolling()
+	l.run(10 * time.Minute)
 	if status := l.poller.Status(l.clock.Now()); status.State != poller.Polling {
 		t.Errorf("polling is %s after the token was accepted again", status.State)
 	}
