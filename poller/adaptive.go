@@ -122,9 +122,10 @@ const (
 )
 
 // overdue is the age from which a session's page comes before all others. Two
-// rounds of the list are the greatest age that a sweep needs; a limit below one
-// and a half cannot be kept, and trying would only slow the sweep down, which
-// then keeps ages lowest by itself.
+// rounds of the list are the greatest age that a sweep needs, four where single
+// locations are looked at beside it and where a page out of turn costs more, as it
+// shows arrivals, too. A limit below one and a half cannot be kept, and trying
+// would only slow the sweep down, which then keeps ages lowest by itself.
 func (a *Adaptive) overdue(e *Estate, limit time.Duration) time.Duration {
 	pages := math.Ceil(max(1, float64(e.Online)) / MaxPerPage)
 	requests := pages
@@ -134,7 +135,7 @@ func (a *Adaptive) overdue(e *Estate, limit time.Duration) time.Duration {
 	round := requests / e.Budget
 	age := 2 * round
 	if !e.Probing {
-		age = 3 * round // Each page shows arrivals too, so pages out of turn cost more.
+		age = 4 * round
 	}
 	if s := limit.Seconds(); s > 1.5*round {
 		age = min(age, s)

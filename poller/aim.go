@@ -21,9 +21,10 @@ import (
 // It goes round one way, so that what it skips stays in one piece.
 type aim struct {
 	choice
-	gain float64   // of the choice
-	most float64   // of the page that is worth most
-	edge time.Time // local clock: when the end with the newest sessions was last read
+	gain   float64   // of the choice
+	most   float64   // of the page that is worth most
+	enough float64   // that of a page for the track not to be left
+	edge   time.Time // local clock: when the end with the newest sessions was last read
 	// The last page of the track: its sessions that are in the ring.
 	front []*entry
 	// By how much the last page's first and last sessions were found away from
@@ -55,8 +56,11 @@ type choice struct {
 
 const (
 	// worth is by how much a page must be worth more than the next one of the
-	// track for the track to be left.
-	worth = 2
+	// track for the track to be left; worthAnywhere where arrivals may stand
+	// anywhere, too: there what lies between two pages read out of turn hides
+	// starts as well as ends.
+	worth         = 2
+	worthAnywhere = 5
 	// leap is how many sessions a page may skip, if that makes it larger, and
 	// lateness how much worse the gain of these is to have a round later.
 	leap     = 3
@@ -309,6 +313,10 @@ func (p *Poller) choosePage(now time.Time, overdue time.Duration) {
 		a.pages = append(a.pages, gain)
 		a.most = max(a.most, gain)
 	}
+	a.enough = a.most / worth
+	if p.probe.Direction == undirected {
+		a.enough = a.most / worthAnywhere
+	}
 	if overdue > 0 && oldest != nil && now.Sub(oldest.seen) > overdue {
 		a.must, a.turn = oldest, false
 		p.fit(now, oldest, false)
@@ -317,7 +325,7 @@ func (p *Poller) choosePage(now time.Time, overdue time.Duration) {
 	at := -1
 	for i := len(a.front) - 1; i >= 0; i-- {
 		if e := a.front[i]; e.block != nil {
-			if p.fit(now, e, true); a.gain >= a.most/worth {
+			if p.fit(now, e, true); a.gain >= a.enough {
 				return
 			}
 			at = e.block.at
@@ -333,7 +341,7 @@ func (a *aim) after(at int) int {
 	n := len(a.pages)
 	for range n {
 		at = (at + 1) % n
-		if a.pages[at] >= a.most/worth {
+		if a.pages[at] >= a.enough {
 			break
 		}
 	}
