@@ -81,7 +81,7 @@ func (p *Poller) gapRead(ctx context.Context, w window, answer platform.Page, m 
 	done := false
 	switch {
 	case b.Direction == newestFirst:
-		g.Covered = w.start() + answer.Records
+		g.Covered = w.start() + positions(answer, w)
 		done = !answer.More || answer.Records == 0 || oldest.Before(g.From.Add(-frontierSlack))
 	case answer.Records == 0 && g.Page > 1 && !answer.More:
 		// The history was cut at its beginning, so its pages moved.

@@ -141,22 +141,27 @@ func (l *listing) add(page platform.Page, m moment) (done bool) {
 		}
 	}
 	l.before = ids
-	l.covered = l.asked.start() + page.Records
+	l.covered = l.asked.start() + positions(page, l.asked)
 	l.done = !page.More || page.Records == 0 || l.pages >= maxPages
 	l.unjoined = l.unjoined || l.pages >= maxPages
 	return l.done
 }
 
-// sizeOf returns the page size that the platform used: what it says, or at least
-// what it sent.
+// sizeOf returns the page size that the platform used: what it says, or else at
+// least what it sent. It may send some records twice, and so more than it says.
 func sizeOf(page platform.Page, asked window) int {
-	if page.Records > asked.size {
+	switch {
+	case page.PerPage > 0:
+		return page.PerPage
+	case page.Records > asked.size:
 		return page.Records
 	}
-	if page.PerPage > 0 && page.PerPage < asked.size {
-		return page.PerPage
-	}
 	return asked.size
+}
+
+// positions is how many places in the list a page covers.
+func positions(page platform.Page, asked window) int {
+	return min(page.Records, sizeOf(page, asked))
 }
 
 // snapshot returns what the pages showed. A listing that was not finished proves

@@ -146,6 +146,18 @@ func TestOddPagesEnd(t *testing.T) {
 			}
 		})
 	}
+	t.Run("records sent twice", func(t *testing.T) {
+		var l listing
+		for done := false; !done; {
+			w := l.next()
+			sent := all[min(w.start(), len(all)):min(w.end(), len(all))]
+			twice := append([]events.Session{sent[0]}, sent...)
+			done = l.add(platform.Page{Sessions: twice, Records: len(twice), PerPage: w.size, More: w.end() < len(all)}, instant(noon))
+		}
+		if n := len(ids(l.sessions)); n != len(all) || l.snapshot().Proof != diff.Joined || l.pages > 4 {
+			t.Errorf("%d of %d sessions were read with %d pages, proof %v", n, len(all), l.pages, l.snapshot().Proof)
+		}
+	})
 	t.Run("never ends", func(t *testing.T) {
 		var l listing
 		for done := false; !done; {

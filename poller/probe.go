@@ -164,7 +164,7 @@ func (p *Poller) headRead(ctx context.Context, w window, answer platform.Page, m
 	if newest.After(b.newest) {
 		b.newest = newest
 	}
-	b.covered = w.start() + answer.Records
+	b.covered = w.start() + positions(answer, w)
 	back := b.Frontier
 	if back.IsZero() {
 		// Nothing before the tracking of the account began is of interest.

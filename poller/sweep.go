@@ -77,7 +77,7 @@ func (p *Poller) sweptOver(ctx context.Context, answer platform.Page, m moment, 
 		p.beyond(w.start())
 	} else {
 		p.anchor(pg, c)
-		p.aim.bounded(w.start()+answer.Records, answer.More, m.came)
+		p.aim.bounded(w.start()+positions(answer, w), answer.More, m.came)
 	}
 	p.unfound(c.must, m.sent)
 	p.learnDirection(answer.Sessions)
