@@ -2,6 +2,7 @@ package poller
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -274,7 +275,8 @@ func TestShuffledListProvesNothing(t *testing.T) {
 
 // TestReturnsProveNobodyWrong: sessions that come back under their old id stand
 // where they stood, but those that arrived meanwhile may have been put on their
-// wrong side. Pages of history show ended sessions as well.
+// wrong side. Pages of history show ended sessions as well. Now and then a new
+// process goes on with an order that was kept some pages ago.
 func TestReturnsProveNobodyWrong(t *testing.T) {
 	proven := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -282,9 +284,16 @@ func TestReturnsProveNobodyWrong(t *testing.T) {
 		r := newRoster(noon)
 		place := &Place{ID: "hall", AddedAt: noon}
 		var gone []events.Session
+		var kept keptOrder
 		size := rapid.IntRange(5, 12).Draw(t, "size")
 		for range rapid.IntRange(20, 60).Draw(t, "pages") {
 			c.now = c.now.Add(time.Second)
+			switch rapid.IntRange(0, 9).Draw(t, "process") {
+			case 0:
+				kept = r.keep(c.now)
+			case 1:
+				r = successor(t, r, kept, place, c.now)
+			}
 			if len(c.online) > 1 && rapid.Bool().Draw(t, "one leaves") {
 				i := rapid.IntRange(0, len(c.online)-1).Draw(t, "who")
 				gone = append(gone, c.online[i])
@@ -422,3 +431,23 @@ func TestOverlappingAnswersProveNobodyWrong(t *testing.T) {
 
 // instant is the moment of an answer that takes no time.
 func instant(t time.Time) moment { return moment{t, t, t, t} }
+
+// successor is the roster of a new process that knows the same sessions.
+func successor(t *rapid.T, r *roster, k keptOrder, place *Place, now time.Time) *roster {
+	b, err := json.Marshal(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k = keptOrder{}
+	if err := json.Unmarshal(b, &k); err != nil {
+		t.Fatal(err)
+	}
+	next := newRoster(now)
+	next.agreed, next.needed = r.agreed, r.needed
+	for id := range r.entries {
+		next.add(id, place, time.Time{}, instant(now.Add(-time.Minute)))
+	}
+	next.restore(k)
+	ascending(t, next)
+	return next
+}

@@ -105,18 +105,20 @@ type Poller struct {
 	late      bool  // it was said that the maximum staleness cannot be kept
 	full      error // the outbox's, while it takes nothing
 
-	begun      time.Time // local clock
-	roster     *roster
-	sweep      sweep
-	aim        aim
-	tenure     tenure
-	known      map[string]counts // what is usual at places that are not known yet, by location
-	memorable  bool              // somebody came or went since rates were remembered
-	memorised  time.Time         // local clock: when they were
-	probe      probe
-	wide       diff.Tracking // of the account as a whole
-	tended     time.Time     // local clock: when the ages of all places were last worked out
-	disordered time.Time     // local clock: when the list was last taken to have no order
+	begun        time.Time // local clock
+	roster       *roster
+	sweep        sweep
+	aim          aim
+	tenure       tenure
+	known        map[string]counts // what is usual at places that are not known yet, by location
+	memorable    bool              // somebody came or went since rates were remembered
+	memorised    time.Time         // local clock: when they were
+	orderAt      time.Time         // local clock: when the list's order was remembered
+	orderChanges int               // the ring's at that time
+	probe        probe
+	wide         diff.Tracking // of the account as a whole
+	tended       time.Time     // local clock: when the ages of all places were last worked out
+	disordered   time.Time     // local clock: when the list was last taken to have no order
 
 	flights []*flight          // under way
 	parted  map[string]float64 // when sessions had ended that an answer under way may still show; see stale
@@ -141,7 +143,8 @@ func (p *Poller) Run(ctx context.Context) error {
 			if err := p.release(ctx, slices.Collect(maps.Keys(p.held))); err != nil && !errors.Is(err, ctx.Err()) {
 				return err
 			}
-			return p.saveRates(p.Clock.Now(), true)
+			now := p.Clock.Now()
+			return errors.Join(p.saveRates(now, true), p.saveOrder(now, true))
 		}
 		if err != nil {
 			return err
@@ -235,6 +238,7 @@ func (p *Poller) prepare() {
 	p.begun = p.Clock.Now()
 	p.roster = newRoster(p.begun)
 	p.estate.began, p.estate.learned.at, p.memorised = p.begun, p.begun, p.begun
+	p.orderAt = p.begun
 	p.estate.rates(p.begun)
 	p.roster.watched, p.roster.rate, p.roster.spread = p.watched, p.rate, p.share
 	p.sweep.wanted, p.sweep.size = 1, MaxPerPage
@@ -273,7 +277,7 @@ func (p *Poller) enrol() error {
 	if err != nil {
 		return fmt.Errorf("reading the sessions that are online: %w", err)
 	}
-	return nil
+	return p.recallOrder()
 }
 
 // adopt takes the configured locations, and says which known ones are left out.
@@ -314,6 +318,9 @@ func (p *Poller) choose(ctx context.Context) (Look, error) {
 			return Look{}, err
 		}
 		if err := p.saveRates(now, false); err != nil {
+			return Look{}, err
+		}
+		if err := p.saveOrder(now, false); err != nil {
 			return Look{}, err
 		}
 		// Nothing is decided before a request may go out.

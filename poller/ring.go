@@ -63,8 +63,9 @@ func (a *ages) gain(now, arrivals float64) float64 {
 // blocks with sums, so that finding the page that is worth most takes a walk over
 // blocks, not sessions.
 type ring struct {
-	blocks []*block
-	n      int
+	blocks  []*block
+	n       int
+	changes int // sessions put in or taken out so far
 }
 
 // blockMax is how many sessions a block holds before it is split.
@@ -171,6 +172,7 @@ func (r *ring) span(from, to *entry) []*entry {
 // insert puts e behind at, or first where at is nil.
 func (r *ring) insert(e, at *entry) {
 	r.n++
+	r.changes++
 	var b *block
 	i := 0
 	switch {
@@ -205,6 +207,7 @@ func (r *ring) remove(e *entry) {
 	b.stale = true
 	e.block = nil
 	r.n--
+	r.changes++
 	// A block with little left joins its neighbour, so that there are few.
 	if after := b.at + 1; after < len(r.blocks) && len(b.entries)+len(r.blocks[after].entries) <= blockMax/2 {
 		next := r.blocks[after]
@@ -233,5 +236,5 @@ func (r *ring) clear() {
 			e.block = nil
 		}
 	}
-	*r = ring{}
+	*r = ring{changes: r.changes + r.n}
 }

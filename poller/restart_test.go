@@ -1,0 +1,83 @@
+package poller_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/simulator"
+	"github.com/guestflow/guestflow/poller"
+)
+
+// TestRestartsDelayNoEnds: what ended while guestflow was away is seen within some
+// rounds of the list, since a new process goes on with the order that the last one
+// has learned. Each of these sessions would be verified alone otherwise.
+func TestRestartsDelayNoEnds(t *testing.T) {
+	for _, order := range []simulator.Order{simulator.NewestFirst, simulator.OldestFirst, simulator.ByID} {
+		for _, killed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, killed %t", order, killed), func(t *testing.T) {
+				t.Parallel()
+				cfg := town()
+				cfg.Speed, cfg.Order, cfg.Locations = 1, order, nil
+				for i := range 200 {
+					cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprint("cafe", i), Name: "Cafe", MeanOnline: 15})
+				}
+				l := newLab(t, cfg, adaptive)
+				l.run(10 * time.Minute)
+				since := l.clock.Now()
+				for range 5 {
+					if !killed {
+						l.stop()
+					}
+					l.restart()
+					l.run(25 * time.Second) // a third of a round
+				}
+				clear(l.looks)
+				l.run(5 * time.Minute)
+				until := l.clock.Now().Add(-150 * time.Second)
+				ended, open := l.endings(since, until)
+				if ended < 300 || open > 0 {
+					t.Errorf("of %d sessions that ended, %d are online still; looks %v", ended, open, l.looks)
+				}
+				if n := l.looks[poller.Verify]; n > ended/10 {
+					t.Errorf("%d looks at single sessions, of %d that ended", n, ended)
+				}
+				l.check(simulator.Checker{Kills: []simulator.Interval{{From: since, To: until}}, Until: until, Passes: 5})
+			})
+		}
+	}
+}
+
+// stop ends the poller as a signal does.
+func (l *lab) stop() {
+	l.t.Helper()
+	ctx, cancel := context.WithCancel(l.t.Context())
+	cancel()
+	if err := l.poller.Run(ctx); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// endings counts the sessions with an event that ended within the time, and those of
+// them whose end has none.
+func (l *lab) endings(from, to time.Time) (ended, open int) {
+	l.t.Helper()
+	online := make(map[string]bool)
+	for _, e := range l.events() {
+		online[e.Data.Session.ID] = e.Kind != events.Ended
+	}
+	for _, t := range l.truth.All() {
+		if t.Kind != simulator.TruthEnd || !t.Time.After(from) || !t.Time.Before(to) {
+			continue
+		}
+		if still, known := online[t.Session]; known {
+			ended++
+			if still {
+				open++
+			}
+		}
+	}
+	return ended, open
+}
