@@ -108,7 +108,8 @@ func (p *Poller) miss(id string) {
 }
 
 // verify asks for the online sessions of a missing session's guest: one page, so
-// absence from it is proof.
+// absence from it is proof. Where several are missing at a location whose list is
+// one page, it asks for that.
 func (p *Poller) verify(ctx context.Context, id string) error {
 	p.estate.Missing = slices.DeleteFunc(p.estate.Missing, func(missing string) bool { return missing == id })
 	delete(p.unproven, id)
@@ -119,6 +120,10 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 	e := p.roster.entries[id]
 	if !state.Session.Online || p.held[id] != nil || e != nil && !e.missed.IsZero() && !e.seen.Before(e.missed) {
 		return nil
+	}
+	if e != nil && e.place.missing > 1 && !e.place.asking && !p.roaming && e.place.Cost() == 1 {
+		e.place.missing = 0
+		return p.list(ctx, e.place.ID)
 	}
 	query := queryOfGuest(&state.Session)
 	if query == (platform.Query{}) {

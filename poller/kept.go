@@ -21,7 +21,7 @@ type keptOrder struct {
 
 const (
 	orderKey    = "account.order"
-	orderSaving = time.Minute
+	orderSaving = 15 * time.Second
 )
 
 // keep returns the order; empty where it is not known.

@@ -24,7 +24,8 @@ type Place struct {
 	tracking diff.Tracking  // on the platform's clock
 	sums     ages
 	learned  learned
-	lately   time.Time // scratch of certify
+	lately   time.Time // scratch of tend
+	missing  int       // sessions that are missing there, where one page of its list answers for all
 }
 
 // Age is how long ago the state of the place was last certain.

@@ -50,6 +50,36 @@ func TestRestartsDelayNoEnds(t *testing.T) {
 	}
 }
 
+// TestOneListAnswersForAllWhoAreMissing: where the order was lost, a page of a
+// location's list proves at once what ended there.
+func TestOneListAnswersForAllWhoAreMissing(t *testing.T) {
+	t.Parallel()
+	cfg := town()
+	cfg.Speed, cfg.Locations = 1, cfg.Locations[:5]
+	for i := range cfg.Locations {
+		cfg.Locations[i].MeanOnline = 60
+	}
+	l := newLab(t, cfg, adaptive)
+	l.run(5 * time.Minute)
+	since := l.clock.Now()
+	if err := l.store.Put("account.order", nil); err != nil {
+		t.Fatal(err)
+	}
+	l.pass(15 * time.Minute)
+	l.restart()
+	clear(l.looks)
+	l.run(3 * time.Minute)
+	until := l.clock.Now().Add(-time.Minute)
+	ended, open := l.endings(since, until)
+	if ended < 60 || open > 0 {
+		t.Errorf("of %d sessions that ended, %d are online still", ended, open)
+	}
+	if n := l.looks[poller.Verify]; n == 0 || n > 20 {
+		t.Errorf("%d looks at %d sessions that ended", n, ended)
+	}
+	l.check(simulator.Checker{Kills: []simulator.Interval{{From: since, To: until}}, Until: until, Passes: 5})
+}
+
 // stop ends the poller as a signal does.
 func (l *lab) stop() {
 	l.t.Helper()

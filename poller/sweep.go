@@ -200,9 +200,18 @@ func (p *Poller) overdue(now time.Time) {
 			late = append(late, e)
 		}
 	}
-	// Those that were not seen for longest come first.
+	// First where one page of a location's list answers for most, then those that
+	// were not seen for longest.
+	for _, e := range late {
+		e.place.missing = 0
+	}
+	for _, e := range late {
+		if e.place.Cost() == 1 && !p.roaming {
+			e.place.missing++
+		}
+	}
 	slices.SortFunc(late, func(a, b *entry) int {
-		return cmp.Or(a.seen.Compare(b.seen), cmp.Compare(a.id, b.id))
+		return cmp.Or(cmp.Compare(b.place.missing, a.place.missing), a.seen.Compare(b.seen), cmp.Compare(a.id, b.id))
 	})
 	for _, e := range late[:min(most, len(late))] {
 		p.miss(e.id)
