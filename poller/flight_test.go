@@ -75,6 +75,10 @@ func (s *sluggish) Sessions(ctx context.Context, _ platform.Query) (platform.Pag
 	return platform.Page{}, s.wait(ctx)
 }
 
+func (s *sluggish) Count(ctx context.Context, _ platform.Query) (int, platform.Meta, error) {
+	return 0, platform.Meta{}, s.wait(ctx)
+}
+
 func (s *sluggish) Locations(ctx context.Context, _ int) (platform.LocationPage, error) {
 	return platform.LocationPage{}, s.wait(ctx)
 }

@@ -31,13 +31,16 @@ const (
 	Figures
 	// Backfill: the next page of a part of the account's history that was missed.
 	Backfill
+	// Count: how many sessions are online by the platform's own count; asked beside
+	// what the strategy chooses.
+	Count
 	// Identify: who is behind the addresses of up to 100 arrivals; GuestLookup asks
 	// for it beside what the strategy chooses.
 	Identify
 )
 
 func (k Kind) String() string {
-	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey", "figures", "backfill", "identify"}[k]
+	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey", "figures", "backfill", "count", "identify"}[k]
 }
 
 // Endpoint is the one whose budget a look of the kind spends.
@@ -45,6 +48,8 @@ func (k Kind) Endpoint() platform.Endpoint {
 	switch k {
 	case Discover:
 		return platform.Locations
+	case Count:
+		return platform.Count
 	case Identify:
 		return platform.Guests
 	}

@@ -20,6 +20,7 @@ import (
 type Platform interface {
 	Sessions(context.Context, platform.Query) (platform.Page, error)
 	Locations(ctx context.Context, page int) (platform.LocationPage, error)
+	Count(context.Context, platform.Query) (int, platform.Meta, error)
 }
 
 // Store is where states are read from and changes are committed to.
@@ -96,6 +97,7 @@ type Poller struct {
 	listings  map[string]*listing
 	estate    Estate
 	discovery discovery
+	census    census
 	rests     map[platform.Endpoint]*rest
 	noted     map[string]bool // oddities that were logged
 	unproven  map[string]int  // sessions that unjoined lists did not show, with how often in a row
@@ -176,6 +178,8 @@ func (p *Poller) Step(ctx context.Context) error {
 		return p.probeOn(ctx)
 	case Survey:
 		return p.survey(ctx)
+	case Count:
+		return p.count(ctx)
 	case Backfill:
 		return p.fillGap(ctx)
 	case Figures:
@@ -325,7 +329,9 @@ func (p *Poller) choose(ctx context.Context) (Look, error) {
 		}
 		// Nothing is decided before a request may go out.
 		look, at := Look{}, p.Budgets[platform.Sessions].Next(now)
-		if !at.After(now) || p.discovery.due(now) {
+		if p.countDue(now) {
+			look, at = Look{Kind: Count}, now
+		} else if !at.After(now) || p.discovery.due(now) {
 			p.foresee(now)
 			if look = p.Strategy.Next(now, &p.estate); look.Kind == Rest {
 				return look, ctx.Err()

@@ -47,6 +47,8 @@ type Plan struct {
 	Gaps int
 	// Held counts the ends that wait for their final figures.
 	Held int
+	// Census compares what is known with the platform's own count.
+	Census Census
 	// Starts and Ends are learned rates of the whole account, an hour.
 	Starts, Ends float64
 	// Late is true while the budget does not permit the maximum staleness.
@@ -165,7 +167,7 @@ func (p *Poller) plan() Plan {
 	e := &p.estate
 	online := len(p.roster.entries)
 	plan := Plan{
-		Order: "none", Roams: p.roaming, Gaps: len(p.probe.Gaps), Held: len(p.held), Late: e.Late,
+		Order: "none", Roams: p.roaming, Gaps: len(p.probe.Gaps), Held: len(p.held), Late: e.Late, Census: p.census.Census,
 		Starts: 3600 * e.arrivals, Ends: 3600 * e.Hazard * float64(online),
 	}
 	switch {

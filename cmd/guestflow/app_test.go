@@ -216,11 +216,11 @@ func TestAppPublishesWhatHappens(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &plan); err != nil {
 		t.Fatalf("/plan answers %q: %v", body, err)
 	}
-	if plan.Online == 0 || plan.Limit != 1200 || len(plan.LocationsByDelay) == 0 || plan.Starts.Measured == 0 {
+	if plan.Online == 0 || plan.Limit != 1200 || len(plan.LocationsByDelay) == 0 || plan.Starts.Measured == 0 || plan.Census == nil || plan.Census.Counted == 0 {
 		t.Errorf("/plan: %+v", plan)
 	}
 	var printed strings.Builder
-	if err := plan.write(&printed, 2); err != nil || !strings.Contains(printed.String(), "expected mean") || !strings.Contains(printed.String(), "and 1 more") || !strings.Contains(printed.String(), reasons["sweep"]) {
+	if err := plan.write(&printed, 2); err != nil || !strings.Contains(printed.String(), "expected mean") || !strings.Contains(printed.String(), "and 1 more") || !strings.Contains(printed.String(), reasons["sweep"]) || !strings.Contains(printed.String(), "census: ") {
 		t.Errorf("the plan reads: %v\n%s", err, &printed)
 	}
 	var status int

@@ -91,7 +91,8 @@ func checkPlatform(ctx context.Context, cfg Config) (string, error) {
 		text += ", listed " + order
 	}
 	var fault *platform.Error
-	switch n, _, err := client.Count(ctx, platform.Query{Online: &online}); {
+	n, count, err := client.Count(ctx, platform.Query{Online: &online})
+	switch {
 	case err == nil:
 		text += fmt.Sprintf(", it counts %d online", n)
 	case errors.As(err, &fault) && (fault.Kind == platform.NotFound || fault.Kind == platform.Forbidden):
@@ -110,7 +111,21 @@ func checkPlatform(ctx context.Context, cfg Config) (string, error) {
 	default:
 		return "", err
 	}
-	return text, nil
+	return text + sharing(cfg, page.Remaining, count.Remaining, locations.Remaining), nil
+}
+
+// sharing says whether the endpoints' limit is configured as it seems to be, given
+// what was left of it after one request each, the one after the other; -1 is not
+// known.
+func sharing(cfg Config, sessions, count, locations int) string {
+	switch {
+	case sessions < 0 || count < 0:
+	case !cfg.APISharedLimit && locations >= 0 && locations < count && count < sessions:
+		return ", its endpoints seem to share one limit (set GUESTFLOW_API_SHARED_LIMIT=true)"
+	case cfg.APISharedLimit && count >= sessions:
+		return ", each endpoint seems to have a limit of its own (GUESTFLOW_API_SHARED_LIMIT is true)"
+	}
+	return ""
 }
 
 func checkNATS(ctx context.Context, cfg Config) (string, error) {

@@ -165,6 +165,7 @@ func TestExitCodes(t *testing.T) {
 // left behind.
 func TestCheckTellsWhatIsWrong(t *testing.T) {
 	platform := simulate(t, simulator.Config{Token: "right"})
+	oneLimit := simulate(t, simulator.Config{Token: "right", SharedLimit: true, HasCount: true, HasLocations: true})
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -189,6 +190,7 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 		told      string   // a part of the output
 	}{
 		{"all well", nil, 0, []string{"ok    configuration", "ok    platform: ", "ok    NATS: ", "ok    data directory: "}, "3 locations"},
+		{"one limit", []string{"GUESTFLOW_API_URL=" + oneLimit.url}, 0, []string{"ok    configuration", "ok    platform: ", "ok    NATS: ", "ok    data directory: "}, "set GUESTFLOW_API_SHARED_LIMIT=true"},
 		{"configuration", []string{"GUESTFLOW_API_URL="}, 2, []string{"FAIL  configuration"}, "GUESTFLOW_API_URL is not set"},
 		{"endpoints file", []string{"GUESTFLOW_WEBHOOKS_FILE=" + file + ".yaml"}, 2, []string{"FAIL  configuration"}, file + ".yaml"},
 		{"token", []string{"GUESTFLOW_API_TOKEN=wrong"}, 1, []string{"ok    configuration", "FAIL  platform: ", "ok    NATS: ", "ok    data directory: "}, "check GUESTFLOW_API_TOKEN"},
@@ -222,5 +224,32 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "new")); !os.IsNotExist(err) {
 		t.Errorf("check made the data directory: %v", err)
+	}
+}
+
+// TestSharing: what is left of the limit after one request to each endpoint tells
+// whether they share it; someone may be polling at the same time.
+func TestSharing(t *testing.T) {
+	for _, c := range []struct {
+		shared                     bool // as configured
+		sessions, count, locations int
+		told                       string
+	}{
+		{false, 59, 58, 57, "set GUESTFLOW_API_SHARED_LIMIT=true"},
+		{false, 20, 18, 17, "set GUESTFLOW_API_SHARED_LIMIT=true"},
+		{false, 59, 59, 59, ""},
+		{false, 3, 59, 59, ""},
+		{false, 59, 58, 59, ""}, // someone else counts
+		{false, -1, -1, -1, ""},
+		{false, 59, 58, -1, ""},
+		{true, 59, 58, 57, ""},
+		{true, 59, 59, 59, "a limit of its own"},
+		{true, 3, 59, 59, "a limit of its own"},
+		{true, 59, -1, 59, ""},
+	} {
+		got := sharing(Config{APISharedLimit: c.shared}, c.sessions, c.count, c.locations)
+		if (got == "") != (c.told == "") || !strings.Contains(got, c.told) {
+			t.Errorf("%+v: %q", c, got)
+		}
 	}
 }

@@ -69,6 +69,7 @@ func newMetrics(a *app) *metrics {
 		"budget_limit":                  {"Requests a minute that are allowed now.", []string{"endpoint"}},
 		"staleness_seconds":             {"How long ago a location's state was last certain.", []string{"location"}},
 		"online_sessions":               {"Sessions online.", []string{"location"}},
+		"census_sessions":               {"Sessions online at the last count, by who counted: the platform or guestflow.", []string{"by"}},
 		"outbox_entries":                {"Events that wait to be published.", nil},
 		"outbox_bytes":                  {"Bytes of the events that wait to be published.", nil},
 		"outbox_oldest_seconds":         {"Age of the oldest event that waits to be published.", nil},
@@ -195,6 +196,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge("changes_per_hour", plan.Starts, string(events.Started))
 	gauge("changes_per_hour", plan.Ends, string(events.Ended))
 	gauge("staleness_kept", flag(!plan.Late))
+	if !plan.Census.At.IsZero() {
+		gauge("census_sessions", float64(plan.Census.Counted), "platform")
+		gauge("census_sessions", float64(plan.Census.Known), "guestflow")
+	}
 	gauge("history_gaps", float64(plan.Gaps))
 	outbox := m.app.store.Outbox()
 	gauge("outbox_entries", float64(outbox.Depth))

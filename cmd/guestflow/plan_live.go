@@ -29,6 +29,7 @@ type livePlan struct {
 	Roams            bool               `json:"roams"`
 	HistoryGaps      int                `json:"history_gaps"`
 	HeldEnds         int                `json:"held_ends"`
+	Census           *censusPlan        `json:"census,omitempty"`
 	Starts           changePlan         `json:"starts"`
 	Ends             changePlan         `json:"ends"`
 	RoundRobinMean   float64            `json:"round_robin_mean"`
@@ -37,6 +38,14 @@ type livePlan struct {
 	StalenessKept    bool               `json:"staleness_kept"`
 	RequestsByLook   map[string]float64 `json:"requests_by_look"`
 	LocationsByDelay []locationPlan     `json:"locations"`
+}
+
+// censusPlan compares the platform's count of the sessions online with what was
+// known then, Age seconds ago.
+type censusPlan struct {
+	Counted int     `json:"counted"`
+	Known   int     `json:"known"`
+	Age     float64 `json:"age"`
 }
 
 // changePlan compares what is expected of one kind of change with what was
@@ -69,6 +78,9 @@ func (a *app) plan(now time.Time) livePlan {
 		Starts:         changePlan{PerHour: s.Plan.Starts, ExpectedMean: f.StartMean, ExpectedP95: f.StartP95},
 		Ends:           changePlan{PerHour: s.Plan.Ends, ExpectedMean: f.EndMean, ExpectedP95: f.EndP95},
 		RequestsByLook: a.metrics.recent.perMinute(now), LocationsByDelay: []locationPlan{},
+	}
+	if c := s.Plan.Census; !c.At.IsZero() {
+		p.Census = &censusPlan{c.Counted, c.Known, now.Sub(c.At).Seconds()}
 	}
 	for _, b := range s.Budgets {
 		if b.Endpoint == "sessions" {
@@ -144,6 +156,9 @@ func (p livePlan) write(out io.Writer, locations int) error {
 	fmt.Fprintf(out, "account %s: %s, %d online in %d locations (%d pages), %d requests a minute\n", p.Account, p.State, p.Online, len(p.LocationsByDelay), p.Pages, p.Limit)
 	fmt.Fprintf(out, "list order: %s; sessions %s\n", explainOrder(p.Order), yes(p.Roams, "move between locations, so a missing one is asked about", "were never seen to move between locations"))
 	fmt.Fprintf(out, "staleness: %.0f s now, at most %.0f s %s\n", p.Staleness, p.MaxStaleness, yes(p.StalenessKept, "wanted", "wanted, which the limit does not permit"))
+	if c := p.Census; c != nil {
+		fmt.Fprintf(out, "census: %d online by the platform's count, %d known here then, %.0f s ago\n", c.Counted, c.Known, c.Age)
+	}
 	if p.HistoryGaps > 0 {
 		fmt.Fprintf(out, "history: %d parts that were missed are being read\n", p.HistoryGaps)
 	}
@@ -187,6 +202,7 @@ var reasons = map[string]string{
 	"figures":  "the platform's final figures of ended sessions",
 	"identify": "who the guests of arrivals are",
 	"backfill": "a part of the history that was missed",
+	"count":    "how many sessions the platform counts, to compare",
 }
 
 func explainOrder(order string) string {

@@ -16,7 +16,7 @@ type wire struct {
 	sim      *simulator.Simulator
 	clock    *virtual.Clock
 	random   *rand.Rand
-	bare     bool                               // no /locations
+	bare     bool                               // neither /locations nor /sessions/count
 	shared   bool                               // one limit for all endpoints
 	requests map[simulator.Endpoint][]time.Time // every one that the limiter saw, by limit
 	refused  int
@@ -72,6 +72,20 @@ func (w *wire) Sessions(ctx context.Context, q platform.Query) (platform.Page, e
 	err = w.clock.Sleep(ctx, rest)
 	m.Received = w.clock.Now()
 	return platform.Page{Meta: m, Sessions: sessions, Records: len(sessions), PerPage: q.PerPage, More: more, Number: q.Page}, err
+}
+
+func (w *wire) Count(ctx context.Context, _ platform.Query) (int, platform.Meta, error) {
+	m, rest, err := w.exchange(ctx, simulator.EndpointCount)
+	if err != nil {
+		return 0, m, err
+	}
+	if err := w.clock.Sleep(ctx, rest); err != nil {
+		return 0, m, err
+	}
+	if w.bare {
+		return 0, m, &platform.Error{Kind: platform.NotFound}
+	}
+	return w.sim.Count(simulator.Query{Online: simulator.Online}), m, nil
 }
 
 func (w *wire) Locations(ctx context.Context, page int) (platform.LocationPage, error) {
