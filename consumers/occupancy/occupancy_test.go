@@ -39,7 +39,10 @@ func (p *plain) apply(e events.Event) {
 		p.departed[was.Session.LocationID] = append(p.departed[was.Session.LocationID], at)
 		p.arrived[d.LocationID] = append(p.arrived[d.LocationID], at)
 	}
-	if e.Kind.Arrival() || was.Session.LocationID != d.LocationID {
+	switch {
+	case e.Kind == events.Discovered:
+		p.entered[d.ID] = e.Data.Observed.At // and not gone before that, whatever is reported
+	case e.Kind.Arrival() || was.Session.LocationID != d.LocationID:
 		p.entered[d.ID] = at
 	}
 	p.sessions[d.ID] = events.StateOf(e)
