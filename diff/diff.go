@@ -32,6 +32,8 @@ type Snapshot struct {
 	// both on the platform's clock. What the list shows was so in between.
 	From, At time.Time
 	Proof    Proof
+	// Presumed: who is absent is presumed gone, not proven; see events.EndPresumed.
+	Presumed bool
 	// History is true for a list that shows ended sessions as well: an ended
 	// session that was never seen online is then published as both, backfilled.
 	History bool
@@ -77,8 +79,8 @@ type Known struct {
 	Find func(id string) (events.State, bool)
 	// Tracking of a location by id. Nil means that none is tracked yet.
 	Tracking func(location string) Tracking
-	// SeenAt is when a session was last seen online, where that is known better
-	// than by its location's Tracking; nil and the zero time mean that it is not.
+	// SeenAt is when a session was last seen online; the zero time means that it is not
+	// known, and then only its last event tells. Nil goes by its location's Tracking.
 	SeenAt func(id string) time.Time
 }
 
@@ -287,7 +289,11 @@ func (c *comparison) missing(old events.State) {
 func (c *comparison) gone(old events.State, seenAt time.Time) {
 	last := old.Session
 	last.Online = false
-	c.end(old, last, events.EndInferred, seenAt, false)
+	end := events.EndInferred
+	if c.snap.Presumed {
+		end = events.EndPresumed
+	}
+	c.end(old, last, end, seenAt, false)
 }
 
 func (c *comparison) end(old events.State, now events.Session, end events.End, from time.Time, backfilled bool) {
@@ -307,8 +313,8 @@ func (c *comparison) seenAt(old events.State) time.Time {
 	}
 	at := c.tracking(old.Session.LocationID).SeenAt
 	if c.known.SeenAt != nil {
-		if seen := c.known.SeenAt(old.Session.ID); !seen.IsZero() {
-			at = seen
+		if at = c.known.SeenAt(old.Session.ID); at.IsZero() {
+			at = old.SeenAt.Add(-longestLook)
 		}
 	}
 	if at.Before(old.Session.StartedAt) {
@@ -316,6 +322,10 @@ func (c *comparison) seenAt(old events.State) time.Time {
 	}
 	return at
 }
+
+// longestLook is how long before its answer came the platform may have read what
+// an event tells.
+const longestLook = 15 * time.Second
 
 // publish appends the event of kind that leads from old to now, and returns the
 // state after it.

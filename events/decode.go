@@ -263,6 +263,8 @@ func (s *scanner) end() End {
 		return EndReported
 	case EndInferred:
 		return EndInferred
+	case EndPresumed:
+		return EndPresumed
 	default:
 		return End(text)
 	}

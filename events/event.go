@@ -83,6 +83,10 @@ const (
 	// EndInferred: the session is proven absent from the online list; its true
 	// end lies between Observed.NotYetAt and Observed.At.
 	EndInferred End = "inferred"
+	// EndPresumed: the platform's lists have no order, and many readings of them did
+	// not show the session, which is no proof. One in 10,000 at most is online still,
+	// and comes back as Resumed.
+	EndPresumed End = "presumed"
 )
 
 // Observed says how an event is known. All times are on the platform's clock,

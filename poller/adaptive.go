@@ -31,19 +31,24 @@ type Adaptive struct {
 // Next takes the look with the highest index.
 func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 	a.judge(e)
-	if e.DiscoveryDue || (!e.Ordered && !e.Learning) {
-		e.Price = 0
-		return a.unordered(now, e)
-	}
-	if e.Learning {
-		return Look{Kind: Sweep, InTurn: true}
-	}
 	weight, limit := a.StartWeight, a.MaxStaleness
 	if weight == 0 {
 		weight = 1
 	}
 	if limit == 0 {
 		limit = 5 * time.Minute
+	}
+	switch {
+	case e.DiscoveryDue:
+		e.Price = 0
+		return discover(e)
+	case e.Whole:
+		return a.whole(e)
+	case e.Learning:
+		return Look{Kind: Sweep, InTurn: true}
+	case !e.Ordered:
+		e.Price = 0
+		return a.unordered(now, e)
 	}
 	e.Overdue = a.overdue(e, limit)
 	if e.Reading != nil {
@@ -52,7 +57,7 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 	best, index := Look{Kind: Sweep}, e.SweepGain
 	e.Price += smoothing * (index - e.Price)
 	switch {
-	case len(e.Missing) > 0 && e.Turn%verifyTurn == 0:
+	case proves(e):
 		return Look{Kind: Verify, Session: e.Missing[0]}
 	case e.Missed && e.Turn%backfillTurn == 0:
 		return Look{Kind: Backfill}
@@ -114,12 +119,46 @@ const smoothing = 0.03
 // sweep's own pages worth less.
 const preference = 1.1
 
-// verifyTurn is how many looks there are to one at a missing session,
-// backfillTurn to one at what an outage left unread.
+// backfillTurn is how many looks there are to one at what an outage left unread.
+const backfillTurn = 3
+
+// proves reports whether the next request goes into what is missing: one in four, and
+// more the longer the queue is, so that it never grows without end.
+func proves(e *Estate) bool {
+	n := len(e.Missing)
+	switch {
+	case n == 0:
+		return false
+	case n < someMissing:
+		return e.Turn%4 == 0
+	case n < manyMissing:
+		return e.Turn%2 == 0
+	}
+	return e.Turn%4 != 0
+}
+
 const (
-	verifyTurn   = 4
-	backfillTurn = 3
+	someMissing = 8
+	manyMissing = 30
 )
+
+// whole plans where one page is all of the list: it proves everything at once.
+// Beside it, the history shows who came and went between two pages.
+func (a *Adaptive) whole(e *Estate) Look {
+	e.Price = min(e.Price+smoothing, figuresWorth/2)
+	switch {
+	case e.Figures != "" && e.Turn%2 == 0:
+		return Look{Kind: Figures, Session: e.Figures}
+	case e.Missed && e.Turn%backfillTurn == 0:
+		return Look{Kind: Backfill}
+	case e.Probing && e.ProbeAge > wholeProbes:
+		return Look{Kind: Probe}
+	}
+	return Look{Kind: Sweep, InTurn: true}
+}
+
+// wholeProbes is the time between two probes there.
+const wholeProbes = 5 * time.Second
 
 // overdue is the age from which a session's page comes before all others. Two
 // rounds of the list are the greatest age that a sweep needs, four where single
@@ -167,11 +206,37 @@ func (p *Place) gain(now time.Time, e *Estate) float64 {
 	return ends + min(alone, p.sums.gain(t, arrivals/float64(p.Online))-ends)
 }
 
-// unordered plans where no list of several pages proves anything: location by
-// location, by the same index, none left out for long. Round robin is what it
-// comes to where nothing is known of the rates.
+// unordered plans where only whole lists prove that anybody is gone. The account's
+// list, read in rounds, shows who came, and whom it does not show; the lists of
+// these sessions' locations prove who is gone. Where listing the locations one after
+// another takes hardly more requests, that does both.
 func (a *Adaptive) unordered(now time.Time, e *Estate) Look {
-	if look, ok := urgent(e); ok {
+	if look, ok := a.urgent(e); ok {
+		return look
+	}
+	if pages := 1 + e.Online/MaxPerPage; a.rota.requests(e.Places) > 2*pages {
+		return Look{Kind: Sweep, InTurn: true}
+	}
+	return a.located(now, e)
+}
+
+// urgent is what comes before the rest where there is no order.
+func (a *Adaptive) urgent(e *Estate) (Look, bool) {
+	switch {
+	case e.DiscoveryDue:
+		return discover(e), true
+	case proves(e):
+		return Look{Kind: Verify, Session: e.Missing[0]}, true
+	case e.Reading != nil:
+		return Look{Kind: List, Location: e.Reading.ID}, true
+	}
+	return Look{}, false
+}
+
+// located plans location by location, by the same index, none left out for long.
+// Round robin is what it comes to where nothing is known of the rates.
+func (a *Adaptive) located(now time.Time, e *Estate) Look {
+	if look, ok := a.urgent(e); ok {
 		return look
 	}
 	// Round robin's own period, and half as much again, is the longest that a
@@ -200,7 +265,7 @@ type SquareRoot struct{ planner Adaptive }
 func (s *SquareRoot) Next(now time.Time, e *Estate) Look {
 	alone := *e
 	alone.Probing = false
-	return s.planner.unordered(now, &alone)
+	return s.planner.located(now, &alone)
 }
 
 // SweepOnly sweeps the account again and again; where its list has no order, it
@@ -213,7 +278,7 @@ func (s *SweepOnly) Next(now time.Time, e *Estate) Look {
 	switch {
 	case e.DiscoveryDue || !e.Ordered && !e.Learning:
 		return s.fallback.Next(now, e)
-	case len(e.Missing) > 0 && e.Turn%verifyTurn == 0:
+	case proves(e):
 		return Look{Kind: Verify, Session: e.Missing[0]}
 	}
 	return Look{Kind: Sweep, InTurn: true}

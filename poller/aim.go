@@ -3,6 +3,9 @@ package poller
 import (
 	"math"
 	"time"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/order"
 )
 
 // aim is the choice of the page of the account's list that is read next, once
@@ -56,11 +59,8 @@ type choice struct {
 
 const (
 	// worth is by how much a page must be worth more than the next one of the
-	// track for the track to be left; worthAnywhere where arrivals may stand
-	// anywhere, too: there what lies between two pages read out of turn hides
-	// starts as well as ends.
-	worth         = 2
-	worthAnywhere = 5
+	// track for the track to be left.
+	worth = 2
 	// leap is how many sessions a page may skip, if that makes it larger, and
 	// lateness how much worse the gain of these is to have a round later.
 	leap     = 3
@@ -73,38 +73,18 @@ func (p *Poller) margin() float64 {
 	return min(5, 1+math.Sqrt(moves)/2)
 }
 
-// spread is the rate of arrivals for each session of the list, where they may
-// stand anywhere in it.
-func (p *Poller) spread() float64 {
-	if p.probe.Direction != undirected {
-		return 0
-	}
-	return p.estate.arrivals / max(1, float64(p.roster.ring.n))
-}
-
-// share is a session's share of the arrivals at its location: where these may stand
-// anywhere in the list, a page is taken to show those that belong to its sessions.
-// So it is worth less where locations with many arrivals were just looked at.
-func (p *Poller) share(e *entry) float64 {
-	if p.probe.Direction != undirected {
-		return 0
-	}
-	return p.estate.arrivalsAt(e.place) / max(1, float64(e.place.Online))
-}
-
 // head is how many sessions have probably arrived at the list's beginning since
 // that was read.
 func (p *Poller) head(now time.Time) float64 {
-	if p.probe.Direction != newestFirst || p.aim.edge.IsZero() {
+	if p.roster.ring.direction != order.NewestFirst || p.aim.edge.IsZero() {
 		return 0
 	}
 	return p.estate.arrivals * now.Sub(p.aim.edge).Seconds()
 }
 
 // places is how many places in the list a session takes, on average.
-func (e *entry) places(now, surge, spread float64) float64 {
-	age := max(0, now-e.at)
-	return 1 - min(mostGone, surge*e.rate*age) + spread*age
+func (e *entry) places(now, surge float64) float64 {
+	return 1 - min(mostGone, surge*e.rate*max(0, now-e.at))
 }
 
 // surge compares the ends that the last pages showed with those that were
@@ -162,7 +142,7 @@ func (a *aim) unasked(b *block, from, width float64) (oldest *entry) {
 // the session that was not seen for longest of those that no page under way will
 // show.
 func (p *Poller) measure(now time.Time) (oldest *entry) {
-	a, spread, surge := &p.aim, p.spread(), p.aim.surge.factor()
+	a, surge := &p.aim, p.aim.surge.factor()
 	a.starts, a.before = a.starts[:0], a.before[:0]
 	position, gain, roots := p.head(now), 0.0, 0.0
 	t := p.roster.seconds(now)
@@ -173,7 +153,7 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 	for _, b := range p.roster.ring.blocks {
 		b.refresh(t)
 		a.starts, a.before = append(a.starts, start), append(a.before, gain)
-		position += b.sums.places(t, surge, spread)
+		position += b.sums.places(t, surge)
 		end := a.corrected(position)
 		first, open := b.oldest, 1.0
 		if len(a.asked) > 0 {
@@ -184,7 +164,7 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 		if first != nil && (oldest == nil || first.at < oldest.at) {
 			oldest = first
 		}
-		gain += open * b.worth.gain(t, 0)
+		gain += open * b.sums.gain(t, 0)
 		roots += math.Sqrt(b.sums.n * b.sums.rate)
 		start = end
 	}
@@ -213,15 +193,15 @@ func (a *aim) corrected(position float64) float64 {
 }
 
 // anchor notes where a page was found, by its last session that is in the ring.
-func (p *Poller) anchor(pg page, c choice) {
-	a, start, now := &p.aim, c.start(), p.Clock.Now()
+func (p *Poller) anchor(sessions []events.Session, m moment, c choice) {
+	a, start, now := &p.aim, c.start(), m.came
 	a.atFirst, a.firstShift, a.at, a.shift = 0, 0, 0, 0
 	found := false
 	if c.turn {
 		a.front = a.front[:0]
 	}
-	for i := range pg.sessions {
-		e := p.roster.entries[pg.sessions[i].ID]
+	for i := range sessions {
+		e := p.roster.entries[sessions[i].ID]
 		if e == nil || e.block == nil {
 			continue
 		}
@@ -233,7 +213,7 @@ func (p *Poller) anchor(pg page, c choice) {
 			a.atFirst = p.position(e, now)
 			a.firstShift = float64(start+i) - a.atFirst
 		}
-		if i >= len(pg.sessions)-10 {
+		if i >= len(sessions)-10 {
 			a.at = p.position(e, now)
 			a.shift = float64(start+i) - a.at
 		}
@@ -272,14 +252,14 @@ func (p *Poller) beyond(start int) {
 
 // position is where a session of the ring is expected, without correction.
 func (p *Poller) position(e *entry, now time.Time) float64 {
-	position, spread, surge := p.head(now), p.spread(), p.aim.surge.factor()
+	position, surge := p.head(now), p.aim.surge.factor()
 	t := p.roster.seconds(now)
 	for _, b := range p.roster.ring.blocks[:e.block.at] {
 		b.refresh(t)
-		position += b.sums.places(t, surge, spread)
+		position += b.sums.places(t, surge)
 	}
 	for _, other := range e.block.entries[:e.index()] {
-		position += other.places(t, surge, spread)
+		position += other.places(t, surge)
 	}
 	return position
 }
@@ -314,9 +294,6 @@ func (p *Poller) choosePage(now time.Time, overdue time.Duration) {
 		a.most = max(a.most, gain)
 	}
 	a.enough = a.most / worth
-	if p.probe.Direction == undirected {
-		a.enough = a.most / worthAnywhere
-	}
 	if overdue > 0 && oldest != nil && now.Sub(oldest.seen) > overdue {
 		a.must, a.turn = oldest, false
 		p.fit(now, oldest, false)
@@ -355,7 +332,7 @@ func (a *aim) after(at int) int {
 // that hold a session, or begin about behind it.
 func (p *Poller) fit(now time.Time, must *entry, behind bool) {
 	a, r := &p.aim, &p.roster.ring
-	spread, surge, margin, best := p.spread(), p.aim.surge.factor(), p.margin(), must.block.at
+	surge, margin, best := p.aim.surge.factor(), p.margin(), must.block.at
 	low, high := best, best+1
 	for low > 0 && a.starts[low] > a.starts[best]-MaxPerPage {
 		low--
@@ -368,15 +345,15 @@ func (p *Poller) fit(now time.Time, must *entry, behind bool) {
 	for i, b := range r.blocks[low:high] {
 		position = max(position, a.starts[low+i])
 		// What corrects where a block begins and ends holds within it, too.
-		scale := (a.starts[low+i+1] - a.starts[low+i]) / max(1, b.sums.places(t, surge, spread))
+		scale := (a.starts[low+i+1] - a.starts[low+i]) / max(1, b.sums.places(t, surge))
 		for _, e := range b.entries {
 			a.fine, a.fineBefore = append(a.fine, position), append(a.fineBefore, gain)
 			if e == must {
 				at = position
 			}
 			age, from := max(0, t-e.at), position
-			position += scale * e.places(t, surge, spread)
-			gain += (1 - a.covered(from, from+1)) * (e.rate + e.spread) * age * age / 2
+			position += scale * e.places(t, surge)
+			gain += (1 - a.covered(from, from+1)) * e.rate * age * age / 2
 		}
 	}
 	a.fine, a.fineBefore = append(a.fine, position), append(a.fineBefore, gain)

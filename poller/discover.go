@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -16,7 +15,7 @@ type discovery struct {
 	page      int       // of /locations, last read
 	surveying bool      // /locations does not answer
 	again     bool      // they were discovered before
-	survey    *listing
+	survey    *reading
 }
 
 func (d *discovery) due(now time.Time) bool { return !d.dueAt.IsZero() && !now.Before(d.dueAt) }
@@ -67,22 +66,23 @@ func (p *Poller) listed(page platform.LocationPage) {
 func (p *Poller) survey(ctx context.Context) error {
 	d := &p.discovery
 	if d.survey == nil {
-		d.survey = &listing{began: p.Clock.Now()}
+		d.survey = newReading(p.Clock.Now(), 0)
 	}
-	l, online := d.survey, true
-	w := l.next()
+	r, online := d.survey, true
+	w := r.next()
 	return p.askSessions(ctx, platform.Query{Online: &online, Page: w.number, PerPage: w.size}, func(page platform.Page, m moment, err error) error {
 		if err != nil {
 			d.survey = nil
 			return nil
 		}
-		p.note("", page)
-		done := l.add(page, m)
+		done := r.add(page, m)
 		before := len(p.places)
 		for _, s := range page.Sessions {
 			p.place(s.LocationID, s.LocationName)
 		}
-		if err := p.surveyed(ctx, page, m); err != nil {
+		// The request was spent, so nobody waits for their location's own turn.
+		ev := evidence{moment: m, sessions: page.Sessions, skipped: page.Skipped, scope: account, first: w.number == 1, last: ends(page, w)}
+		if err := p.take(ctx, ev); err != nil {
 			return err
 		}
 		if done {
@@ -91,21 +91,6 @@ func (p *Poller) survey(ctx context.Context) error {
 		}
 		return nil
 	})
-}
-
-// surveyed commits the sessions of a page that are news: the request was spent,
-// so nobody waits for their location's own turn.
-func (p *Poller) surveyed(ctx context.Context, page platform.Page, m moment) error {
-	snap := diff.Snapshot{Sessions: p.fresh(page.Sessions, m.sent), From: m.from, At: m.at, Proof: diff.Partial}
-	delta, err := p.compare(nil, nil, snap)
-	if err != nil {
-		return err
-	}
-	if err := p.commit(ctx, delta, m.sent); err != nil {
-		return err
-	}
-	p.apply(delta, m, nil)
-	return nil
 }
 
 func (p *Poller) discovered(before int) {

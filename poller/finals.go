@@ -49,7 +49,7 @@ func (p *Poller) hold(delta diff.Delta) diff.Delta {
 			delete(p.held, s.ID)
 			kept = append(kept, c)
 		case known:
-		case worth && (s.GuestID != "" || s.YasID != ""):
+		case worth && queryOfGuest(s) != (platform.Query{}):
 			p.held[s.ID] = &heldEnd{change: c, since: now}
 			held = append(held, c)
 		default:
@@ -59,35 +59,6 @@ func (p *Poller) hold(delta diff.Delta) diff.Delta {
 	p.apply(diff.Delta{Changes: held}, moment{sent: now, came: now}, nil)
 	delta.Changes = kept
 	return delta
-}
-
-// unheld drops the states whose end is held.
-func (p *Poller) unheld(states []events.State) []events.State {
-	if len(p.held) == 0 {
-		return states
-	}
-	kept := states[:0]
-	for _, s := range states {
-		if p.held[s.Session.ID] == nil {
-			kept = append(kept, s)
-		}
-	}
-	return kept
-}
-
-// yield lets the held ends go of sessions that a page shows online again: they
-// had ended before.
-func (p *Poller) yield(ctx context.Context, shown []events.Session) error {
-	if len(p.held) == 0 {
-		return nil
-	}
-	var back []string
-	for i := range shown {
-		if s := &shown[i]; s.Online && p.held[s.ID] != nil {
-			back = append(back, s.ID)
-		}
-	}
-	return p.release(ctx, back)
 }
 
 // release publishes held ends without the platform's figures.
@@ -106,7 +77,7 @@ func (p *Poller) release(ctx context.Context, ids []string) error {
 	if err := p.commit(ctx, delta, start); err != nil {
 		return fmt.Errorf("committing %d ends without final figures: %w", len(delta.Changes), err)
 	}
-	p.reportPage(page{moment: moment{sent: start}}, delta, start)
+	p.report(&evidence{moment: moment{sent: start}}, delta, start)
 	return nil
 }
 
@@ -152,30 +123,8 @@ func (p *Poller) figures(ctx context.Context, id string) error {
 		if err != nil {
 			return nil
 		}
-		return p.figured(ctx, id, answer, m)
+		return p.take(ctx, evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: history})
 	})
-}
-
-// figured works in the sessions of a guest whose session has ended.
-func (p *Poller) figured(ctx context.Context, id string, answer platform.Page, m moment) error {
-	p.note("", answer)
-	start := p.Clock.Now()
-	sessions := p.wantedOf(p.fresh(answer.Sessions, m.sent))
-	if err := p.yield(ctx, sessions); err != nil {
-		return err
-	}
-	delta, err := p.compare(nil, nil, diff.Snapshot{Sessions: sessions, From: m.from, At: m.at, History: true})
-	if err != nil {
-		return err
-	}
-	delta = p.hold(delta)
-	if err := p.commit(ctx, delta, m.sent); err != nil {
-		return fmt.Errorf("committing the final figures of session %s: %w", id, err)
-	}
-	p.apply(delta, m, sessions)
-	p.Sightings.show(sessions, m.sent)
-	p.reportPage(page{moment: m, sessions: sessions}, delta, start)
-	return nil
 }
 
 // queryOfGuest asks for the sessions of a session's guest, whose list fits one
@@ -186,6 +135,8 @@ func queryOfGuest(s *events.Session) platform.Query {
 		return platform.Query{GuestID: s.GuestID, PerPage: MaxPerPage, Page: 1}
 	case s.YasID != "":
 		return platform.Query{YasID: s.YasID, PerPage: MaxPerPage, Page: 1}
+	case len(s.DeviceMAC) == len("14:2d:27:e7:40:2b"): // and no pseudonym
+		return platform.Query{DeviceMAC: s.DeviceMAC, PerPage: MaxPerPage, Page: 1}
 	}
 	return platform.Query{}
 }

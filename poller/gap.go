@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -56,31 +57,28 @@ func (p *Poller) fillGap(ctx context.Context) error {
 	g := &b.Gaps[len(b.Gaps)-1]
 	query := platform.Query{PerPage: MaxPerPage}
 	var w window
-	if b.Direction == oldestFirst {
+	if b.Direction == order.OldestFirst {
 		if g.Date == "" {
-			g.Date, g.Page = g.From.UTC().AddDate(0, 0, -1).Format(time.DateOnly), 1
+			g.Date, g.Page = dayBefore(g.From), 1
 		}
 		query.StartDate, query.Page = g.Date, g.Page
 	} else {
 		w = windowFrom(g.Covered, overlap)
 		query.Page, query.PerPage = w.number, w.size
 	}
-	return p.askHistory(ctx, query, func(answer platform.Page, m moment) error {
-		return p.gapRead(ctx, w, answer, m)
+	return p.askHistory(ctx, query, func(answer platform.Page, _ moment) error {
+		return p.gapRead(w, answer)
 	})
 }
 
-// gapRead works in a page of the newest gap.
-func (p *Poller) gapRead(ctx context.Context, w window, answer platform.Page, m moment) error {
+// gapRead goes on from a page of the newest gap.
+func (p *Poller) gapRead(w window, answer platform.Page) error {
 	b := &p.probe
 	g := &b.Gaps[len(b.Gaps)-1]
-	if err := p.workIn(ctx, page{moment: m, sessions: answer.Sessions}, len(answer.Skipped) == 0, true); err != nil {
-		return err
-	}
 	oldest, _ := startsOf(answer.Sessions)
 	done := false
 	switch {
-	case b.Direction == newestFirst:
+	case b.Direction == order.NewestFirst:
 		g.Covered = w.start() + positions(answer, w)
 		done = !answer.More || answer.Records == 0 || oldest.Before(g.From.Add(-frontierSlack))
 	case answer.Records == 0 && g.Page > 1 && !answer.More:

@@ -93,10 +93,13 @@ type Estate struct {
 	DiscoveryDue, Surveying bool
 	// Budget is how many requests a second the list of sessions allows.
 	Budget float64
-	// Ordered is true while the account's list keeps to an order that was learned,
-	// so that one page proves what it does not show; Learning while it is being
-	// found out.
-	Ordered, Learning bool
+	// Ordered is true while the account's list is sorted by start, so that one page
+	// proves who is not on it; Learning while that is being found out. Whole is true
+	// while one page is all of the list.
+	Ordered, Learning, Whole bool
+	// Hidden is the part of the list that the last complete reading of several pages
+	// probably did not show.
+	Hidden float64
 	// Overdue is the age from which a session's page is swept before all others;
 	// zero never. It is for the strategy to set.
 	Overdue time.Duration
@@ -170,14 +173,20 @@ func (r *RoundRobin) Next(_ time.Time, e *Estate) Look {
 	return Look{Kind: List, Location: r.chosen.ID}
 }
 
+// discover finds the locations.
+func discover(e *Estate) Look {
+	if e.Surveying {
+		return Look{Kind: Survey}
+	}
+	return Look{Kind: Discover}
+}
+
 // urgent is what comes before any location: finding them, every other request at
 // most what is missing, and finishing a list that was begun.
 func urgent(e *Estate) (Look, bool) {
 	switch {
-	case e.DiscoveryDue && e.Surveying:
-		return Look{Kind: Survey}, true
 	case e.DiscoveryDue:
-		return Look{Kind: Discover}, true
+		return discover(e), true
 	case len(e.Missing) > 0 && e.Turn%2 == 0:
 		return Look{Kind: Verify, Session: e.Missing[0]}, true
 	case e.Reading != nil:

@@ -19,8 +19,9 @@ type Place struct {
 	// AddedAt is when the place became known to this process.
 	AddedAt time.Time
 
-	ranks    map[string]int // by session id: where the last list of several pages had it
-	asking   bool           // a page of its list is under way
+	sessions map[*entry]bool
+	readings int  // of its list so far
+	asking   bool // a page of its list is under way
 	tracking diff.Tracking  // on the platform's clock
 	sums     ages
 	learned  learned
@@ -34,6 +35,21 @@ func (p *Place) Age(now time.Time) time.Duration {
 		return now.Sub(p.AddedAt)
 	}
 	return now.Sub(p.SeenAt)
+}
+
+// enter and leave are for sessions that come and go, joined and left for what they
+// add to the sums.
+func (p *Place) enter(e *entry) {
+	if p.sessions == nil {
+		p.sessions = make(map[*entry]bool)
+	}
+	p.sessions[e] = true
+	p.joined(e)
+}
+
+func (p *Place) leave(e *entry) {
+	delete(p.sessions, e)
+	p.left(e)
 }
 
 func (p *Place) joined(e *entry) {
@@ -54,18 +70,3 @@ func (p *Place) left(e *entry) {
 
 // Cost is how many requests a list of the place takes.
 func (p *Place) Cost() int { return max(1, (p.Online+MaxPerPage-1)/MaxPerPage) }
-
-// keepsOrder reports whether those of a list's sessions that the last one showed,
-// too, stand in the same order.
-func (p *Place) keepsOrder(ids []string) bool {
-	ranks := make(map[string]int, len(ids))
-	kept, last := true, -1
-	for i, id := range ids {
-		if rank, ok := p.ranks[id]; ok {
-			kept, last = kept && rank > last, rank
-		}
-		ranks[id] = i
-	}
-	p.ranks = ranks
-	return kept
-}

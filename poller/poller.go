@@ -12,6 +12,7 @@ import (
 
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
@@ -60,7 +61,6 @@ type Report struct {
 	Took, Committing time.Duration
 	Pages, Records   int
 	Skipped          int
-	Proof            diff.Proof
 	Changes          []diff.Change
 }
 
@@ -85,6 +85,9 @@ type Poller struct {
 	// figures, where the strategy has requests to spare for them; zero publishes
 	// every end at once.
 	FiguresWait time.Duration
+	// ProvenEnds forbids ends that are presumed: where the list has no order, and
+	// proof cannot keep up, they wait.
+	ProvenEnds bool
 	// Sightings, where guests are looked up, are told what looks show.
 	Sightings *Sightings
 	// Courier carries several requests at once; nil sends one after the other.
@@ -94,13 +97,12 @@ type Poller struct {
 
 	started   bool
 	places    map[string]*Place
-	listings  map[string]*listing
+	readings  map[string]*reading
 	estate    Estate
 	discovery discovery
 	census    census
 	rests     map[platform.Endpoint]*rest
 	noted     map[string]bool // oddities that were logged
-	unproven  map[string]int  // sessions that unjoined lists did not show, with how often in a row
 	roaming   bool
 	looking   Look // the last one
 	held      map[string]*heldEnd
@@ -115,9 +117,9 @@ type Poller struct {
 	known        map[string]counts // what is usual at places that are not known yet, by location
 	memorable    bool              // somebody came or went since rates were remembered
 	memorised    time.Time         // local clock: when they were
-	orderAt      time.Time         // local clock: when the list's order was remembered
-	orderChanges int               // the ring's at that time
 	probe        probe
+	// What is known of the order of each kind of list: a filter may change it.
+	online, venues, past order.List
 	wide         diff.Tracking // of the account as a whole
 	tended       time.Time     // local clock: when the ages of all places were last worked out
 	disordered   time.Time     // local clock: when the list was last taken to have no order
@@ -146,7 +148,7 @@ func (p *Poller) Run(ctx context.Context) error {
 				return err
 			}
 			now := p.Clock.Now()
-			return errors.Join(p.saveRates(now, true), p.saveOrder(now, true))
+			return p.saveRates(now, true)
 		}
 		if err != nil {
 			return err
@@ -233,19 +235,18 @@ func (p *Poller) prepare() {
 	p.Logger = p.Logger.With("account", p.Account)
 	p.Rules.Account = p.Account
 	p.places = make(map[string]*Place)
-	p.listings = make(map[string]*listing)
+	p.readings = make(map[string]*reading)
 	p.rests = make(map[platform.Endpoint]*rest)
-	p.unproven = make(map[string]int)
 	p.noted = make(map[string]bool)
 	p.held = make(map[string]*heldEnd)
 	p.parted = make(map[string]float64)
 	p.begun = p.Clock.Now()
 	p.roster = newRoster(p.begun)
 	p.estate.began, p.estate.learned.at, p.memorised = p.begun, p.begun, p.begun
-	p.orderAt = p.begun
 	p.estate.rates(p.begun)
-	p.roster.watched, p.roster.rate, p.roster.spread = p.watched, p.rate, p.share
+	p.roster.watched, p.roster.rate = p.watched, p.rate
 	p.sweep.wanted, p.sweep.size = 1, MaxPerPage
+	p.roster.ring.direction = order.NewestFirst
 }
 
 // recallAll reads what former processes learned of the platform.
@@ -274,15 +275,29 @@ func (p *Poller) enrol() error {
 	seen := p.begun.Add(-time.Minute)
 	err := p.Store.All(func(s events.State) bool {
 		if place := p.places[s.Session.LocationID]; place != nil || len(p.Locations) == 0 {
-			p.roster.add(s.Session.ID, p.place(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, moment{sent: seen, came: seen})
+			e := p.roster.add(s.Session.ID, p.place(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, moment{sent: seen, came: seen})
+			e.placed = true
 		}
 		return true
 	})
 	if err != nil {
 		return fmt.Errorf("reading the sessions that are online: %w", err)
 	}
-	return p.recallOrder()
+	var displaced []string
+	if err := p.recall(displacedKey, &displaced); err != nil {
+		return err
+	}
+	for _, id := range displaced {
+		if e := p.roster.entries[id]; e != nil {
+			p.roster.displace(e)
+		}
+	}
+	return nil
 }
+
+// displacedKey names the sessions that stand out of the list's order, so that no
+// process takes them for gone.
+const displacedKey = "account.displaced"
 
 // adopt takes the configured locations, and says which known ones are left out.
 func (p *Poller) adopt(configured []string, known []store.LocationInfo) {
@@ -322,9 +337,6 @@ func (p *Poller) choose(ctx context.Context) (Look, error) {
 			return Look{}, err
 		}
 		if err := p.saveRates(now, false); err != nil {
-			return Look{}, err
-		}
-		if err := p.saveOrder(now, false); err != nil {
 			return Look{}, err
 		}
 		// Nothing is decided before a request may go out.

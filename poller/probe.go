@@ -2,50 +2,22 @@ package poller
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/platform"
 )
-
-// direction is how the list stands to the start of its sessions.
-type direction string
-
-const (
-	undirected  direction = ""
-	newestFirst direction = "newest first"
-	oldestFirst direction = "oldest first"
-)
-
-// directionOf returns how a page's sessions are sorted by start, and whether
-// they are at all. Too few different starts tell nothing.
-func directionOf(sessions []events.Session) (d direction, sorted bool) {
-	rises, falls := 0, 0
-	for i := 1; i < len(sessions); i++ {
-		a, b := sessions[i-1].StartedAt, sessions[i].StartedAt
-		switch {
-		case a.IsZero() || b.IsZero() || a.Equal(b):
-		case a.Before(b):
-			rises++
-		default:
-			falls++
-		}
-	}
-	switch {
-	case rises > 0 && falls > 0:
-		return undirected, false
-	case falls >= 3:
-		return newestFirst, true
-	case rises >= 3:
-		return oldestFirst, true
-	}
-	return undirected, true
-}
 
 // Order says how a page's sessions are sorted: newest first, oldest first, or not
 // by start. Empty where too few different starts tell.
 func Order(sessions []events.Session) string {
-	switch d, sorted := directionOf(sessions); {
+	records := make([]order.Record, len(sessions))
+	for i := range sessions {
+		records[i].Start = sessions[i].StartedAt
+	}
+	switch d, sorted := order.Of(records); {
 	case !sorted:
 		return "not by start"
 	default:
@@ -62,7 +34,7 @@ func Order(sessions []events.Session) string {
 // filtered by a day in the past only ever grows at its end, so its last page is
 // kept as a cursor.
 type probe struct {
-	Direction direction
+	Direction order.Direction
 	// Frontier is the start up to which every arrival is known; platform's clock.
 	Frontier time.Time
 	// Date and Page are the cursor of oldest first.
@@ -94,7 +66,7 @@ const (
 )
 
 func (b *probe) possible(now time.Time) bool {
-	return b.Direction != undirected && !now.Before(b.faultyTill)
+	return b.Direction != "" && !now.Before(b.faultyTill)
 }
 
 // age is how long ago the last complete probe was sent.
@@ -105,25 +77,9 @@ func (b *probe) age(now time.Time) time.Duration {
 	return now.Sub(b.at)
 }
 
-// learnDirection takes a page of the account's list into account.
-func (p *Poller) learnDirection(sessions []events.Session) {
-	d, sorted := directionOf(sessions)
-	b := &p.probe
-	switch {
-	case !sorted:
-		if b.Direction != undirected {
-			p.Logger.Warn("the list is no longer sorted by start: arrivals are found by sweeps alone")
-		}
-		p.probe = probe{faultyTill: p.Clock.Now().Add(recheck), Frontier: b.Frontier, Gaps: reorder(b.Gaps)}
-	case d != undirected && d != b.Direction && !p.Clock.Now().Before(b.faultyTill):
-		p.Logger.Info("the list's order is known: arrivals are read at its end", "order", string(d))
-		p.probe = probe{Direction: d, Frontier: b.Frontier, Gaps: reorder(b.Gaps)}
-	}
-}
-
 // probeOn asks for the next page of a probe.
 func (p *Poller) probeOn(ctx context.Context) error {
-	if p.probe.Direction == oldestFirst {
+	if p.probe.Direction == order.OldestFirst {
 		return p.probeTail(ctx)
 	}
 	return p.probeHead(ctx)
@@ -133,32 +89,100 @@ func (p *Poller) probeOn(ctx context.Context) error {
 func (p *Poller) probeHead(ctx context.Context) error {
 	w := windowFrom(p.probe.covered, overlap)
 	return p.askHistory(ctx, platform.Query{Page: w.number, PerPage: w.size}, func(answer platform.Page, m moment) error {
-		return p.headRead(ctx, w, answer, m)
+		return p.headRead(w, answer, m)
 	})
 }
 
-// askHistory asks for a page of the account's history. Its answer is dropped where
-// the list's order was learned anew in the meantime, or the page contradicts it:
-// the cursors mean nothing then.
+// askHistory asks for a page of the account's history, and takes it. Then is not
+// called where the list's order was learned anew in the meantime, or the page shows
+// that the history is not to be trusted: the cursors mean nothing then.
 func (p *Poller) askHistory(ctx context.Context, q platform.Query, then func(platform.Page, moment) error) error {
 	direction := p.probe.Direction
 	return p.askSessions(ctx, q, func(answer platform.Page, m moment, err error) error {
-		if err != nil || p.probe.Direction != direction || !p.inDirection(answer.Sessions) {
+		if err != nil || p.probe.Direction != direction {
 			return nil
+		}
+		ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: history}
+		ev.first, ev.last = q.Page == 1 && q.StartDate == "", ends(answer, window{q.Page, q.PerPage})
+		reading := p.past.Read(order.Page{Records: p.roster.records(answer.Sessions), First: ev.first, Last: ev.last})
+		if ev.first && direction == order.NewestFirst || ev.last && direction == order.OldestFirst {
+			p.aim.edge = m.sent
+		}
+		trusted := p.trusts(&ev, &reading, q)
+		if err := p.take(ctx, ev); err != nil || !trusted {
+			return err
+		}
+		for i := range answer.Sessions {
+			// The same key sorts the sessions online.
+			if e := p.roster.entries[answer.Sessions[i].ID]; e != nil && !slices.Contains(reading.Displaced, e.id) {
+				e.placed = e.placed || !e.displaced
+			}
 		}
 		return then(answer, m)
 	})
 }
 
-// headRead works in a page of a probe for the newest sessions.
-func (p *Poller) headRead(ctx context.Context, w window, answer platform.Page, m moment) error {
+// trusts reports whether a page of the history is sorted as the list of online
+// sessions and leaves out nobody who is known to have begun within it: who ended
+// stands in it still. If not, probing ends for a while.
+func (p *Poller) trusts(ev *evidence, reading *order.Reading, q platform.Query) bool {
+	reason := ""
+	switch {
+	case reading.Contradicted || p.past.Established() && p.past.Direction != p.probe.Direction:
+		reason = "it is not sorted as the list of online sessions"
+	case p.leavesOut(ev, reading, q):
+		reason = "it leaves out sessions that are online"
+	default:
+		return true
+	}
+	p.Logger.Warn("the account's history cannot be used: arrivals are found by sweeps alone", "reason", reason, "again_in", recheck)
+	p.past = order.List{}
+	p.probe = probe{faultyTill: p.Clock.Now().Add(recheck), Frontier: p.probe.Frontier, Gaps: reorder(p.probe.Gaps)}
+	return false
+}
+
+// leavesOut reports whether a page of the history lacks a session that was online
+// and stands within it, or is empty where one should be.
+func (p *Poller) leavesOut(ev *evidence, reading *order.Reading, q platform.Query) bool {
+	on, sent := make(map[string]bool, len(ev.sessions)), p.roster.seconds(ev.sent)
+	for i := range ev.sessions {
+		on[ev.sessions[i].ID] = true
+	}
+	for i := range ev.skipped {
+		on[ev.skipped[i].ID] = true
+	}
+	within := p.roster.provenBy(*reading)
+	if len(ev.sessions) == 0 && q.Page <= 1 && q.StartDate != "" {
+		day, err := time.Parse(time.DateOnly, q.StartDate)
+		if err != nil {
+			return false
+		}
+		within = p.roster.ring.between(day.Add(widestDay), ev.from.Add(-frontierSlack))
+	}
+	for e := range within {
+		if !on[e.id] && e.shown <= sent && !p.hides(ev.skipped, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// A filter by day may be read in any zone, and exclude the day itself: what began
+// widestDay after its beginning in UTC is in the list whatever the platform makes
+// of it.
+const widestDay = 36 * time.Hour
+
+// dayBefore is the day to filter by, to have everything that began at start or
+// later.
+func dayBefore(start time.Time) string {
+	return start.UTC().Add(-widestDay).Format(time.DateOnly)
+}
+
+// headRead goes on from a page of a probe for the newest sessions.
+func (p *Poller) headRead(w window, answer platform.Page, m moment) error {
 	b := &p.probe
 	if !b.walking {
 		b.began, b.walking, b.newest = m.sent, true, time.Time{}
-	}
-	pg := page{moment: m, sessions: answer.Sessions, first: w.start() == 0, last: !answer.More}
-	if err := p.workIn(ctx, pg, len(answer.Skipped) == 0, true); err != nil {
-		return err
 	}
 	oldest, newest := startsOf(answer.Sessions)
 	if newest.After(b.newest) {
@@ -192,24 +216,20 @@ func (p *Poller) probeTail(ctx context.Context) error {
 		b.Date, b.resumed, b.at = "", false, time.Time{}
 	}
 	if b.Date == "" {
-		b.Date = p.platformNow().Add(-24 * time.Hour).Format(time.DateOnly)
+		b.Date = dayBefore(p.platformNow())
 		b.Page, b.ahead, b.full, b.void, b.sought = 1, 0, 0, 0, false
 	}
 	return p.askHistory(ctx, platform.Query{StartDate: b.Date, Page: b.Page + b.ahead, PerPage: MaxPerPage}, func(answer platform.Page, m moment) error {
 		if !b.sought && p.seek(answer) {
 			return nil
 		}
-		return p.tailRead(ctx, answer, m)
+		return p.tailRead(answer, m)
 	})
 }
 
-// tailRead works in the page at the end of the history.
-func (p *Poller) tailRead(ctx context.Context, answer platform.Page, m moment) error {
+// tailRead goes on from the page at the end of the history.
+func (p *Poller) tailRead(answer platform.Page, m moment) error {
 	b := &p.probe
-	pg := page{moment: m, sessions: answer.Sessions, last: !answer.More && answer.Records > 0}
-	if err := p.workIn(ctx, pg, len(answer.Skipped) == 0, true); err != nil {
-		return err
-	}
 	if !b.walking {
 		b.began, b.walking = m.sent, true
 	}
@@ -268,18 +288,6 @@ func (p *Poller) seek(answer platform.Page) (again bool) {
 	return true
 }
 
-// inDirection reports whether a page is sorted as the list was learned to be. A
-// page that is not ends probing for a while.
-func (p *Poller) inDirection(sessions []events.Session) bool {
-	d, sorted := directionOf(sessions)
-	if sorted && (d == undirected || d == p.probe.Direction) {
-		return true
-	}
-	p.Logger.Warn("the account's history is not sorted as its list of online sessions: arrivals are found by sweeps alone", "again_in", recheck)
-	p.probe = probe{faultyTill: p.Clock.Now().Add(recheck), Frontier: p.probe.Frontier, Gaps: reorder(p.probe.Gaps)}
-	return false
-}
-
 // probed ends a complete probe.
 func (p *Poller) probed(newest time.Time) error {
 	b := &p.probe
@@ -303,10 +311,14 @@ func (p *Poller) saveProbe() error {
 
 // platformNow is the platform's time, as far as known.
 func (p *Poller) platformNow() time.Time {
-	now := p.Clock.Now()
-	if p.Time == nil {
-		return now.UTC()
-	}
-	earliest, _ := p.Time.Bounds(now)
+	earliest, _ := p.platformTime(p.Clock.Now())
 	return earliest.UTC()
+}
+
+// platformTime bounds the platform's time at a moment of the local clock.
+func (p *Poller) platformTime(local time.Time) (earliest, latest time.Time) {
+	if p.Time == nil {
+		return local.UTC(), local.UTC()
+	}
+	return p.Time.Bounds(local)
 }

@@ -3,6 +3,10 @@ package poller
 import (
 	"iter"
 	"slices"
+	"sort"
+	"time"
+
+	"github.com/guestflow/guestflow/poller/order"
 )
 
 // ages sums up when sessions were last seen, each weighted by 1 and by the rate
@@ -36,15 +40,10 @@ func (a *ages) rebase(to float64) {
 }
 
 // places is how many of the sessions are online still, as far as can be
-// expected when surge times as many end as usual, and how many have come where so
-// many a second do for each of them.
-func (a *ages) places(now, surge, arrivals float64) float64 {
+// expected, when surge times as many end as usual.
+func (a *ages) places(now, surge float64) float64 {
 	d := now - a.base
-	n := a.n - min(mostGone*a.n, surge*max(0, d*a.rate-a.rt))
-	if arrivals > 0 {
-		n += arrivals * max(0, d*a.n-a.t)
-	}
-	return n
+	return a.n - min(mostGone*a.n, surge*max(0, d*a.rate-a.rt))
 }
 
 // gain is the expected number of ends times the half of how long they have
@@ -59,13 +58,13 @@ func (a *ages) gain(now, arrivals float64) float64 {
 	return gain
 }
 
-// ring is the sessions in the order of the platform's list. They are kept in
-// blocks with sums, so that finding the page that is worth most takes a walk over
-// blocks, not sessions.
+// ring is the sessions sorted by start, as the platform's list has them; equal
+// starts stand in any order. They are kept in blocks with sums, so that finding
+// the page that is worth most takes a walk over blocks, not sessions.
 type ring struct {
-	blocks  []*block
-	n       int
-	changes int // sessions put in or taken out so far
+	direction order.Direction
+	blocks    []*block
+	n         int
 }
 
 // blockMax is how many sessions a block holds before it is split.
@@ -75,7 +74,6 @@ type block struct {
 	at      int // its index in the ring
 	entries []*entry
 	sums    ages
-	worth   ages   // with the arrivals that each session's page may show as well
 	oldest  *entry // that was not seen for longest
 	stale   bool   // sums and oldest are out of date
 }
@@ -86,70 +84,74 @@ func (b *block) refresh(now float64) {
 		return
 	}
 	b.stale = false
-	b.sums, b.worth = ages{base: now}, ages{base: now}
+	b.sums = ages{base: now}
 	b.oldest = b.entries[0]
 	for _, e := range b.entries {
 		b.sums.add(e.at, e.rate, 1)
-		b.worth.add(e.at, e.rate+e.spread, 1)
 		if e.at < b.oldest.at {
 			b.oldest = e
 		}
 	}
 }
 
-func (r *ring) first() *entry {
-	if r.n == 0 {
-		return nil
-	}
-	return r.blocks[0].entries[0]
-}
-
-func (r *ring) last() *entry {
-	if r.n == 0 {
-		return nil
-	}
-	b := r.blocks[len(r.blocks)-1]
-	return b.entries[len(b.entries)-1]
-}
+func (b *block) first() *entry { return b.entries[0] }
+func (b *block) last() *entry  { return b.entries[len(b.entries)-1] }
 
 // index returns where e stands in its block.
 func (e *entry) index() int { return slices.Index(e.block.entries, e) }
 
-// before returns the entry before e; nil where there is none.
-func (r *ring) before(e *entry) *entry {
-	if i := e.index(); i > 0 {
-		return e.block.entries[i-1]
-	}
-	if e.block.at == 0 {
-		return nil
-	}
-	b := r.blocks[e.block.at-1]
-	return b.entries[len(b.entries)-1]
-}
-
-// ascends reports whether each entry stands before the next.
-func ascends(entries []*entry) bool {
-	at, index := -1, -1
-	for _, e := range entries {
-		i := e.index()
-		if e.block.at < at || e.block.at == at && i <= index {
-			return false
+// group returns the first and the last of the entries with e's start.
+func (r *ring) group(e *entry) (first, last *entry) {
+	first, last = e, e
+	for b, i := e.block, e.index(); ; {
+		if i--; i < 0 {
+			if b.at == 0 {
+				break
+			}
+			b = r.blocks[b.at-1]
+			i = len(b.entries) - 1
 		}
-		at, index = e.block.at, i
+		if !b.entries[i].since.Equal(e.since) {
+			break
+		}
+		first = b.entries[i]
 	}
-	return true
+	for b, i := e.block, e.index(); ; {
+		if i++; i == len(b.entries) {
+			if b.at == len(r.blocks)-1 {
+				break
+			}
+			b, i = r.blocks[b.at+1], 0
+		}
+		if !b.entries[i].since.Equal(e.since) {
+			break
+		}
+		last = b.entries[i]
+	}
+	return first, last
 }
 
-// behind yields the entries behind at, or all where at is nil.
-func (r *ring) behind(at *entry) iter.Seq[*entry] {
+// between yields the entries whose start lies strictly between two; zero is no
+// bound.
+func (r *ring) between(after, before time.Time) iter.Seq[*entry] {
+	inside := func(e *entry) bool {
+		return (after.IsZero() || e.since.After(after)) && (before.IsZero() || e.since.Before(before))
+	}
 	return func(yield func(*entry) bool) {
-		block, index := 0, 0
-		if at != nil {
-			block, index = at.block.at, at.index()+1
+		from, to := after, before
+		if r.direction == order.NewestFirst {
+			from, to = before, after
 		}
-		for ; block < len(r.blocks); block, index = block+1, 0 {
-			for _, e := range r.blocks[block].entries[index:] {
-				if !yield(e) {
+		at := 0
+		if !from.IsZero() {
+			at = sort.Search(len(r.blocks), func(i int) bool { return r.direction.Before(from, r.blocks[i].last().since) })
+		}
+		for _, b := range r.blocks[at:] {
+			if !to.IsZero() && !r.direction.Before(b.first().since, to) {
+				return
+			}
+			for _, e := range b.entries {
+				if inside(e) && !yield(e) {
 					return
 				}
 			}
@@ -157,33 +159,15 @@ func (r *ring) behind(at *entry) iter.Seq[*entry] {
 	}
 }
 
-// span returns the entries from one to another, both included.
-func (r *ring) span(from, to *entry) []*entry {
-	if from.block == to.block {
-		return slices.Clone(from.block.entries[from.index() : to.index()+1])
-	}
-	all := slices.Clone(from.block.entries[from.index():])
-	for _, b := range r.blocks[from.block.at+1 : to.block.at] {
-		all = append(all, b.entries...)
-	}
-	return append(all, to.block.entries[:to.index()+1]...)
-}
-
-// insert puts e behind at, or first where at is nil.
-func (r *ring) insert(e, at *entry) {
+// insert puts e behind all that do not stand behind it.
+func (r *ring) insert(e *entry) {
 	r.n++
-	r.changes++
-	var b *block
-	i := 0
-	switch {
-	case at != nil:
-		b, i = at.block, at.index()+1
-	case len(r.blocks) > 0:
-		b = r.blocks[0]
-	default:
-		b = &block{}
-		r.blocks = append(r.blocks, b)
+	if len(r.blocks) == 0 {
+		r.blocks = append(r.blocks, &block{})
 	}
+	at := sort.Search(len(r.blocks), func(i int) bool { return len(r.blocks[i].entries) > 0 && r.direction.Before(e.since, r.blocks[i].first().since) })
+	b := r.blocks[max(0, at-1)]
+	i := sort.Search(len(b.entries), func(i int) bool { return r.direction.Before(e.since, b.entries[i].since) })
 	b.entries = slices.Insert(b.entries, i, e)
 	e.block, b.stale = b, true
 	if len(b.entries) <= blockMax {
@@ -207,7 +191,6 @@ func (r *ring) remove(e *entry) {
 	b.stale = true
 	e.block = nil
 	r.n--
-	r.changes++
 	// A block with little left joins its neighbour, so that there are few.
 	if after := b.at + 1; after < len(r.blocks) && len(b.entries)+len(r.blocks[after].entries) <= blockMax/2 {
 		next := r.blocks[after]
@@ -227,14 +210,4 @@ func (r *ring) number(from int) {
 	for i := from; i < len(r.blocks); i++ {
 		r.blocks[i].at = i
 	}
-}
-
-// clear takes every entry out.
-func (r *ring) clear() {
-	for _, b := range r.blocks {
-		for _, e := range b.entries {
-			e.block = nil
-		}
-	}
-	*r = ring{changes: r.changes + r.n}
 }

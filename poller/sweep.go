@@ -1,45 +1,41 @@
 package poller
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
-	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
-// sweep goes over the account's online sessions page by page, again and again.
-// Each page is worked in as it comes: waiting for the last one would double the
-// delay of most ends.
-//
-// Pages do not overlap here, as they do in a listing: what falls into the gap
-// between two of them is neither proven nor disproven, and has its turn in the
-// next round. That costs less than reading records twice.
+// sweep goes over the account's online sessions: in turn, page by page, or where
+// the order permits, to the page that is worth most.
 type sweep struct {
-	began time.Time // local clock: when the round began
-	from  time.Time // platform's clock: when it did
-	going bool      // a round is under way
-	whole bool      // its pages were all read, one after another, and none had a skipped record
-	next  int       // number of the page that follows in turn, counted from 0
-	size  int       // records a page
-	tail  bool      // the ring's last session is the last page's last
-	fixed bool      // the platform has a page size of its own
+	reading *reading // of the round under way; nil outside of one
+	rounds  int      // made so far
+	size    int      // records a page
+	fixed   bool     // the platform has a page size of its own
+	whole   bool     // the last page of a round was all of the list
 	// wanted is the share of records that belong to wanted locations, smoothed.
 	wanted float64
 }
 
 // sweepOn asks for the page of the account's online sessions that brings most,
-// or for the one in turn: until the list's order is established, and for who
-// wants nothing else.
+// or for the one in turn: until the list's order is established, and for a strategy
+// that wants nothing else.
 func (p *Poller) sweepOn(ctx context.Context, inTurn bool) error {
-	inTurn = inTurn || !p.roster.established()
-	c := p.aim.choice
+	inTurn = inTurn || !p.online.Established()
+	s, c := &p.sweep, p.aim.choice
 	if inTurn {
-		c = choice{window: window{p.sweep.next + 1, p.sweep.size}, turn: true}
+		if s.reading == nil {
+			s.reading = newReading(p.Clock.Now(), s.rounds)
+		}
+		if s.fixed {
+			s.reading.fixed = s.size
+		}
+		c = choice{window: s.reading.next(), turn: true}
 	}
 	p.looking.InTurn, p.looking.window = inTurn, c.window
 	online := true
@@ -47,67 +43,61 @@ func (p *Poller) sweepOn(ctx context.Context, inTurn bool) error {
 		if err != nil {
 			return nil
 		}
-		return p.sweptOver(ctx, answer, m, c, inTurn)
+		return p.swept(ctx, answer, m, c, inTurn)
 	})
 }
 
-// sweptOver works in the page of a choice.
-func (p *Poller) sweptOver(ctx context.Context, answer platform.Page, m moment, c choice, inTurn bool) error {
+// swept takes the page of a choice.
+func (p *Poller) swept(ctx context.Context, answer platform.Page, m moment, c choice, inTurn bool) error {
 	s, w := &p.sweep, c.window
-	p.note("", answer)
 	if size := sizeOf(answer, w); size != w.size && answer.More {
 		// The platform has page sizes of its own: read them as they are.
 		p.Logger.Warn("the platform ignores per_page", "asked", w.size, "got", size)
-		s.size, s.fixed, s.going, s.next, s.tail = size, true, false, 0, false
+		s.size, s.fixed, s.reading = size, true, nil
 		return nil
 	}
-	if inTurn && !s.going {
-		s.began, s.from, s.going, s.whole = m.sent, m.from, true, true
+	r := s.reading
+	done := inTurn && r != nil && r.add(answer, m)
+	if p.wide.Since.IsZero() {
+		p.wide.Since = m.from
 	}
-	whole := len(answer.Skipped) == 0
-	pg := page{
-		moment: m, sessions: answer.Sessions, first: w.number == 1, last: !answer.More && answer.Records > 0,
-		follows: inTurn && s.tail,
-	}
-	if err := p.workIn(ctx, pg, whole, false); err != nil {
+	ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: account, first: w.number == 1, last: ends(answer, w)}
+	if err := p.take(ctx, ev); err != nil {
 		return err
 	}
 	p.aim.surge.page()
 	if answer.Records == 0 && w.number > 1 {
 		p.beyond(w.start())
 	} else {
-		p.anchor(pg, c)
+		p.anchor(answer.Sessions, m, c)
 		p.aim.bounded(w.start()+positions(answer, w), answer.More, m.came)
 	}
+	if ev.first && p.online.Direction == order.NewestFirst || ev.last && p.online.Direction == order.OldestFirst {
+		p.aim.edge = m.sent
+	}
+	if n := len(answer.Sessions); n > 0 {
+		s.wanted += 0.1 * (float64(len(p.wantedOf(answer.Sessions)))/float64(n) - s.wanted)
+	}
 	p.unfound(c.must, m.sent)
-	p.learnDirection(answer.Sessions)
+	if w.number == 1 {
+		s.whole = ev.last
+	}
 	if !inTurn {
-		s.going, s.next, s.tail = false, 0, false
+		s.reading = nil
 		return nil
 	}
-	s.whole = s.whole && whole
-	s.next++
-	last := p.roster.ring.last()
-	s.tail = len(answer.Sessions) > 0 && last != nil && last.id == answer.Sessions[len(answer.Sessions)-1].ID
-	if !answer.More || answer.Records == 0 || s.next >= maxPages {
-		return p.swept()
-	}
-	return nil
-}
-
-// swept ends a round: every location was looked at, each as long ago as the
-// session of it that was seen least lately.
-func (p *Poller) swept() error {
-	s := &p.sweep
-	now := p.Clock.Now()
-	p.roster.complete = p.roster.complete || s.whole
-	p.tended = now
-	p.tend(now, s.began)
-	s.going, s.next, s.tail = false, 0, false
-	if !s.whole || !p.wide.Since.IsZero() {
+	if !done {
 		return nil
 	}
-	p.wide = diff.Tracking{Since: s.from, SeenAt: s.from}
+	s.reading = nil
+	s.rounds++
+	if err := p.finished(ctx, r, nil); err != nil {
+		return err
+	}
+	if !p.wide.SeenAt.IsZero() {
+		return nil
+	}
+	p.wide.SeenAt = r.from
 	return p.remember(wideKey, p.wide)
 }
 
@@ -162,79 +152,15 @@ func (p *Poller) certain(now time.Time) time.Time {
 	if !e.Ordered || e.Missed || e.Probing && p.probe.at.IsZero() {
 		return time.Time{}
 	}
-	at := now
 	if e.Probing {
-		at = p.probe.at
+		return p.probe.at
 	}
-	if oldest := p.roster.oldest(now); oldest != nil && !e.Probing && oldest.seen.Before(at) {
-		// Arrivals may stand anywhere.
-		at = oldest.seen
+	if oldest := p.roster.oldest(now); oldest != nil && oldest.seen.Before(now) {
+		// Nobody looks for arrivals but the sweep.
+		return oldest.seen
 	}
-	return at
+	return now
 }
-
-// overdue queues for verification the sessions that no page showed or proved gone
-// in the time that two rounds and more take: they stood in the gap between two pages each
-// time, or their place in the list was never seen.
-func (p *Poller) overdue(now time.Time) {
-	if !p.roster.established() || len(p.estate.Missing) > 0 {
-		return
-	}
-	const most = 10
-	pages := float64(len(p.roster.entries)) / MaxPerPage
-	limit := max(time.Duration((2.4*pages/p.estate.Budget+10)*float64(time.Second)), p.estate.Overdue*5/4)
-	if p.estate.Missed {
-		limit *= 2 // reading what was missed slows the rounds
-	}
-	var late []*entry
-	t := p.roster.seconds(now)
-	before := t - limit.Seconds()
-	for _, b := range p.roster.ring.blocks {
-		if b.refresh(t); b.oldest.at < before {
-			late = append(late, b.oldest)
-		}
-	}
-	for e := range p.roster.loose {
-		// The sweep has been by, and no page is read for what has no place.
-		if age := now.Sub(e.seen); age > limit || p.estate.Overdue > 0 && age > p.estate.Overdue*3/4 {
-			late = append(late, e)
-		}
-	}
-	// First where one page of a location's list answers for most, then those that
-	// were not seen for longest.
-	for _, e := range late {
-		e.place.missing = 0
-	}
-	for _, e := range late {
-		if e.place.Cost() == 1 && !p.roaming {
-			e.place.missing++
-		}
-	}
-	slices.SortFunc(late, func(a, b *entry) int {
-		return cmp.Or(cmp.Compare(b.place.missing, a.place.missing), a.seen.Compare(b.seen), cmp.Compare(a.id, b.id))
-	})
-	for _, e := range late[:min(most, len(late))] {
-		p.miss(e.id)
-	}
-}
-
-// unfound gives up on the session that a page was asked for and did not show, nor
-// prove gone: its place in the list is not what the ring has. It is asked about.
-func (p *Poller) unfound(e *entry, sent time.Time) {
-	if e == nil || e.block == nil || !e.seen.Before(sent) {
-		return
-	}
-	if e.sought++; e.sought < mostSought {
-		return
-	}
-	p.roster.unlink(e)
-	e.sought = 0
-	p.miss(e.id)
-}
-
-// mostSought is how many pages are asked for around a session that they do not
-// show.
-const mostSought = 2
 
 // wideKey names the tracking of the account as a whole: a location that turns up
 // later is new, not found.
@@ -278,12 +204,12 @@ func (p *Poller) foresee(now time.Time) {
 	_, limit := p.Budgets[platform.Sessions].Used(now)
 	e.Budget = float64(limit) / Window.Seconds()
 	e.Online = len(p.roster.entries)
-	e.Ordered = p.roster.established()
-	if !e.Ordered && p.roster.contradictions >= disorderly && now.Sub(p.disordered) > recheck {
+	e.Ordered, e.Whole = p.online.Established(), p.sweep.whole && e.Online < wholeMost
+	if !e.Ordered && p.online.Contradictions >= disorderly && now.Sub(p.disordered) > recheck {
 		p.disordered = now
-		p.roster.contradictions, p.roster.needed = disorderly-1, establishing
+		p.online.Retry()
 	}
-	e.Learning = !e.Ordered && p.roster.contradictions < disorderly
+	e.Learning = p.wide.SeenAt.IsZero() || !e.Ordered && p.online.Contradictions < disorderly && p.sweep.rounds < learning
 	e.Probing = e.Ordered && p.probe.possible(now)
 	e.rates(now)
 	e.ProbeAge = p.probe.age(now)
@@ -308,8 +234,11 @@ func (p *Poller) foresee(now time.Time) {
 const discoverTurn = 10
 
 // disorderly is how many contradictions in a row make the list count as without
-// order, recheck how long until that is tried again.
+// order, learning how many rounds without evidence do, recheck how long until that
+// is tried again. Below wholeMost sessions, the list probably fits one page.
 const (
 	disorderly = 4
+	learning   = 2
 	recheck    = 30 * time.Minute
+	wholeMost  = 95
 )

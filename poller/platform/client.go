@@ -215,7 +215,11 @@ type Page struct {
 }
 
 // Skip is a record that was left out.
-type Skip struct{ ID, Reason string }
+type Skip struct {
+	ID, LocationID, GuestID, YasID, DeviceMAC string
+	StartedAt                                 time.Time
+	Field, Reason                             string
+}
 
 // Sessions asks for one page of sessions.
 func (c *Client) Sessions(ctx context.Context, q Query) (Page, error) {

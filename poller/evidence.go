@@ -1,0 +1,366 @@
+package poller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/order"
+	"github.com/guestflow/guestflow/poller/platform"
+	"github.com/guestflow/guestflow/store"
+)
+
+// evidence is what one answer says. Every kind of look only asks, and hands its
+// answer on as evidence; take is the one door from there to what is stored and
+// published.
+type evidence struct {
+	moment
+	sessions []events.Session
+	skipped  []platform.Skip
+	scope    scope
+	location string // of a location's list
+	// first and last say that the answer begins or ends its list.
+	first, last bool
+	// missing are ids of sessions that the answer shows if they are online, whatever
+	// its order.
+	missing []string
+	// presumed: they are not proven gone; see presume.
+	presumed bool
+	// marks are committed with what the answer shows.
+	marks []store.LocationMark
+}
+
+// scope is what an answer is a page of, and with that what absence from it means.
+type scope int
+
+const (
+	// nobody: absence from it means nothing.
+	nobody scope = iota
+	// account is the list of all online sessions.
+	account
+	// location is that of one location's.
+	location
+	// history is a list of ended sessions as well. Who ended stands in it still, so
+	// absence from it proves nothing.
+	history
+)
+
+// askSessions sends one request for sessions.
+func (p *Poller) askSessions(ctx context.Context, q platform.Query, then func(platform.Page, moment, error) error) error {
+	var answer platform.Page
+	request := func() (m platform.Meta, err error) {
+		answer, err = p.Platform.Sessions(ctx, q)
+		return answer.Meta, err
+	}
+	return p.ask(ctx, platform.Sessions, request, func(m moment, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil {
+			p.note(q.LocationID, answer)
+		}
+		return then(answer, m, err)
+	})
+}
+
+// take drops what is stale in an answer, cancels what it contradicts, judges who
+// is gone by it, compares, holds ends that wait for figures, commits, and keeps
+// everything that is known in step with what was committed.
+func (p *Poller) take(ctx context.Context, ev evidence) error {
+	start := p.Clock.Now()
+	shown := p.fresh(ev.sessions, ev.sent)
+	if err := p.reconsider(ctx, shown, ev.moment); err != nil {
+		return err
+	}
+	gone, reading, err := p.judge(&ev)
+	if err != nil {
+		return err
+	}
+	ids := slices.Clone(gone)
+	for i := range shown {
+		ids = append(ids, shown[i].ID)
+	}
+	states, err := p.Store.Find(ids)
+	if err != nil {
+		return fmt.Errorf("looking up %d sessions: %w", len(ids), err)
+	}
+	known := diff.Known{
+		Find:     func(id string) (events.State, bool) { s, ok := states[id]; return s, ok },
+		Tracking: p.tracking,
+		SeenAt:   p.seenAt,
+	}
+	for _, id := range gone {
+		if s, ok := states[id]; ok && s.Session.Online {
+			known.Expected = append(known.Expected, s)
+		} else {
+			p.roster.remove(id)
+		}
+	}
+	sessions := p.wantedOf(shown)
+	delta := diff.Compare(known, diff.Snapshot{
+		Sessions: sessions, From: ev.from, At: ev.at, Proof: diff.Atomic, History: ev.scope == history, Presumed: ev.presumed,
+	}, p.Rules)
+	if err := p.learnRoaming(delta); err != nil {
+		return err
+	}
+	delta = p.hold(delta)
+	if err := p.commit(ctx, delta, ev.sent, ev.marks...); err != nil {
+		return fmt.Errorf("committing %d changes: %w", len(delta.Changes), err)
+	}
+	p.apply(delta, ev.moment, sessions)
+	if ev.scope == account {
+		if err := p.settlePlaces(reading, ev.sessions); err != nil {
+			return err
+		}
+	}
+	p.Sightings.show(sessions, ev.sent)
+	p.report(&ev, delta, start)
+	return nil
+}
+
+// judge says which sessions an answer proves gone.
+func (p *Poller) judge(ev *evidence) (gone []string, reading order.Reading, err error) {
+	page := order.Page{Records: p.roster.records(ev.sessions), First: ev.first, Last: ev.last}
+	on := make(map[string]bool, len(ev.sessions))
+	for i := range ev.sessions {
+		on[ev.sessions[i].ID] = true
+	}
+	for i := range ev.skipped {
+		on[ev.skipped[i].ID] = true
+	}
+	sent := p.roster.seconds(ev.sent)
+	absent := func(e *entry) bool { return !on[e.id] && e.shown <= sent && !p.hides(ev.skipped, e) }
+	for _, id := range ev.missing {
+		if e := p.roster.entries[id]; e == nil && !on[id] || e != nil && absent(e) {
+			gone = append(gone, id)
+		}
+	}
+	switch ev.scope {
+	case location:
+		reading = p.venues.Read(page)
+		for e := range p.roster.at(p.places[ev.location]) {
+			switch {
+			case !absent(e) || !reading.Whole && (e.displaced || !reading.Proves(e.since)):
+			case p.roaming:
+				p.miss(e.id) // It may have moved.
+			default:
+				gone = append(gone, e.id)
+			}
+		}
+	case account:
+		reading = p.online.Read(page)
+		if err := p.learnOrder(reading); err != nil {
+			return nil, reading, err
+		}
+		for e := range p.roster.provenBy(reading) {
+			if absent(e) {
+				gone = append(gone, e.id)
+			}
+		}
+	}
+	return gone, reading, nil
+}
+
+// hides reports whether a record that could not be read may be a session's: one
+// without an id may, unless it differs in guest, MAC or start.
+func (p *Poller) hides(skipped []platform.Skip, e *entry) bool {
+	return slices.ContainsFunc(skipped, func(s platform.Skip) bool {
+		switch {
+		case s.ID != "":
+			return s.ID == e.id
+		case !s.StartedAt.IsZero() && !e.since.IsZero():
+			return s.StartedAt.Equal(e.since)
+		}
+		return true
+	})
+}
+
+// learnOrder keeps ring and probe in step with what a page says of the order of the
+// account's list.
+func (p *Poller) learnOrder(reading order.Reading) error {
+	d, now := p.online.Direction, p.Clock.Now()
+	switch {
+	case reading.Contradicted:
+		if p.online.Contradictions == 1 {
+			p.Logger.Warn("the list is not sorted by start: until it is, only whole lists prove that a session is gone")
+		}
+		p.roster.turn(p.roster.ring.direction)
+		p.probe = probe{Frontier: p.probe.Frontier, Gaps: reorder(p.probe.Gaps)}
+		return p.remember(displacedKey, []string{})
+	case d != "" && p.roster.ring.direction != d:
+		p.roster.turn(d)
+	}
+	if p.online.Established() && p.probe.Direction != d && !now.Before(p.probe.faultyTill) {
+		p.Logger.Info("the list's order is known: arrivals are read at its end", "order", string(d))
+		p.probe = probe{Direction: d, Frontier: p.probe.Frontier, Gaps: reorder(p.probe.Gaps)}
+	}
+	return nil
+}
+
+// settlePlaces notes which sessions of a page stood in their place.
+func (p *Poller) settlePlaces(reading order.Reading, sessions []events.Session) error {
+	if reading.Contradicted {
+		return nil
+	}
+	news := false
+	for _, id := range reading.Displaced {
+		if e := p.roster.entries[id]; e != nil && !e.displaced && !e.since.IsZero() {
+			p.roster.displace(e)
+			news = true
+		}
+	}
+	for i := range sessions {
+		if e := p.roster.entries[sessions[i].ID]; e != nil {
+			e.placed = !e.displaced
+		}
+	}
+	if !news {
+		return nil
+	}
+	var displaced []string
+	for e := range p.roster.loose {
+		if e.displaced {
+			displaced = append(displaced, e.id)
+		}
+	}
+	slices.Sort(displaced)
+	return p.remember(displacedKey, displaced)
+}
+
+// reconsider takes back what is held against sessions that an answer shows online:
+// they never ended, unless they began anew, and then they had ended before.
+func (p *Poller) reconsider(ctx context.Context, shown []events.Session, m moment) error {
+	if len(p.held) == 0 {
+		return nil
+	}
+	var ended []string
+	for i := range shown {
+		s := &shown[i]
+		h := p.held[s.ID]
+		if h == nil || !s.Online {
+			continue
+		}
+		was := &h.change.State.Session
+		if !s.StartedAt.IsZero() && !was.StartedAt.IsZero() && !s.StartedAt.Equal(was.StartedAt) {
+			ended = append(ended, s.ID)
+			continue
+		}
+		delete(p.held, s.ID)
+		delete(p.parted, s.ID)
+		p.roster.add(s.ID, p.place(was.LocationID, was.LocationName), was.StartedAt, m)
+	}
+	return p.release(ctx, ended)
+}
+
+// wantedOf drops the sessions of locations that are not configured.
+func (p *Poller) wantedOf(sessions []events.Session) []events.Session {
+	if len(p.Locations) == 0 {
+		return sessions
+	}
+	var wanted []events.Session
+	for i := range sessions {
+		if p.places[sessions[i].LocationID] != nil {
+			wanted = append(wanted, sessions[i])
+		}
+	}
+	return wanted
+}
+
+// tracking of a location: its own, or that of the whole account.
+func (p *Poller) tracking(location string) diff.Tracking {
+	t := p.wide
+	if place, ok := p.places[location]; ok && !place.tracking.Since.IsZero() {
+		t = place.tracking
+	}
+	return t
+}
+
+// seenAt is when a session was last seen, on the platform's clock; zero where that
+// was before this process began.
+func (p *Poller) seenAt(id string) time.Time {
+	if h := p.held[id]; h != nil {
+		return h.change.Event.Data.Observed.NotYetAt
+	}
+	e := p.roster.entries[id]
+	if e == nil || e.seen.Before(p.begun) {
+		return time.Time{}
+	}
+	if p.Time == nil {
+		return e.seen.UTC()
+	}
+	earliest, _ := p.Time.Bounds(e.seen)
+	return earliest
+}
+
+// fresh drops the sessions of which an answer is known already that may be newer
+// than one whose request was sent at a time.
+func (p *Poller) fresh(sessions []events.Session, sent time.Time) []events.Session {
+	since := p.roster.seconds(sent)
+	stale := func(s events.Session) bool {
+		parted, ok := p.parted[s.ID]
+		e := p.roster.entries[s.ID]
+		return e != nil && e.shown > since || ok && s.Online && parted > since
+	}
+	if !slices.ContainsFunc(sessions, stale) {
+		return sessions
+	}
+	return slices.DeleteFunc(slices.Clone(sessions), stale)
+}
+
+// part remembers that a session had ended by a time, while answers may come that
+// still show it.
+func (p *Poller) part(id string, came time.Time) {
+	if len(p.flights)+len(p.readings) == 0 {
+		clear(p.parted)
+		return
+	}
+	p.parted[id] = p.roster.seconds(came)
+}
+
+// apply keeps the roster and the learned rates in step with what was committed,
+// and with the sessions that were shown.
+func (p *Poller) apply(delta diff.Delta, m moment, shown []events.Session) {
+	for i := range delta.Changes {
+		e := &delta.Changes[i].Event
+		s := &e.Data.Session
+		switch {
+		case e.Kind.Arrival():
+			place := p.place(s.LocationID, s.LocationName)
+			p.roster.add(s.ID, place, s.StartedAt, m)
+			if e.Kind != events.Discovered && !e.Data.Observed.Backfilled {
+				p.learn(place, counts{Starts: 1})
+			}
+		case e.Kind == events.Ended:
+			p.part(s.ID, m.came)
+			if entry := p.roster.entries[s.ID]; entry != nil {
+				p.ended(entry, m.sent)
+				p.roster.remove(s.ID)
+			}
+		case e.Kind == events.Updated && e.Data.Previous != nil && e.Data.Previous.LocationID != nil:
+			p.roster.move(s.ID, p.place(s.LocationID, s.LocationName))
+		}
+	}
+	for i := range shown {
+		if e := p.roster.entries[shown[i].ID]; e != nil && shown[i].Online {
+			p.roster.touch(e, shown[i].StartedAt, m)
+		}
+	}
+}
+
+// report tells of an answer that was taken.
+func (p *Poller) report(ev *evidence, delta diff.Delta, committing time.Time) {
+	now := p.Clock.Now()
+	for _, c := range delta.Changes {
+		p.Logger.Debug("event", "location", c.State.Session.LocationID, "session", c.State.Session.ID, "kind", c.Event.Kind, "revision", c.State.Revision)
+	}
+	if p.Observer == nil {
+		return
+	}
+	p.Observer.Looked(Report{
+		Location: ev.location, At: now, Took: now.Sub(ev.sent), Committing: now.Sub(committing),
+		Pages: 1, Records: len(ev.sessions), Skipped: len(ev.skipped), Changes: delta.Changes,
+	})
+}

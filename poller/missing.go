@@ -1,0 +1,232 @@
+package poller
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/platform"
+)
+
+// A complete reading of several pages proves nobody gone; see reading. Where the
+// list is sorted its pages did, one by one, and what they left open stood at their
+// borders. Whom the reading did not show is asked about, each alone or with all of
+// a location.
+const (
+	// leastHidden is the least part of a list that a reading counts as hiding:
+	// equal queries hide equal rows, so that one reading is not quite independent of
+	// another.
+	leastHidden = 0.1
+	// sureDoubt and likelyDoubt are how surely sessions are gone that are worth a
+	// question: the probability that readings hid them is e to the minus of it.
+	likelyDoubt = 2
+	// presumedDoubt is that of an end which is presumed: 1 in 100,000, and at least
+	// five readings.
+	presumedDoubt = 11.5
+)
+
+// finished weighs what a complete reading did not show, of a location or, with nil,
+// of the account.
+func (p *Poller) finished(ctx context.Context, r *reading, place *Place) error {
+	ordered := p.online.Established()
+	if place != nil {
+		ordered = p.venues.Established()
+	}
+	ordered = ordered || r.pages == 1
+	share := max(leastHidden, min(0.9, r.hidden()))
+	began := p.roster.seconds(r.began)
+	p.estate.Hidden = r.hidden()
+	places := p.estate.Places
+	if place != nil {
+		places = []*Place{place}
+	}
+	for _, l := range places {
+		l.missing = 0
+	}
+	var presumed []string
+	for e := range p.roster.at(place) {
+		if r.shown[e.id] || e.shown > began {
+			continue
+		}
+		if e.doubt -= math.Log(share); ordered && e.doubt < 2*likelyDoubt || e.doubt < likelyDoubt {
+			continue
+		}
+		e.place.missing++
+		if e.doubt >= presumedDoubt && !ordered && !p.ProvenEnds && e.place.Cost() > 1 {
+			presumed = append(presumed, e.id)
+			continue
+		}
+		p.miss(e.id)
+	}
+	now := p.Clock.Now()
+	if place == nil {
+		p.tended = now
+		p.tend(now, r.began)
+	} else {
+		at := r.began
+		for e := range p.roster.at(place) {
+			if !ordered && e.seen.Before(at) {
+				at = e.seen
+			}
+		}
+		if at.After(place.SeenAt) {
+			place.SeenAt = at
+		}
+	}
+	return p.presume(ctx, presumed)
+}
+
+// presume publishes the ends of sessions that many readings did not show, where
+// proof cannot keep up.
+func (p *Poller) presume(ctx context.Context, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	slices.Sort(ids)
+	p.estate.Missing = slices.DeleteFunc(p.estate.Missing, func(id string) bool { return slices.Contains(ids, id) })
+	now := p.Clock.Now()
+	m := moment{sent: now, came: now}
+	m.from, m.at = p.platformTime(now)
+	return p.take(ctx, evidence{moment: m, missing: ids, presumed: true})
+}
+
+// miss queues a session for verification, unless it turns up before that.
+func (p *Poller) miss(id string) {
+	if p.flying(Verify, id) {
+		return
+	}
+	e := p.roster.entries[id]
+	if e != nil {
+		if e.queued {
+			return
+		}
+		e.missed, e.queued = p.Clock.Now(), true
+	} else if slices.Contains(p.estate.Missing, id) {
+		return
+	}
+	p.estate.Missing = append(p.estate.Missing, id)
+}
+
+// verify asks for the online sessions of a missing session's guest: one page, so
+// absence from it is proof. Where several are missing at a location whose list is
+// one page, it asks for that.
+func (p *Poller) verify(ctx context.Context, id string) error {
+	p.estate.Missing = slices.DeleteFunc(p.estate.Missing, func(missing string) bool { return missing == id })
+	e := p.roster.entries[id]
+	if e != nil {
+		e.queued = false
+	}
+	state, err := p.stateOf(id)
+	if err != nil {
+		return err
+	}
+	if !state.Session.Online || p.held[id] != nil || e != nil && !e.missed.IsZero() && !e.seen.Before(e.missed) {
+		return nil
+	}
+	if e != nil && !e.place.asking && !p.roaming && e.place.Cost() == 1 && (e.place.missing > 1 || !p.online.Established()) {
+		e.place.missing = 0
+		return p.list(ctx, e.place.ID)
+	}
+	query := queryOfGuest(&state.Session)
+	if query == (platform.Query{}) {
+		// Nothing to ask by; only a whole list can prove its end.
+		return nil
+	}
+	online := true
+	query.Online = &online
+	return p.askSessions(ctx, query, func(answer platform.Page, m moment, err error) error {
+		if err != nil {
+			p.miss(id)
+			return nil
+		}
+		ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped}
+		if !answer.More {
+			ev.missing = []string{id}
+		}
+		return p.take(ctx, ev)
+	})
+}
+
+// stateOf returns what is known of a session; the zero State knows nothing.
+func (p *Poller) stateOf(id string) (events.State, error) {
+	found, err := p.Store.Find([]string{id})
+	if err != nil {
+		return events.State{}, fmt.Errorf("session %s: reading its state: %w", id, err)
+	}
+	return found[id], nil
+}
+
+// overdue queues for verification the sessions that no page showed or proved gone
+// in the time that two rounds and more take: they stood in the gap between two pages each
+// time, or their place in the list was never seen.
+func (p *Poller) overdue(now time.Time) {
+	if !p.online.Established() || len(p.estate.Missing) > 0 {
+		return
+	}
+	const most = 10
+	pages := float64(len(p.roster.entries)) / MaxPerPage
+	limit := max(time.Duration((2.4*pages/p.estate.Budget+10)*float64(time.Second)), p.estate.Overdue*5/4)
+	if p.estate.Missed {
+		limit *= 2 // reading what was missed slows the rounds
+	}
+	var late []*entry
+	t := p.roster.seconds(now)
+	before := t - limit.Seconds()
+	for _, b := range p.roster.ring.blocks {
+		if b.refresh(t); b.oldest.at < before {
+			late = append(late, b.oldest)
+		}
+	}
+	for e := range p.roster.loose {
+		// The sweep has been by, and no page is read for what has no place.
+		if age := now.Sub(e.seen); age > limit || p.estate.Overdue > 0 && age > p.estate.Overdue*3/4 {
+			late = append(late, e)
+		}
+	}
+	// First where one page of a location's list answers for most, then those that
+	// were not seen for longest.
+	for _, e := range late {
+		e.place.missing = 0
+	}
+	for _, e := range late {
+		if e.place.Cost() == 1 && !p.roaming {
+			e.place.missing++
+		}
+	}
+	slices.SortFunc(late, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(b.place.missing, a.place.missing), a.seen.Compare(b.seen), cmp.Compare(a.id, b.id))
+	})
+	for _, e := range late[:min(most, len(late))] {
+		p.miss(e.id)
+	}
+}
+
+// unfound gives up on the session that a page was asked for and did not show, nor
+// prove gone: its place in the list is not what the ring has. It is asked about.
+func (p *Poller) unfound(e *entry, sent time.Time) {
+	if e == nil || e.block == nil || !e.seen.Before(sent) {
+		return
+	}
+	if e.sought++; e.sought < mostSought {
+		return
+	}
+	e.sought = 0
+	p.setAside(e)
+}
+
+// setAside takes a session out of the ring that no page can settle, until it is
+// shown again, and asks about it.
+func (p *Poller) setAside(e *entry) {
+	p.roster.unlink(e)
+	p.roster.loose[e] = true
+	p.miss(e.id)
+}
+
+// mostSought is how many pages are asked for around a session that they do not
+// show.
+const mostSought = 2
+

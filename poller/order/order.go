@@ -1,0 +1,332 @@
+// Package order says what one page of a list of sessions proves about sessions
+// that are not on it, where the platform sorts the list by start.
+//
+// The argument. A page is one query, so it shows the list at one moment. Of a list
+// sorted by start, the page's first and last record bound what stood on it: every
+// session that was online and whose start lies strictly between theirs was on the
+// page. Where the page begins the list, nothing stands before its first record, so
+// that bound falls away; where it ends the list, the other one does. A page that
+// does both is the whole list, and proves the absence of whoever it does not show,
+// sorted or not.
+//
+// Equal starts have no order: real platforms sort by start alone, in whole seconds,
+// and whole groups start in one second. Their rows may stand in another order in
+// each query, so a session whose start equals that of the page's first or last
+// record may stand on the page before or behind. That is why "strictly" matters,
+// and why two readings that agree are no proof.
+//
+// Whether a list is sorted is read off its pages. Each page that is sorted by start
+// is evidence, as many bits as there are arrangements of its records that would
+// not be; only records that were written again since they began count in full, as a
+// list in which rows move when they are written looks sorted until then. A record
+// out of order has no place, so nothing is proven about its session. Where many
+// are, or one is that stood in its place before, the list has no order until there
+// is evidence anew.
+//
+// It imports nothing of the project: records come in, and what they prove goes out.
+package order
+
+import (
+	"math"
+	"time"
+)
+
+// Direction is how a list is sorted. The zero Direction is not known.
+type Direction string
+
+// The directions.
+const (
+	NewestFirst Direction = "newest first"
+	OldestFirst Direction = "oldest first"
+)
+
+// Before reports whether a session that started at a stands before one that
+// started at b. Equal starts do not.
+func (d Direction) Before(a, b time.Time) bool {
+	if d == NewestFirst {
+		return a.After(b)
+	}
+	return a.Before(b)
+}
+
+// Record is what the order of a list rests on.
+type Record struct {
+	ID string
+	// Start is zero where it is not known: the record has no place then.
+	Start time.Time
+	// Written is true where the record shows that it was written after its start,
+	// by counters for instance.
+	Written bool
+	// Placed is true where the session was shown in its place before.
+	Placed bool
+}
+
+// Page is one answer.
+type Page struct {
+	Records []Record
+	// First and Last say that it begins or ends the list.
+	First, Last bool
+}
+
+// Evidence in bits: established is how much it takes for a list to count as
+// sorted, doubled by each contradiction up to needsMost. A record that was never
+// written again counts as unwritten of one that was.
+const (
+	established = 50
+	needsMost   = 1 << 20
+	unwritten   = 0.1
+)
+
+// mostDisplaced is the part of a page's records that may be out of order; one
+// always may.
+const mostDisplaced = 0.1
+
+// List is what is known of the order of one list. The zero List knows nothing.
+type List struct {
+	Direction Direction
+	// Contradictions counts them in a row, without the order being established in
+	// between.
+	Contradictions int
+
+	evidence, needed float64
+}
+
+// Established reports whether the list counts as sorted.
+func (l *List) Established() bool {
+	return l.Direction != "" && l.evidence >= max(established, l.needed)
+}
+
+// Retry lets the next page that is sorted establish the order again, however many
+// contradicted it.
+func (l *List) Retry() { l.Contradictions, l.needed = 0, 0 }
+
+// Reading is what one page says.
+type Reading struct {
+	// Displaced are the ids of its records that have no place: their start is not
+	// known, or they stand out of order.
+	Displaced []string
+	// Contradicted is true where the page took its order from the list.
+	Contradicted bool
+	// Whole is true for a page that is the whole list.
+	Whole bool
+
+	proves      bool
+	direction   Direction
+	first, last time.Time // starts of the first and last record in their place
+	from, to    bool      // whether these are bounds
+}
+
+// Proves reports whether a session that started at start, and stands in its place,
+// was on the page if it was online. Of the zero time only a whole list tells.
+func (r *Reading) Proves(start time.Time) bool {
+	switch {
+	case r.Whole:
+		return true
+	case !r.proves || start.IsZero():
+		return false
+	}
+	return (!r.from || r.direction.Before(r.first, start)) && (!r.to || r.direction.Before(start, r.last))
+}
+
+// Bounds returns the starts between which the page proves, the earlier one first;
+// zero is no bound. It returns false where the page proves nothing.
+func (r *Reading) Bounds() (after, before time.Time, ok bool) {
+	if r.from {
+		after = r.first
+	}
+	if r.to {
+		before = r.last
+	}
+	if r.direction == NewestFirst {
+		after, before = before, after
+	}
+	return after, before, r.proves
+}
+
+// Read takes a page into account, and says what it proves.
+func (l *List) Read(p Page) Reading {
+	r := Reading{Whole: p.First && p.Last}
+	d := l.Direction
+	if d == "" {
+		d = direction(p.Records)
+	}
+	in, moved := sorted(p.Records, d)
+	n := 0
+	for i := range p.Records {
+		if p.Records[i].Start.IsZero() {
+			r.Displaced = append(r.Displaced, p.Records[i].ID)
+			continue
+		}
+		n++
+		if !in[i] {
+			r.Displaced = append(r.Displaced, p.Records[i].ID)
+		}
+	}
+	out := 0
+	for i := range in {
+		if !in[i] && !p.Records[i].Start.IsZero() {
+			out++
+		}
+	}
+	if moved || float64(out) > max(1, mostDisplaced*float64(n)) {
+		l.contradict()
+		r.Contradicted = true
+		return r
+	}
+	if !l.Established() {
+		l.evidence += bits(p.Records, in)
+		if l.evidence >= established {
+			l.Direction = d
+		}
+	}
+	if !l.Established() {
+		return r
+	}
+	l.Contradictions = 0
+	r.proves, r.direction, r.from, r.to = true, d, !p.First, !p.Last
+	seen := false
+	for i := range in {
+		if in[i] {
+			if !seen {
+				r.first = p.Records[i].Start
+			}
+			r.last, seen = p.Records[i].Start, true
+		}
+	}
+	r.proves = seen || r.Whole
+	return r
+}
+
+func (l *List) contradict() {
+	l.Contradictions++
+	l.needed = min(2*max(established, l.needed), needsMost)
+	l.evidence, l.Direction = 0, ""
+}
+
+// Of says how a page's records are sorted by start, and whether they are at all;
+// no direction where too few different starts tell.
+func Of(records []Record) (d Direction, isSorted bool) {
+	d = direction(records)
+	in, _ := sorted(records, d)
+	steps := 0
+	var last time.Time
+	for i := range records {
+		s := records[i].Start
+		if s.IsZero() {
+			continue
+		}
+		if !in[i] {
+			return "", false
+		}
+		if !last.IsZero() && !s.Equal(last) {
+			steps++
+		}
+		last = s
+	}
+	if steps < 3 {
+		return "", true
+	}
+	return d, true
+}
+
+// direction is how most neighbours of a page stand to each other.
+func direction(records []Record) Direction {
+	rises, falls := 0, 0
+	for i := 1; i < len(records); i++ {
+		a, b := records[i-1].Start, records[i].Start
+		switch {
+		case a.IsZero() || b.IsZero():
+		case a.Before(b):
+			rises++
+		case b.Before(a):
+			falls++
+		}
+	}
+	if rises > falls {
+		return OldestFirst
+	}
+	return NewestFirst
+}
+
+// sorted returns which records stand in order: as many as possible, and those that
+// stood in their place before rather than others. It reports whether one of these
+// does not.
+func sorted(records []Record, d Direction) (in []bool, moved bool) {
+	in = make([]bool, len(records))
+	ordered, last := true, time.Time{}
+	for i := range records {
+		s := records[i].Start
+		if s.IsZero() {
+			continue
+		}
+		in[i] = true
+		ordered = ordered && (last.IsZero() || !d.Before(s, last))
+		last = s
+	}
+	if ordered {
+		return in, false
+	}
+	// The heaviest subsequence that never goes back.
+	weight, before := make([]int, len(records)), make([]int, len(records))
+	end := -1
+	for i := range records {
+		before[i] = -1
+		if !in[i] {
+			continue
+		}
+		for j := range i {
+			if in[j] && weight[j] > weight[i] && !d.Before(records[i].Start, records[j].Start) {
+				weight[i], before[i] = weight[j], j
+			}
+		}
+		weight[i]++
+		if records[i].Placed {
+			weight[i]++
+		}
+		if end < 0 || weight[i] > weight[end] {
+			end = i
+		}
+	}
+	clear(in)
+	for i := end; i >= 0; i = before[i] {
+		in[i] = true
+	}
+	for i := range records {
+		moved = moved || !in[i] && records[i].Placed && !records[i].Start.IsZero()
+	}
+	return in, moved
+}
+
+// bits is the evidence of a page whose records in their place are sorted: the
+// logarithm of the number of ways in which they could stand if they were not.
+func bits(records []Record, in []bool) float64 {
+	of := func(count func(Record) bool) float64 {
+		n, group := 0, 0
+		var last time.Time
+		sum := 0.0
+		closing := func() {
+			sum -= factorial(group)
+			group = 0
+		}
+		for i := range records {
+			if !in[i] || !count(records[i]) {
+				continue
+			}
+			if !records[i].Start.Equal(last) {
+				closing()
+				last = records[i].Start
+			}
+			n++
+			group++
+		}
+		closing()
+		return sum + factorial(n)
+	}
+	return unwritten*of(func(Record) bool { return true }) + (1-unwritten)*of(func(r Record) bool { return r.Written })
+}
+
+// factorial is the binary logarithm of n!.
+func factorial(n int) float64 {
+	f, _ := math.Lgamma(float64(n) + 1)
+	return f / math.Ln2
+}

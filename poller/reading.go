@@ -1,0 +1,219 @@
+package poller
+
+import (
+	"context"
+	"time"
+
+	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/poller/platform"
+	"github.com/guestflow/guestflow/store"
+)
+
+// MaxPerPage is the platform's documented maximum of records a request.
+const MaxPerPage = 100
+
+// A list of several pages is several queries. When a session ends between two
+// of them, everything behind it moves up, and a live session can slip through
+// the border between two pages. A reading therefore asks for pages that overlap:
+// per_page may differ from page to page, and page n of s records begins at
+// position (n−1)·s, so there is nearly always an s between 50 and 100 whose page
+// begins a few records before the end of what was read.
+//
+// Each page is taken as it comes. Together they prove nobody gone: rows of equal
+// start, or of a list without order, stand elsewhere in each query. What a complete
+// reading did not show is worth a question of its own.
+const (
+	// overlap is how many records two neighbouring pages share at least: so many
+	// sessions may end between two requests before a page has to be read again.
+	overlap = 2
+	// rejoins is how often a page that shares nothing with the one before is
+	// followed by one that begins further back.
+	rejoins = 3
+)
+
+// window is one page: number, counted from 1, of size records.
+type window struct{ number, size int }
+
+func (w window) start() int { return (w.number - 1) * w.size }
+func (w window) end() int   { return w.number * w.size }
+
+// windowFrom returns the page that reaches furthest among those that begin at
+// least back records before position covered.
+func windowFrom(covered, back int) window {
+	begin := covered - back
+	if begin <= 0 {
+		return window{1, MaxPerPage}
+	}
+	best := window{1, MaxPerPage}
+	for size := MaxPerPage; size >= MaxPerPage/2; size-- {
+		w := window{begin/size + 1, size}
+		if w.end() > best.end() {
+			best = w
+		}
+	}
+	return best
+}
+
+// reading is a list that is read page by page. next and add are called in turn
+// until add reports that it is done.
+type reading struct {
+	began time.Time // local clock
+	from  time.Time // platform's clock: earliest moment of the first page
+	size  int       // of the first page, which tells one reading's windows from another's
+	pages int
+
+	asked   window
+	before  map[string]bool // ids on the page before
+	shown   map[string]bool // on any page
+	covered int             // positions read so far
+	missed  int             // joins that failed in a row
+	records int
+	twice   int // records that were meant to be read twice
+	fixed   int // the platform's own page size where it ignores per_page
+}
+
+func newReading(began time.Time, turn int) *reading {
+	return &reading{began: began, size: MaxPerPage - 3*(turn%10), shown: make(map[string]bool)}
+}
+
+// next returns the page to ask for.
+func (r *reading) next() window {
+	switch {
+	case r.fixed > 0:
+		r.asked = window{r.pages + 1, r.fixed}
+	case r.pages == 0:
+		r.asked = window{1, r.size}
+	default:
+		// Each failed join reaches ten times further back.
+		back := overlap
+		for range r.missed {
+			back *= 10
+		}
+		r.asked = windowFrom(r.covered, min(back, MaxPerPage-1))
+	}
+	return r.asked
+}
+
+// add takes the answer to the page that next returned.
+func (r *reading) add(page platform.Page, m moment) (done bool) {
+	if r.pages == 0 {
+		r.from = m.from
+	}
+	r.pages++
+	if size := sizeOf(page, r.asked); size != r.asked.size && page.More {
+		r.fixed = size
+	}
+	joined := r.covered == 0
+	ids := make(map[string]bool, len(page.Sessions))
+	for i := range page.Sessions {
+		id := page.Sessions[i].ID
+		ids[id], r.shown[id] = true, true
+		joined = joined || r.before[id]
+	}
+	r.records += len(page.Sessions)
+	r.twice += min(len(page.Sessions), max(0, r.covered-r.asked.start()))
+	if r.fixed == 0 && !joined && r.missed < rejoins {
+		r.missed++
+		return false
+	}
+	r.missed, r.before = 0, ids
+	r.covered = r.asked.start() + positions(page, r.asked)
+	return !page.More || page.Records == 0
+}
+
+// hidden is the part of the list that was on no page, as records betray that came
+// more often than the pages overlap: each stood where another should have.
+func (r *reading) hidden() float64 {
+	return max(0, float64(r.records-len(r.shown)-r.twice)) / max(1, float64(r.records))
+}
+
+// sizeOf returns the page size that the platform used: what it says, or else at
+// least what it sent. It may send some records twice, and so more than it says.
+func sizeOf(page platform.Page, asked window) int {
+	switch {
+	case page.PerPage > 0:
+		return page.PerPage
+	case page.Records > asked.size:
+		return page.Records
+	}
+	return asked.size
+}
+
+// positions is how many places in the list a page covers.
+func positions(page platform.Page, asked window) int {
+	return min(page.Records, sizeOf(page, asked))
+}
+
+// ends reports whether a page is the last one of its list: an empty page behind
+// others only tells that there is no such page.
+func ends(page platform.Page, w window) bool {
+	return !page.More && (page.Records > 0 || w.number == 1)
+}
+
+// list asks for the next page of a location's list.
+func (p *Poller) list(ctx context.Context, id string) error {
+	place := p.place(id, "")
+	r := p.readings[id]
+	if r == nil {
+		r = newReading(p.Clock.Now(), place.readings)
+		p.readings[id] = r
+	}
+	online := true
+	w := r.next()
+	place.asking = true
+	return p.askSessions(ctx, platform.Query{LocationID: id, Online: &online, Page: w.number, PerPage: w.size}, func(page platform.Page, m moment, err error) error {
+		place.asking = false
+		done := err != nil || r.add(page, m)
+		if done {
+			delete(p.readings, id)
+			place.AskedAt = p.Clock.Now()
+		}
+		if err != nil {
+			return nil
+		}
+		ev := evidence{
+			moment: m, sessions: page.Sessions, skipped: page.Skipped, scope: location, location: id,
+			first: w.number == 1, last: ends(page, w),
+		}
+		if done {
+			place.readings++
+			ev.marks = []store.LocationMark{p.markOf(place, r, page)}
+		}
+		if err := p.take(ctx, ev); err != nil {
+			return err
+		}
+		if !done {
+			return nil
+		}
+		place.Name = ev.marks[0].Name
+		place.tracking = diff.Tracking{Since: ev.marks[0].TrackedSince, SeenAt: ev.marks[0].SeenAt}
+		place.learned.pass(r.began)
+		return p.finished(ctx, r, place)
+	})
+}
+
+// markOf is how a location is tracked once a reading of its list is done.
+func (p *Poller) markOf(place *Place, r *reading, page platform.Page) store.LocationMark {
+	mark := store.LocationMark{ID: place.ID, Name: place.Name, TrackedSince: p.tracking(place.ID).Since, SeenAt: r.from}
+	if mark.TrackedSince.IsZero() {
+		mark.TrackedSince = r.from
+	}
+	for i := range page.Sessions {
+		if s := &page.Sessions[i]; s.LocationID == place.ID && s.LocationName != "" {
+			mark.Name = s.LocationName
+		}
+	}
+	return mark
+}
+
+// reading returns the location whose list was begun first of those that have
+// further pages to ask for.
+func (p *Poller) reading() *Place {
+	var first *Place
+	for id, r := range p.readings {
+		if place := p.places[id]; !place.asking && (first == nil || r.began.Before(p.readings[first.ID].began)) {
+			first = place
+		}
+	}
+	return first
+}
