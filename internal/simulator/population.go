@@ -22,6 +22,7 @@ type population struct {
 	rhythm   [24]float64
 	peak     float64
 	account  scope
+	tie      []entry // scratch of one group of equal starts
 	src      *splitmix
 	rng      *rand.Rand
 	created  uint64
@@ -266,9 +267,7 @@ func (p *population) newSession(v *venue, at int64, guest uint64, device int, se
 	p.created++
 	s := &session{num: mix(hash(p.cfg.Seed, 2) + p.created), guest: guest, venue: v.index, start: at}
 	s.identity(device, v.Location)
-	if p.cfg.EqualStarts {
-		s.rec.StartedAt = s.rec.StartedAt.Truncate(equalStartsGrain)
-	}
+	s.rec.StartedAt = s.rec.StartedAt.Truncate(p.cfg.StartGrain)
 	s.take(at, seed, pl)
 	return s
 }
