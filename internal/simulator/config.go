@@ -117,6 +117,10 @@ type Config struct {
 	ResumeProbability float64
 	// Bursts are extra arrivals and departures.
 	Bursts []Burst
+	// RebootsPerHour is how often, on average, a venue's access points restart, at
+	// random times: all its sessions end at once, and each begins anew under a new
+	// id, all in one second and within 2 s. Hastened by Speed. 0 is never.
+	RebootsPerHour float64
 	// IPPool is the number of addresses: 1,048,576 (172.16.0.0/12), which is the
 	// maximum. A small pool makes addresses pass quickly from guest to guest.
 	IPPool int
@@ -251,6 +255,7 @@ func (cfg *Config) validate() error {
 	bad(cfg.ByteBase == 1000 || cfg.ByteBase == 1024, "ByteBase is %d; use 1000 or 1024", cfg.ByteBase)
 	bad(cfg.Order >= NewestFirst && cfg.Order <= Moving, "Order is %d; use one of the constants", cfg.Order)
 	bad(cfg.StartGrain >= time.Second && cfg.StartGrain%time.Second == 0, "StartGrain is %v; use whole seconds, one or more", cfg.StartGrain)
+	bad(cfg.RebootsPerHour >= 0 && cfg.RebootsPerHour <= 3600, "RebootsPerHour is %v; use 0 to 3600", cfg.RebootsPerHour)
 	bad(cfg.Window >= time.Second, "Window is %v; use a second or more", cfg.Window)
 	bad(cfg.PerPageFixed >= 0, "PerPageFixed is %d; use 0 or more", cfg.PerPageFixed)
 	for _, p := range []struct {

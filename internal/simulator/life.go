@@ -22,6 +22,10 @@ func (p *population) happen(e pending) {
 		p.planArrival(v, e.at)
 	case burstBegins:
 		p.burst(e.i, e.at)
+	case venueReboots:
+		v := &p.venues[e.i]
+		p.reboot(v, e.at)
+		p.planReboot(v, e.at)
 	case sessionStarts:
 		p.begin(s)
 	case sessionResumes:

@@ -40,6 +40,7 @@ type venue struct {
 	stay     Stay
 	arrivals float64 // new guests per clock nanosecond, mean over the day
 	rng      uint64
+	reboots  uint64 // how many were drawn
 }
 
 // gone remembers when a session ended, to forget it after Config.History.
@@ -68,6 +69,7 @@ func newPopulation(cfg *Config, at time.Time) *population {
 	sort.SliceStable(p.ended, func(i, j int) bool { return p.ended[i].at < p.ended[j].at })
 	for i := range p.venues {
 		p.planArrival(&p.venues[i], p.origin)
+		p.planReboot(&p.venues[i], p.origin)
 	}
 	for i, b := range cfg.Bursts {
 		p.queue.push(pending{at: p.origin + scaled(b.At, cfg.Speed), what: burstBegins, i: i})
