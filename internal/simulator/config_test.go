@@ -49,7 +49,7 @@ func TestEstatesAreThoseOfTheBenchmark(t *testing.T) {
 		online float64
 	}{
 		"E1": {20, 600}, "e2": {200, 3000}, "E3": {1000, 3820}, "E4": {51, 6000}, "E5": {5, 1500},
-		"E6": {300, 12000}, "E7": {200, 3000}, "E8": {11, 5800}, "demo": {20, 435},
+		"E6": {300, 12000}, "E7": {200, 3000}, "E8": {11, 5800}, "E9": {200, 3000}, "E10": {200, 3000}, "demo": {20, 435},
 	} {
 		cfg, err := Estate(name)
 		if err != nil || cfg.Validate() != nil {
@@ -65,6 +65,11 @@ func TestEstatesAreThoseOfTheBenchmark(t *testing.T) {
 	}
 	if _, err := Estate("E11"); err == nil || !strings.Contains(err.Error(), "E1, E2") {
 		t.Errorf("E11: %v", err)
+	}
+	e9, _ := Estate("E9")
+	e10, _ := Estate("E10")
+	if !e9.Ties || e9.RebootsPerHour != 1 || !e10.Ties || e10.StartGrain != time.Minute {
+		t.Errorf("E9: ties %t, %v reboots; E10: ties %t, grain %v", e9.Ties, e9.RebootsPerHour, e10.Ties, e10.StartGrain)
 	}
 	for _, name := range append(Estates(), "demo") {
 		if !strings.Contains(EstateHelp(), name) {
