@@ -94,7 +94,7 @@ func (f *simulationFlags) register(c *cobra.Command, estate string) {
 	flags.StringVar(&f.estate, "estate", estate, "population:\n"+simulator.EstateHelp())
 	flags.Uint64Var(&f.seed, "seed", 1, "decides everything that is random")
 	flags.Float64Var(&f.speed, "speed", 0, "how much faster than real people come and go (default the estate's own)")
-	flags.StringVar(&f.order, "order", "newest", "order of the lists: newest, oldest, id, none or shuffled")
+	flags.StringVar(&f.order, "order", "newest", "order of the lists: newest, oldest, id, none, shuffled or moving (the row updated last stands last)")
 	flags.StringArrayVar(&f.faults, "fault", nil, "fault to play, repeatable:\n"+simulator.FaultHelp())
 }
 

@@ -99,6 +99,32 @@ func TestCheckerAcceptsAFaultlessStream(t *testing.T) {
 	}
 }
 
+// The platform may show a start before it happened, and the same guests come back
+// under new ids: a stream that believes it is right all the same.
+func TestCheckerAcceptsCutStartsAndReboots(t *testing.T) {
+	c, cfg := newClock(), small()
+	cfg.StartGrain, cfg.RebootsPerHour = time.Minute, 12
+	var r Recorder
+	cfg.Truth = r.Record
+	stream := observe(New(cfg, c.now), c, 250, 5*time.Second)
+	early := 0
+	for i := range stream {
+		e := &stream[i]
+		if !e.Kind.Arrival() || e.Kind == events.Resumed {
+			continue
+		}
+		e.Time = e.Data.Session.StartedAt
+		if o := &e.Data.Observed; o.NotYetAt.After(e.Time) {
+			o.NotYetAt = e.Time
+			early++
+		}
+		*e = e.Sealed()
+	}
+	if report := (Checker{}).Check(r.All(), stream); !report.OK() || early < 50 {
+		t.Errorf("%d starts shown before the look that did not have them; %v", early, report)
+	}
+}
+
 func TestCheckerFindsEachCorruption(t *testing.T) {
 	truth, good := observed(t)
 	// find returns the index of the n-th event of a kind.

@@ -12,7 +12,8 @@ import (
 type Order int
 
 // The orders. All but Shuffled are total: sessions of equal key stand in the
-// order of their ids (NewestFirst is OldestFirst read backwards, ties included).
+// order of their ids (NewestFirst is OldestFirst read backwards, ties included),
+// unless Config.Ties gives those of equal start another order in each window.
 const (
 	// NewestFirst lists by start time, latest first.
 	NewestFirst Order = iota
@@ -24,9 +25,13 @@ const (
 	Unordered
 	// Shuffled lists in a new order at each request.
 	Shuffled
+	// Moving lists without ORDER BY, as PostgreSQL reads a table: in the order of
+	// the last update of each row, which moves to the end whenever its counters
+	// step, its IP or profile changes, it moves, ends or resumes.
+	Moving
 )
 
-var orderNames = [...]string{"newest", "oldest", "id", "none", "shuffled"}
+var orderNames = [...]string{"newest", "oldest", "id", "none", "shuffled", "moving"}
 
 // String returns the name that ParseOrder reads.
 func (o Order) String() string {
@@ -36,14 +41,14 @@ func (o Order) String() string {
 	return orderNames[o]
 }
 
-// ParseOrder reads newest, oldest, id, none or shuffled.
+// ParseOrder reads newest, oldest, id, none, shuffled or moving.
 func ParseOrder(s string) (Order, error) {
 	for i, name := range orderNames {
 		if s == name {
 			return Order(i), nil
 		}
 	}
-	return 0, fmt.Errorf("order %q: use newest, oldest, id, none or shuffled", s)
+	return 0, fmt.Errorf("order %q: use newest, oldest, id, none, shuffled or moving", s)
 }
 
 // Stay is the log-normal distribution of the length of a session.
@@ -112,6 +117,10 @@ type Config struct {
 	ResumeProbability float64
 	// Bursts are extra arrivals and departures.
 	Bursts []Burst
+	// RebootsPerHour is how often, on average, a venue's access points restart, at
+	// random times: all its sessions end at once, and each begins anew under a new
+	// id, all in one second and within 2 s. Hastened by Speed. 0 is never.
+	RebootsPerHour float64
 	// IPPool is the number of addresses: 1,048,576 (172.16.0.0/12), which is the
 	// maximum. A small pool makes addresses pass quickly from guest to guest.
 	IPPool int
@@ -125,9 +134,16 @@ type Config struct {
 	HistoryBefore time.Duration
 
 	Order Order
-	// EqualStarts truncates the shown start times to 5 minutes instead of a
-	// second, so that many sessions share a key.
-	EqualStarts bool
+	// Ties leaves sessions of equal start without an order of their own, as ORDER
+	// BY without a tie-breaker does: how they stand follows from Seed, the offset
+	// and size of the page, the filters, and the last update of each. So pages of
+	// one list repeat some and leave others out, and the same request gives the
+	// same page again until one of them is updated. It counts where the order
+	// rests on the start. Off, they stand in the order of their ids.
+	Ties bool
+	// StartGrain is what shown start times are cut to, so that more sessions share
+	// one: a second. A start is then shown up to that much before it happened.
+	StartGrain time.Duration
 	// LastSessionFirst makes GET /sessions honour last_session_first: true is
 	// NewestFirst and false OldestFirst, whatever Order is.
 	LastSessionFirst bool
@@ -175,10 +191,9 @@ type Config struct {
 }
 
 const (
-	equalStartsGrain = 5 * time.Minute
-	ipPoolMax        = 1 << 20
-	defaultPerPage   = 10
-	maxPerPage       = 100
+	ipPoolMax      = 1 << 20
+	defaultPerPage = 10
+	maxPerPage     = 100
 )
 
 // withDefaults returns cfg with the zero values replaced, or says what is wrong.
@@ -191,6 +206,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	setDefault(&cfg.Speed, 1)
 	setDefault(&cfg.History, 7*24*time.Hour)
 	setDefault(&cfg.HistoryBefore, time.Hour)
+	setDefault(&cfg.StartGrain, time.Second)
 	setDefault(&cfg.ByteBase, 1000)
 	setDefault(&cfg.AuthHeader, "Authorization")
 	setDefault(&cfg.AuthScheme, "Bearer")
@@ -237,7 +253,9 @@ func (cfg *Config) validate() error {
 	bad(cfg.Speed > 0 && cfg.Speed <= 1e6, "Speed is %v; use a number above 0, up to 1e6", cfg.Speed)
 	bad(cfg.IPPool > 0 && cfg.IPPool <= ipPoolMax, "IPPool is %d; use 1 to %d", cfg.IPPool, ipPoolMax)
 	bad(cfg.ByteBase == 1000 || cfg.ByteBase == 1024, "ByteBase is %d; use 1000 or 1024", cfg.ByteBase)
-	bad(cfg.Order >= NewestFirst && cfg.Order <= Shuffled, "Order is %d; use one of the constants", cfg.Order)
+	bad(cfg.Order >= NewestFirst && cfg.Order <= Moving, "Order is %d; use one of the constants", cfg.Order)
+	bad(cfg.StartGrain >= time.Second && cfg.StartGrain%time.Second == 0, "StartGrain is %v; use whole seconds, one or more", cfg.StartGrain)
+	bad(cfg.RebootsPerHour >= 0 && cfg.RebootsPerHour <= 3600, "RebootsPerHour is %v; use 0 to 3600", cfg.RebootsPerHour)
 	bad(cfg.Window >= time.Second, "Window is %v; use a second or more", cfg.Window)
 	bad(cfg.PerPageFixed >= 0, "PerPageFixed is %d; use 0 or more", cfg.PerPageFixed)
 	for _, p := range []struct {

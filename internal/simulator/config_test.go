@@ -12,6 +12,7 @@ func TestConfigErrorsListAllThatIsWrong(t *testing.T) {
 		Locations: []Location{{ID: "a"}, {ID: "a", MeanOnline: -1}, {}},
 		Rhythm:    []float64{1, 2}, Stay: Stay{Mean: -time.Second}, AccountingInterval: -1, DevicesPerGuest: 0.5,
 		Speed: -1, IPPool: 1 << 30, ByteBase: 1001, Order: 9, Window: time.Millisecond, PerPageFixed: -1,
+		RebootsPerHour: -1, StartGrain: 90 * time.Millisecond,
 		RoamProbability: 0.6, ResumeProbability: 0.6, MoveProbability: 2,
 		Bursts: []Burst{{Location: 3}, {Leave: 2}},
 	}
@@ -21,7 +22,7 @@ func TestConfigErrorsListAllThatIsWrong(t *testing.T) {
 	}
 	for _, want := range []string{
 		"Locations[1]: id", "Locations[2]: id", "Locations[1]: MeanOnline", "Rhythm has 2", "Stay is", "AccountingInterval",
-		"DevicesPerGuest", "Speed", "IPPool", "ByteBase", "Order", "Window", "PerPageFixed", "MoveProbability",
+		"DevicesPerGuest", "Speed", "IPPool", "ByteBase", "Order", "Window", "PerPageFixed", "RebootsPerHour", "StartGrain", "MoveProbability",
 		"RoamProbability + ResumeProbability", "Bursts[0]", "Bursts[1]",
 	} {
 		if !strings.Contains(err.Error(), want) {
@@ -48,7 +49,7 @@ func TestEstatesAreThoseOfTheBenchmark(t *testing.T) {
 		online float64
 	}{
 		"E1": {20, 600}, "e2": {200, 3000}, "E3": {1000, 3820}, "E4": {51, 6000}, "E5": {5, 1500},
-		"E6": {300, 12000}, "E7": {200, 3000}, "E8": {11, 5800}, "demo": {20, 435},
+		"E6": {300, 12000}, "E7": {200, 3000}, "E8": {11, 5800}, "E9": {200, 3000}, "E10": {200, 3000}, "demo": {20, 435},
 	} {
 		cfg, err := Estate(name)
 		if err != nil || cfg.Validate() != nil {
@@ -62,8 +63,13 @@ func TestEstatesAreThoseOfTheBenchmark(t *testing.T) {
 			t.Errorf("%s: %d venues, %.1f online", name, len(cfg.Locations), sum)
 		}
 	}
-	if _, err := Estate("E9"); err == nil || !strings.Contains(err.Error(), "E1, E2") {
-		t.Errorf("E9: %v", err)
+	if _, err := Estate("E11"); err == nil || !strings.Contains(err.Error(), "E1, E2") {
+		t.Errorf("E11: %v", err)
+	}
+	e9, _ := Estate("E9")
+	e10, _ := Estate("E10")
+	if !e9.Ties || e9.RebootsPerHour != 1 || !e10.Ties || e10.StartGrain != time.Minute {
+		t.Errorf("E9: ties %t, %v reboots; E10: ties %t, grain %v", e9.Ties, e9.RebootsPerHour, e10.Ties, e10.StartGrain)
 	}
 	for _, name := range append(Estates(), "demo") {
 		if !strings.Contains(EstateHelp(), name) {
@@ -94,7 +100,7 @@ func TestDemoIsLively(t *testing.T) {
 }
 
 func TestOrdersParse(t *testing.T) {
-	for o := NewestFirst; o <= Shuffled; o++ {
+	for o := NewestFirst; o <= Moving; o++ {
 		if got, err := ParseOrder(o.String()); err != nil || got != o {
 			t.Errorf("%v: %v %v", o, got, err)
 		}

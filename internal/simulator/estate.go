@@ -21,6 +21,8 @@ var estates = []struct {
 	{"E6", "300 shops, Zipf(0.8), 12,000 online", func() Config { return estate(zipf(300, 0.8, 12000)) }},
 	{"E7", "E2 with a steep day and a burst of 1,500 after an hour", burstEstate},
 	{"E8", "a campus of 5,000 staying 8 h and 10 venues of 80 staying 20 min", campusEstate},
+	{"E9", "E2 where each venue reboots once an hour, with ties", rebootEstate},
+	{"E10", "E2 with starts cut to whole minutes, with ties", minuteEstate},
 }
 
 // Estates lists the names that Estate knows.
@@ -42,7 +44,7 @@ func EstateHelp() string {
 	return b.String()
 }
 
-// Estate returns the configuration of E1 to E8 or demo, with seed 1. Stays are
+// Estate returns the configuration of E1 to E10 or demo, with seed 1. Stays are
 // log-normal with a mean of 45 minutes and nothing else moves, unless the estate
 // says so.
 func Estate(name string) (Config, error) {
@@ -85,6 +87,20 @@ func campusEstate() Config {
 		cfg.Locations[i].Stay = Stay{20 * time.Minute, 1}
 	}
 	cfg.Locations[0].Stay = Stay{8 * time.Hour, 1}
+	return cfg
+}
+
+// rebootEstate has groups of equal starts as large as its venues.
+func rebootEstate() Config {
+	cfg := estate(zipf(200, 1, 3000))
+	cfg.Ties, cfg.RebootsPerHour = true, 1
+	return cfg
+}
+
+// minuteEstate has nothing but groups of equal starts, of 67 on average.
+func minuteEstate() Config {
+	cfg := estate(zipf(200, 1, 3000))
+	cfg.Ties, cfg.StartGrain = true, time.Minute
 	return cfg
 }
 

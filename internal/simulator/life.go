@@ -22,6 +22,10 @@ func (p *population) happen(e pending) {
 		p.planArrival(v, e.at)
 	case burstBegins:
 		p.burst(e.i, e.at)
+	case venueReboots:
+		v := &p.venues[e.i]
+		p.reboot(v, e.at)
+		p.planReboot(v, e.at)
 	case sessionStarts:
 		p.begin(s)
 	case sessionResumes:
@@ -41,8 +45,11 @@ func (p *population) happen(e pending) {
 	case countersStep:
 		// A step that was left over from an earlier stretch is out of phase.
 		if s.online && e.at > s.since && (e.at-s.since)%p.interval == 0 {
-			down, up := s.figures(e.at, p.interval)
-			p.log(TruthTraffic, e.at, s, down, up)
+			p.touch(s, e.at)
+			if p.tellsTraffic() {
+				down, up := s.figures(e.at, p.interval)
+				p.log(TruthTraffic, e.at, s, down, up)
+			}
 			p.queue.push(pending{at: e.at + p.interval, what: countersStep, s: s})
 		}
 	}
@@ -60,7 +67,7 @@ func (p *population) comes(v *venue, at int64, guest uint64, device int, seed ui
 
 // begun logs a start, puts the session where it is listed, and gives it an address.
 func (p *population) begun(s *session) {
-	s.online = true
+	s.online, s.updated = true, s.start
 	p.assignIP(s, 0)
 	p.list(s)
 	p.found.add(s)
@@ -97,17 +104,43 @@ func (p *population) planStretch(s *session) {
 		move()
 		change()
 	}
-	if p.tell == nil || p.cfg.LivesOnly {
+	if !p.tellsTraffic() && p.cfg.Order != Moving {
 		return
 	}
 	// The counters' steps so far are logged as one.
 	k := (p.now - s.since) / p.interval
 	if k > 0 {
 		at := s.since + k*p.interval
-		down, up := s.figures(at, p.interval)
-		p.log(TruthTraffic, at, s, down, up)
+		p.touch(s, at)
+		if p.tellsTraffic() {
+			down, up := s.figures(at, p.interval)
+			p.log(TruthTraffic, at, s, down, up)
+		}
 	}
 	p.queue.push(pending{at: s.since + (k+1)*p.interval, what: countersStep, s: s})
+}
+
+// tellsTraffic reports whether the ground truth holds steps of the counters.
+func (p *population) tellsTraffic() bool { return p.tell != nil && !p.cfg.LivesOnly }
+
+// touch notes that s was updated at t, and moves it where the order follows that.
+func (p *population) touch(s *session, t int64) {
+	if t = max(t, s.updated); p.cfg.Order != Moving {
+		s.updated = t
+		return
+	}
+	p.unlist(s)
+	s.updated = t
+	p.list(s)
+}
+
+// updatedAt is when the row of s was last updated, as seen at t: steps of the
+// counters are not lived through unless somebody has to know each.
+func (p *population) updatedAt(s *session, t int64) int64 {
+	if !s.online {
+		return s.updated
+	}
+	return max(s.updated, s.since+(t-s.since)/p.interval*p.interval)
 }
 
 // finish ends the stretch at s.end. For one in the past, the caller sees to what
@@ -116,7 +149,7 @@ func (p *population) finish(s *session, past bool) {
 	s.down, s.up = s.final(p.interval)
 	p.unlist(s)
 	s.seconds += (s.end - s.since) / int64(time.Second)
-	s.online = false
+	s.online, s.updated = false, s.end
 	s.rec.EndedAt = time.Unix(0, s.end).UTC().Truncate(time.Second)
 	p.releaseIP(s)
 	p.list(s)
@@ -142,7 +175,7 @@ func (p *population) resume(s *session, at int64) {
 	p.unlist(s)
 	seed := s.plan.next
 	s.take(at, seed, p.draw(&p.venues[s.venue], seed))
-	s.online = true
+	s.online, s.updated = true, at
 	s.rec.EndedAt = time.Time{}
 	p.assignIP(s, seed)
 	p.list(s)
@@ -159,6 +192,7 @@ func (p *population) move(s *session, at int64) {
 	from := s.rec.LocationID
 	s.venue = s.plan.moveTo
 	s.rec.LocationID, s.rec.LocationName = p.venues[s.venue].ID, p.venues[s.venue].Name
+	s.updated = max(s.updated, at)
 	p.list(s)
 	if p.tell != nil {
 		t := p.truth(TruthMove, at, s)
@@ -180,6 +214,7 @@ func (p *population) change(s *session, at int64) {
 			}
 		}
 	}
+	p.touch(s, at)
 	down, up := s.figures(at, p.interval)
 	p.log(TruthUpdate, at, s, down, up)
 }

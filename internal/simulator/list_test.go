@@ -21,17 +21,18 @@ func (s *Simulator) everything() []*session {
 
 func TestListsAgreeWithBruteForce(t *testing.T) {
 	type variant struct {
-		order                         Order
-		equalStarts, honours, exclude bool
+		order            Order
+		grain            time.Duration
+		honours, exclude bool
 	}
 	made := map[variant]*Simulator{} // reading does not change it
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := small()
-		cfg.Order = Order(rapid.IntRange(0, 4).Draw(t, "order"))
-		cfg.EqualStarts = rapid.Bool().Draw(t, "equal starts")
+		cfg.Order = Order(rapid.IntRange(0, int(Moving)).Draw(t, "order"))
+		cfg.StartGrain = rapid.SampledFrom([]time.Duration{0, 5 * time.Minute}).Draw(t, "start grain")
 		cfg.LastSessionFirst = rapid.Bool().Draw(t, "honours last_session_first")
 		cfg.ExclusiveDates = rapid.Bool().Draw(t, "exclusive dates")
-		v := variant{cfg.Order, cfg.EqualStarts, cfg.LastSessionFirst, cfg.ExclusiveDates}
+		v := variant{cfg.Order, cfg.StartGrain, cfg.LastSessionFirst, cfg.ExclusiveDates}
 		s := made[v]
 		if s == nil {
 			c := newClock()
@@ -143,6 +144,10 @@ func sortedBy(o Order) func(a, b *session) int {
 		return oldest
 	case ByID:
 		return func(a, b *session) int { return cmp.Compare(a.rec.ID, b.rec.ID) }
+	case Moving:
+		return func(a, b *session) int {
+			return cmp.Or(cmp.Compare(a.updated, b.updated), cmp.Compare(a.rec.ID, b.rec.ID))
+		}
 	}
 	return nil
 }
@@ -175,7 +180,7 @@ func TestShuffledIsAPermutationAtEachRequest(t *testing.T) {
 
 func TestEqualStartsTie(t *testing.T) {
 	cfg := small()
-	cfg.EqualStarts = true
+	cfg.StartGrain = 5 * time.Minute
 	s := New(cfg, newClock().now)
 	records, _ := s.List(Query{Online: Online, PerPage: 100})
 	keys := map[time.Time]int{}
@@ -193,7 +198,7 @@ func TestEqualStartsTie(t *testing.T) {
 // TestListsDriftWhilePaging: one that ends between two pages moves all behind it
 // up by one place, so that a live session is skipped at the border.
 func TestListsDriftWhilePaging(t *testing.T) {
-	for _, order := range []Order{NewestFirst, OldestFirst, ByID, Unordered} {
+	for _, order := range []Order{NewestFirst, OldestFirst, ByID, Unordered, Moving} {
 		t.Run(order.String(), func(t *testing.T) {
 			cfg := estate([]float64{450})
 			cfg.Order = order

@@ -22,6 +22,7 @@ type population struct {
 	rhythm   [24]float64
 	peak     float64
 	account  scope
+	tie      []entry // scratch of one group of equal starts
 	src      *splitmix
 	rng      *rand.Rand
 	created  uint64
@@ -39,6 +40,7 @@ type venue struct {
 	stay     Stay
 	arrivals float64 // new guests per clock nanosecond, mean over the day
 	rng      uint64
+	reboots  uint64 // how many were drawn
 }
 
 // gone remembers when a session ended, to forget it after Config.History.
@@ -67,6 +69,7 @@ func newPopulation(cfg *Config, at time.Time) *population {
 	sort.SliceStable(p.ended, func(i, j int) bool { return p.ended[i].at < p.ended[j].at })
 	for i := range p.venues {
 		p.planArrival(&p.venues[i], p.origin)
+		p.planReboot(&p.venues[i], p.origin)
 	}
 	for i, b := range cfg.Bursts {
 		p.queue.push(pending{at: p.origin + scaled(b.At, cfg.Speed), what: burstBegins, i: i})
@@ -266,9 +269,7 @@ func (p *population) newSession(v *venue, at int64, guest uint64, device int, se
 	p.created++
 	s := &session{num: mix(hash(p.cfg.Seed, 2) + p.created), guest: guest, venue: v.index, start: at}
 	s.identity(device, v.Location)
-	if p.cfg.EqualStarts {
-		s.rec.StartedAt = s.rec.StartedAt.Truncate(equalStartsGrain)
-	}
+	s.rec.StartedAt = s.rec.StartedAt.Truncate(p.cfg.StartGrain)
 	s.take(at, seed, pl)
 	return s
 }

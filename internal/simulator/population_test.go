@@ -50,8 +50,24 @@ func TestRequestsDoNotChangeThePopulation(t *testing.T) {
 }
 
 func TestTruthTellsTheStateAtAnyTime(t *testing.T) {
-	// The log alone must give the same sessions and figures as the lists.
-	c, cfg := newClock(), small()
+	for name, edit := range map[string]func(*Config){
+		"plain":    func(*Config) {},
+		"reboots":  func(cfg *Config) { cfg.RebootsPerHour = 6 },
+		"moving":   func(cfg *Config) { cfg.Order = Moving },
+		"all that": func(cfg *Config) { cfg.RebootsPerHour, cfg.Order, cfg.StartGrain = 6, Moving, time.Minute },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := small()
+			edit(&cfg)
+			truthTellsTheState(t, cfg)
+		})
+	}
+}
+
+// truthTellsTheState holds the log against the lists: alone, it must give the same
+// sessions and figures.
+func truthTellsTheState(t *testing.T, cfg Config) {
+	c := newClock()
 	cfg.Bursts = []Burst{{At: 5 * time.Minute, Over: time.Minute, Location: 0, Arrivals: 50, Leave: 0.5}}
 	type state struct {
 		online         bool

@@ -47,6 +47,9 @@ type lists struct{ online, ended index }
 // where that is another order and can be asked for.
 type scope struct{ lists [2]lists }
 
+// updateKey makes the times of updates, in nanoseconds, ascend as keys.
+func (s *session) updateKey() uint64 { return uint64(s.updated) + 1<<63 }
+
 func (s *session) startKey() uint64 { return timeKey(s.rec.StartedAt) }
 
 // timeKey makes seconds ascend as unsigned numbers before 1970 too.
@@ -54,7 +57,9 @@ func timeKey(t time.Time) uint64 { return uint64(t.Unix()) + 1<<63 }
 
 // byTime reports whether the configured order rests on the start time. Shuffled
 // does as well: each request permutes that list.
-func (cfg *Config) byTime() bool { return cfg.Order != ByID && cfg.Order != Unordered }
+func (cfg *Config) byTime() bool {
+	return cfg.Order != ByID && cfg.Order != Unordered && cfg.Order != Moving
+}
 
 // keys returns the session's keys in the lists that are kept; n is how many.
 func (p *population) keys(s *session) (k [2]uint64, n int) {
@@ -63,8 +68,13 @@ func (p *population) keys(s *session) (k [2]uint64, n int) {
 		if p.cfg.LastSessionFirst {
 			k[1], n = k[0], 2
 		}
-		if k[0] = 0; p.cfg.Order == Unordered {
+		switch p.cfg.Order {
+		case Unordered:
 			k[0] = hash(s.num, 50)
+		case Moving:
+			k[0] = s.updateKey()
+		default:
+			k[0] = 0
 		}
 	}
 	return k, n
@@ -78,7 +88,7 @@ func (l *lists) of(online bool) *index {
 }
 
 // list enters s in the lists of its venue and of the account; unlist takes it
-// out. Between the two, venue, online and the start time must not change.
+// out. Between the two, venue, online, updated and the start time must not change.
 func (p *population) list(s *session) {
 	k, n := p.keys(s)
 	for i := range n {
@@ -138,6 +148,7 @@ type selection struct {
 	listed  bool // view counts
 	reverse bool
 	shuffle bool
+	ties    *ties // nil where the order is total
 }
 
 func (x *selection) len() int {
@@ -162,6 +173,9 @@ func (p *population) selectSessions(q Query) selection {
 	}
 	timed := p.cfg.byTime() || which == 1
 	x.reverse, x.shuffle = order == NewestFirst, order == Shuffled
+	if p.cfg.Ties && (order == NewestFirst || order == OldestFirst) {
+		x.ties = &ties{p: p, filter: p.filterHash(q)}
+	}
 
 	place := &p.account
 	if q.Location != "" {
@@ -266,12 +280,18 @@ func (x *selection) page(dst []*session, page, perPage int, seed uint64) (_ []*s
 		}
 		return dst, from+k < n
 	}
-	if !x.reverse {
-		return x.slice(dst, from, k), from+k < n
+	had, rank := len(dst), from
+	if x.reverse {
+		rank = n - from - k
 	}
-	had := len(dst)
-	dst = x.slice(dst, n-from-k, k)
-	slices.Reverse(dst[had:])
+	if x.ties != nil {
+		dst = x.tied(dst, rank, k, hash(x.ties.filter, uint64(from), uint64(perPage)))
+	} else {
+		dst = x.slice(dst, rank, k)
+	}
+	if x.reverse {
+		slices.Reverse(dst[had:])
+	}
 	return dst, from+k < n
 }
 

@@ -11,6 +11,7 @@ const (
 	sessionChanges
 	countersStep
 	burstBegins
+	venueReboots
 )
 
 // pending is something that will happen. Those of equal time happen in the

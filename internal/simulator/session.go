@@ -22,6 +22,9 @@ type session struct {
 	since  int64 // begin of the current stretch online; start, unless resumed
 	end    int64 // of the current stretch, planned or past
 	online bool
+	// updated is when the row was written last, but for steps of its counters: see
+	// population.updatedAt.
+	updated int64
 
 	forgotten bool // no longer in the history
 
