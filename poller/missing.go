@@ -229,4 +229,3 @@ func (p *Poller) setAside(e *entry) {
 // mostSought is how many pages are asked for around a session that they do not
 // show.
 const mostSought = 2
-

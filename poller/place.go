@@ -20,9 +20,9 @@ type Place struct {
 	AddedAt time.Time
 
 	sessions map[*entry]bool
-	readings int  // of its list so far
-	asking   bool // a page of its list is under way
-	tracking diff.Tracking  // on the platform's clock
+	readings int           // of its list so far
+	asking   bool          // a page of its list is under way
+	tracking diff.Tracking // on the platform's clock
 	sums     ages
 	learned  learned
 	lately   time.Time // scratch of tend

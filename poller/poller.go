@@ -109,20 +109,20 @@ type Poller struct {
 	late      bool  // it was said that the maximum staleness cannot be kept
 	full      error // the outbox's, while it takes nothing
 
-	begun        time.Time // local clock
-	roster       *roster
-	sweep        sweep
-	aim          aim
-	tenure       tenure
-	known        map[string]counts // what is usual at places that are not known yet, by location
-	memorable    bool              // somebody came or went since rates were remembered
-	memorised    time.Time         // local clock: when they were
-	probe        probe
+	begun     time.Time // local clock
+	roster    *roster
+	sweep     sweep
+	aim       aim
+	tenure    tenure
+	known     map[string]counts // what is usual at places that are not known yet, by location
+	memorable bool              // somebody came or went since rates were remembered
+	memorised time.Time         // local clock: when they were
+	probe     probe
 	// What is known of the order of each kind of list: a filter may change it.
 	online, venues, past order.List
-	wide         diff.Tracking // of the account as a whole
-	tended       time.Time     // local clock: when the ages of all places were last worked out
-	disordered   time.Time     // local clock: when the list was last taken to have no order
+	wide                 diff.Tracking // of the account as a whole
+	tended               time.Time     // local clock: when the ages of all places were last worked out
+	disordered           time.Time     // local clock: when the list was last taken to have no order
 
 	flights []*flight          // under way
 	parted  map[string]float64 // when sessions had ended that an answer under way may still show; see stale

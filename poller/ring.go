@@ -165,7 +165,9 @@ func (r *ring) insert(e *entry) {
 	if len(r.blocks) == 0 {
 		r.blocks = append(r.blocks, &block{})
 	}
-	at := sort.Search(len(r.blocks), func(i int) bool { return len(r.blocks[i].entries) > 0 && r.direction.Before(e.since, r.blocks[i].first().since) })
+	at := sort.Search(len(r.blocks), func(i int) bool {
+		return len(r.blocks[i].entries) > 0 && r.direction.Before(e.since, r.blocks[i].first().since)
+	})
 	b := r.blocks[max(0, at-1)]
 	i := sort.Search(len(b.entries), func(i int) bool { return r.direction.Before(e.since, b.entries[i].since) })
 	b.entries = slices.Insert(b.entries, i, e)
