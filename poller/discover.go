@@ -41,14 +41,14 @@ func (p *Poller) discover(ctx context.Context) error {
 		case err != nil:
 			p.discovery.page = 0
 		default:
-			p.listed(page)
+			p.listedLocations(page)
 		}
 		return nil
 	})
 }
 
-// listed takes in a page of /locations.
-func (p *Poller) listed(page platform.LocationPage) {
+// listedLocations takes a page of /locations.
+func (p *Poller) listedLocations(page platform.LocationPage) {
 	before := len(p.places)
 	for _, l := range page.Locations {
 		if !l.Trashed {

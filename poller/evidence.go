@@ -111,6 +111,7 @@ func (p *Poller) take(ctx context.Context, ev evidence) error {
 		return fmt.Errorf("committing %d changes: %w", len(delta.Changes), err)
 	}
 	p.apply(delta, ev.moment, sessions)
+	p.unsettle(&ev, delta)
 	if ev.scope == account {
 		if err := p.settlePlaces(reading, ev.sessions); err != nil {
 			return err
