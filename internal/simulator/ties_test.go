@@ -226,6 +226,7 @@ func TestMovingListsTheLatestUpdateLast(t *testing.T) {
 		s := New(cfg, c.now)
 		before, _ := s.List(Query{Online: Online})
 		c.add(cfg.AccountingInterval + 59*time.Second)
+		s.Advance()
 		var last int64
 		page, _ := s.page(Query{Online: Online})
 		for _, x := range page {
