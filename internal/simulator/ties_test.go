@@ -197,6 +197,19 @@ func TestAnUpdateMovesARowAmongItsTies(t *testing.T) {
 	}
 }
 
+func TestTiesComeFromTheSeed(t *testing.T) {
+	a, _ := tied(NewestFirst)
+	b, _ := tied(NewestFirst)
+	q := Query{Online: Online, PerPage: 100}
+	if !slices.Equal(a.group(q), b.group(q)) {
+		t.Error("the same seed, another order")
+	}
+	b.cfg.Seed++ // the population stays
+	if slices.Equal(a.group(q), b.group(q)) {
+		t.Error("another seed, the same order")
+	}
+}
+
 func TestTiesAreTheSameOverHTTP(t *testing.T) {
 	s, _ := tied(NewestFirst)
 	for n := range 3 {
