@@ -31,6 +31,7 @@ func estateOf(tb testing.TB, strategy Strategy, locations int, ordered bool) *Po
 		e.placed = true
 		place.SeenAt, place.AskedAt = seen(i), seen(i)
 	}
+	p.wide.SeenAt = noon
 	if !ordered {
 		p.online.Contradictions, p.disordered = disorderly, noon.Add(1000*time.Hour)
 		p.sweep.rounds = learning
