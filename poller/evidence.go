@@ -188,7 +188,7 @@ func (p *Poller) learnOrder(reading order.Reading) error {
 		if p.online.Contradictions == 1 {
 			p.Logger.Warn("the list is not sorted by start: until it is, only whole lists prove that a session is gone")
 		}
-		p.roster.turn(p.roster.ring.direction)
+		p.roster.disorder()
 		p.probe = probe{Frontier: p.probe.Frontier, Gaps: reorder(p.probe.Gaps)}
 		return p.remember(displacedKey, []string{})
 	case d != "" && p.roster.ring.direction != d:
