@@ -12,7 +12,7 @@ import (
 func silent(s *events.Session) {
 	*s = events.Session{
 		ID: s.ID, LocationID: s.LocationID, Online: s.Online,
-		Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes,
+		Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes, DurationSeconds: events.UnknownSeconds,
 	}
 }
 
