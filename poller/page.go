@@ -168,6 +168,7 @@ func (p *Poller) apply(delta diff.Delta, m moment, shown []events.Session) {
 				p.learn(place, counts{Starts: 1})
 			}
 		case e.Kind == events.Ended:
+			p.Sightings.Gone(s.ID)
 			p.part(s.ID, m.came)
 			if entry := p.roster.entries[s.ID]; entry != nil {
 				p.ended(entry, sent)

@@ -169,6 +169,7 @@ func (a *app) buildPoller() error {
 	}
 	if a.cfg.Guests {
 		a.poller.Sightings = poller.NewSightings()
+		a.poller.Sightings.Address = a.client.Address
 		a.guests = &poller.GuestLookup{
 			Platform: a.client, Store: a.store, Clock: poller.SystemClock{}, Time: a.client.Clock(),
 			Budget: budgets[platform.Guests], Shared: a.cfg.APISharedLimit, Likely: a.cfg.GuestMinimum == string(events.GuestLikely),
