@@ -93,10 +93,11 @@ func (p *Poller) take(ctx context.Context, ev evidence) error {
 		SeenAt:   p.seenAt,
 	}
 	for _, id := range gone {
-		if s, ok := states[id]; ok && s.Session.Online {
-			known.Expected = append(known.Expected, s)
-		} else {
+		switch s, ok := states[id]; {
+		case !ok || !s.Session.Online:
 			p.roster.remove(id)
+		case !mayHide(ev.skipped, &s.Session):
+			known.Expected = append(known.Expected, s)
 		}
 	}
 	sessions := p.wantedOf(shown)
@@ -133,7 +134,7 @@ func (p *Poller) judge(ev *evidence) (gone []string, reading order.Reading, err 
 		on[ev.skipped[i].ID] = true
 	}
 	sent := p.roster.seconds(ev.sent)
-	absent := func(e *entry) bool { return !on[e.id] && e.shown <= sent && !p.hides(ev.skipped, e) }
+	absent := func(e *entry) bool { return !on[e.id] && e.shown <= sent }
 	for _, id := range ev.missing {
 		if e := p.roster.entries[id]; e == nil && !on[id] || e != nil && absent(e) {
 			gone = append(gone, id)
@@ -165,18 +166,9 @@ func (p *Poller) judge(ev *evidence) (gone []string, reading order.Reading, err 
 	return gone, reading, nil
 }
 
-// hides reports whether a record that could not be read may be a session's: one
-// without an id may, unless it differs in guest, MAC or start.
-func (p *Poller) hides(skipped []platform.Skip, e *entry) bool {
-	return slices.ContainsFunc(skipped, func(s platform.Skip) bool {
-		switch {
-		case s.ID != "":
-			return s.ID == e.id
-		case !s.StartedAt.IsZero() && !e.since.IsZero():
-			return s.StartedAt.Equal(e.since)
-		}
-		return true
-	})
+// mayHide reports whether a record that could not be read may be a session's.
+func mayHide(skipped []platform.Skip, s *events.Session) bool {
+	return slices.ContainsFunc(skipped, func(skip platform.Skip) bool { return skip.MayHide(s) })
 }
 
 // learnOrder keeps ring and probe in step with what a page says of the order of the
@@ -335,6 +327,7 @@ func (p *Poller) apply(delta diff.Delta, m moment, shown []events.Session) {
 				p.learn(place, counts{Starts: 1})
 			}
 		case e.Kind == events.Ended:
+			p.Sightings.Gone(s.ID)
 			p.part(s.ID, m.came)
 			if entry := p.roster.entries[s.ID]; entry != nil {
 				p.ended(entry, m.sent)

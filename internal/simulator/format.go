@@ -30,7 +30,8 @@ func formatBytes(b []byte, v, base int64) []byte {
 }
 
 // round is the figure that remains of v once it has been written by formatBytes:
-// hundredths of its unit, right to half of one.
+// hundredths of its unit, of which nobody can tell whether they were rounded or cut:
+// right to a whole one.
 func round(v, base int64) events.Bytes {
 	n, unit, _ := hundredths(v, base)
 	// Bytes themselves are whole; in base 1024 a hundredth is no whole number.
@@ -38,7 +39,7 @@ func round(v, base int64) events.Bytes {
 	if unit == 1 {
 		return events.Bytes{Value: value}
 	}
-	return events.Bytes{Value: value, Error: (unit + 199) / 200}
+	return events.Bytes{Value: value, Error: (unit + 99) / 100}
 }
 
 // formatDuration writes whole seconds as "HH:MM:SS"; hours may pass 24.
