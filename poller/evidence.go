@@ -72,7 +72,8 @@ func (p *Poller) askSessions(ctx context.Context, q platform.Query, then func(pl
 func (p *Poller) take(ctx context.Context, ev evidence) error {
 	start := p.Clock.Now()
 	shown := p.fresh(ev.sessions, ev.sent)
-	if err := p.reconsider(ctx, shown, ev.moment); err != nil {
+	unread := ev.unread()
+	if err := p.reconsider(ctx, slices.Concat(shown, unread), ev.moment); err != nil {
 		return err
 	}
 	gone, reading, err := p.judge(&ev)
@@ -111,7 +112,7 @@ func (p *Poller) take(ctx context.Context, ev evidence) error {
 	if err := p.commit(ctx, delta, ev.sent, ev.marks...); err != nil {
 		return fmt.Errorf("committing %d changes: %w", len(delta.Changes), err)
 	}
-	p.apply(delta, ev.moment, sessions)
+	p.apply(delta, ev.moment, slices.Concat(sessions, unread))
 	p.unsettle(&ev, delta)
 	if ev.scope == account {
 		if err := p.settlePlaces(reading, ev.sessions); err != nil {
@@ -121,6 +122,21 @@ func (p *Poller) take(ctx context.Context, ev evidence) error {
 	p.Sightings.show(sessions, ev.sent)
 	p.report(&ev, delta, start)
 	return nil
+}
+
+// unread returns what records with an id tell that could not be read otherwise: that
+// their sessions are online, where the answer is about these alone.
+func (ev *evidence) unread() []events.Session {
+	if ev.scope == history {
+		return nil
+	}
+	var sessions []events.Session
+	for i := range ev.skipped {
+		if s := &ev.skipped[i]; s.ID != "" {
+			sessions = append(sessions, events.Session{ID: s.ID, StartedAt: s.StartedAt, Online: true})
+		}
+	}
+	return sessions
 }
 
 // judge says which sessions an answer proves gone.
