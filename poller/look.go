@@ -97,6 +97,8 @@ type Estate struct {
 	// proves who is not on it; Learning while that is being found out. Whole is true
 	// while one page is all of the list.
 	Ordered, Learning, Whole bool
+	// Sweeping is true while a page of the account's list is under way.
+	Sweeping bool
 	// Hidden is the part of the list that the last complete reading of several pages
 	// probably did not show.
 	Hidden float64
