@@ -210,7 +210,8 @@ func (p *Place) gain(now time.Time, e *Estate) float64 {
 // unordered plans where only whole lists prove that anybody is gone. The account's
 // list, read in rounds, shows who came, and whom it does not show; the lists of
 // these sessions' locations prove who is gone. Where listing the locations one after
-// another takes hardly more requests, that does both.
+// another takes hardly more requests, or a page of the round is under way, that does
+// both.
 func (a *Adaptive) unordered(now time.Time, e *Estate) Look {
 	if look, ok := a.urgent(e); ok {
 		return look
@@ -218,7 +219,7 @@ func (a *Adaptive) unordered(now time.Time, e *Estate) Look {
 	if e.Unsettled != nil && e.Turn%3 != 0 {
 		return Look{Kind: List, Location: e.Unsettled.ID}
 	}
-	if pages := 1 + e.Online/MaxPerPage; a.rota.requests(e.Places) > 2*pages {
+	if pages := 1 + e.Online/MaxPerPage; a.rota.requests(e.Places) > 2*pages && !e.Sweeping {
 		return Look{Kind: Sweep, InTurn: true}
 	}
 	return a.located(now, e)
