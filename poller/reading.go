@@ -202,7 +202,10 @@ func (p *Poller) list(ctx context.Context, id string) error {
 
 // markOf is how a location is tracked once a reading of its list is done.
 func (p *Poller) markOf(place *Place, r *reading, page platform.Page) store.LocationMark {
-	mark := store.LocationMark{ID: place.ID, Name: place.Name, TrackedSince: p.tracking(place.ID).Since, SeenAt: r.from}
+	mark := store.LocationMark{ID: place.ID, Name: place.Name, TrackedSince: p.tracking(place.ID).Since, SeenAt: place.tracking.SeenAt}
+	if r.pages == 1 {
+		mark.SeenAt = r.from // Several pages may hide somebody.
+	}
 	if mark.TrackedSince.IsZero() {
 		mark.TrackedSince = r.from
 	}
