@@ -15,6 +15,10 @@
 // record may stand on the page before or behind. That is why "strictly" matters,
 // and why two readings that agree are no proof.
 //
+// A record may stand out of order, and at the end of a page nothing shows that: its
+// start would widen what the page seems to prove. So the bound is the record next to
+// the last, and further in where the page has records out of order.
+//
 // Whether a list is sorted is read off its pages. Each page that is sorted by start
 // is evidence, as many bits as there are arrangements of its records that would
 // not be; only records that were written again since they began count in full, as a
@@ -89,6 +93,7 @@ type List struct {
 	Contradictions int
 
 	evidence, needed float64
+	toward           Direction // what the evidence is of
 }
 
 // Established reports whether the list counts as sorted.
@@ -105,6 +110,9 @@ type Reading struct {
 	// Displaced are the ids of its records that have no place: their start is not
 	// known, or they stand out of order.
 	Displaced []string
+	// AtBounds are the ids of those that stand in order, but so close to a bound of
+	// the page that they would if they had no place.
+	AtBounds []string
 	// Contradicted is true where the page took its order from the list.
 	Contradicted bool
 	// Whole is true for a page that is the whole list.
@@ -112,7 +120,7 @@ type Reading struct {
 
 	proves      bool
 	direction   Direction
-	first, last time.Time // starts of the first and last record in their place
+	first, last time.Time // starts that bound what the page proves
 	from, to    bool      // whether these are bounds
 }
 
@@ -162,18 +170,35 @@ func (l *List) Read(p Page) Reading {
 			r.Displaced = append(r.Displaced, p.Records[i].ID)
 		}
 	}
-	out := 0
+	var placed []*Record
 	for i := range in {
-		if !in[i] && !p.Records[i].Start.IsZero() {
-			out++
+		if in[i] {
+			placed = append(placed, &p.Records[i])
 		}
 	}
+	out := n - len(placed)
 	if moved || float64(out) > max(1, mostDisplaced*float64(n)) {
 		l.contradict()
 		r.Contradicted = true
 		return r
 	}
+	r.from, r.to = !p.First, !p.Last
+	from, to := 0, len(placed)-1
+	if r.from {
+		from += min(1+out, len(placed))
+	}
+	if r.to {
+		to -= min(1+out, len(placed))
+	}
+	for i, record := range placed {
+		if i < from || i > to {
+			r.AtBounds = append(r.AtBounds, record.ID)
+		}
+	}
 	if !l.Established() {
+		if d != l.toward {
+			l.toward, l.evidence = d, 0
+		}
 		l.evidence += bits(p.Records, in)
 		if l.evidence >= established {
 			l.Direction = d
@@ -183,17 +208,11 @@ func (l *List) Read(p Page) Reading {
 		return r
 	}
 	l.Contradictions = 0
-	r.proves, r.direction, r.from, r.to = true, d, !p.First, !p.Last
-	seen := false
-	for i := range in {
-		if in[i] {
-			if !seen {
-				r.first = p.Records[i].Start
-			}
-			r.last, seen = p.Records[i].Start, true
-		}
+	r.direction = d
+	if r.proves = from <= to; r.proves {
+		r.first, r.last = placed[from].Start, placed[to].Start
 	}
-	r.proves = seen || r.Whole
+	r.proves = r.proves || r.Whole
 	return r
 }
 
