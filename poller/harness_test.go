@@ -114,6 +114,7 @@ func (l *lab) open() {
 	}
 	if l.guests = nil; l.hold > 0 {
 		l.poller.Sightings = poller.NewSightings()
+		l.poller.Sightings.Address = l.client.Address
 		l.guests = &poller.GuestLookup{
 			Platform: l.client, Store: st, Clock: l.clock, Time: l.client.Clock(), Budget: budgets[platform.Guests],
 			Shared: l.shared, Likely: l.likely, Address: l.client.Address, Sightings: l.poller.Sightings, Observer: l, Logger: l.poller.Logger,

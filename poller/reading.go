@@ -184,6 +184,7 @@ func (p *Poller) list(ctx context.Context, id string) error {
 		}
 		if done {
 			place.readings++
+			place.unsettled = max(0, place.unsettled-1)
 			ev.marks = []store.LocationMark{p.markOf(place, r, page)}
 		}
 		if err := p.take(ctx, ev); err != nil {

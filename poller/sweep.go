@@ -219,6 +219,8 @@ func (p *Poller) foresee(now time.Time) {
 	}
 	p.tendOften(now)
 	p.overdue(now)
+	p.weighMissing(now)
+	e.Unsettled = p.unsettled()
 	if e.Ordered {
 		p.choosePage(now, e.Overdue)
 		e.Due = p.aim.must != nil
