@@ -223,7 +223,7 @@ func (p *Poller) settlePlaces(reading order.Reading, sessions []events.Session) 
 	}
 	for i := range sessions {
 		if e := p.roster.entries[sessions[i].ID]; e != nil {
-			e.placed = !e.displaced
+			e.placed = !e.displaced && (e.placed || !slices.Contains(reading.Doubtful, e.id))
 		}
 	}
 	if !news {

@@ -114,7 +114,7 @@ func (p *Poller) askHistory(ctx context.Context, q platform.Query, then func(pla
 		}
 		for i := range answer.Sessions {
 			// The same key sorts the sessions online.
-			if e := p.roster.entries[answer.Sessions[i].ID]; e != nil && !slices.Contains(reading.Displaced, e.id) {
+			if e := p.roster.entries[answer.Sessions[i].ID]; e != nil && !slices.Contains(reading.Displaced, e.id) && !slices.Contains(reading.Doubtful, e.id) {
 				e.placed = e.placed || !e.displaced
 			}
 		}

@@ -15,6 +15,12 @@
 // record may stand on the page before or behind. That is why "strictly" matters,
 // and why two readings that agree are no proof.
 //
+// A record may stand out of order, and at the end of a page nothing shows that: its
+// start would widen what the page seems to prove. So a bound is taken from the record
+// next to the outermost, and further in where the page has records out of order. The
+// outermost one will do where it was shown in its place before, between others, and
+// no record of the list has ever been out of order.
+//
 // Whether a list is sorted is read off its pages. Each page that is sorted by start
 // is evidence, as many bits as there are arrangements of its records that would
 // not be; only records that were written again since they began count in full, as a
@@ -89,6 +95,8 @@ type List struct {
 	Contradictions int
 
 	evidence, needed float64
+	toward           Direction // what the evidence is of
+	odd              bool      // a page showed a record out of order
 }
 
 // Established reports whether the list counts as sorted.
@@ -105,6 +113,10 @@ type Reading struct {
 	// Displaced are the ids of its records that have no place: their start is not
 	// known, or they stand out of order.
 	Displaced []string
+	// Doubtful are the ids of those that stand in order, and might if they had no
+	// place: close to a bound of the page, or to a record out of order, of which either
+	// may be the one that has none; and all while the list does not count as sorted.
+	Doubtful []string
 	// Contradicted is true where the page took its order from the list.
 	Contradicted bool
 	// Whole is true for a page that is the whole list.
@@ -112,7 +124,7 @@ type Reading struct {
 
 	proves      bool
 	direction   Direction
-	first, last time.Time // starts of the first and last record in their place
+	first, last time.Time // starts that bound what the page proves
 	from, to    bool      // whether these are bounds
 }
 
@@ -145,56 +157,89 @@ func (r *Reading) Bounds() (after, before time.Time, ok bool) {
 
 // Read takes a page into account, and says what it proves.
 func (l *List) Read(p Page) Reading {
-	r := Reading{Whole: p.First && p.Last}
-	d := l.Direction
-	if d == "" {
-		d = direction(p.Records)
+	r := Reading{Whole: p.First && p.Last, from: !p.First, to: !p.Last, direction: l.Direction}
+	if r.direction == "" {
+		r.direction = direction(p.Records)
 	}
-	in, moved := sorted(p.Records, d)
-	n := 0
+	in, moved := sorted(p.Records, r.direction)
+	known, out := 0, 0
 	for i := range p.Records {
-		if p.Records[i].Start.IsZero() {
-			r.Displaced = append(r.Displaced, p.Records[i].ID)
-			continue
+		if unknown := p.Records[i].Start.IsZero(); !unknown {
+			known++
+			if !in[i] {
+				out++
+			}
 		}
-		n++
 		if !in[i] {
 			r.Displaced = append(r.Displaced, p.Records[i].ID)
 		}
 	}
-	out := 0
-	for i := range in {
-		if !in[i] && !p.Records[i].Start.IsZero() {
-			out++
-		}
-	}
-	if moved || float64(out) > max(1, mostDisplaced*float64(n)) {
+	if moved || float64(out) > max(1, mostDisplaced*float64(known)) {
 		l.contradict()
 		r.Contradicted = true
 		return r
 	}
-	if !l.Established() {
-		l.evidence += bits(p.Records, in)
-		if l.evidence >= established {
-			l.Direction = d
+	l.learn(r.direction, p.Records, in)
+	l.odd = l.odd || out > 0
+	from, to := r.bounds(p.Records, in, out, !l.odd)
+	for i := range in {
+		if in[i] && (!l.Established() || i < from || i > to || near(p.Records, in, i, out)) {
+			r.Doubtful = append(r.Doubtful, p.Records[i].ID)
 		}
 	}
 	if !l.Established() {
 		return r
 	}
 	l.Contradictions = 0
-	r.proves, r.direction, r.from, r.to = true, d, !p.First, !p.Last
-	seen := false
-	for i := range in {
-		if in[i] {
-			if !seen {
-				r.first = p.Records[i].Start
+	if r.proves = from <= to; r.proves {
+		r.first, r.last = p.Records[from].Start, p.Records[to].Start
+	}
+	r.proves = r.proves || r.Whole
+	return r
+}
+
+// learn takes a page that is sorted for evidence.
+func (l *List) learn(d Direction, records []Record, in []bool) {
+	if l.Established() {
+		return
+	}
+	if d != l.toward {
+		l.toward, l.evidence = d, 0
+	}
+	if l.evidence += bits(records, in); l.evidence >= max(established, l.needed) {
+		l.Direction = d
+	}
+}
+
+// bounds returns the first and the last record of a page that are taken to stand in
+// their place, where so many are out of it, and those that were placed before may be
+// trusted or not; from lies behind to where there are none.
+func (r *Reading) bounds(records []Record, in []bool, out int, trusted bool) (from, to int) {
+	// outermost is that of the records at i, i+step, …
+	outermost := func(i, step int, bound bool) int {
+		for skipped := 0; i >= 0 && i < len(records); i += step {
+			switch {
+			case !in[i]:
+			case !bound || skipped > out || trusted && records[i].Placed:
+				return i
+			default:
+				skipped++
 			}
-			r.last, seen = p.Records[i].Start, true
+		}
+		return i
+	}
+	return outermost(0, 1, r.from), outermost(len(records)-1, -1, r.to)
+}
+
+// near reports whether a record out of order stands within so many places of
+// another.
+func near(records []Record, in []bool, i, places int) bool {
+	for j := max(0, i-places); j < min(len(in), i+places+1); j++ {
+		if !in[j] && !records[j].Start.IsZero() {
+			return true
 		}
 	}
-	r.proves = seen || r.Whole
-	return r
+	return false
 }
 
 func (l *List) contradict() {

@@ -1,0 +1,412 @@
+package order
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+
+// at is a start, in seconds since noon; 0 is not known.
+func at(s int) time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return noon.Add(time.Duration(s) * time.Second)
+}
+
+// records have these starts, and were written again since.
+func records(starts ...int) []Record {
+	r := make([]Record, len(starts))
+	for i, s := range starts {
+		r[i] = Record{ID: fmt.Sprint(i), Start: at(s), Written: true}
+	}
+	return r
+}
+
+// known is a list that counts as sorted.
+func known(t *testing.T, d Direction) *List {
+	t.Helper()
+	var starts []int
+	for i := range 30 {
+		starts = append(starts, 1000-i)
+	}
+	if d == OldestFirst {
+		slices.Reverse(starts)
+	}
+	l := &List{}
+	if l.Read(Page{Records: records(starts...)}); !l.Established() || l.Direction != d {
+		t.Fatalf("a sorted page does not establish %s: %+v", d, l)
+	}
+	return l
+}
+
+// TestPageProvesStrictlyBetweenItsEnds: of the record at each end nothing is taken
+// but that it is there, since it may stand out of order, unless it was shown in its
+// place before.
+func TestPageProvesStrictlyBetweenItsEnds(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		direction   Direction
+		starts      []int
+		first, last bool
+		proven      []int
+		open        []int
+	}{
+		{"in the middle", NewestFirst, []int{90, 80, 70, 60, 50}, false, false, []int{79, 70, 61}, []int{95, 90, 85, 80, 60, 55, 50, 45}},
+		{"at the beginning", NewestFirst, []int{90, 80, 70, 60, 50}, true, false, []int{99, 90, 80, 61}, []int{60, 50, 45}},
+		{"at the end", NewestFirst, []int{90, 80, 70, 60, 50}, false, true, []int{79, 60, 50, 45}, []int{80, 85, 90, 99}},
+		{"the whole list", NewestFirst, []int{90, 80}, true, true, []int{99, 90, 85, 80, 1, 0}, nil},
+		{"an empty list", NewestFirst, nil, true, true, []int{99, 0}, nil},
+		{"a whole list in no order", NewestFirst, []int{5, 90, 7, 80, 6, 50, 3}, true, true, []int{99, 4, 0}, nil},
+		{"oldest first, in the middle", OldestFirst, []int{50, 60, 70, 80, 90}, false, false, []int{61, 70, 79}, []int{45, 50, 55, 60, 80, 85, 95}},
+		{"oldest first, at the beginning", OldestFirst, []int{50, 60, 70, 80, 90}, true, false, []int{1, 50, 79}, []int{80, 90, 99}},
+		{"oldest first, at the end", OldestFirst, []int{50, 60, 70, 80, 90}, false, true, []int{61, 90, 99}, []int{60, 50, 1}},
+		{"of one group", NewestFirst, []int{70, 70, 70, 70}, false, false, nil, []int{71, 70, 69}},
+		{"of two groups", NewestFirst, []int{80, 80, 70, 70}, false, false, []int{75}, []int{81, 80, 70, 69}},
+		{"of one record", NewestFirst, []int{70}, false, true, nil, []int{71, 70, 69}},
+		{"behind the end", NewestFirst, nil, false, false, nil, []int{71, 70, 69}},
+		{"of unknown starts", NewestFirst, []int{0, 0, 0}, false, false, nil, []int{71, 0}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := known(t, c.direction)
+			r := l.Read(Page{Records: records(c.starts...), First: c.first, Last: c.last})
+			for _, s := range c.proven {
+				if !r.Proves(at(s)) {
+					t.Errorf("it does not prove %d", s)
+				}
+			}
+			for _, s := range c.open {
+				if r.Proves(at(s)) {
+					t.Errorf("it proves %d", s)
+				}
+			}
+			if r.Contradicted && !r.Whole {
+				t.Error("it contradicts")
+			}
+			// Bounds says the same.
+			after, before, ok := r.Bounds()
+			for s := 1; s < 100 && !r.Whole; s++ {
+				inside := ok && (after.IsZero() || at(s).After(after)) && (before.IsZero() || at(s).Before(before))
+				if inside != r.Proves(at(s)) {
+					t.Errorf("bounds %v to %v (%t) say %t of %d", after, before, ok, inside, s)
+				}
+			}
+		})
+	}
+}
+
+// TestARecordShownInItsPlaceBoundsAPage at its very end.
+func TestARecordShownInItsPlaceBoundsAPage(t *testing.T) {
+	l := known(t, NewestFirst)
+	page := records(90, 80, 70, 60, 50)
+	page[0].Placed, page[4].Placed = true, true
+	r := l.Read(Page{Records: page})
+	for s, want := range map[int]bool{91: false, 90: false, 89: true, 55: true, 50: false, 49: false} {
+		if r.Proves(at(s)) != want {
+			t.Errorf("it proves %d: %t", s, !want)
+		}
+	}
+	if len(r.Doubtful) > 0 {
+		t.Errorf("%v have no place", r.Doubtful)
+	}
+	// But for a list that showed a record out of order.
+	l.Read(Page{Records: records(90, 80, 70, 10, 60, 50, 40)})
+	if r := l.Read(Page{Records: page}); r.Proves(at(85)) || r.Proves(at(55)) || !r.Proves(at(75)) {
+		t.Error("it does in a list with records out of order")
+	}
+}
+
+// TestNothingIsProvenOfAnUnknownStart but by a whole list.
+func TestNothingIsProvenOfAnUnknownStart(t *testing.T) {
+	for _, d := range []Direction{NewestFirst, OldestFirst} {
+		l := known(t, d)
+		starts := []int{90, 80, 70, 60, 50}
+		if d == OldestFirst {
+			slices.Reverse(starts)
+		}
+		for _, p := range []Page{{First: true}, {Last: true}, {}} {
+			p.Records = records(starts...)
+			if r := l.Read(p); r.Proves(time.Time{}) {
+				t.Errorf("%s, first %t, last %t: it does", d, p.First, p.Last)
+			}
+		}
+	}
+}
+
+// TestOrderNeedsEvidence: few records, equal starts, or records that were never
+// written again, show no order; and whatever they show, a page proves nothing before
+// it is established.
+func TestOrderNeedsEvidence(t *testing.T) {
+	falling := func(n, step int) []Record {
+		r := make([]Record, n)
+		for i := range r {
+			r[i] = Record{ID: fmt.Sprint(i), Start: at(10_000 - i/step), Written: true}
+		}
+		return r
+	}
+	unwritten := falling(60, 1)
+	for i := range unwritten {
+		unwritten[i].Written = false
+	}
+	for _, c := range []struct {
+		name    string
+		records []Record
+		enough  bool
+	}{
+		{"10 records", falling(10, 1), false},
+		{"30 records", falling(30, 1), true},
+		{"100 of one start", falling(100, 100), false},
+		{"100 of two starts", falling(100, 50), true},
+		{"60 that were never written again", unwritten, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var l List
+			r := l.Read(Page{Records: c.records, First: true})
+			if l.Established() != c.enough || r.Proves(c.records[0].Start.Add(time.Second)) != c.enough {
+				t.Errorf("established %t, want %t; it proves %t", l.Established(), c.enough, !c.enough)
+			}
+		})
+	}
+}
+
+// TestEvidenceOfTwoDirectionsDoesNotAddUp: a list that is now sorted one way and now
+// the other is not sorted.
+func TestEvidenceOfTwoDirectionsDoesNotAddUp(t *testing.T) {
+	var l List
+	for i := range 100 {
+		starts := []int{90, 80, 70, 60, 50, 40, 30, 20, 10}
+		if i%2 > 0 {
+			slices.Reverse(starts)
+		}
+		if l.Read(Page{Records: records(starts...)}); l.Established() {
+			t.Fatalf("after %d pages it counts as %s", i+1, l.Direction)
+		}
+	}
+}
+
+// TestFewRecordsOutOfOrderHaveNoPlace, and the page proves what it proves without
+// them.
+func TestFewRecordsOutOfOrderHaveNoPlace(t *testing.T) {
+	l := known(t, NewestFirst)
+	r := l.Read(Page{Records: records(95, 90, 85, 80, 10, 70, 60, 50, 45)})
+	if r.Contradicted || !slices.Equal(r.Displaced, []string{"4"}) {
+		t.Fatalf("displaced %v, contradicted %t", r.Displaced, r.Contradicted)
+	}
+	for _, s := range []int{75, 65, 79} {
+		if !r.Proves(at(s)) {
+			t.Errorf("it does not prove %d", s)
+		}
+	}
+	for _, s := range []int{20, 49, 10, 91} {
+		if r.Proves(at(s)) {
+			t.Errorf("it proves %d", s)
+		}
+	}
+	unknown := records(95, 90, 85, 0, 75, 70, 65, 60)
+	if r := l.Read(Page{Records: unknown}); !slices.Equal(r.Displaced, []string{"3"}) || !r.Proves(at(80)) {
+		t.Errorf("with an unknown start: displaced %v, proves %t", r.Displaced, r.Proves(at(80)))
+	}
+}
+
+// TestManyRecordsOutOfOrderTakeTheOrder from the list until there is evidence anew,
+// twice as much each time.
+func TestManyRecordsOutOfOrderTakeTheOrder(t *testing.T) {
+	l := known(t, NewestFirst)
+	mixed := records(90, 10, 80, 20, 70, 30, 60, 40, 50)
+	sorted := make([]int, 22) // 70 bits
+	for i := range sorted {
+		sorted[i] = 1000 - i
+	}
+	readings := 0
+	for n := 1; n <= 3; n++ {
+		r := l.Read(Page{Records: mixed, First: true})
+		if !r.Contradicted || l.Established() || l.Direction != "" || l.Contradictions != 1 || r.Proves(at(95)) {
+			t.Fatalf("it still counts as sorted: %+v", l)
+		}
+		for i := 1; !l.Established(); i++ {
+			l.Read(Page{Records: records(sorted...)})
+			if readings++; i > 10 {
+				t.Fatal("the order is never established again")
+			}
+		}
+		if want := []int{0, 2, 3, 6}[n]; readings != want {
+			t.Errorf("contradiction %d: the order takes %d pages, want %d", n, readings, want)
+		}
+		readings = 0
+	}
+	l.Read(Page{Records: mixed})
+	l.Read(Page{Records: mixed})
+	if l.Contradictions != 2 {
+		t.Errorf("%d contradictions in a row, want 2", l.Contradictions)
+	}
+	if l.Retry(); l.Contradictions != 0 {
+		t.Error("they are still counted")
+	}
+	if l.Read(Page{Records: records(sorted...)}); !l.Established() {
+		t.Error("one page does not establish the order again")
+	}
+}
+
+// TestARecordThatLeftItsPlaceTakesTheOrder: rows that move when they are written
+// stand in order until then.
+func TestARecordThatLeftItsPlaceTakesTheOrder(t *testing.T) {
+	l := known(t, NewestFirst)
+	page := records(95, 90, 85, 80, 10, 70, 60, 50, 45)
+	page[4].Placed = true
+	if r := l.Read(Page{Records: page, First: true}); !r.Contradicted || r.Proves(at(75)) || l.Established() {
+		t.Error("the list still counts as sorted")
+	}
+}
+
+// TestOf names the order of a page.
+func TestOf(t *testing.T) {
+	for _, c := range []struct {
+		starts []int
+		d      Direction
+		sorted bool
+	}{
+		{[]int{9, 8, 7, 6}, NewestFirst, true},
+		{[]int{6, 7, 8, 9}, OldestFirst, true},
+		{[]int{9, 9, 8, 0, 8, 7, 6, 6}, NewestFirst, true},
+		{[]int{9, 8, 7}, "", true},
+		{nil, "", true},
+		{[]int{9, 7, 8, 6}, "", false},
+	} {
+		if d, sorted := Of(records(c.starts...)); d != c.d || sorted != c.sorted {
+			t.Errorf("%v: %q, sorted %t", c.starts, d, sorted)
+		}
+	}
+}
+
+// platform is a list of sessions, sorted by start; equal starts stand in another
+// order in each query. One session may be odd: sorted by something else than the
+// start that it shows.
+type platform struct {
+	t         *rapid.T
+	direction Direction
+	online    []row
+	gone      []row
+	next      int
+	now       time.Time
+	grain     time.Duration
+}
+
+type row struct {
+	Record
+	key time.Time // by which it is sorted
+}
+
+func (p *platform) arrive() {
+	p.next++
+	p.now = p.now.Add(time.Duration(rapid.IntRange(0, 3).Draw(p.t, "seconds")) * time.Second)
+	start := p.now.Truncate(p.grain)
+	p.online = append(p.online, row{Record{ID: fmt.Sprint(p.next), Start: start, Written: true}, start})
+}
+
+func (p *platform) leave() {
+	i := rapid.IntRange(0, len(p.online)-1).Draw(p.t, "who leaves")
+	p.gone = append(p.gone, p.online[i])
+	p.online = slices.Delete(p.online, i, i+1)
+}
+
+func (p *platform) query(number, size int) Page {
+	salt := rapid.Uint64().Draw(p.t, "order of equal starts")
+	hash := func(r row) uint64 {
+		h := salt
+		for _, c := range r.ID {
+			h = (h ^ uint64(c)) * 0x100000001b3
+		}
+		return h ^ h>>29
+	}
+	list := slices.Clone(p.online)
+	slices.SortFunc(list, func(a, b row) int {
+		c := a.key.Compare(b.key)
+		if p.direction == NewestFirst {
+			c = -c
+		}
+		return cmp.Or(c, cmp.Compare(hash(a), hash(b)))
+	})
+	from, to := min((number-1)*size, len(list)), min(number*size, len(list))
+	page := Page{First: number == 1, Last: to == len(list) && (from < to || number == 1)}
+	for _, r := range list[from:to] {
+		page.Records = append(page.Records, r.Record)
+	}
+	return page
+}
+
+// TestNobodyWhoStandsInPlaceIsProvenAbsent, whatever the order of equal starts in
+// each query, the window, who comes and goes, and what stands out of order; and who
+// is gone is proven so by a page around their start.
+func TestNobodyWhoStandsInPlaceIsProvenAbsent(t *testing.T) {
+	proven, odd := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		p := &platform{
+			t: t, now: noon, direction: rapid.SampledFrom([]Direction{NewestFirst, OldestFirst}).Draw(t, "direction"),
+			grain: time.Duration(rapid.SampledFrom([]int{1, 1, 5, 60}).Draw(t, "grain, s")) * time.Second,
+		}
+		for range rapid.IntRange(30, 90).Draw(t, "online") {
+			p.arrive()
+		}
+		if rapid.Bool().Draw(t, "one is odd") {
+			i := rapid.IntRange(0, len(p.online)-1).Draw(t, "which")
+			j := rapid.IntRange(0, len(p.online)-1).Draw(t, "where it stands")
+			p.online[i].key = p.online[j].key.Add(time.Second / 2)
+		}
+		var l List
+		placed := make(map[string]bool)
+		for range rapid.IntRange(5, 15).Draw(t, "queries") {
+			size := rapid.IntRange(5, 40).Draw(t, "size")
+			page := p.query(rapid.IntRange(1, 1+len(p.online)/size).Draw(t, "number"), size)
+			on := make(map[string]bool)
+			for i := range page.Records {
+				r := &page.Records[i]
+				on[r.ID], r.Placed = true, placed[r.ID]
+			}
+			r := l.Read(page)
+			for _, s := range p.online {
+				switch {
+				case on[s.ID]:
+				case s.key != s.Start:
+					odd++
+				case r.Proves(s.Start):
+					t.Fatalf("%s of %v is online and proven absent by %v", s.ID, s.Start, page)
+				}
+			}
+			if n := len(page.Records); l.Established() && !r.Contradicted && len(r.Displaced) == 0 && n > 2 {
+				after, before := page.Records[1].Start, page.Records[n-2].Start
+				if p.direction == NewestFirst {
+					after, before = before, after
+				}
+				for _, s := range p.gone {
+					if inside := s.Start.After(after) && s.Start.Before(before); inside && !r.Proves(s.Start) {
+						t.Fatalf("%s of %v is gone, stood between %v and %v, and is not proven absent", s.ID, s.Start, after, before)
+					} else if inside {
+						proven++
+					}
+				}
+			}
+			if r.Contradicted {
+				clear(placed)
+			} else {
+				for _, s := range page.Records {
+					placed[s.ID] = !slices.Contains(r.Displaced, s.ID) && (placed[s.ID] || !slices.Contains(r.Doubtful, s.ID))
+				}
+			}
+			for range rapid.IntRange(0, 3).Draw(t, "arrivals") {
+				p.arrive()
+			}
+			for range rapid.IntRange(0, 3).Draw(t, "ends") {
+				p.leave()
+			}
+		}
+	})
+	if proven == 0 || odd == 0 {
+		t.Errorf("%d sessions were proven absent, %d were odd: the test shows nothing", proven, odd)
+	}
+}
