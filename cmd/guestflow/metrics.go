@@ -119,7 +119,7 @@ func (m *metrics) Looked(r poller.Report) {
 	m.commit.Observe(r.Committing.Seconds())
 	m.skipped.Add(float64(r.Skipped))
 	for i := range r.Changes {
-		e := &r.Changes[i].Event
+		e := &r.Changes[i]
 		m.events.WithLabelValues(string(e.Kind)).Inc()
 		if d, ok := detectionDelay(e); ok {
 			m.delay.WithLabelValues(string(e.Kind)).Observe(d.Seconds())
