@@ -55,7 +55,6 @@ func TestAnyRecordsGiveSoundEvents(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := newLedger(diff.Rules{
 			TrafficMinBytes: rapid.Int64Range(-1, math.MaxInt64).Draw(t, "threshold"),
-			Roaming:         rapid.Bool().Draw(t, "roaming"),
 		})
 		for range rapid.IntRange(1, 8).Draw(t, "looks") {
 			from := noon.Add(time.Duration(rapid.Int64Range(-3600e9, 3600e9).Draw(t, "from")))
@@ -63,10 +62,10 @@ func TestAnyRecordsGiveSoundEvents(t *testing.T) {
 				Sessions: rapid.SliceOfN(record, 0, 10).Draw(t, "records"),
 				From:     from,
 				At:       from.Add(time.Duration(rapid.Int64Range(0, 60e9).Draw(t, "took"))),
-				Proof:    rapid.SampledFrom([]diff.Proof{diff.Partial, diff.Joined, diff.Atomic}).Draw(t, "proof"),
+				Presumed: rapid.Bool().Draw(t, "presumed"),
 				History:  rapid.Bool().Draw(t, "history"),
 			}
-			l.look(t, rapid.SampledFrom(names).Draw(t, "list of"), snap)
+			look{rapid.SampledFrom(names).Draw(t, "list of"), rapid.Bool().Draw(t, "whole"), snap}.at(t, l)
 		}
 	})
 }

@@ -132,7 +132,7 @@ func TestChangeIsTold(t *testing.T) {
 				if i > 0 {
 					want = tt.want[i-1]
 				}
-				if got := told(l.look(t, "hall", list(i, diff.Atomic, s))); got != want {
+				if got := told(l.look(t, "hall", list(i, s))); got != want {
 					t.Fatalf("look %d tells %q, want %q", i, got, want)
 				}
 			}
@@ -142,20 +142,20 @@ func TestChangeIsTold(t *testing.T) {
 
 func TestUpdateLeavesFiguresToTraffic(t *testing.T) {
 	l := newLedger(diff.Rules{})
-	l.look(t, "hall", list(0, diff.Atomic, session("a")))
+	l.look(t, "hall", list(0, session("a")))
 	longer := func(s *events.Session) { s.DurationSeconds = 120 }
-	d := l.look(t, "hall", list(1, diff.Atomic, session("a", ip("10.0.0.2"), down(1500, 3), up(600, 4), longer)))
-	if len(d.Changes) != 2 {
+	d := l.look(t, "hall", list(1, session("a", ip("10.0.0.2"), down(1500, 3), up(600, 4), longer)))
+	if len(d) != 2 {
 		t.Fatalf("told %q", told(d))
 	}
-	if got, want := d.Changes[0].State.Session, session("a", ip("10.0.0.2")); got != want {
+	if got, want := d[0].Data.Session, session("a", ip("10.0.0.2")); got != want {
 		t.Errorf("after updated\n%+v, want the figures of before\n%+v", got, want)
 	}
-	traffic := d.Changes[1]
-	if got, want := traffic.State.Session, session("a", ip("10.0.0.2"), down(1500, 3), up(600, 4), longer); got != want {
+	traffic := d[1]
+	if got, want := traffic.Data.Session, session("a", ip("10.0.0.2"), down(1500, 3), up(600, 4), longer); got != want {
 		t.Errorf("after traffic\n%+v, want\n%+v", got, want)
 	}
-	p := traffic.Event.Data.Previous
+	p := traffic.Data.Previous
 	if p == nil || p.DownloadedBytes == nil || *p.DownloadedBytes != 1000 || *p.UploadedBytes != 500 || *p.DurationSeconds != 60 {
 		t.Errorf("traffic names the old figures %+v", p)
 	}
@@ -163,12 +163,12 @@ func TestUpdateLeavesFiguresToTraffic(t *testing.T) {
 
 func TestSilentRecordKeepsWhatIsKnown(t *testing.T) {
 	l := newLedger(diff.Rules{})
-	l.look(t, "hall", list(0, diff.Atomic, session("a")))
-	d := l.look(t, "hall", list(1, diff.Atomic, session("a", silent, offline(minute(1)))))
+	l.look(t, "hall", list(0, session("a")))
+	d := l.look(t, "hall", list(1, session("a", silent, offline(minute(1)))))
 	if got, want := told(d), "ended a reported"; got != want {
 		t.Fatalf("told %q, want %q", got, want)
 	}
-	if got, want := d.Changes[0].State.Session, session("a", offline(minute(1))); got != want {
+	if got, want := d[0].Data.Session, session("a", offline(minute(1))); got != want {
 		t.Errorf("after the end\n%+v, want\n%+v", got, want)
 	}
 }
@@ -196,8 +196,8 @@ func TestLastRecordOfAnIdCounts(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLedger(diff.Rules{})
-			l.look(t, "hall", list(0, diff.Atomic, tt.before...))
-			if got := told(l.look(t, "hall", list(1, diff.Atomic, tt.shown...))); got != tt.want {
+			l.look(t, "hall", list(0, tt.before...))
+			if got := told(l.look(t, "hall", list(1, tt.shown...))); got != tt.want {
 				t.Errorf("told %q, want %q", got, tt.want)
 			}
 		})
@@ -208,21 +208,21 @@ func TestLastRecordOfAnIdCounts(t *testing.T) {
 func TestUnknownFiguresStayUnknown(t *testing.T) {
 	for name, history := range map[string]bool{"seen online": false, "backfilled": true} {
 		l := newLedger(diff.Rules{})
-		l.look(t, "hall", list(0, diff.Atomic, session("b")))
+		l.look(t, "hall", list(0, session("b")))
 		begun := startedAt(minute(1))
 		if !history {
-			l.look(t, "hall", list(1, diff.Atomic, session("b"), session("a", silent, begun)))
+			l.look(t, "hall", list(1, session("b"), session("a", silent, begun)))
 		}
-		snap := list(2, diff.Atomic, session("b"), session("a", silent, begun, offline(minute(2))))
+		snap := list(2, session("b"), session("a", silent, begun, offline(minute(2))))
 		snap.History = history
 		d := l.look(t, "hall", snap)
-		if len(d.Changes) == 0 {
+		if len(d) == 0 {
 			t.Fatalf("%s: nothing told", name)
 		}
-		for _, c := range d.Changes {
-			s := c.Event.Data.Session
+		for _, c := range d {
+			s := c.Data.Session
 			if s.Downloaded.Known() || s.Uploaded.Known() || s.DurationSeconds != events.UnknownSeconds {
-				t.Errorf("%s: %s says %+v", name, c.Event.Kind, s)
+				t.Errorf("%s: %s says %+v", name, c.Kind, s)
 			}
 		}
 	}

@@ -1,26 +1,9 @@
 package diff
 
 import (
-	"slices"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
-)
-
-// Proof says what a session's absence from a snapshot proves.
-type Proof int
-
-const (
-	// Partial: a page failed, a record was skipped, or pages did not join. It may
-	// add sessions and never removes one.
-	Partial Proof = iota
-	// Joined: a complete list of several pages, each sharing a session with the
-	// one before. It is not one query, so a first absence is suspicion; a second
-	// in a row proves the end.
-	Joined
-	// Atomic: a complete list on one page, that is, one query. Absence proves the
-	// end.
-	Atomic
 )
 
 // Snapshot is what one list showed.
@@ -31,21 +14,12 @@ type Snapshot struct {
 	// From is when the first page was asked for, At when the last one had come;
 	// both on the platform's clock. What the list shows was so in between.
 	From, At time.Time
-	Proof    Proof
-	// Presumed: who is absent is presumed gone, not proven; see events.EndPresumed.
+	// Presumed: the absence of those who are Expected is no proof that they are gone,
+	// only ground to presume it; see events.EndPresumed.
 	Presumed bool
 	// History is true for a list that shows ended sessions as well: an ended
 	// session that was never seen online is then published as both, backfilled.
 	History bool
-}
-
-// Suspect is a session that is missing, but not proven gone.
-type Suspect struct {
-	ID, LocationID string
-	// SeenAt is the last time at which it was certainly online.
-	SeenAt time.Time
-	// Missed counts the complete lists in a row that did not show it.
-	Missed int
 }
 
 // Tracking says since when a location is watched.
@@ -69,13 +43,10 @@ func (t Tracking) before(start time.Time) bool {
 
 // Known is what was known before a snapshot.
 type Known struct {
-	// Expected lists the sessions that the list would show if they were online
-	// still: for a location's list the sessions of that location.
+	// Expected lists the sessions whose absence from the snapshot means that they are
+	// gone. Whoever else it does not show stays as they are.
 	Expected []events.State
-	// Suspects by session id; those that are not Expected are ignored.
-	Suspects map[string]Suspect
-	// Find returns what is known of a session that is not Expected: online in
-	// another location, or ended. Nil knows nothing.
+	// Find returns what is known of a session, online or ended. Nil knows nothing.
 	Find func(id string) (events.State, bool)
 	// Tracking of a location by id. Nil means that none is tracked yet.
 	Tracking func(location string) Tracking
@@ -91,70 +62,35 @@ type Rules struct {
 	// TrafficMinBytes is how far a byte figure must be from the published one to
 	// be published again; zero or one means any change.
 	TrafficMinBytes int64
-	// Roaming: session ids are known to move between locations, so absence from
-	// one location's list proves only that the session left it. Set it for lists
-	// of one location where it holds; missing sessions then stay suspects.
-	Roaming bool
 }
 
-// Change is one event and the state after it.
-type Change struct {
-	Event events.Event
-	State events.State
-}
-
-// Delta is what a snapshot changes. The zero Delta changes nothing.
-type Delta struct {
-	// Changes in the order in which they are to be published.
-	Changes []Change
-	// Suspects to remember, and ids of suspects to forget.
-	Suspects []Suspect
-	Cleared  []string
-}
-
-// Empty reports whether nothing changed.
-func (d Delta) Empty() bool {
-	return len(d.Changes) == 0 && len(d.Suspects) == 0 && len(d.Cleared) == 0
-}
-
-// Compare returns what snap changes in what is known. Applying the changes to
-// the known states always gives the new ones, and comparing the same snapshot
-// with those changes nothing further, except that suspects ripen.
-func Compare(known Known, snap Snapshot, rules Rules) Delta {
+// Compare returns the events of what snap changes in what is known, in the order in
+// which they are to be published. Applying them to the known states always gives
+// the new ones, and comparing the same snapshot with those changes nothing further.
+func Compare(known Known, snap Snapshot, rules Rules) []events.Event {
 	c := comparison{snap: snap, rules: rules, known: known}
-	m := matchOf(known.Expected, snap.Sessions)
-	// Most sessions that were not expected are new: the first look is all changes.
-	c.delta.Changes = slices.Grow(c.delta.Changes, m.others)
-	for i, j := range m.session {
-		if j == superseded {
-			continue
-		}
-		shown := &snap.Sessions[i]
-		var state events.State
-		if j != unexpected {
-			state = known.Expected[j]
-		} else if known.Find != nil {
-			state, _ = known.Find(shown.ID)
-		}
-		c.seen(state, shown)
-		c.clear(shown.ID)
+	last := make(map[string]int, len(snap.Sessions))
+	for i := range snap.Sessions {
+		last[snap.Sessions[i].ID] = i
 	}
-	if snap.Proof == Partial {
-		return c.delta
-	}
-	for j, i := range m.record {
-		if i == absent {
-			c.missing(known.Expected[j])
+	for i := range snap.Sessions {
+		if shown := &snap.Sessions[i]; last[shown.ID] == i {
+			c.seen(c.find(shown.ID), shown)
 		}
 	}
-	return c.delta
+	for i := range known.Expected {
+		if _, shown := last[known.Expected[i].Session.ID]; !shown {
+			c.missing(known.Expected[i])
+		}
+	}
+	return c.changes
 }
 
 type comparison struct {
-	known Known
-	snap  Snapshot
-	rules Rules
-	delta Delta
+	known   Known
+	snap    Snapshot
+	rules   Rules
+	changes []events.Event
 }
 
 func (c *comparison) tracking(location string) Tracking {
@@ -164,10 +100,13 @@ func (c *comparison) tracking(location string) Tracking {
 	return c.known.Tracking(location)
 }
 
-func (c *comparison) clear(id string) {
-	if _, ok := c.known.Suspects[id]; ok {
-		c.delta.Cleared = append(c.delta.Cleared, id)
+// find returns the zero state for a session that is not known.
+func (c *comparison) find(id string) events.State {
+	if c.known.Find == nil {
+		return events.State{}
 	}
+	state, _ := c.known.Find(id)
+	return state
 }
 
 // seen compares one record with what is known of its session; the zero state
@@ -271,37 +210,21 @@ func (c *comparison) worth(old, now events.Bytes) bool {
 	return delta >= max(1, c.rules.TrafficMinBytes)
 }
 
+// missing ends a session that is gone: no record reports its end, so its figures
+// are the last ones published, and its time is bounded.
 func (c *comparison) missing(old events.State) {
 	if !old.Session.Online || old.SeenAt.After(c.snap.From) {
 		// It ended before, or another look saw it since this one began, so its
 		// page may have been read before it came online.
 		return
 	}
-	id := old.Session.ID
-	suspect, ok := c.known.Suspects[id]
-	if !ok {
-		suspect = Suspect{ID: id, SeenAt: c.seenAt(old)}
-	}
-	if !c.rules.Roaming && (c.snap.Proof == Atomic || suspect.Missed > 0) {
-		c.gone(old, suspect.SeenAt)
-		c.clear(id)
-		return
-	}
-	suspect.LocationID = old.Session.LocationID
-	suspect.Missed++
-	c.delta.Suspects = append(c.delta.Suspects, suspect)
-}
-
-// gone publishes an end that no record reports: its figures are the last ones
-// published, its time is bounded.
-func (c *comparison) gone(old events.State, seenAt time.Time) {
 	last := old.Session
 	last.Online = false
 	end := events.EndInferred
 	if c.snap.Presumed {
 		end = events.EndPresumed
 	}
-	c.end(old, last, end, seenAt, false)
+	c.end(old, last, end, c.seenAt(old), false)
 }
 
 func (c *comparison) end(old events.State, now events.Session, end events.End, from time.Time, backfilled bool) {
@@ -316,9 +239,6 @@ func (c *comparison) end(old events.State, now events.Session, end events.End, f
 // seenAt is the last time at which a session was certainly as known: the last
 // complete look showed it, unless it began later.
 func (c *comparison) seenAt(old events.State) time.Time {
-	if s, ok := c.known.Suspects[old.Session.ID]; ok {
-		return s.SeenAt
-	}
 	at := c.tracking(old.Session.LocationID).SeenAt
 	if c.known.SeenAt != nil {
 		if at = c.known.SeenAt(old.Session.ID); at.IsZero() {
@@ -367,9 +287,8 @@ func (c *comparison) publish(old events.State, kind events.Kind, now events.Sess
 		}
 	}
 	e = e.Sealed()
-	state := events.StateOf(e)
-	c.delta.Changes = append(c.delta.Changes, Change{Event: e, State: state})
-	return state
+	c.changes = append(c.changes, e)
+	return events.StateOf(e)
 }
 
 // complete returns what a record shows, with what is known already wherever the

@@ -24,11 +24,10 @@ type tester interface {
 }
 
 // ledger keeps what Compare needs to know from look to look, as a store and a
-// poller do, and holds every delta against the guarantees that no look may break.
+// poller do, and holds all changes against the guarantees that no look may break.
 type ledger struct {
 	rules    diff.Rules
 	states   map[string]events.State
-	suspects map[string]diff.Suspect
 	tracking map[string]diff.Tracking
 	stream   []events.Event
 	ids      map[string]bool
@@ -39,7 +38,6 @@ func newLedger(rules diff.Rules) *ledger {
 	return &ledger{
 		rules:    rules,
 		states:   map[string]events.State{},
-		suspects: map[string]diff.Suspect{},
 		tracking: map[string]diff.Tracking{},
 		ids:      map[string]bool{},
 	}
@@ -66,76 +64,82 @@ func (l *ledger) count() int {
 	return n
 }
 
-// known is what a location's list is compared with.
+// known is what a location's whole list is compared with.
 func (l *ledger) known(location string) diff.Known {
-	suspects := map[string]diff.Suspect{}
-	for id, s := range l.suspects {
-		if s.LocationID == location {
-			suspects[id] = s
-		}
-	}
 	return diff.Known{
 		Expected: l.online(location),
-		Suspects: suspects,
 		Find:     func(id string) (events.State, bool) { s, ok := l.states[id]; return s, ok },
 		Tracking: func(location string) diff.Tracking { return l.tracking[location] },
 	}
 }
 
-// look compares a location's list with what is known and takes the delta over.
-func (l *ledger) look(t tester, location string, snap diff.Snapshot) diff.Delta {
+// look compares a location's whole list, from which absence means that a session is
+// gone, with what is known, and takes the changes over.
+func (l *ledger) look(t tester, location string, snap diff.Snapshot) []events.Event {
 	t.Helper()
-	known, shown := l.known(location), slices.Clone(snap.Sessions)
-	delta := diff.Compare(known, snap, l.rules)
-	if again := diff.Compare(known, snap, l.rules); !reflect.DeepEqual(delta, again) {
-		t.Fatalf("the same input gave two deltas:\n%v\n%v", told(delta), told(again))
-	}
-	if !slices.Equal(shown, snap.Sessions) || !reflect.DeepEqual(known.Expected, l.online(location)) {
-		t.Fatalf("Compare altered its input")
-	}
-	l.take(t, snap, delta)
+	changes := l.compare(t, location, l.known(location), snap)
 	track := l.tracking[location]
-	if track.Since.IsZero() {
-		track.Since = snap.From
-	}
-	if snap.Proof != diff.Partial {
-		track.SeenAt = snap.From
-	}
+	track.SeenAt = snap.From
 	l.tracking[location] = track
-	return delta
+	return changes
 }
 
-func (l *ledger) take(t tester, snap diff.Snapshot, delta diff.Delta) {
+// part does the same with a part of a list, from which absence means nothing.
+func (l *ledger) part(t tester, location string, snap diff.Snapshot) []events.Event {
 	t.Helper()
-	for _, c := range delta.Changes {
-		id := c.Event.Data.Session.ID
+	known := l.known(location)
+	known.Expected = nil
+	return l.compare(t, location, known, snap)
+}
+
+func (l *ledger) compare(t tester, location string, known diff.Known, snap diff.Snapshot) []events.Event {
+	t.Helper()
+	expected, shown := slices.Clone(known.Expected), slices.Clone(snap.Sessions)
+	changes := diff.Compare(known, snap, l.rules)
+	if again := diff.Compare(known, snap, l.rules); !reflect.DeepEqual(changes, again) {
+		t.Fatalf("the same input was told in two ways:\n%v\n%v", told(changes), told(again))
+	}
+	if !slices.Equal(shown, snap.Sessions) || !slices.Equal(expected, known.Expected) {
+		t.Fatalf("Compare altered its input")
+	}
+	l.take(t, known, snap, changes)
+	if track := l.tracking[location]; track.Since.IsZero() {
+		track.Since = snap.From
+		l.tracking[location] = track
+	}
+	return changes
+}
+
+func (l *ledger) take(t tester, known diff.Known, snap diff.Snapshot, changes []events.Event) {
+	t.Helper()
+	for _, e := range changes {
+		id := e.Data.Session.ID
 		before := l.states[id]
-		after, err := before.Apply(c.Event)
+		after, err := before.Apply(e)
 		if err != nil {
 			t.Fatalf("the event does not follow the state: %v", err)
 		}
-		if after != c.State {
-			t.Fatalf("session %s: the event leads to\n%+v, the change says\n%+v", id, after, c.State)
+		sound(t, before, e, snap)
+		if e.Data.Observed.End == events.EndInferred || e.Data.Observed.End == events.EndPresumed {
+			absent(t, id, known, snap)
 		}
-		sound(t, before, c.Event, snap)
-		if l.ids[c.Event.ID] {
-			t.Fatalf("session %s: event id %s of its %s was used before", id, c.Event.ID, c.Event.Kind)
+		if l.ids[e.ID] {
+			t.Fatalf("session %s: event id %s of its %s was used before", id, e.ID, e.Kind)
 		}
-		l.ids[c.Event.ID] = true
+		l.ids[e.ID] = true
 		l.states[id] = after
-		l.stream = append(l.stream, c.Event)
+		l.stream = append(l.stream, e)
 	}
-	for _, id := range delta.Cleared {
-		if _, ok := l.suspects[id]; !ok {
-			t.Fatalf("session %s was cleared and no suspect", id)
-		}
-		delete(l.suspects, id)
+}
+
+// absent checks that a session was expected and is not shown.
+func absent(t tester, id string, known diff.Known, snap diff.Snapshot) {
+	t.Helper()
+	if !slices.ContainsFunc(known.Expected, func(s events.State) bool { return s.Session.ID == id }) {
+		t.Fatalf("session %s ended and was not expected", id)
 	}
-	for _, s := range delta.Suspects {
-		if !l.states[s.ID].Session.Online {
-			t.Fatalf("session %s is a suspect and not online", s.ID)
-		}
-		l.suspects[s.ID] = s
+	if slices.ContainsFunc(snap.Sessions, func(s events.Session) bool { return s.ID == id }) {
+		t.Fatalf("session %s ended and is shown", id)
 	}
 }
 
@@ -159,8 +163,8 @@ func sound(t tester, before events.State, e events.Event, snap diff.Snapshot) {
 		fail("not yet at %v, but at %v, seen at %v", o.NotYetAt, e.Time, o.At)
 	case (e.Kind == events.Ended) != (o.End != ""):
 		fail("end %q", o.End)
-	case o.End == events.EndInferred && snap.Proof == diff.Partial:
-		fail("inferred from a partial list")
+	case o.End == events.EndInferred && snap.Presumed || o.End == events.EndPresumed && !snap.Presumed:
+		fail("end %q, and presumed is %v", o.End, snap.Presumed)
 	case s.Online && !s.EndedAt.IsZero():
 		fail("online with an end at %v", s.EndedAt)
 	case before.Tracked() && (before.Session.Downloaded.Known() && !s.Downloaded.Known() || before.Session.Uploaded.Known() && !s.Uploaded.Known()):
@@ -213,11 +217,11 @@ func attributes(p *events.Previous) string {
 	return string(b)
 }
 
-// told renders a delta in one line.
-func told(d diff.Delta) string {
+// told renders changes in one line.
+func told(changes []events.Event) string {
 	var parts []string
-	for _, c := range d.Changes {
-		e := &c.Event
+	for i := range changes {
+		e := &changes[i]
 		part := string(e.Kind) + " " + e.Data.Session.ID
 		if e.Data.Observed.End != "" {
 			part += " " + string(e.Data.Observed.End)
@@ -235,12 +239,6 @@ func told(d diff.Delta) string {
 			part += " " + p
 		}
 		parts = append(parts, part)
-	}
-	for _, s := range d.Suspects {
-		parts = append(parts, fmt.Sprintf("suspect %s %d", s.ID, s.Missed))
-	}
-	for _, id := range d.Cleared {
-		parts = append(parts, "cleared "+id)
 	}
 	return strings.Join(parts, ", ")
 }
@@ -279,9 +277,11 @@ func offline(at time.Time) edit {
 
 // list returns what a list showed that was asked for some minutes past noon and
 // took two seconds.
-func list(minutes int, proof diff.Proof, sessions ...events.Session) diff.Snapshot {
-	at := minute(minutes)
-	return diff.Snapshot{Sessions: sessions, From: at, At: at.Add(2 * time.Second), Proof: proof}
+func list(n int, sessions ...events.Session) diff.Snapshot {
+	at := minute(n)
+	return diff.Snapshot{Sessions: sessions, From: at, At: at.Add(2 * time.Second)}
 }
 
-func minute(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
+func minute(n int) time.Time { return noon.Add(minutes(n)) }
+
+func minutes(n int) time.Duration { return time.Duration(n) * time.Minute }

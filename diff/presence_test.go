@@ -36,17 +36,14 @@ func TestArrivalIsNotDiscovery(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLedger(diff.Rules{})
 			l.tracking["hall"] = tt.tracking
-			for _, proof := range []diff.Proof{diff.Partial, diff.Joined, diff.Atomic} {
-				known := l.known("hall")
-				d := diff.Compare(known, list(2, proof, session("a", tt.started)), l.rules)
-				if len(d.Changes) != 1 || d.Changes[0].Event.Kind != tt.want {
-					t.Errorf("proof %d tells %q, want %s", proof, told(d), tt.want)
-				}
+			d := l.part(t, "hall", list(2, session("a", tt.started)))
+			if len(d) != 1 || d[0].Kind != tt.want {
+				t.Errorf("told %q, want %s", told(d), tt.want)
 			}
 		})
 	}
 	t.Run("nobody knows what is tracked", func(t *testing.T) {
-		d := diff.Compare(diff.Known{}, list(0, diff.Atomic, session("a")), diff.Rules{Account: account})
+		d := diff.Compare(diff.Known{}, list(0, session("a")), diff.Rules{Account: account})
 		if got := told(d); got != "discovered a" {
 			t.Errorf("told %q", got)
 		}
@@ -54,7 +51,7 @@ func TestArrivalIsNotDiscovery(t *testing.T) {
 	t.Run("each session by its own location", func(t *testing.T) {
 		l := newLedger(diff.Rules{})
 		l.tracking["hall"] = looked
-		if got := told(l.look(t, "hall", list(2, diff.Partial, session("a", after), session("b", after, in("bar", "Bar"))))); got != "started a, discovered b" {
+		if got := told(l.part(t, "hall", list(2, session("a", after), session("b", after, in("bar", "Bar"))))); got != "started a, discovered b" {
 			t.Errorf("told %q", got)
 		}
 	})
@@ -62,22 +59,22 @@ func TestArrivalIsNotDiscovery(t *testing.T) {
 
 func TestMoveIsAnUpdate(t *testing.T) {
 	l := newLedger(diff.Rules{})
-	l.look(t, "hall", list(0, diff.Atomic, session("a"), session("b")))
-	l.look(t, "bar", list(0, diff.Atomic))
+	l.look(t, "hall", list(0, session("a"), session("b")))
+	l.look(t, "bar", list(0))
 
-	d := l.look(t, "bar", list(1, diff.Atomic, session("a", in("bar", "Bar"))))
+	d := l.look(t, "bar", list(1, session("a", in("bar", "Bar"))))
 	if got, want := told(d), `updated a {"location_id":"hall","location_name":"The Hall"}`; got != want {
 		t.Fatalf("found in the other location, told %q, want %q", got, want)
 	}
-	if d := l.look(t, "hall", list(2, diff.Atomic, session("b"))); !d.Empty() {
+	if d := l.look(t, "hall", list(2, session("b"))); len(d) > 0 {
 		t.Fatalf("missing from the location it left, told %q", told(d))
 	}
 	// A list of one location may show another one's session.
-	d = l.look(t, "hall", list(3, diff.Atomic, session("b", in("bar", "Bar"), down(1500, 0))))
+	d = l.look(t, "hall", list(3, session("b", in("bar", "Bar"), down(1500, 0))))
 	if got, want := told(d), `updated b {"location_id":"hall","location_name":"The Hall"}, traffic b +500/+0`; got != want {
 		t.Fatalf("shown with another location, told %q, want %q", got, want)
 	}
-	if got := told(l.look(t, "bar", list(4, diff.Atomic, session("b", in("bar", "Bar"))))); got != `traffic b -500/+0 reset, ended a inferred` {
+	if got := told(l.look(t, "bar", list(4, session("b", in("bar", "Bar"))))); got != `traffic b -500/+0 reset, ended a inferred` {
 		t.Fatalf("told %q", got)
 	}
 }
@@ -85,37 +82,37 @@ func TestMoveIsAnUpdate(t *testing.T) {
 // A name belongs to its location: the old one's would be wrong in the new one.
 func TestMoveTakesNoLocationNameAlong(t *testing.T) {
 	l := newLedger(diff.Rules{})
-	l.look(t, "hall", list(0, diff.Atomic, session("a")))
-	d := l.look(t, "bar", list(1, diff.Atomic, session("a", in("bar", ""))))
+	l.look(t, "hall", list(0, session("a")))
+	d := l.look(t, "bar", list(1, session("a", in("bar", ""))))
 	if got, want := told(d), `updated a {"location_id":"hall","location_name":"The Hall"}`; got != want {
 		t.Fatalf("told %q, want %q", got, want)
 	}
 	if s := l.states["a"].Session; s.LocationName != "" {
 		t.Errorf("location %q is named %q", s.LocationID, s.LocationName)
 	}
-	if d := l.look(t, "bar", list(2, diff.Atomic, session("a", in("bar", "Bar")))); told(d) != `updated a {"location_name":""}` {
+	if d := l.look(t, "bar", list(2, session("a", in("bar", "Bar")))); told(d) != `updated a {"location_name":""}` {
 		t.Errorf("told %q", told(d))
 	}
 }
 
 func TestResumedIsANewEpisode(t *testing.T) {
 	l := newLedger(diff.Rules{TrafficMinBytes: 1 << 40})
-	l.look(t, "hall", list(0, diff.Atomic, session("a")))
-	l.look(t, "hall", list(1, diff.Atomic, session("a", offline(minute(1)), down(1200, 0))))
+	l.look(t, "hall", list(0, session("a")))
+	l.look(t, "hall", list(1, session("a", offline(minute(1)), down(1200, 0))))
 
-	d := l.look(t, "hall", list(2, diff.Atomic, session("a", ip("10.0.0.2"), down(1300, 0))))
+	d := l.look(t, "hall", list(2, session("a", ip("10.0.0.2"), down(1300, 0))))
 	if got, want := told(d), `resumed a +100/+0 {"device_ip":"10.0.0.1"}`; got != want {
 		t.Fatalf("told %q, want %q", got, want)
 	}
-	e := d.Changes[0].Event
+	e := d[0]
 	if e.Data.Episode != 1 || e.Data.Revision != 3 || !e.Time.Equal(e.Data.Observed.At) || !e.Data.Observed.NotYetAt.Equal(minute(1)) {
 		t.Errorf("resumed %+v at %v", e.Data, e.Time)
 	}
-	d = l.look(t, "hall", list(3, diff.Atomic))
-	if got := told(d); got != "ended a inferred" || d.Changes[0].Event.Data.Episode != 1 {
-		t.Fatalf("told %q in episode %d", got, d.Changes[0].Event.Data.Episode)
+	d = l.look(t, "hall", list(3))
+	if got := told(d); got != "ended a inferred" || d[0].Data.Episode != 1 {
+		t.Fatalf("told %q in episode %d", got, d[0].Data.Episode)
 	}
-	d = l.look(t, "bar", list(4, diff.Partial, session("a", in("bar", "Bar"), down(20, 0))))
+	d = l.part(t, "bar", list(4, session("a", in("bar", "Bar"), down(20, 0))))
 	if got, want := told(d), `resumed a -1280/+0 reset {"location_id":"hall","location_name":"The Hall","device_ip":"10.0.0.2"}`; got != want {
 		t.Fatalf("told %q, want %q", got, want)
 	}
@@ -126,26 +123,26 @@ func TestResumedIsANewEpisode(t *testing.T) {
 
 func TestReportedEndHasFinalFigures(t *testing.T) {
 	l := newLedger(diff.Rules{TrafficMinBytes: 1 << 40})
-	l.look(t, "hall", list(0, diff.Atomic, session("a")))
+	l.look(t, "hall", list(0, session("a")))
 	final := session("a", offline(minute(2)), down(1200, 5), func(s *events.Session) { s.DurationSeconds = 3720 })
-	d := l.look(t, "hall", list(3, diff.Partial, final))
+	d := l.part(t, "hall", list(3, final))
 	if got, want := told(d), "ended a reported +200/+0"; got != want {
 		t.Fatalf("told %q, want %q", got, want)
 	}
-	e := d.Changes[0].Event
+	e := d[0]
 	if e.Data.Session != final || !e.Time.Equal(minute(2)) || !e.Data.Observed.NotYetAt.Equal(noon) {
 		t.Errorf("ended %+v at %v", e.Data, e.Time)
 	}
-	if d := l.look(t, "hall", list(4, diff.Atomic, final)); !d.Empty() {
+	if d := l.look(t, "hall", list(4, final)); len(d) > 0 {
 		t.Errorf("the same report again tells %q", told(d))
 	}
 }
 
 func TestInferredEndKeepsPublishedFigures(t *testing.T) {
 	l := newLedger(diff.Rules{TrafficMinBytes: 100})
-	l.look(t, "hall", list(0, diff.Atomic, session("a")))
-	l.look(t, "hall", list(1, diff.Atomic, session("a", down(1050, 0))))
-	e := l.look(t, "hall", list(2, diff.Atomic)).Changes[0].Event
+	l.look(t, "hall", list(0, session("a")))
+	l.look(t, "hall", list(1, session("a", down(1050, 0))))
+	e := l.look(t, "hall", list(2))[0]
 	want := session("a", offline(time.Time{}))
 	if e.Data.Session != want || !e.Time.Equal(e.Data.Observed.At) || !e.Data.Observed.NotYetAt.Equal(minute(1)) {
 		t.Errorf("ended %+v at %v", e.Data, e.Time)
@@ -181,12 +178,12 @@ func TestHistoryIsBackfilled(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLedger(diff.Rules{})
 			l.tracking["hall"] = tt.tracking
-			snap := list(40, diff.Partial, tt.shown)
+			snap := list(40, tt.shown)
 			snap.History = tt.history
-			if got := told(l.look(t, "hall", snap)); got != tt.want {
+			if got := told(l.part(t, "hall", snap)); got != tt.want {
 				t.Fatalf("told %q, want %q", got, tt.want)
 			}
-			if d := l.look(t, "hall", snap); !d.Empty() {
+			if d := l.part(t, "hall", snap); len(d) > 0 {
 				t.Errorf("the same history again tells %q", told(d))
 			}
 		})
@@ -194,10 +191,10 @@ func TestHistoryIsBackfilled(t *testing.T) {
 	t.Run("with its own times", func(t *testing.T) {
 		l := newLedger(diff.Rules{})
 		l.tracking["hall"] = looked
-		snap := list(40, diff.Partial, ended(1, 5))
+		snap := list(40, ended(1, 5))
 		snap.History = true
-		d := l.look(t, "hall", snap)
-		start, end := d.Changes[0].Event, d.Changes[1].Event
+		d := l.part(t, "hall", snap)
+		start, end := d[0], d[1]
 		// The look at minute 30 did not show that it had begun: its own time does.
 		if !start.Data.Observed.NotYetAt.Equal(minute(1)) {
 			t.Errorf("started not yet at %v", start.Data.Observed.NotYetAt)
@@ -211,10 +208,10 @@ func TestHistoryIsBackfilled(t *testing.T) {
 	})
 	t.Run("known sessions are compared as ever", func(t *testing.T) {
 		l := newLedger(diff.Rules{})
-		l.look(t, "hall", list(0, diff.Atomic, session("a")))
-		snap := list(40, diff.Partial, session("a", offline(minute(5))))
+		l.look(t, "hall", list(0, session("a")))
+		snap := list(40, session("a", offline(minute(5))))
 		snap.History = true
-		if got, want := told(l.look(t, "hall", snap)), "ended a reported"; got != want {
+		if got, want := told(l.part(t, "hall", snap)), "ended a reported"; got != want {
 			t.Errorf("told %q, want %q", got, want)
 		}
 	})
@@ -260,13 +257,13 @@ func TestTimeIsBounded(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLedger(diff.Rules{})
-			l.look(t, "hall", list(0, diff.Atomic, tt.before...))
+			l.look(t, "hall", list(0, tt.before...))
 			l.tracking["hall"] = tt.tracking
-			d := l.look(t, "hall", list(20, diff.Atomic, tt.shown...))
-			if len(d.Changes) != 1 || d.Changes[0].Event.Kind != tt.kind {
+			d := l.look(t, "hall", list(20, tt.shown...))
+			if len(d) != 1 || d[0].Kind != tt.kind {
 				t.Fatalf("told %q, want %s", told(d), tt.kind)
 			}
-			e := d.Changes[0].Event
+			e := d[0]
 			if !e.Time.Equal(tt.time) || !e.Data.Observed.NotYetAt.Equal(tt.notYet) {
 				t.Errorf("at %v, not yet at %v; want %v and %v", e.Time, e.Data.Observed.NotYetAt, tt.time, tt.notYet)
 			}
@@ -276,30 +273,25 @@ func TestTimeIsBounded(t *testing.T) {
 
 func TestLastSightBoundsCloserThanTheLastLook(t *testing.T) {
 	tests := []struct {
-		name    string
-		sight   time.Time
-		suspect bool
-		want    time.Time
+		name  string
+		sight time.Time
+		want  time.Time
 	}{
-		{"seen after the last complete look", minute(15), false, minute(15)},
-		{"not seen by the last complete look", minute(5), false, minute(5)},
-		{"not known better", time.Time{}, false, minute(10)},
-		{"suspects remember it themselves", minute(15), true, minute(7)},
+		{"seen after the last complete look", minute(15), minute(15)},
+		{"not seen by the last complete look", minute(5), minute(5)},
+		{"not seen by this process: its last event tells, less the longest look", time.Time{}, minute(0).Add(-13 * time.Second)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLedger(diff.Rules{})
-			l.look(t, "hall", list(0, diff.Atomic, session("a")))
+			l.look(t, "hall", list(0, session("a")))
 			l.tracking["hall"] = diff.Tracking{Since: noon, SeenAt: minute(10)}
 			known := l.known("hall")
 			known.SeenAt = func(string) time.Time { return tt.sight }
-			if tt.suspect {
-				known.Suspects["a"] = diff.Suspect{ID: "a", LocationID: "hall", SeenAt: minute(7), Missed: 1}
-			}
 			for _, shown := range [][]events.Session{nil, {session("a", offline(minute(19)))}, {session("a", ip("10.0.0.2"))}} {
-				d := diff.Compare(known, list(20, diff.Atomic, shown...), l.rules)
-				if len(d.Changes) != 1 || !d.Changes[0].Event.Data.Observed.NotYetAt.Equal(tt.want) {
-					t.Errorf("told %q, not yet at %v; want %v", told(d), d.Changes[0].Event.Data.Observed.NotYetAt, tt.want)
+				d := diff.Compare(known, list(20, shown...), l.rules)
+				if len(d) != 1 || !d[0].Data.Observed.NotYetAt.Equal(tt.want) {
+					t.Errorf("told %q, not yet at %v; want %v", told(d), d[0].Data.Observed.NotYetAt, tt.want)
 				}
 			}
 		})
@@ -310,12 +302,12 @@ func TestEventIDs(t *testing.T) {
 	tell := func(rules diff.Rules, minimum int64) []string {
 		l := newLedger(rules)
 		l.rules.TrafficMinBytes = minimum
-		l.look(t, "hall", list(0, diff.Atomic))
-		l.look(t, "hall", list(1, diff.Atomic, session("a")))
-		l.look(t, "hall", list(2, diff.Atomic, session("a", down(1500, 0))))
-		l.look(t, "hall", list(3, diff.Atomic))
-		l.look(t, "hall", list(4, diff.Atomic, session("a")))
-		l.look(t, "hall", list(5, diff.Atomic))
+		l.look(t, "hall", list(0))
+		l.look(t, "hall", list(1, session("a")))
+		l.look(t, "hall", list(2, session("a", down(1500, 0))))
+		l.look(t, "hall", list(3))
+		l.look(t, "hall", list(4, session("a")))
+		l.look(t, "hall", list(5))
 		var ids []string
 		for _, e := range l.stream {
 			if e.Kind != events.Traffic {

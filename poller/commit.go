@@ -5,21 +5,15 @@ import (
 	"errors"
 	"time"
 
-	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/store"
 )
 
-// commit writes the delta of a look that began at a time, in one transaction. While the outbox is full it waits:
-// what was seen is kept until there is room, and nothing more is asked for.
-func (p *Poller) commit(ctx context.Context, delta diff.Delta, began time.Time, marks ...store.LocationMark) error {
-	c := store.Commit{Cleared: delta.Cleared, Locations: marks, SeenFrom: began}
-	for _, change := range delta.Changes {
-		c.Changes = append(c.Changes, store.Change{State: change.State, Event: change.Event})
-		if change.Event.Kind == events.Ended {
-			c.Cleared = append(c.Cleared, change.State.Session.ID)
-		}
-	}
+// commit writes the changes of a look that began at a time, in one transaction.
+// While the outbox is full it waits: what was seen is kept until there is room, and
+// nothing more is asked for.
+func (p *Poller) commit(ctx context.Context, changes []events.Event, began time.Time, marks ...store.LocationMark) error {
+	c := store.Commit{Changes: changes, Locations: marks, SeenFrom: began}
 	for {
 		err := p.Store.Commit(c)
 		if !errors.Is(err, store.ErrOutboxFull) {
@@ -48,18 +42,19 @@ const roamingKey = "platform.roaming"
 // learnRoaming notes when a session id turns up in another location: from then
 // on a location's list no longer proves an end, and missing sessions are
 // verified.
-func (p *Poller) learnRoaming(delta diff.Delta) error {
+func (p *Poller) learnRoaming(changes []events.Event) error {
 	if p.roaming {
 		return nil
 	}
-	for _, c := range delta.Changes {
-		previous := c.Event.Data.Previous
+	for i := range changes {
+		d := &changes[i].Data
+		previous := d.Previous
 		if previous == nil || previous.LocationID == nil {
 			continue
 		}
 		p.roaming = true
 		p.Logger.Warn("a session moved to another location under its id: from now on each missing session is verified before it counts as ended",
-			"session", c.State.Session.ID, "from", *previous.LocationID, "to", c.State.Session.LocationID)
+			"session", d.Session.ID, "from", *previous.LocationID, "to", d.Session.LocationID)
 		return p.remember(roamingKey, true)
 	}
 	return nil

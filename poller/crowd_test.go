@@ -174,12 +174,13 @@ func (s *shelf) All(f func(events.State) bool) error {
 }
 
 func (s *shelf) Commit(c store.Commit) error {
-	for _, change := range c.Changes {
-		if old := s.states[change.State.Session.ID]; change.State.Revision != old.Revision+1 {
-			return fmt.Errorf("session %s: revision %d after %d", change.State.Session.ID, change.State.Revision, old.Revision)
+	for _, e := range c.Changes {
+		state := events.StateOf(e)
+		if old := s.states[state.Session.ID]; state.Revision != old.Revision+1 {
+			return fmt.Errorf("session %s: revision %d after %d", state.Session.ID, state.Revision, old.Revision)
 		}
-		s.states[change.State.Session.ID] = change.State
-		s.events = append(s.events, change.Event)
+		s.states[state.Session.ID] = state
+		s.events = append(s.events, e)
 	}
 	for _, m := range c.Locations {
 		s.marks[m.ID] = m

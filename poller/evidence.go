@@ -102,25 +102,25 @@ func (p *Poller) take(ctx context.Context, ev evidence) error {
 		}
 	}
 	sessions := p.wantedOf(shown)
-	delta := diff.Compare(known, diff.Snapshot{
-		Sessions: sessions, From: ev.from, At: ev.at, Proof: diff.Atomic, History: ev.scope == history, Presumed: ev.presumed,
+	changes := diff.Compare(known, diff.Snapshot{
+		Sessions: sessions, From: ev.from, At: ev.at, History: ev.scope == history, Presumed: ev.presumed,
 	}, p.Rules)
-	if err := p.learnRoaming(delta); err != nil {
+	if err := p.learnRoaming(changes); err != nil {
 		return err
 	}
-	delta = p.hold(delta)
-	if err := p.commit(ctx, delta, ev.sent, ev.marks...); err != nil {
-		return fmt.Errorf("committing %d changes: %w", len(delta.Changes), err)
+	changes = p.hold(changes)
+	if err := p.commit(ctx, changes, ev.sent, ev.marks...); err != nil {
+		return fmt.Errorf("committing %d changes: %w", len(changes), err)
 	}
-	p.apply(delta, ev.moment, slices.Concat(sessions, unread))
-	p.unsettle(&ev, delta)
+	p.apply(changes, ev.moment, slices.Concat(sessions, unread))
+	p.unsettle(&ev, changes)
 	if ev.scope == account {
 		if err := p.settlePlaces(reading, ev.sessions); err != nil {
 			return err
 		}
 	}
 	p.Sightings.show(sessions, ev.sent)
-	p.report(&ev, delta, start)
+	p.report(&ev, changes, start)
 	return nil
 }
 
@@ -252,7 +252,7 @@ func (p *Poller) reconsider(ctx context.Context, shown []events.Session, m momen
 		if h == nil || !s.Online {
 			continue
 		}
-		was := &h.change.State.Session
+		was := &h.end.Data.Session
 		if !s.StartedAt.IsZero() && !was.StartedAt.IsZero() && !s.StartedAt.Equal(was.StartedAt) {
 			ended = append(ended, s.ID)
 			continue
@@ -291,7 +291,7 @@ func (p *Poller) tracking(location string) diff.Tracking {
 // was before this process began.
 func (p *Poller) seenAt(id string) time.Time {
 	if h := p.held[id]; h != nil {
-		return h.change.Event.Data.Observed.NotYetAt
+		return h.end.Data.Observed.NotYetAt
 	}
 	e := p.roster.entries[id]
 	if e == nil || e.seen.Before(p.begun) {
@@ -331,9 +331,9 @@ func (p *Poller) part(id string, came time.Time) {
 
 // apply keeps the roster and the learned rates in step with what was committed,
 // and with the sessions that were shown.
-func (p *Poller) apply(delta diff.Delta, m moment, shown []events.Session) {
-	for i := range delta.Changes {
-		e := &delta.Changes[i].Event
+func (p *Poller) apply(changes []events.Event, m moment, shown []events.Session) {
+	for i := range changes {
+		e := &changes[i]
 		s := &e.Data.Session
 		switch {
 		case e.Kind.Arrival():
@@ -361,16 +361,17 @@ func (p *Poller) apply(delta diff.Delta, m moment, shown []events.Session) {
 }
 
 // report tells of an answer that was taken.
-func (p *Poller) report(ev *evidence, delta diff.Delta, committing time.Time) {
+func (p *Poller) report(ev *evidence, changes []events.Event, committing time.Time) {
 	now := p.Clock.Now()
-	for _, c := range delta.Changes {
-		p.Logger.Debug("event", "location", c.State.Session.LocationID, "session", c.State.Session.ID, "kind", c.Event.Kind, "revision", c.State.Revision)
+	for i := range changes {
+		e := &changes[i]
+		p.Logger.Debug("event", "location", e.Data.Session.LocationID, "session", e.Data.Session.ID, "kind", e.Kind, "revision", e.Data.Revision)
 	}
 	if p.Observer == nil {
 		return
 	}
 	p.Observer.Looked(Report{
 		Location: ev.location, At: now, Took: now.Sub(ev.sent), Committing: now.Sub(committing),
-		Pages: 1, Records: len(ev.sessions), Skipped: len(ev.skipped), Changes: delta.Changes,
+		Pages: 1, Records: len(ev.sessions), Skipped: len(ev.skipped), Changes: changes,
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/platform"
 )
@@ -14,10 +13,10 @@ import (
 // end, duration and totals. It is in memory only: after a crash its session is
 // found missing again.
 type heldEnd struct {
-	change diff.Change // as it goes out if no record comes
-	since  time.Time   // local clock
-	askAt  time.Time   // local clock: not before
-	asked  int
+	end   events.Event // as it goes out if no record comes
+	since time.Time    // local clock
+	askAt time.Time    // local clock: not before
+	asked int
 }
 
 // Final figures. A request for them competes with the others, so that they are
@@ -32,33 +31,32 @@ const (
 	askAgain  = 3 * time.Second
 )
 
-// hold takes the inferred ends out of a delta that are worth asking about, and
+// hold takes the inferred ends out of the changes that are worth asking about, and
 // those that are held already. The roster forgets them as if they were
 // committed.
-func (p *Poller) hold(delta diff.Delta) diff.Delta {
+func (p *Poller) hold(changes []events.Event) []events.Event {
 	now := p.Clock.Now()
 	worth := p.FiguresWait > 0 && p.estate.Price > 0 && p.estate.Price < figuresWorth
-	var kept, held []diff.Change
-	for _, c := range delta.Changes {
-		s := &c.State.Session
+	var kept, held []events.Event
+	for _, e := range changes {
+		s := &e.Data.Session
 		known := p.held[s.ID] != nil
 		switch {
-		case c.Event.Kind != events.Ended:
-			kept = append(kept, c)
-		case c.Event.Data.Observed.End == events.EndReported:
+		case e.Kind != events.Ended:
+			kept = append(kept, e)
+		case e.Data.Observed.End == events.EndReported:
 			delete(p.held, s.ID)
-			kept = append(kept, c)
+			kept = append(kept, e)
 		case known:
 		case worth && queryOfGuest(s) != (platform.Query{}):
-			p.held[s.ID] = &heldEnd{change: c, since: now}
-			held = append(held, c)
+			p.held[s.ID] = &heldEnd{end: e, since: now}
+			held = append(held, e)
 		default:
-			kept = append(kept, c)
+			kept = append(kept, e)
 		}
 	}
-	p.apply(diff.Delta{Changes: held}, moment{sent: now, came: now}, nil)
-	delta.Changes = kept
-	return delta
+	p.apply(held, moment{sent: now, came: now}, nil)
+	return kept
 }
 
 // release publishes held ends without the platform's figures.
@@ -66,18 +64,18 @@ func (p *Poller) release(ctx context.Context, ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	var delta diff.Delta
+	var ends []events.Event
 	for _, id := range ids {
 		if h := p.held[id]; h != nil {
-			delta.Changes = append(delta.Changes, h.change)
+			ends = append(ends, h.end)
 			delete(p.held, id)
 		}
 	}
 	start := p.Clock.Now()
-	if err := p.commit(ctx, delta, start); err != nil {
-		return fmt.Errorf("committing %d ends without final figures: %w", len(delta.Changes), err)
+	if err := p.commit(ctx, ends, start); err != nil {
+		return fmt.Errorf("committing %d ends without final figures: %w", len(ends), err)
 	}
-	p.report(&evidence{moment: moment{sent: start}}, delta, start)
+	p.report(&evidence{moment: moment{sent: start}}, ends, start)
 	return nil
 }
 
@@ -111,8 +109,8 @@ func (p *Poller) figures(ctx context.Context, id string) error {
 	if h == nil {
 		return nil
 	}
-	query := queryOfGuest(&h.change.State.Session)
-	if started := h.change.State.Session.StartedAt; !started.IsZero() {
+	query := queryOfGuest(&h.end.Data.Session)
+	if started := h.end.Data.Session.StartedAt; !started.IsZero() {
 		// The filter's documentation says "after" the day.
 		query.StartDate = started.UTC().AddDate(0, 0, -1).Format(time.DateOnly)
 	}

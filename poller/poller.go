@@ -61,7 +61,7 @@ type Report struct {
 	Took, Committing time.Duration
 	Pages, Records   int
 	Skipped          int
-	Changes          []diff.Change
+	Changes          []events.Event
 }
 
 // Poller polls one account. Its exported fields are settings, to be set before

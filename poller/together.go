@@ -3,7 +3,6 @@ package poller
 import (
 	"time"
 
-	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/order"
 )
@@ -26,7 +25,7 @@ const (
 )
 
 // unsettle looks for sessions that began at once.
-func (p *Poller) unsettle(ev *evidence, delta diff.Delta) {
+func (p *Poller) unsettle(ev *evidence, changes []events.Event) {
 	if ev.scope == location && ev.first && ev.last {
 		p.places[ev.location].unsettled = 0
 		return
@@ -36,9 +35,9 @@ func (p *Poller) unsettle(ev *evidence, delta diff.Delta) {
 		start    time.Time
 	}
 	groups := make(map[group]int)
-	for i := range delta.Changes {
-		c := &delta.Changes[i]
-		if s := &c.State.Session; c.Event.Kind == events.Started && !c.Event.Data.Observed.Backfilled && !s.StartedAt.IsZero() {
+	for i := range changes {
+		e := &changes[i]
+		if s := &e.Data.Session; e.Kind == events.Started && !e.Data.Observed.Backfilled && !s.StartedAt.IsZero() {
 			groups[group{s.LocationID, s.StartedAt}]++
 		}
 	}

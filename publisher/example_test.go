@@ -60,7 +60,7 @@ func example() error {
 	e.Data.Session = events.Session{ID: "pR3zOKmvzqe", LocationID: "lobby", Online: true}
 	e.Data.Observed.At = time.Date(2026, 1, 5, 6, 50, 55, 0, time.UTC)
 	e = e.Sealed()
-	if err := s.Commit(store.Commit{Changes: []store.Change{{State: events.StateOf(e), Event: e}}}); err != nil {
+	if err := s.Commit(store.Commit{Changes: []events.Event{e}}); err != nil {
 		return err
 	}
 

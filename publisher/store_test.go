@@ -23,7 +23,7 @@ func commit(t *testing.T, s *store.Store, from, n int) []string {
 		e.Data.Session = events.Session{ID: fmt.Sprintf("s%d", from+i), LocationID: fmt.Sprintf("venue.%d", i%5), Online: true}
 		e.Data.Observed.At = e.Time
 		e = e.Sealed()
-		c.Changes = append(c.Changes, store.Change{State: events.StateOf(e), Event: e})
+		c.Changes = append(c.Changes, e)
 		ids = append(ids, e.ID)
 	}
 	if err := s.Commit(c); err != nil {

@@ -74,7 +74,7 @@ func BenchmarkCommit1000of(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					var changes []Change
+					var changes []events.Event
 					for _, id := range ids {
 						changes = append(changes, traffic(known[id], 1000, c.Now()))
 					}
@@ -103,13 +103,13 @@ func BenchmarkMerge1000(b *testing.B) {
 	states := located(b, s, "oWNe6X00000").Sessions[:1000]
 	for b.Loop() {
 		b.StopTimer()
-		var changes []Change
+		var changes []events.Event
 		for i := range states {
 			if s.mergeable[states[i].Session.ID] > 0 {
 				states[i].Revision = 2
 			}
 			changes = append(changes, traffic(states[i], 1000, c.Now()))
-			states[i] = changes[i].State
+			states[i] = events.StateOf(changes[i])
 		}
 		b.StartTimer()
 		if err := s.Commit(Commit{Changes: changes}); err != nil {

@@ -14,8 +14,6 @@ type session struct {
 	state events.State // after its last change
 	// Where it stands in the file: in a location, or ended, or nowhere.
 	location, endedKey []byte
-	// left is true once it ended or moved, even if it is back by the last change.
-	left bool
 	// revision is that of its last event, 0 when none is known.
 	revision int64
 	// merged is how many events of this commit were merged into earlier ones, so by
@@ -46,14 +44,8 @@ func (w *writing) session(id string) (*session, error) {
 }
 
 // change puts one event into the outbox and notes the state after it.
-func (w *writing) change(c Change) error {
-	e, id := c.Event, c.State.Session.ID
-	d := &e.Data
-	if d.Session.ID != id || d.Session.LocationID != c.State.Session.LocationID || d.Session.Online != c.State.Session.Online ||
-		d.Revision != c.State.Revision || d.Revision < 1 {
-		return fmt.Errorf("session %s: %w: its %s event is of revision %d, its state of %d, or they differ in session, location or presence",
-			id, ErrConflict, e.Kind, d.Revision, c.State.Revision)
-	}
+func (w *writing) change(e events.Event) error {
+	d, id := &e.Data, e.Data.Session.ID
 	s, err := w.session(id)
 	if err != nil {
 		return err
@@ -76,9 +68,7 @@ func (w *writing) change(c Change) error {
 	} else if err := w.add(&e); err != nil {
 		return fmt.Errorf("session %s: %w", id, err)
 	}
-	s.left = s.left || !d.Session.Online || d.Session.LocationID != string(s.location)
-	s.state, s.revision = c.State, e.Data.Revision
-	s.state.Revision = e.Data.Revision
+	s.state, s.revision = events.StateOf(e), d.Revision
 	return nil
 }
 
@@ -175,11 +165,6 @@ func (w *writing) fits() error {
 func (w *writing) put(s *session) error {
 	now := &s.state.Session
 	id := []byte(now.ID)
-	if s.left {
-		if err := w.clear(s.location, id); err != nil {
-			return err
-		}
-	}
 	moved := s.location != nil && (!now.Online || now.LocationID != string(s.location))
 	if moved {
 		if err := w.leave(s.location, id); err != nil {

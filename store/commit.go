@@ -13,12 +13,6 @@ import (
 	"github.com/guestflow/guestflow/events"
 )
 
-// Change is an event of a session, and the state after it.
-type Change struct {
-	State events.State
-	Event events.Event
-}
-
 // LocationMark says how a location is tracked; see Location.
 type LocationMark struct {
 	ID, Name             string
@@ -28,14 +22,9 @@ type LocationMark struct {
 // Commit is what one look changes.
 type Commit struct {
 	// Changes in order; a session may have several. The first of a session that is
-	// known has the revision after the stored one.
-	Changes []Change
-	// Suspects are put in place of what is known of their sessions' suspicion. One
-	// whose session is not online in its location is left out.
-	Suspects []Suspect
-	// Cleared are the ids of sessions that are no longer suspects. A session that
-	// ends, or moves to another location, is cleared without being named.
-	Cleared []string
+	// known has the revision after the stored one. What they lead to, which is
+	// events.StateOf the last one of a session, is stored with them.
+	Changes []events.Event
 	// Locations are put in place of what is known of them. A mark that differs in
 	// SeenAt alone does not cause a write: it is kept in memory, and written with
 	// the next commit that writes anything, or by Close.
@@ -88,11 +77,11 @@ func (s *Store) Commit(c Commit) error {
 // writes reports whether the commit has anything that must go into the file, and
 // which marks are news in SeenAt.
 func (s *Store) writes(c *Commit) (needed bool, seen []LocationMark, err error) {
-	if len(c.Changes) > 0 || len(c.Cleared)+len(c.Suspects)+len(c.Locations) == 0 {
+	if len(c.Changes) > 0 || len(c.Locations) == 0 {
 		return len(c.Changes) > 0, nil, s.usable()
 	}
 	err = s.view("read locations", func(tx *bbolt.Tx) error {
-		places, index, suspects := tx.Bucket(bucketLocations), tx.Bucket(bucketIndex), tx.Bucket(bucketSuspects)
+		places := tx.Bucket(bucketLocations)
 		for i := range c.Locations {
 			m := &c.Locations[i]
 			v := places.Get([]byte(m.ID))
@@ -104,19 +93,6 @@ func (s *Store) writes(c *Commit) (needed bool, seen []LocationMark, err error) 
 			if !s.seenAt(m.ID, p.seenAt).Equal(m.SeenAt) {
 				seen = append(seen, *m)
 			}
-		}
-		for _, id := range c.Cleared {
-			if b := suspects.Bucket(index.Get([]byte(id))); b != nil && b.Get([]byte(id)) != nil {
-				needed = true
-			}
-		}
-		for i := range c.Suspects {
-			id, location := []byte(c.Suspects[i].ID), index.Get([]byte(c.Suspects[i].ID))
-			if location == nil || string(location) != c.Suspects[i].LocationID {
-				continue
-			}
-			b := suspects.Bucket(location)
-			needed = needed || b == nil || string(b.Get(id)) != string(c.Suspects[i].encode())
 		}
 		return nil
 	})
@@ -139,7 +115,7 @@ type writing struct {
 	tx    *bbolt.Tx
 	now   time.Time
 
-	index, online, ended, endedByTime, suspects, log *bbolt.Bucket
+	index, online, ended, endedByTime, log *bbolt.Bucket
 
 	box outbox
 	// mergeable has what changes in Store.mergeable, with 0 for what goes.
@@ -159,7 +135,7 @@ func (s *Store) begin(tx *bbolt.Tx) *writing {
 	return &writing{
 		store: s, tx: tx, now: s.options.Now(), box: s.figures(),
 		index: tx.Bucket(bucketIndex), online: tx.Bucket(bucketOnline), ended: tx.Bucket(bucketEnded),
-		endedByTime: tx.Bucket(bucketEndedByTime), suspects: tx.Bucket(bucketSuspects), log: tx.Bucket(bucketOutbox),
+		endedByTime: tx.Bucket(bucketEndedByTime), log: tx.Bucket(bucketOutbox),
 		mergeable: map[string]uint64{}, sessions: map[string]*session{}, counts: map[string]int64{},
 	}
 }
@@ -203,16 +179,6 @@ func (w *writing) commit(c *Commit) error {
 			return fmt.Errorf("session %s: %w", s.state.Session.ID, err)
 		}
 	}
-	for _, id := range c.Cleared {
-		if err := w.clear(w.index.Get([]byte(id)), []byte(id)); err != nil {
-			return err
-		}
-	}
-	for i := range c.Suspects {
-		if err := w.suspect(&c.Suspects[i]); err != nil {
-			return err
-		}
-	}
 	if err := w.places(c.Locations); err != nil {
 		return err
 	}
@@ -223,31 +189,6 @@ func (w *writing) commit(c *Commit) error {
 		return w.moveCursor(0)
 	}
 	return nil
-}
-
-// suspect writes a suspect whose session is online in its location.
-func (w *writing) suspect(s *Suspect) error {
-	location := w.index.Get([]byte(s.ID))
-	if location == nil || string(location) != s.LocationID {
-		return nil
-	}
-	b, err := w.suspects.CreateBucketIfNotExists([]byte(s.LocationID))
-	if err != nil {
-		return err
-	}
-	return b.Put([]byte(s.ID), s.encode())
-}
-
-// clear removes a suspect, if it is one.
-func (w *writing) clear(location, id []byte) error {
-	if len(location) == 0 {
-		return nil
-	}
-	b := w.suspects.Bucket(location)
-	if b == nil || b.Get(id) == nil {
-		return nil
-	}
-	return b.Delete(id)
 }
 
 // places writes the marks, the counts that changed, and what is newer in memory

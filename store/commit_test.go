@@ -16,26 +16,26 @@ func TestStateAndEventCommitTogether(t *testing.T) {
 	s := opened(t, Options{Now: c.Now})
 	a := arrival("a", "here", c.Now())
 	commit(t, s, a)
-	if got := state(t, s, "a"); !reflect.DeepEqual(got, a.State) {
-		t.Errorf("state is\n%+v, want\n%+v", got, a.State)
+	if got, want := state(t, s, "a"), events.StateOf(a); got != want {
+		t.Errorf("state is\n%+v, want\n%+v", got, want)
 	}
 	entries := taken(t, s, 0, 10)
 	if len(entries) != 1 {
 		t.Fatalf("%d entries, want 1", len(entries))
 	}
 	e := entries[0]
-	body, err := events.Encode(a.Event)
+	body, err := events.Encode(a)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Entry{
-		Seq: 1, ID: a.Event.ID, Account: "default", LocationID: "here", SessionID: "a",
+		Seq: 1, ID: a.ID, Account: "default", LocationID: "here", SessionID: "a",
 		Kind: events.Started, Revision: 1, Body: body, CommittedAt: c.Now(),
 	}
 	if !reflect.DeepEqual(e, want) {
 		t.Errorf("entry is\n%+v, want\n%+v", e, want)
 	}
-	if got, want := e.Subject(events.Subjects{}), (events.Subjects{}).Of(a.Event); got != want {
+	if got, want := e.Subject(events.Subjects{}), (events.Subjects{}).Of(a); got != want {
 		t.Errorf("subject is %s, want %s", got, want)
 	}
 	sound(t, s)
@@ -50,22 +50,21 @@ func TestFailedCommitWritesNothing(t *testing.T) {
 	placeless := arrival("b", "", c.Now())
 	again := arrival("a", "here", c.Now())
 	gap := traffic(state(t, s, "a"), 5, c.Now())
-	gap.State.Revision++
-	gap.Event.Data.Revision++
-	torn := traffic(state(t, s, "a"), 5, c.Now())
-	torn.State.Revision++
+	gap.Data.Revision++
+	none := arrival("c", "here", c.Now())
+	none.Data.Revision = 0
 	for name, bad := range map[string]struct {
-		change Change
+		change events.Event
 		want   error
 	}{
-		"no session id":            {nameless, events.ErrNotEvent},
-		"no location":              {placeless, events.ErrNotEvent},
-		"revision is stored":       {again, ErrConflict},
-		"revision leaves a gap":    {gap, ErrConflict},
-		"state and event disagree": {torn, ErrConflict},
+		"no session id":         {nameless, events.ErrNotEvent},
+		"no location":           {placeless, events.ErrNotEvent},
+		"no revision":           {none, events.ErrNotEvent},
+		"revision is stored":    {again, ErrConflict},
+		"revision leaves a gap": {gap, ErrConflict},
 	} {
 		err := s.Commit(Commit{
-			Changes:   []Change{arrival("new", "here", c.Now()), bad.change},
+			Changes:   []events.Event{arrival("new", "here", c.Now()), bad.change},
 			Locations: []LocationMark{{ID: "here", Name: "renamed"}},
 		})
 		if !errors.Is(err, bad.want) {
@@ -106,10 +105,10 @@ func TestSessionMovesBetweenLocationsAndTombstones(t *testing.T) {
 	commit(t, s, resumed(state(t, s, "a"), c.Now()))
 	check("resume", 1, 1, true)
 	away := moved(state(t, s, "a"), "here", c.Now())
-	commit(t, s, away, ended(away.State, c.Now()))
+	commit(t, s, away, ended(events.StateOf(away), c.Now()))
 	check("move and end at once", 1, 0, false)
 	back := resumed(state(t, s, "a"), c.Now())
-	commit(t, s, back, ended(back.State, c.Now()))
+	commit(t, s, back, ended(events.StateOf(back), c.Now()))
 	check("back and gone at once", 1, 0, false)
 	infos, err := s.Locations()
 	if err != nil {
@@ -120,50 +119,15 @@ func TestSessionMovesBetweenLocationsAndTombstones(t *testing.T) {
 	}
 }
 
-func TestSuspectsLiveAndDieWithTheirSessions(t *testing.T) {
-	c := newClock()
-	s := opened(t, Options{Now: c.Now})
-	commit(t, s, arrival("a", "here", c.Now()), arrival("b", "here", c.Now()), arrival("c", "there", c.Now()))
-	suspect := func(id, location string, missed int) Suspect {
-		return Suspect{ID: id, LocationID: location, SeenAt: c.Now(), Missed: missed}
-	}
-	put := func(in Commit) {
-		t.Helper()
-		if err := s.Commit(in); err != nil {
-			t.Fatal(err)
-		}
-		sound(t, s)
-	}
-	want := func(location string, list ...Suspect) {
-		t.Helper()
-		m := map[string]Suspect{}
-		for _, x := range list {
-			m[x.ID] = x
-		}
-		if got := located(t, s, location).Suspects; !reflect.DeepEqual(got, m) {
-			t.Errorf("suspects of %s are %v, want %v", location, got, m)
-		}
-	}
-	put(Commit{Suspects: []Suspect{suspect("a", "here", 1), suspect("b", "here", 1), suspect("c", "there", 1)}})
-	want("here", suspect("a", "here", 1), suspect("b", "here", 1))
-	want("there", suspect("c", "there", 1))
-	put(Commit{Suspects: []Suspect{suspect("a", "here", 2), suspect("c", "here", 2), suspect("nobody", "here", 1)}, Cleared: []string{"b", "nobody"}})
-	want("here", suspect("a", "here", 2))
-	put(Commit{Changes: []Change{ended(state(t, s, "a"), c.Now()), moved(state(t, s, "c"), "here", c.Now())}})
-	want("here")
-	want("there")
-	put(Commit{Cleared: []string{"a", "b", "c"}})
-}
-
 func TestEndedAreForgottenInBatches(t *testing.T) {
 	c := newClock()
 	s := opened(t, Options{Now: c.Now, EndedRetention: time.Hour})
 	const n = 100
-	var in, out []Change
+	var in, out []events.Event
 	ids := []string{}
 	for i := range n {
 		a := arrival(sessionID(i), "here", c.Now())
-		in, out, ids = append(in, a), append(out, ended(a.State, c.Now())), append(ids, sessionID(i))
+		in, out, ids = append(in, a), append(out, ended(events.StateOf(a), c.Now())), append(ids, sessionID(i))
 	}
 	commit(t, s, in...)
 	commit(t, s, out...)
@@ -196,8 +160,7 @@ func TestIdlePollWritesNothing(t *testing.T) {
 	c := newClock()
 	s := opened(t, Options{Now: c.Now})
 	mark := LocationMark{ID: "here", Name: "Here", TrackedSince: c.Now(), SeenAt: c.Now()}
-	suspect := Suspect{ID: "a", LocationID: "here", SeenAt: c.Now(), Missed: 1}
-	err := s.Commit(Commit{Changes: []Change{arrival("a", "here", c.Now())}, Locations: []LocationMark{mark}, Suspects: []Suspect{suspect}})
+	err := s.Commit(Commit{Changes: []events.Event{arrival("a", "here", c.Now())}, Locations: []LocationMark{mark}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +179,7 @@ func TestIdlePollWritesNothing(t *testing.T) {
 	for range 50 {
 		c.advance(time.Minute)
 		mark.SeenAt = c.Now()
-		if err := s.Commit(Commit{Locations: []LocationMark{mark}, Suspects: []Suspect{suspect}, Cleared: []string{"b"}}); err != nil {
+		if err := s.Commit(Commit{Locations: []LocationMark{mark}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Commit(Commit{}); err != nil {
@@ -278,7 +241,7 @@ func TestAllShowsEveryOnlineSessionAndMayCommit(t *testing.T) {
 	c := newClock()
 	s := opened(t, Options{Now: c.Now})
 	const n = allBatch + 500
-	var in []Change
+	var in []events.Event
 	for i := range n {
 		in = append(in, arrival(sessionID(i), "l"+sessionID(i % 3)[9:], c.Now()))
 	}
@@ -333,7 +296,7 @@ func TestClosedStoreSaysSo(t *testing.T) {
 	_, size := s.Size()
 	for name, err := range map[string]error{
 		"Location": location, "Find": find, "Locations": list, "Take": take, "Get": get, "Size": size,
-		"Commit": s.Commit(Commit{Changes: []Change{arrival("a", "here", c.Now())}}), "empty Commit": s.Commit(Commit{}),
+		"Commit": s.Commit(Commit{Changes: []events.Event{arrival("a", "here", c.Now())}}), "empty Commit": s.Commit(Commit{}),
 		"Put": s.Put("a", nil), "Acked": s.Acked(Cursor{StreamSeq: 1}), "Rewind": s.Rewind(0), "Invariants": s.Invariants(),
 		"All": s.All(func(events.State) bool { return true }),
 	} {

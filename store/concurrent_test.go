@@ -58,7 +58,7 @@ func TestPublishingAndReadingBesideCommits(t *testing.T) {
 		}
 	})
 	for round := range rounds {
-		var changes []Change
+		var changes []events.Event
 		for i := range sessions {
 			known, err := s.Find([]string{sessionID(i)})
 			if err != nil {

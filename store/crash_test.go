@@ -53,7 +53,7 @@ func commitForever(path string) error {
 		now := time.Now().UTC()
 		for _, id := range ids {
 			st := known[id]
-			var change Change
+			var change events.Event
 			switch roll := random.IntN(10); {
 			case !st.Tracked():
 				change = arrival(id, "l"+strconv.Itoa(random.IntN(5)), now)
@@ -66,7 +66,7 @@ func commitForever(path string) error {
 			default:
 				change = traffic(st, 1+random.Int64N(1000), now)
 			}
-			known[id] = change.State
+			known[id] = events.StateOf(change)
 			c.Changes = append(c.Changes, change)
 		}
 		if err := s.Commit(c); err != nil {
@@ -168,7 +168,7 @@ func agree(t *testing.T, s *Store) {
 func TestTornCommitNeverHappened(t *testing.T) {
 	c := newClock()
 	s := opened(t, Options{Now: c.Now})
-	var in []Change
+	var in []events.Event
 	for i := range 100 {
 		in = append(in, arrival(sessionID(i), "here", c.Now()))
 	}

@@ -4,13 +4,15 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/guestflow/guestflow/events"
 )
 
 func TestCursorIsWrittenSeldomAndWithEveryCommit(t *testing.T) {
 	c := newClock()
 	s := opened(t, Options{Now: c.Now})
 	created := c.Now()
-	var in []Change
+	var in []events.Event
 	for i := range 20 {
 		in = append(in, arrival(sessionID(i), "here", c.Now()))
 	}
@@ -62,7 +64,7 @@ func TestCursorIsWrittenSeldomAndWithEveryCommit(t *testing.T) {
 func TestCursorIsWrittenAfterManyEntries(t *testing.T) {
 	c := newClock()
 	s := opened(t, Options{Now: c.Now})
-	var in []Change
+	var in []events.Event
 	for i := range cursorStride + 1 {
 		in = append(in, arrival(sessionID(i), "here", c.Now()))
 	}

@@ -1,9 +1,9 @@
 // Package store keeps what guestflow knows of one account in one bbolt file: the
-// state of every session, the suspects, the locations, small named values, and
-// the outbox of events that JetStream has not confirmed yet.
+// state of every session, the locations, small named values, and the outbox of
+// events that JetStream has not confirmed yet.
 //
-// States come from the poller, which commits a state together with the event that
-// led to it: both are written in one transaction or neither is. Events leave
+// Events come from the poller. Each is committed together with the state that it
+// leads to: both are written in one transaction or neither is. Events leave
 // through Take, in the order in which they were committed, and count as sent when
 // Acked says so. With Options.HoldArrivals, an arrival and what comes after it are
 // withheld from Take for a bounded time, so that Amend can complete it while
@@ -22,7 +22,6 @@
 //	index          session id of an online session → location
 //	ended          session id → time of the commit, state (kept for EndedRetention)
 //	ended_by_time  time of the commit, session id → nothing
-//	suspects       <location> → bucket of session id → suspect
 //	locations      location → name, tracking, number of online sessions
 //	outbox         sequence number → event
 //	cursor         what of the outbox is in the stream; bytes ever committed

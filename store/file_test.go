@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/guestflow/guestflow/events"
 )
 
 // filled returns the path of a closed store with some sessions and events.
@@ -19,7 +21,7 @@ func filled(t testing.TB) string {
 	t.Helper()
 	c := newClock()
 	s := opened(t, Options{Now: c.Now})
-	var in []Change
+	var in []events.Event
 	for i := range 200 {
 		in = append(in, arrival(sessionID(i), "here", c.Now()))
 	}
@@ -157,7 +159,7 @@ func TestDamagedPageIsAnErrorWhenItIsRead(t *testing.T) {
 		if err == nil {
 			c := newClock()
 			_, read := s.Location("here")
-			err = errors.Join(read, s.Invariants(), s.Commit(Commit{Changes: []Change{arrival("new", "here", c.Now())}}))
+			err = errors.Join(read, s.Invariants(), s.Commit(Commit{Changes: []events.Event{arrival("new", "here", c.Now())}}))
 			_ = s.Close()
 			// Whatever happened, the lock is gone.
 			if s, again := Open(path, Options{LockTimeout: time.Millisecond, NoSync: true}); errors.Is(again, ErrLocked) {
@@ -235,15 +237,8 @@ func TestCheckFindsDisagreement(t *testing.T) {
 			return tx.Bucket(bucketCursor).Put(keyCursor, (&savedCursor{Cursor: Cursor{OutboxSeq: 1000}}).encode())
 		},
 		"older state": func(tx *bbolt.Tx) error {
-			a := arrival(sessionID(0), "here", newClock().Now())
-			return tx.Bucket(bucketOnline).Bucket(here).Put(first, encodeState(&a.State))
-		},
-		"suspect that is not online": func(tx *bbolt.Tx) error {
-			b, err := tx.Bucket(bucketSuspects).CreateBucket([]byte("there"))
-			if err != nil {
-				return err
-			}
-			return b.Put(first, (&Suspect{}).encode())
+			st := events.StateOf(arrival(sessionID(0), "here", newClock().Now()))
+			return tx.Bucket(bucketOnline).Bucket(here).Put(first, encodeState(&st))
 		},
 		"ended and online": func(tx *bbolt.Tx) error { return tx.Bucket(bucketEnded).Put(first, make([]byte, 8)) },
 		"broken document": func(tx *bbolt.Tx) error {
@@ -325,6 +320,52 @@ func TestOlderFormatIsMigratedInOneTransaction(t *testing.T) {
 	if v := version(); v != base+2 {
 		t.Errorf("version is %d, want %d", v, base+2)
 	}
+}
+
+// Version 1 kept a suspicion against sessions that were missing from a list.
+func TestFileOfVersion1Opens(t *testing.T) {
+	path := filled(t)
+	edit(t, path, func(tx *bbolt.Tx) error {
+		all, err := tx.CreateBucket([]byte("suspects"))
+		if err != nil {
+			return err
+		}
+		here, err := all.CreateBucket([]byte("here"))
+		if err != nil {
+			return err
+		}
+		record := []byte{1, 1, 0x80, 0xa9, 0xc4, 0x9f, 0x0d, 0x7b, 4}
+		return errors.Join(here.Put([]byte(sessionID(0)), record), schema{version: 1}.stamp(tx))
+	})
+	if err := Check(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Compact(path); err != nil {
+		t.Fatal(err)
+	}
+	for again := range 2 {
+		s, err := Open(path, Options{NoSync: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, unsent := len(located(t, s, "here").Sessions), s.Outbox().Depth; n != 200 || unsent != uint64(210+again) {
+			t.Errorf("%d sessions and %d unsent events, want 200 and %d", n, unsent, 210+again)
+		}
+		commit(t, s, traffic(state(t, s, sessionID(0)), 1, newClock().Now()))
+		sound(t, s)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(t, path, func(tx *bbolt.Tx) error {
+		if v, err := formatOf(tx); v != current.version || err != nil {
+			t.Errorf("the version is %d, error %v", v, err)
+		}
+		if tx.Bucket([]byte("suspects")) != nil {
+			t.Error("the suspects are kept")
+		}
+		return nil
+	})
 }
 
 func TestPagesOfAnOlderFormatAreChecked(t *testing.T) {

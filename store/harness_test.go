@@ -62,8 +62,8 @@ func newSession(id, location string) events.Session {
 	}
 }
 
-// follow returns the change of kind that leads from old to now.
-func follow(old events.State, kind events.Kind, now events.Session, at time.Time) Change {
+// follow returns the event of kind that leads from old to now.
+func follow(old events.State, kind events.Kind, now events.Session, at time.Time) events.Event {
 	e := events.Event{Account: "default", Kind: kind, Time: at}
 	e.Data = events.Data{
 		Revision: old.Revision + 1, Episode: old.Episode, Session: now,
@@ -84,38 +84,37 @@ func follow(old events.State, kind events.Kind, now events.Session, at time.Time
 	case events.Resumed:
 		d.Episode++
 	}
-	e = e.Sealed()
-	return Change{Event: e, State: events.StateOf(e)}
+	return e.Sealed()
 }
 
-func arrival(id, location string, at time.Time) Change {
+func arrival(id, location string, at time.Time) events.Event {
 	return follow(events.State{}, events.Started, newSession(id, location), at)
 }
 
-// traffic returns a change that adds n bytes.
-func traffic(old events.State, n int64, at time.Time) Change {
+// traffic returns an event that adds n bytes.
+func traffic(old events.State, n int64, at time.Time) events.Event {
 	now := old.Session
 	now.Downloaded.Value += n
 	return follow(old, events.Traffic, now, at)
 }
 
-func moved(old events.State, location string, at time.Time) Change {
+func moved(old events.State, location string, at time.Time) events.Event {
 	now := old.Session
 	now.LocationID, now.LocationName = location, "Café "+location
 	return follow(old, events.Updated, now, at)
 }
 
-func ended(old events.State, at time.Time) Change {
+func ended(old events.State, at time.Time) events.Event {
 	return follow(old, events.Ended, old.Session, at)
 }
 
-func resumed(old events.State, at time.Time) Change {
+func resumed(old events.State, at time.Time) events.Event {
 	now := old.Session
 	now.Online = true
 	return follow(old, events.Resumed, now, at)
 }
 
-func commit(t testing.TB, s *Store, changes ...Change) {
+func commit(t testing.TB, s *Store, changes ...events.Event) {
 	t.Helper()
 	if err := s.Commit(Commit{Changes: changes}); err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ func TestArrivalsWaitAndWhatComesAfterThem(t *testing.T) {
 	c := newClock()
 	s := opened(t, Options{Now: c.Now, HoldArrivals: wait})
 	seen := c.Now().Add(-time.Second)
-	if err := s.Commit(Commit{SeenFrom: seen, Changes: []Change{arrival("a", "here", c.Now())}}); err != nil {
+	if err := s.Commit(Commit{SeenFrom: seen, Changes: []events.Event{arrival("a", "here", c.Now())}}); err != nil {
 		t.Fatal(err)
 	}
 	commit(t, s, traffic(state(t, s, "a"), 10, c.Now()))
@@ -137,8 +137,8 @@ func TestOnlyArrivalsOfWhoIsThereWait(t *testing.T) {
 	c := newClock()
 	s := opened(t, Options{Now: c.Now, HoldArrivals: wait})
 	late := arrival("a", "here", c.Now())
-	late.Event.Data.Observed.Backfilled = true
-	commit(t, s, late, ended(late.State, c.Now()))
+	late.Data.Observed.Backfilled = true
+	commit(t, s, late, ended(events.StateOf(late), c.Now()))
 	commit(t, s, resumed(state(t, s, "a"), c.Now()))
 	commit(t, s, traffic(state(t, s, "a"), 1, c.Now()))
 	if got := held(t, s); !slices.Equal(got, []uint64{3}) {

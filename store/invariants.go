@@ -11,10 +11,10 @@ import (
 )
 
 // Invariants reads the whole file and checks that what it says in several places
-// agrees: index and locations, counts and sessions, suspects, ended sessions and
-// their times, the numbers, sizes and revisions of the outbox, and the state of
-// each session with its last event; and that what is in memory agrees with the
-// file. The error is ErrCorrupt. Commits wait meanwhile.
+// agrees: index and locations, counts and sessions, ended sessions and their
+// times, the numbers, sizes and revisions of the outbox, and the state of each
+// session with its last event; and that what is in memory agrees with the file.
+// The error is ErrCorrupt. Commits wait meanwhile.
 func (s *Store) Invariants() error {
 	s.log.Lock()
 	defer s.log.Unlock()
@@ -32,7 +32,7 @@ func checkRecords(tx *bbolt.Tx) error {
 		return err
 	}
 	states := make(map[string]head)
-	for _, check := range []func(*bbolt.Tx, map[string]head) error{checkOnline, checkEnded, checkSuspects, checkOutbox} {
+	for _, check := range []func(*bbolt.Tx, map[string]head) error{checkOnline, checkEnded, checkOutbox} {
 		if err := check(tx, states); err != nil {
 			return err
 		}
@@ -147,19 +147,6 @@ func checkEnded(tx *bbolt.Tx, states map[string]head) error {
 		return damaged("%d sessions ended, %d by time", n, m)
 	}
 	return nil
-}
-
-func checkSuspects(tx *bbolt.Tx, _ map[string]head) error {
-	index := tx.Bucket(bucketIndex)
-	return each(tx.Bucket(bucketSuspects), func(location string, k, v []byte) error {
-		if _, err := readSuspect(location, k, v); err != nil {
-			return err
-		}
-		if string(index.Get(k)) != location {
-			return damaged("suspect %q of location %q is not online there", k, location)
-		}
-		return nil
-	})
 }
 
 func checkOutbox(tx *bbolt.Tx, states map[string]head) error {

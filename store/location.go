@@ -19,8 +19,6 @@ type Location struct {
 	SeenAt time.Time
 	// Sessions are the states of its online sessions, in the order of their ids.
 	Sessions []events.State
-	// Suspects by session id; each is one of Sessions.
-	Suspects map[string]Suspect
 }
 
 // LocationInfo is a Location without its sessions.
@@ -31,15 +29,6 @@ type LocationInfo struct {
 	Online int
 }
 
-// Suspect is an online session that is missing, but not proven gone.
-type Suspect struct {
-	ID, LocationID string
-	// SeenAt is the last time at which it was certainly online.
-	SeenAt time.Time
-	// Missed counts the complete lists in a row that did not show it.
-	Missed int
-}
-
 // place is the record of a location.
 type place struct {
 	name                 string
@@ -47,10 +36,7 @@ type place struct {
 	online               int64
 }
 
-const (
-	placeVersion   = 1
-	suspectVersion = 1
-)
+const placeVersion = 1
 
 func (p *place) encode() []byte {
 	b := appendText([]byte{placeVersion}, p.name)
@@ -79,27 +65,13 @@ func (p *place) equal(q *place) bool {
 	return p.name == q.name && p.online == q.online && p.trackedSince.Equal(q.trackedSince) && p.seenAt.Equal(q.seenAt)
 }
 
-func (s *Suspect) encode() []byte {
-	return binary.AppendVarint(appendTimeIf([]byte{suspectVersion}, s.SeenAt), int64(s.Missed))
-}
-
-func readSuspect(location string, id, b []byte) (Suspect, error) {
-	in := input{b: b}
-	version := in.byte()
-	s := Suspect{ID: string(id), LocationID: location, SeenAt: in.optionalTime(), Missed: int(in.varint())}
-	if in.bad || version != suspectVersion || len(in.b) > 0 {
-		return Suspect{}, damaged("suspect %q cannot be read", id)
-	}
-	return s, nil
-}
-
 // Location returns what is known of one location, without reading any other. A
 // location that was never seen has no sessions and a zero TrackedSince.
 func (s *Store) Location(id string) (Location, error) {
 	if id == "" {
 		return Location{}, nil
 	}
-	l := Location{ID: id, Suspects: map[string]Suspect{}}
+	l := Location{ID: id}
 	err := s.view("read location "+id, func(tx *bbolt.Tx) error {
 		l.Sessions = nil
 		p, err := readPlace([]byte(id), tx.Bucket(bucketLocations).Get([]byte(id)))
@@ -107,16 +79,6 @@ func (s *Store) Location(id string) (Location, error) {
 			return err
 		}
 		l.Name, l.TrackedSince, l.SeenAt = p.name, p.trackedSince, p.seenAt
-		if b := tx.Bucket(bucketSuspects).Bucket([]byte(id)); b != nil {
-			err := b.ForEach(func(k, v []byte) error {
-				suspect, err := readSuspect(id, k, v)
-				l.Suspects[suspect.ID] = suspect
-				return err
-			})
-			if err != nil {
-				return err
-			}
-		}
 		b := tx.Bucket(bucketOnline).Bucket([]byte(id))
 		if b == nil {
 			return nil

@@ -24,14 +24,13 @@ type model struct {
 	o     Options
 	s     *Store
 
-	states   map[string]events.State // online and ended
-	suspects map[string]Suspect
-	marks    map[string]LocationMark
-	log      []events.Event // entry n at n-1
-	taken    uint64
-	cursor   Cursor
-	held     []hold
-	values   map[string]string
+	states map[string]events.State // online and ended
+	marks  map[string]LocationMark
+	log    []events.Event // entry n at n-1
+	taken  uint64
+	cursor Cursor
+	held   []hold
+	values map[string]string
 }
 
 var (
@@ -48,8 +47,8 @@ func TestStoreDoesWhatTheModelSays(t *testing.T) {
 		c := newClock()
 		m := &model{
 			T: rt, clock: c, o: Options{Now: c.Now, NoSync: true, OutboxMaxBytes: 12_000, SentRetention: time.Minute, EndedRetention: 1000 * time.Hour, HoldArrivals: 40 * time.Second},
-			states: map[string]events.State{}, suspects: map[string]Suspect{},
-			marks: map[string]LocationMark{}, values: map[string]string{},
+			states: map[string]events.State{},
+			marks:  map[string]LocationMark{}, values: map[string]string{},
 			dir: func() string {
 				files++
 				d := filepath.Join(root, fmt.Sprint(files))
@@ -90,7 +89,7 @@ func (m *model) open(path string) {
 }
 
 // grow draws the next change of a session.
-func (m *model) grow(t *rapid.T, id string, old events.State) Change {
+func (m *model) grow(t *rapid.T, id string, old events.State) events.Event {
 	now := m.clock.Now()
 	location := rapid.SampledFrom(modelLocations).Draw(t, "location")
 	switch {
@@ -115,17 +114,8 @@ func (m *model) commit(t *rapid.T) {
 	for range rapid.IntRange(0, 6).Draw(t, "changes") {
 		id := rapid.SampledFrom(modelIDs).Draw(t, "id")
 		change := m.grow(t, id, caller[id])
-		caller[id] = change.State
+		caller[id] = events.StateOf(change)
 		c.Changes = append(c.Changes, change)
-	}
-	for range rapid.IntRange(0, 2).Draw(t, "suspects") {
-		c.Suspects = append(c.Suspects, Suspect{
-			ID: rapid.SampledFrom(modelIDs).Draw(t, "suspect"), LocationID: rapid.SampledFrom(modelLocations).Draw(t, "in"),
-			SeenAt: m.clock.Now(), Missed: rapid.IntRange(1, 3).Draw(t, "missed"),
-		})
-	}
-	if rapid.Bool().Draw(t, "clear") {
-		c.Cleared = []string{rapid.SampledFrom(modelIDs).Draw(t, "cleared")}
 	}
 	if rapid.Bool().Draw(t, "mark") {
 		c.Locations = []LocationMark{{
@@ -134,8 +124,8 @@ func (m *model) commit(t *rapid.T) {
 		}}
 	}
 	next := *m
-	next.states, next.suspects = maps.Clone(m.states), maps.Clone(m.suspects)
-	next.marks, next.log, next.held = maps.Clone(m.marks), slices.Clone(m.log), slices.Clone(m.held)
+	next.states, next.marks = maps.Clone(m.states), maps.Clone(m.marks)
+	next.log, next.held = slices.Clone(m.log), slices.Clone(m.held)
 	next.apply(c)
 	err := m.s.Commit(c)
 	before, after := m.unsent(), next.unsent()
@@ -147,14 +137,13 @@ func (m *model) commit(t *rapid.T) {
 		return
 	}
 	m.must(err)
-	m.states, m.suspects, m.marks, m.log, m.held = next.states, next.suspects, next.marks, next.log, next.held
+	m.states, m.marks, m.log, m.held = next.states, next.marks, next.log, next.held
 }
 
 // apply is what a commit means.
 func (m *model) apply(c Commit) {
-	for _, ch := range c.Changes {
-		id := ch.State.Session.ID
-		e := ch.Event
+	for _, e := range c.Changes {
+		id := e.Data.Session.ID
 		if e.Data.Revision != m.states[id].Revision+1 {
 			e.Data.Revision = m.states[id].Revision + 1
 			e = e.Sealed()
@@ -178,19 +167,7 @@ func (m *model) apply(c Commit) {
 				m.held = append(m.held, hold{seq: uint64(len(m.log)), until: m.clock.Now().Add(m.o.HoldArrivals)})
 			}
 		}
-		was := m.states[id].Session
 		m.states[id] = events.StateOf(e)
-		if s, ok := m.suspects[id]; ok && (!e.Data.Session.Online || was.LocationID != e.Data.Session.LocationID) {
-			delete(m.suspects, s.ID)
-		}
-	}
-	for _, id := range c.Cleared {
-		delete(m.suspects, id)
-	}
-	for _, s := range c.Suspects {
-		if st := m.states[s.ID].Session; st.Online && st.LocationID == s.LocationID {
-			m.suspects[s.ID] = s
-		}
 	}
 	for _, mark := range c.Locations {
 		m.marks[mark.ID] = mark
@@ -331,14 +308,11 @@ func (m *model) compare(t *rapid.T) {
 	}
 	online := map[string]events.State{}
 	for _, id := range modelLocations {
-		want := Location{ID: id, Name: m.marks[id].Name, TrackedSince: m.marks[id].TrackedSince, SeenAt: m.marks[id].SeenAt, Suspects: map[string]Suspect{}}
+		want := Location{ID: id, Name: m.marks[id].Name, TrackedSince: m.marks[id].TrackedSince, SeenAt: m.marks[id].SeenAt}
 		for _, sid := range modelIDs {
 			if st := m.states[sid]; st.Session.Online && st.Session.LocationID == id {
 				want.Sessions = append(want.Sessions, st)
 				online[sid] = st
-			}
-			if s, ok := m.suspects[sid]; ok && s.LocationID == id {
-				want.Suspects[sid] = s
 			}
 		}
 		got, err := m.s.Location(id)

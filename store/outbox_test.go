@@ -103,10 +103,10 @@ func TestMergingRenumbersWhatFollowsInTheCommit(t *testing.T) {
 	commit(t, s, arrival("a", "here", c.Now()))
 	commit(t, s, traffic(state(t, s, "a"), 10, c.Now()))
 	more := traffic(state(t, s, "a"), 10, c.Now())
-	away := moved(more.State, "there", c.Now())
-	still := traffic(away.State, 10, c.Now())
-	yet := traffic(still.State, 10, c.Now())
-	gone := ended(yet.State, c.Now())
+	away := moved(events.StateOf(more), "there", c.Now())
+	still := traffic(events.StateOf(away), 10, c.Now())
+	yet := traffic(events.StateOf(still), 10, c.Now())
+	gone := ended(events.StateOf(yet), c.Now())
 	commit(t, s, more, away, still, yet, gone)
 	sound(t, s)
 	got := published(t, taken(t, s, 0, 10))
@@ -133,7 +133,7 @@ func TestFullOutboxTakesNothingButMergesAndEmptiesAgain(t *testing.T) {
 	a.Session.Downloaded.Value += 1000
 	commit(t, s, follow(state(t, s, "a"), events.Traffic, a.Session, c.Now()))
 	before, box := located(t, s, "here"), s.Outbox()
-	err := s.Commit(Commit{Changes: []Change{arrival("b", "here", c.Now())}, Locations: []LocationMark{{ID: "here", Name: "renamed"}}})
+	err := s.Commit(Commit{Changes: []events.Event{arrival("b", "here", c.Now())}, Locations: []LocationMark{{ID: "here", Name: "renamed"}}})
 	if !errors.Is(err, ErrOutboxFull) {
 		t.Fatalf("error is %v, want ErrOutboxFull", err)
 	}
@@ -156,7 +156,7 @@ func TestFullOutboxTakesNothingButMergesAndEmptiesAgain(t *testing.T) {
 	if got := s.Outbox(); got.Bytes <= got.Limit {
 		t.Errorf("the test's commit is within the limit: %+v", got)
 	}
-	if err := s.Commit(Commit{Changes: []Change{ended(state(t, s, "b"), c.Now())}}); !errors.Is(err, ErrOutboxFull) {
+	if err := s.Commit(Commit{Changes: []events.Event{ended(state(t, s, "b"), c.Now())}}); !errors.Is(err, ErrOutboxFull) {
 		t.Errorf("error is %v, want ErrOutboxFull", err)
 	}
 	sound(t, s)

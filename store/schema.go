@@ -15,7 +15,6 @@ var (
 	bucketIndex       = []byte("index")
 	bucketEnded       = []byte("ended")
 	bucketEndedByTime = []byte("ended_by_time")
-	bucketSuspects    = []byte("suspects")
 	bucketLocations   = []byte("locations")
 	bucketOutbox      = []byte("outbox")
 	bucketCursor      = []byte("cursor")
@@ -23,7 +22,7 @@ var (
 
 	buckets = [][]byte{
 		bucketMeta, bucketOnline, bucketIndex, bucketEnded, bucketEndedByTime,
-		bucketSuspects, bucketLocations, bucketOutbox, bucketCursor, bucketValues,
+		bucketLocations, bucketOutbox, bucketCursor, bucketValues,
 	}
 
 	keyFormat  = []byte("format")
@@ -40,7 +39,9 @@ type schema struct {
 // current is what this release reads and writes. A change of the buckets, or of a
 // record that its own version byte cannot express, makes a new version and an
 // entry in migrations.
-var current = schema{version: 1}
+var current = schema{version: 2, migrations: map[uint64]func(*bbolt.Tx) error{
+	1: func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("suspects")) },
+}}
 
 // create writes the buckets of a new file.
 func (s schema) create(tx *bbolt.Tx, now time.Time) error {

@@ -101,18 +101,18 @@ func TestStateRecordHasEveryField(t *testing.T) {
 	check(reflect.ValueOf(&root).Elem(), "State")
 }
 
-// The records of version 1, byte by byte: what was written must stay readable.
+// The records, byte by byte: what was written must stay readable.
 func TestRecordsKeepTheirFormat(t *testing.T) {
 	at := time.Date(2026, 5, 4, 12, 0, 0, 123, time.UTC)
 	change := arrival("a", "here", at)
-	body, err := events.Encode(change.Event)
+	st := events.StateOf(change)
+	body, err := events.Encode(change)
 	if err != nil {
 		t.Fatal(err)
 	}
-	head := encodeEntry(&change.Event, body, at)
+	head := encodeEntry(&change, body, at)
 	head = head[:len(head)-len(body)]
 	p := place{name: "Here", trackedSince: at, seenAt: at.Add(time.Minute), online: 300}
-	suspect := Suspect{ID: "a", LocationID: "here", SeenAt: at, Missed: 2}
 	cursor := savedCursor{
 		Cursor: Cursor{OutboxSeq: 300, StreamSeq: 301, StreamCreated: at, At: at.Add(time.Second)},
 		acked:  70_000, sent: []sentMark{{250, at}, {300, at.Add(time.Second)}},
@@ -122,12 +122,11 @@ func TestRecordsKeepTheirFormat(t *testing.T) {
 		name string
 		b    []byte
 	}{
-		{"state", encodeState(&change.State)}, {"entry", head}, {"location", p.encode()},
-		{"suspect", suspect.encode()}, {"cursor", cursor.encode()},
+		{"state", encodeState(&st)}, {"entry", head}, {"location", p.encode()}, {"cursor", cursor.encode()},
 	} {
 		lines.WriteString(l.name + " " + hex.EncodeToString(l.b) + "\n")
 	}
-	golden := filepath.Join("testdata", "records-v1.txt")
+	golden := filepath.Join("testdata", "records.txt")
 	want, err := os.ReadFile(golden)
 	if err != nil {
 		t.Fatal(err)
@@ -140,17 +139,16 @@ func TestRecordsKeepTheirFormat(t *testing.T) {
 func TestRecordsCutShortAreCorrupt(t *testing.T) {
 	at := time.Date(2026, 5, 4, 12, 0, 0, 123, time.UTC)
 	change := arrival("a", "here", at)
+	st := events.StateOf(change)
 	cursor := savedCursor{Cursor: Cursor{OutboxSeq: 3, StreamSeq: 4, StreamCreated: at, At: at}, sent: []sentMark{{2, at}}}
-	suspect := Suspect{ID: "a", SeenAt: at, Missed: 1}
 	p := place{name: "Here", trackedSince: at, seenAt: at, online: 1}
 	for name, c := range map[string]struct {
 		b    []byte
 		read func([]byte) error
 	}{
-		"state":    {encodeState(&change.State), func(b []byte) error { return new(stateReader).read([]byte("a"), b, &events.State{}) }},
-		"entry":    {encodeEntry(&change.Event, []byte{'{'}, at), func(b []byte) error { _, err := viewEntry(sequenceKey(1), b); return err }},
+		"state":    {encodeState(&st), func(b []byte) error { return new(stateReader).read([]byte("a"), b, &events.State{}) }},
+		"entry":    {encodeEntry(&change, []byte{'{'}, at), func(b []byte) error { _, err := viewEntry(sequenceKey(1), b); return err }},
 		"location": {p.encode(), func(b []byte) error { _, err := readPlace([]byte("here"), b); return err }},
-		"suspect":  {suspect.encode(), func(b []byte) error { _, err := readSuspect("here", []byte("a"), b); return err }},
 		"cursor":   {cursor.encode(), func(b []byte) error { _, err := readCursor(b); return err }},
 	} {
 		if err := c.read(c.b); err != nil {
@@ -169,7 +167,7 @@ func TestRecordsCutShortAreCorrupt(t *testing.T) {
 }
 
 func TestStateIsReadInOneAllocation(t *testing.T) {
-	st := arrival("pR3zOKmvzqe", "here", time.Unix(1e9, 5)).State
+	st := events.StateOf(arrival("pR3zOKmvzqe", "here", time.Unix(1e9, 5)))
 	b, key := encodeState(&st), []byte(st.Session.ID)
 	var r stateReader
 	var got events.State
@@ -183,7 +181,7 @@ func TestStateIsReadInOneAllocation(t *testing.T) {
 }
 
 func FuzzReadState(f *testing.F) {
-	for _, st := range []events.State{{}, arrival("a", "here", time.Unix(1e9, 5)).State} {
+	for _, st := range []events.State{{}, events.StateOf(arrival("a", "here", time.Unix(1e9, 5)))} {
 		f.Add([]byte(st.Session.ID), encodeState(&st))
 	}
 	f.Fuzz(func(t *testing.T, key, b []byte) {
@@ -203,9 +201,8 @@ func FuzzReadState(f *testing.F) {
 
 func FuzzReadRecords(f *testing.F) {
 	change := arrival("a", "here", time.Unix(1e9, 5))
-	f.Add(encodeEntry(&change.Event, []byte("{}"), time.Unix(1e9, 5)))
+	f.Add(encodeEntry(&change, []byte("{}"), time.Unix(1e9, 5)))
 	f.Add((&place{name: "Here", trackedSince: time.Unix(1, 2), online: 3}).encode())
-	f.Add((&Suspect{SeenAt: time.Unix(1, 2), Missed: 1}).encode())
 	f.Add((&savedCursor{sent: []sentMark{{1, time.Unix(1, 2)}}}).encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, entry := viewEntry(sequenceKey(1), b)
@@ -214,10 +211,9 @@ func FuzzReadRecords(f *testing.F) {
 			_, entry = e.event()
 		}
 		_, location := readPlace(nil, b)
-		_, suspect := readSuspect("", nil, b)
 		_, cursor := readCursor(b)
 		_, revision := stateRevision(nil, b)
-		for _, err := range []error{entry, location, suspect, cursor, revision} {
+		for _, err := range []error{entry, location, cursor, revision} {
 			if err != nil && !errors.Is(err, ErrCorrupt) {
 				t.Fatalf("error is %v, want ErrCorrupt", err)
 			}

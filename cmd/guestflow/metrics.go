@@ -118,7 +118,7 @@ func (m *metrics) Looked(r poller.Report) {
 	m.records.Observe(float64(r.Records))
 	m.commit.Observe(r.Committing.Seconds())
 	for i := range r.Changes {
-		e := &r.Changes[i].Event
+		e := &r.Changes[i]
 		m.events.WithLabelValues(string(e.Kind)).Inc()
 		if d, ok := detectionDelay(e); ok {
 			m.delay.WithLabelValues(string(e.Kind)).Observe(d.Seconds())

@@ -8,26 +8,23 @@ import (
 // memory keeps states as the store does, and the newest events for the caller to
 // take.
 type memory struct {
-	states      map[string]events.State
-	locations   map[string]map[string]bool // ids online, by location
-	marks       map[string]store.LocationMark
-	suspects    map[string]map[string]store.Suspect
-	whereabouts map[string]string // location of a suspect
-	values      map[string][]byte
-	committed   func([]store.Change)
+	states    map[string]events.State
+	locations map[string]map[string]bool // ids online, by location
+	marks     map[string]store.LocationMark
+	values    map[string][]byte
+	committed func([]events.Event)
 }
 
-func newMemory(committed func([]store.Change)) *memory {
+func newMemory(committed func([]events.Event)) *memory {
 	return &memory{
 		states: make(map[string]events.State), locations: make(map[string]map[string]bool),
-		marks: make(map[string]store.LocationMark), suspects: make(map[string]map[string]store.Suspect),
-		whereabouts: make(map[string]string), values: make(map[string][]byte), committed: committed,
+		marks: make(map[string]store.LocationMark), values: make(map[string][]byte), committed: committed,
 	}
 }
 
 func (m *memory) Location(id string) (store.Location, error) {
 	mark := m.marks[id]
-	l := store.Location{ID: id, Name: mark.Name, TrackedSince: mark.TrackedSince, SeenAt: mark.SeenAt, Suspects: m.suspects[id]}
+	l := store.Location{ID: id, Name: mark.Name, TrackedSince: mark.TrackedSince, SeenAt: mark.SeenAt}
 	for session := range m.locations[id] {
 		l.Sessions = append(l.Sessions, m.states[session])
 	}
@@ -64,7 +61,7 @@ func (m *memory) Put(key string, value []byte) error {
 
 func (m *memory) Commit(c store.Commit) error {
 	for i := range c.Changes {
-		s := c.Changes[i].State
+		s := events.StateOf(c.Changes[i])
 		id := s.Session.ID
 		if old, ok := m.states[id]; ok {
 			delete(m.locations[old.Session.LocationID], id)
@@ -78,19 +75,6 @@ func (m *memory) Commit(c store.Commit) error {
 			}
 			in[id] = true
 		}
-	}
-	for _, id := range c.Cleared {
-		delete(m.suspects[m.whereabouts[id]], id)
-		delete(m.whereabouts, id)
-	}
-	for _, s := range c.Suspects {
-		in := m.suspects[s.LocationID]
-		if in == nil {
-			in = make(map[string]store.Suspect)
-			m.suspects[s.LocationID] = in
-		}
-		in[s.ID] = s
-		m.whereabouts[s.ID] = s.LocationID
 	}
 	for _, mark := range c.Locations {
 		m.marks[mark.ID] = mark

@@ -14,7 +14,6 @@ import (
 	"github.com/guestflow/guestflow/internal/virtual"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/platform"
-	"github.com/guestflow/guestflow/store"
 )
 
 // Run is one measurement: an estate polled by a policy.
@@ -125,9 +124,9 @@ func (o *observer) measured(t time.Time) bool {
 	return since >= o.run.Warmup && since < o.run.Warmup+o.run.Horizon
 }
 
-func (o *observer) committed(changes []store.Change) {
+func (o *observer) committed(changes []events.Event) {
 	for i := range changes {
-		e := &changes[i].Event
+		e := &changes[i]
 		l := o.lives[e.Data.Session.ID]
 		if l == nil {
 			continue
