@@ -83,7 +83,7 @@ func BenchmarkPagesToCommit(b *testing.B) {
 	at := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 	look := func(pages [][]byte) {
 		at = at.Add(time.Minute)
-		snap := diff.Snapshot{From: at, At: at, Proof: diff.Joined, Sessions: make([]events.Session, 0, n)}
+		snap := diff.Snapshot{From: at, At: at, Sessions: make([]events.Session, 0, n)}
 		for _, body := range pages {
 			page, err := client.DecodePage(body, platform.Query{Online: &online})
 			if err != nil {
@@ -95,11 +95,7 @@ func BenchmarkPagesToCommit(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		delta := diff.Compare(diff.Known{Expected: l.Sessions}, snap, diff.Rules{Account: "bench"})
-		var c store.Commit
-		for _, change := range delta.Changes {
-			c.Changes = append(c.Changes, store.Change{State: change.State, Event: change.Event})
-		}
+		c := store.Commit{Changes: diff.Compare(diff.Known{Expected: l.Sessions}, snap, diff.Rules{Account: "bench"})}
 		if err := st.Commit(c); err != nil {
 			b.Fatal(err)
 		}

@@ -247,7 +247,7 @@ func (l *lab) seen(kinds ...events.Kind) map[string]time.Duration {
 	at := make(map[string]time.Duration)
 	l.looked = func(r poller.Report) {
 		for i := range r.Changes {
-			if e := &r.Changes[i].Event; slices.Contains(kinds, e.Kind) {
+			if e := &r.Changes[i]; slices.Contains(kinds, e.Kind) {
 				at[e.Data.Session.ID] = r.At.Sub(l.began)
 			}
 		}
