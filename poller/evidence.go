@@ -271,7 +271,8 @@ func (p *Poller) wantedOf(sessions []events.Session) []events.Session {
 	}
 	var wanted []events.Session
 	for i := range sessions {
-		if p.places[sessions[i].LocationID] != nil {
+		place := p.places[sessions[i].LocationID]
+		if place != nil && (!place.leaving || p.roster.entries[sessions[i].ID] != nil) {
 			wanted = append(wanted, sessions[i])
 		}
 	}

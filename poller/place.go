@@ -21,6 +21,7 @@ type Place struct {
 
 	sessions map[*entry]bool
 	readings int  // of its list so far
+	leaving  bool // it is no longer configured: only its known sessions are of interest
 	asking   bool // a page of its list is under way
 	// unsettled is how many readings of its list may be made to find all who began at
 	// once.

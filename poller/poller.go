@@ -299,14 +299,16 @@ func (p *Poller) enrol() error {
 // process takes them for gone.
 const displacedKey = "account.displaced"
 
-// adopt takes the configured locations, and says which known ones are left out.
+// adopt takes the configured locations. Known ones that are left out are watched
+// until all their sessions have ended.
 func (p *Poller) adopt(configured []string, known []store.LocationInfo) {
 	for _, id := range configured {
 		p.place(id, "")
 	}
 	for _, l := range known {
 		if p.places[l.ID] == nil && l.Online > 0 {
-			p.Logger.Warn("a location with online sessions is no longer configured: its sessions stay as they were; add it to GUESTFLOW_LOCATIONS until they have ended",
+			p.place(l.ID, l.Name).leaving = true
+			p.Logger.Warn("a location with online sessions is no longer configured: it is watched until they have ended, and nobody else is told of",
 				"location", l.ID, "online", l.Online)
 		}
 	}
@@ -380,7 +382,7 @@ func (p *Poller) note(location string, page platform.Page) {
 		p.Logger.Warn(text, args...)
 	}
 	for _, s := range page.Skipped {
-		odd("a record was skipped, so this look ends no session", "location", location, "record", s.ID, "reason", s.Reason)
+		odd("a record cannot be read; whoever it may be does not count as gone", "location", location, "record", s.ID, "reason", s.Reason)
 	}
 	if page.Suspicious != "" {
 		odd("the list's links point elsewhere; they are not followed", "link", page.Suspicious)

@@ -35,10 +35,15 @@ type Status struct {
 
 // Plan is what was learned of the account, and what the planner can make of it.
 type Plan struct {
-	// Order of the account's list: newest first, oldest first, fixed (by something
-	// else than start), learning, or none. Absence from one page of it is proof
-	// unless it is the last two.
+	// Order of the account's list: newest first, oldest first, learning, or none.
+	// Sorted by start, one page proves who is gone; without order only whole lists do.
 	Order string
+	// Missing counts the sessions that wait for proof that they are gone, Hidden is
+	// the part of the list that its last reading of several pages did not show.
+	Missing int
+	Hidden  float64
+	// Displaced counts the sessions that stand out of the list's order.
+	Displaced int
 	// Roams is true once a session was seen to move between locations, so that a
 	// missing one is asked about before it counts as ended.
 	Roams bool
@@ -170,11 +175,15 @@ func (p *Poller) plan() Plan {
 		Order: "none", Roams: p.roaming, Gaps: len(p.probe.Gaps), Held: len(p.held), Late: e.Late, Census: p.census.Census,
 		Starts: 3600 * e.arrivals, Ends: 3600 * e.Hazard * float64(online),
 	}
+	plan.Missing, plan.Hidden = len(e.Missing), e.Hidden
+	for loose := range p.roster.loose {
+		if loose.displaced {
+			plan.Displaced++
+		}
+	}
 	switch {
-	case e.Probing:
-		plan.Order = string(p.probe.Direction)
 	case e.Ordered:
-		plan.Order = "fixed"
+		plan.Order = string(p.online.Direction)
 	case e.Learning:
 		plan.Order = "learning"
 	}

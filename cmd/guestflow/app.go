@@ -165,7 +165,7 @@ func (a *app) buildPoller() error {
 	a.poller = &poller.Poller{
 		Account: a.cfg.Account, Platform: a.client, Store: a.store, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Time: a.client.Clock(),
 		Strategy: a.cfg.strategy(), Rules: diff.Rules{TrafficMinBytes: a.cfg.TrafficMinBytes},
-		Budgets: budgets, Locations: a.cfg.Locations, FiguresWait: a.cfg.FiguresWait, Observer: a.metrics, Logger: a.log,
+		Budgets: budgets, Locations: a.cfg.Locations, FiguresWait: a.cfg.FiguresWait, ProvenEnds: a.cfg.Ends == "proven", Observer: a.metrics, Logger: a.log,
 	}
 	if a.cfg.Guests {
 		a.poller.Sightings = poller.NewSightings()

@@ -62,6 +62,7 @@ func listen(t *testing.T) string {
 type running struct {
 	*app
 	t     *testing.T
+	began time.Time
 	stop  context.CancelFunc
 	ended chan error
 }
@@ -87,7 +88,7 @@ func launch(t *testing.T, cfg Config) *running {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	r := &running{app: a, t: t, stop: stop, ended: make(chan error, 1)}
+	r := &running{app: a, t: t, began: time.Now(), stop: stop, ended: make(chan error, 1)}
 	go func() { r.ended <- a.Run(ctx) }()
 	t.Cleanup(func() {
 		if r.ended != nil {

@@ -57,6 +57,7 @@ type Config struct {
 	StreamReplicas int           `envconfig:"STREAM_REPLICAS" default:"1" desc:"copies of the stream in a NATS cluster"`
 
 	Planner         string        `envconfig:"PLANNER" default:"adaptive" desc:"what is asked next: adaptive, round-robin or sweep"`
+	Ends            string        `envconfig:"ENDS" default:"presumed" desc:"proven publishes an end only once it is proven; presumed also where the platform's lists have no order, proof cannot keep up, and many readings did not show the session"`
 	FiguresWait     time.Duration `envconfig:"FIGURES_WAIT" default:"30s" desc:"longest that a proven end waits for the platform's final figures, where requests are to spare; 0 publishes it at once"`
 	MaxStaleness    time.Duration `envconfig:"MAX_STALENESS" default:"5m" desc:"greatest age that a location's state may have, where the limit permits"`
 	StartWeight     float64       `envconfig:"START_WEIGHT" default:"1" desc:"how much more a late start costs than a late end"`
@@ -246,6 +247,7 @@ func (c *Config) faults() []error {
 	bad(err != nil, "API_TIME_ZONE=%q: use a name of the IANA time zone database, for instance Europe/Istanbul, or UTC", c.APITimeZone)
 	bad(c.StreamReplicas < 1 || c.StreamReplicas > 5, "STREAM_REPLICAS=%d: use 1 to 5", c.StreamReplicas)
 	bad(c.StreamMaxAge < 0, "STREAM_MAX_AGE=%v: use 0 or a positive duration", c.StreamMaxAge)
+	bad(c.Ends != "presumed" && c.Ends != "proven", "ENDS=%q: use presumed or proven", c.Ends)
 	bad(c.FiguresWait < 0, "FIGURES_WAIT=%v: use 0 or a positive duration", c.FiguresWait)
 	bad(c.MaxStaleness <= 0, "MAX_STALENESS=%v: use a positive duration", c.MaxStaleness)
 	bad(c.StartWeight <= 0, "START_WEIGHT=%v: use a number above 0", c.StartWeight)

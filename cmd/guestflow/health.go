@@ -31,6 +31,9 @@ func (a *app) routes() http.Handler {
 			return
 		}
 		fmt.Fprintln(w, "ready")
+		for _, text := range a.degraded() {
+			fmt.Fprintln(w, "degraded: "+text)
+		}
 	})
 	mux.HandleFunc("GET /plan", a.servePlan)
 	mux.Handle("/", a.web.Handler())
@@ -57,6 +60,24 @@ func (a *app) unready(now time.Time) []string {
 		faults = append(faults, "NATS: stream "+a.cfg.Stream+" is not set up yet; events wait in the outbox")
 	}
 	return faults
+}
+
+// degraded says what the process does less well than it could, and why.
+func (a *app) degraded() []string {
+	var lacks []string
+	if n := a.client.Skipped(); n > 0 {
+		lacks = append(lacks, fmt.Sprintf("%d records without an id or location were left out; `guestflow check` names the field", n))
+	}
+	for _, u := range a.client.Unreadable() {
+		if u.Blank() {
+			continue
+		}
+		lacks = append(lacks, fmt.Sprintf("%s cannot be read, as in %q: %s", u.Field, u.Sample, u.Remedy()))
+	}
+	if plan := a.poller.Status(time.Now()).Plan; plan.Order == "none" {
+		lacks = append(lacks, fmt.Sprintf("the platform's list is not sorted by start, so ends need whole lists: %d sessions wait for proof", plan.Missing))
+	}
+	return lacks
 }
 
 // Pipelines tells the page how polling fares.

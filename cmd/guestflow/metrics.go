@@ -10,6 +10,7 @@ import (
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/publisher"
 )
@@ -78,6 +79,8 @@ func newMetrics(a *app) *metrics {
 		"staleness_kept":                {"1 while the budget permits the maximum staleness.", nil},
 		"records_skipped_total":         {"Records without a usable id or location.", nil},
 		"fields_unreadable_total":       {"Values of the platform's records that could not be read, by field.", []string{"field"}},
+		"missing_sessions":              {"Sessions that no list shows any more and that wait for proof that they are gone.", nil},
+		"list_ordered":                  {"1 while the platform's list is sorted by start, so that one page proves who is gone.", nil},
 		"history_gaps":                  {"Parts of the history that were missed and are still being read.", nil},
 		"nats_connected":                {"1 while there is a connection to NATS.", nil},
 	} {
@@ -208,6 +211,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge("census_sessions", float64(plan.Census.Known), "guestflow")
 	}
 	gauge("history_gaps", float64(plan.Gaps))
+	gauge("missing_sessions", float64(plan.Missing))
+	gauge("list_ordered", flag(plan.Order == string(order.NewestFirst) || plan.Order == string(order.OldestFirst)))
 	outbox := m.app.store.Outbox()
 	gauge("outbox_entries", float64(outbox.Depth))
 	gauge("outbox_bytes", float64(outbox.Bytes))

@@ -29,6 +29,9 @@ type livePlan struct {
 	Roams            bool               `json:"roams"`
 	HistoryGaps      int                `json:"history_gaps"`
 	HeldEnds         int                `json:"held_ends"`
+	Missing          int                `json:"missing"`
+	Hidden           float64            `json:"hidden"`
+	Displaced        int                `json:"displaced"`
 	Census           *censusPlan        `json:"census,omitempty"`
 	Starts           changePlan         `json:"starts"`
 	Ends             changePlan         `json:"ends"`
@@ -73,7 +76,7 @@ func (a *app) plan(now time.Time) livePlan {
 	f := s.Plan.Forecast
 	p := livePlan{
 		Account: a.cfg.Account, State: string(s.State), Online: s.Online(), Pages: f.Pages, Order: s.Plan.Order, Roams: s.Plan.Roams,
-		HistoryGaps: s.Plan.Gaps, HeldEnds: s.Plan.Held, RoundRobinMean: f.RoundRobin,
+		HistoryGaps: s.Plan.Gaps, HeldEnds: s.Plan.Held, Missing: s.Plan.Missing, Hidden: s.Plan.Hidden, Displaced: s.Plan.Displaced, RoundRobinMean: f.RoundRobin,
 		Staleness: s.Staleness().Seconds(), MaxStaleness: a.cfg.MaxStaleness.Seconds(), StalenessKept: !s.Plan.Late,
 		Starts:         changePlan{PerHour: s.Plan.Starts, ExpectedMean: f.StartMean, ExpectedP95: f.StartP95},
 		Ends:           changePlan{PerHour: s.Plan.Ends, ExpectedMean: f.EndMean, ExpectedP95: f.EndP95},
@@ -159,6 +162,12 @@ func (p livePlan) write(out io.Writer, locations int) error {
 	if c := p.Census; c != nil {
 		fmt.Fprintf(out, "census: %d online by the platform's count, %d known here then, %.0f s ago\n", c.Counted, c.Known, c.Age)
 	}
+	if p.Missing > 0 {
+		fmt.Fprintf(out, "proof: %d sessions are missing and wait for proof that they are gone\n", p.Missing)
+	}
+	if p.Hidden > 0.005 || p.Displaced > 0 {
+		fmt.Fprintf(out, "pages: the last reading of several hid about %.0f %% of the list; %d sessions stand out of its order\n", 100*p.Hidden, p.Displaced)
+	}
 	if p.HistoryGaps > 0 {
 		fmt.Fprintf(out, "history: %d parts that were missed are being read\n", p.HistoryGaps)
 	}
@@ -211,8 +220,6 @@ func explainOrder(order string) string {
 		return "none, so ends need a location's whole list or a question of their own"
 	case "learning":
 		return "being learned"
-	case "fixed":
-		return "fixed, but not by start: one page proves an end, arrivals need the sweep"
 	}
 	return order + ": one page proves an end, and arrivals stand at one end of the list"
 }

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/simulator"
+)
+
+// TestSmallEstatesAreSeenAtOnce: with up to some guests one page is all of the list
+// and proves everything, from the first minute and in whatever order it stands. It
+// runs at the documented limit, in real time.
+func TestSmallEstatesAreSeenAtOnce(t *testing.T) {
+	const soon = 5 * time.Second
+	type estate struct {
+		order    simulator.Order
+		platform *simulated
+		running  *running
+	}
+	var estates []estate
+	for order := simulator.NewestFirst; order <= simulator.Moving; order++ {
+		cfg := simulator.Config{Token: "right", Order: order, Ties: true, Stay: simulator.Stay{Mean: 8 * time.Second, Sigma: 0.3}}
+		for i := range 3 {
+			cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprint("kiosk-", i), Name: "Kiosk", MeanOnline: 0.9})
+		}
+		p := simulate(t, cfg)
+		estates = append(estates, estate{order, p, launch(t, settings(t, p))})
+	}
+	for _, e := range estates {
+		eventually(t, func() string {
+			if n := ends(e.platform.truth.All(), e.running.began, time.Now().Add(-soon-time.Second)); n < 8 {
+				return fmt.Sprintf("%v: %d sessions ended, want 8", e.order, n)
+			}
+			return ""
+		})
+	}
+	for _, e := range estates {
+		until := time.Now().Add(-soon)
+		stored, told := storedAt(t, e.running), 0
+		for _, truth := range e.platform.truth.All() {
+			kind := map[simulator.TruthKind]events.Kind{simulator.TruthStart: events.Started, simulator.TruthEnd: events.Ended}[truth.Kind]
+			if kind == "" || truth.Time.Before(e.running.began) || truth.Time.After(until) {
+				continue
+			}
+			told++
+			at, ok := stored[string(kind)+truth.Session]
+			if discovered, was := stored[string(events.Discovered)+truth.Session]; kind == events.Started && was {
+				at, ok = discovered, true
+			}
+			switch {
+			case !ok:
+				t.Errorf("%v: session %s: no %s, %v after it", e.order, truth.Session, kind, time.Since(truth.Time))
+			case at.Sub(truth.Time) > soon:
+				t.Errorf("%v: session %s: %s came after %v", e.order, truth.Session, kind, at.Sub(truth.Time))
+			}
+		}
+		t.Logf("%v: %d starts and ends", e.order, told)
+	}
+}
+
+// ends counts the sessions that ended between two times.
+func ends(truth []simulator.Truth, after, before time.Time) (n int) {
+	for _, t := range truth {
+		if t.Kind == simulator.TruthEnd && t.Time.After(after) && t.Time.Before(before) {
+			n++
+		}
+	}
+	return n
+}
+
+// storedAt is when the stream stored each event, by kind and session.
+func storedAt(t *testing.T, r *running) map[string]time.Time {
+	t.Helper()
+	conn, err := nats.Connect(r.nats.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	stored := make(map[string]time.Time)
+	err = events.Consumer{From: events.FromStart()}.Run(ctx, js, func(_ context.Context, d events.Delivery) error {
+		stored[string(d.Kind)+d.Data.Session.ID] = d.Stored
+		if d.Pending == 0 {
+			cancel()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stored
+}
