@@ -70,7 +70,7 @@ func TestASurveyShowsASessionWhoseEndIsHeld(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			cfg := town()
-			cfg.Seed, cfg.ResumeProbability, cfg.HasLocations = seed, 0.9, false
+			cfg.Seed, cfg.Speed, cfg.ResumeProbability, cfg.HasLocations = seed, 12, 0.9, false
 			l := newLab(t, cfg, adaptive)
 			l.poller.Rediscovery, l.figuresWait = 20*time.Second, figuresWait
 			l.run(15 * time.Minute)
@@ -195,7 +195,7 @@ func (l *lab) scripted(order string, guests []guest) {
 			if more {
 				next = "http://platform.test/api/sessions?page=2"
 			}
-			b, err := json.Marshal(map[string]any{"data": data, "links": map[string]any{"next": next}, "meta": map[string]any{"per_page": 100}})
+			b, err := json.Marshal(map[string]any{"data": data, "links": map[string]any{"next": next}, "meta": map[string]any{"per_page": q.Get("per_page")}})
 			if err != nil {
 				l.t.Fatal(err)
 			}
@@ -307,7 +307,7 @@ func TestSmallEstatesAreQuick(t *testing.T) {
 // TestOneLocationsListSaysNothingOfAnother: all but one guest of a location leave, and
 // somebody comes to another one.
 func TestOneLocationsListSaysNothingOfAnother(t *testing.T) {
-	for _, n := range []int{20, 90} {
+	for _, n := range []int{20, 90, 150} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
 			guests := []guest{{"late", "L2", 5*time.Minute + 45*time.Second, 0}}

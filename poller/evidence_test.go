@@ -1,0 +1,254 @@
+package poller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/platform"
+)
+
+// hall are sessions of one location, newest first, a second apart.
+func hall(n int) []events.Session {
+	sessions := make([]events.Session, n)
+	for i := range sessions {
+		sessions[i] = events.Session{
+			ID: fmt.Sprintf("s%03d", i), LocationID: "hall", GuestID: fmt.Sprint("g", i), Online: true,
+			StartedAt: noon.Add(-time.Duration(i) * time.Second), Downloaded: events.Bytes{Value: 1},
+		}
+	}
+	return sessions
+}
+
+// round hands the poller all pages of a list, one second each from a time on.
+func (c *counter) round(list []events.Session, from time.Time) {
+	c.t.Helper()
+	for w := (window{1, MaxPerPage}); w.start() < len(list); w.number++ {
+		if ended := c.answer(accountPage(paged(list, w), w, instant(from))); len(ended) > 0 {
+			c.t.Fatal("a page ended", ended)
+		}
+		from = from.Add(time.Second)
+	}
+}
+
+func without(list []events.Session, ids ...string) []events.Session {
+	return slices.DeleteFunc(slices.Clone(list), func(s events.Session) bool { return slices.Contains(ids, s.ID) })
+}
+
+// TestEqualStartsAtABorderEndNobody: the two sessions on both sides of a page's end
+// began in the same second, and have changed places.
+func TestEqualStartsAtABorderEndNobody(t *testing.T) {
+	list := hall(150)
+	list[100].StartedAt = list[99].StartedAt
+	c := newCounter(t, newShelf(), noon)
+	for i := range 4 {
+		c.round(list, noon.Add(time.Duration(10*i)*time.Second))
+		w := window{2, 75}
+		if ended := c.answer(accountPage(paged(list, w), w, instant(noon.Add(time.Duration(10*i+3)*time.Second)))); len(ended) > 0 {
+			t.Fatal("page 2 of 75 ended", ended)
+		}
+		list[99], list[100] = list[100], list[99]
+		w = window{1, 100}
+		if ended := c.answer(accountPage(paged(list, w), w, instant(noon.Add(time.Duration(10*i+5)*time.Second)))); len(ended) > 0 {
+			t.Fatal("page 1 of 100 ended", ended)
+		}
+	}
+	// Who stood well inside has ended, and nobody else.
+	w := window{1, 100}
+	if ended := c.answer(accountPage(paged(without(list, "s050"), w), w, instant(noon.Add(time.Minute)))); !slices.Equal(ended, []string{"s050"}) {
+		t.Errorf("a page proves %v gone, want s050", ended)
+	}
+}
+
+// TestAHeldEndIsTakenBack when any answer shows the session online, with the start
+// that is known.
+func TestAHeldEndIsTakenBack(t *testing.T) {
+	for name, scope := range map[string]scope{"by the look-up of its figures": history, "by a page": account, "by its guest's list": nobody} {
+		t.Run(name, func(t *testing.T) {
+			list := hall(150)
+			c := newCounter(t, newShelf(), noon)
+			c.FiguresWait, c.estate.Price = 30*time.Second, 0.1
+			c.round(list, noon)
+			w := window{1, 100}
+			if ended := c.answer(accountPage(paged(without(list, "s050"), w), w, instant(noon.Add(5*time.Second)))); len(ended) > 0 || c.held["s050"] == nil {
+				t.Fatalf("%v ended; held %v", ended, c.held)
+			}
+			ev := evidence{moment: instant(noon.Add(7 * time.Second)), sessions: list[50:51], scope: scope}
+			if ended := c.answer(ev); len(ended) > 0 || len(c.held) > 0 || c.roster.entries["s050"] == nil {
+				t.Errorf("%v ended, held %v, known %t", ended, c.held, c.roster.entries["s050"] != nil)
+			}
+			if err := c.letGo(t.Context(), noon.Add(time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+			if ended := c.shelf.ends(); len(ended) > 0 {
+				t.Errorf("%v ended all the same", ended)
+			}
+		})
+	}
+}
+
+// TestAHeldEndGoesOutBeforeItsSessionBeginsAnew.
+func TestAHeldEndGoesOutBeforeItsSessionBeginsAnew(t *testing.T) {
+	list := hall(150)
+	c := newCounter(t, newShelf(), noon)
+	c.FiguresWait, c.estate.Price = 30*time.Second, 0.1
+	c.round(list, noon)
+	w := window{1, 100}
+	c.answer(accountPage(paged(without(list, "s050"), w), w, instant(noon.Add(5*time.Second))))
+	again := list[50]
+	again.StartedAt = noon.Add(6 * time.Second)
+	if ended := c.answer(evidence{moment: instant(noon.Add(7 * time.Second)), sessions: []events.Session{again}}); !slices.Equal(ended, []string{"s050"}) {
+		t.Errorf("%v ended", ended)
+	}
+	if s := c.shelf.states["s050"]; !s.Session.Online || s.Revision != 3 {
+		t.Errorf("state %+v", s)
+	}
+}
+
+// TestAnOlderAnswerProvesNothing about a session that a newer one showed: its page may
+// have been read before the session came.
+func TestAnOlderAnswerProvesNothing(t *testing.T) {
+	list := hall(150)
+	c := newCounter(t, newShelf(), noon)
+	c.round(list, noon)
+	m := moment{sent: noon.Add(5 * time.Second), came: noon.Add(9 * time.Second), from: noon.Add(5 * time.Second), at: noon.Add(9 * time.Second)}
+	c.answer(evidence{moment: instant(noon.Add(7 * time.Second)), sessions: list[50:51]})
+	w := window{1, 100}
+	if ended := c.answer(accountPage(paged(without(list, "s050"), w), w, m)); len(ended) > 0 {
+		t.Errorf("%v ended", ended)
+	}
+}
+
+// TestAbsenceFromTheHistoryProvesNothing: not even from one that is a whole list.
+func TestAbsenceFromTheHistoryProvesNothing(t *testing.T) {
+	for _, n := range []int{30, 150} {
+		list := hall(n)
+		c := newCounter(t, newShelf(), noon)
+		c.round(list, noon)
+		ev := accountPage(paged(without(list, "s010"), window{1, 100}), window{1, 100}, instant(noon.Add(5*time.Second)))
+		ev.scope = history
+		if ended := c.answer(ev); len(ended) > 0 {
+			t.Errorf("of %d: %v ended", n, ended)
+		}
+	}
+}
+
+// TestOutOfPlaceIsNotAbsent: nothing is proven of a session that was shown out of
+// order, nor of one whose place no page has shown; after a restart neither.
+func TestOutOfPlaceIsNotAbsent(t *testing.T) {
+	list := hall(250)
+	// It stands far from where its start belongs.
+	odd := list[220]
+	list = slices.Insert(without(list, odd.ID), 50, odd)
+	s := newShelf()
+	c := newCounter(t, s, noon)
+	c.round(list, noon)
+	// Only its guest's list has shown this one yet, and its place is another.
+	late := hall(1)[0]
+	late.ID, late.StartedAt = "late", list[230].StartedAt
+	c.answer(evidence{moment: instant(noon.Add(5 * time.Second)), sessions: []events.Session{late}})
+	c.round(list, noon.Add(10*time.Second))
+	delete(s.states, "late")
+	c = newCounter(t, s, noon.Add(time.Minute))
+	c.round(list, noon.Add(time.Minute))
+	c.round(list, noon.Add(70*time.Second))
+}
+
+// TestARecordThatCannotBeReadProvesNobodyGone whom it may be.
+func TestARecordThatCannotBeReadProvesNobodyGone(t *testing.T) {
+	for name, c := range map[string]struct {
+		skip platform.Skip
+		want []string
+	}{
+		"with its id":       {platform.Skip{ID: "s050", Field: "location_id"}, []string{"s051"}},
+		"with a guest":      {platform.Skip{GuestID: "g50", Field: "id"}, []string{"s051"}},
+		"with a start":      {platform.Skip{StartedAt: noon.Add(-50 * time.Second), Field: "id"}, []string{"s051"}},
+		"without anything":  {platform.Skip{Field: "id"}, nil},
+		"of somebody known": {platform.Skip{GuestID: "g1", Field: "id"}, []string{"s050", "s051"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list := hall(150)
+			p := newCounter(t, newShelf(), noon)
+			p.round(list, noon)
+			w := window{1, 100}
+			ev := accountPage(paged(without(list, "s050", "s051"), w), w, instant(noon.Add(5*time.Second)))
+			ev.skipped = []platform.Skip{c.skip}
+			ended := p.answer(ev)
+			slices.Sort(ended)
+			if !slices.Equal(ended, c.want) {
+				t.Errorf("%v ended, want %v", ended, c.want)
+			}
+		})
+	}
+}
+
+// TestReadingsThatAgreeAreNoProof: two complete readings of a location's list of
+// several pages show the same sessions, and not one that is online; it is asked
+// about.
+func TestReadingsThatAgreeAreNoProof(t *testing.T) {
+	list := hall(310)
+	for i := range list {
+		list[i].StartedAt = noon.Add(-time.Duration(i/120) * time.Hour)
+	}
+	c := newCounter(t, newShelf(), noon)
+	c.ProvenEnds = true
+	c.round(list, noon)
+	place := c.places["hall"]
+	shown := without(list, "s100")
+	for i := range 8 {
+		at := noon.Add(time.Duration(10*(i+1)) * time.Second)
+		r := newReading(at, 0)
+		for done := false; !done; at = at.Add(time.Second) {
+			w := r.next()
+			page := paged(shown, w)
+			done = r.add(page, instant(at))
+			ev := evidence{moment: instant(at), sessions: page.Sessions, scope: location, location: "hall", first: w.number == 1, last: ends(page, w)}
+			if w.number == 1 {
+				// Its group goes on behind the page's end.
+				ev.sessions = ev.sessions[:min(len(ev.sessions), 95)]
+			}
+			if ended := c.answer(ev); len(ended) > 0 {
+				t.Fatalf("reading %d: %v ended", i, ended)
+			}
+		}
+		if err := c.finished(t.Context(), r, place); err != nil {
+			t.Fatal(err)
+		}
+		if ended := c.shelf.ends(); len(ended) > 0 {
+			t.Fatalf("reading %d: %v ended", i, ended)
+		}
+	}
+	if !slices.Contains(c.estate.Missing, "s100") {
+		t.Error("nobody asks about it")
+	}
+}
+
+// answering is a platform that gives one page to whatever it is asked.
+type answering struct {
+	Platform
+	page platform.Page
+}
+
+func (a answering) Sessions(context.Context, platform.Query) (platform.Page, error) {
+	return a.page, nil
+}
+
+// TestOneGuestsListProvesOnlyWhole that the guest is gone.
+func TestOneGuestsListProvesOnlyWhole(t *testing.T) {
+	for more, want := range map[bool][]string{true: nil, false: {"s120"}} {
+		c := newCounter(t, newShelf(), noon)
+		list := hall(150)
+		c.round(list, noon)
+		c.Platform = answering{page: platform.Page{Sessions: list[:1], Records: 1, PerPage: 1, More: more}}
+		c.clock.now = noon.Add(10 * time.Second)
+		if err := c.verify(t.Context(), "s120"); err != nil {
+			t.Fatal(err)
+		}
+		if ended := c.shelf.ends(); !slices.Equal(ended, want) {
+			t.Errorf("more %t: %v ended, want %v", more, ended, want)
+		}
+	}
+}
