@@ -12,7 +12,7 @@ import (
 func silent(s *events.Session) {
 	*s = events.Session{
 		ID: s.ID, LocationID: s.LocationID, Online: s.Online,
-		Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes,
+		Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes, DurationSeconds: events.UnknownSeconds,
 	}
 }
 
@@ -201,5 +201,29 @@ func TestLastRecordOfAnIdCounts(t *testing.T) {
 				t.Errorf("told %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestUnknownFiguresStayUnknown to the end, where no record ever had any.
+func TestUnknownFiguresStayUnknown(t *testing.T) {
+	for name, history := range map[string]bool{"seen online": false, "backfilled": true} {
+		l := newLedger(diff.Rules{})
+		l.look(t, "hall", list(0, session("b")))
+		begun := startedAt(minute(1))
+		if !history {
+			l.look(t, "hall", list(1, session("b"), session("a", silent, begun)))
+		}
+		snap := list(2, session("b"), session("a", silent, begun, offline(minute(2))))
+		snap.History = history
+		d := l.look(t, "hall", snap)
+		if len(d) == 0 {
+			t.Fatalf("%s: nothing told", name)
+		}
+		for _, e := range d {
+			s := e.Data.Session
+			if s.Downloaded.Known() || s.Uploaded.Known() || s.DurationSeconds != events.UnknownSeconds {
+				t.Errorf("%s: %s says %+v", name, e.Kind, s)
+			}
+		}
 	}
 }

@@ -130,7 +130,7 @@ func (c *comparison) seen(old events.State, shown *events.Session) {
 }
 
 func (c *comparison) arrived(s events.Session) {
-	s = complete(s, &events.Session{})
+	s = complete(s, &events.Session{DurationSeconds: events.UnknownSeconds, Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes})
 	tracking := c.tracking(s.LocationID)
 	kind, notYet := events.Started, tracking.SeenAt
 	if tracking.before(s.StartedAt) {
@@ -149,8 +149,16 @@ func (c *comparison) arrived(s events.Session) {
 		return
 	}
 	begun := s
-	begun.Online, begun.EndedAt, begun.DurationSeconds = true, time.Time{}, 0
-	begun.Downloaded, begun.Uploaded = events.Bytes{}, events.Bytes{}
+	begun.Online, begun.EndedAt = true, time.Time{}
+	// It began with nothing, unless the platform tells no figure at all.
+	if s.DurationSeconds != events.UnknownSeconds {
+		begun.DurationSeconds = 0
+	}
+	for _, figure := range []*events.Bytes{&begun.Downloaded, &begun.Uploaded} {
+		if figure.Known() {
+			*figure = events.Bytes{}
+		}
+	}
 	state := c.publish(events.State{}, events.Started, begun, notYet, func(d *events.Data) { d.Observed.Backfilled = true })
 	c.end(state, s, events.EndReported, time.Time{}, true)
 }
@@ -294,7 +302,7 @@ func complete(shown events.Session, old *events.Session) events.Session {
 	if shown.Online {
 		shown.EndedAt = time.Time{}
 	}
-	if shown.DurationSeconds == 0 {
+	if shown.DurationSeconds == events.UnknownSeconds {
 		shown.DurationSeconds = old.DurationSeconds
 	}
 	shown.Downloaded = figure(old.Downloaded, shown.Downloaded)

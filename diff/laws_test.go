@@ -242,6 +242,9 @@ func follows(before events.State, shown events.Session, after events.State, thre
 		}
 		return nil
 	}
+	if !before.Tracked() {
+		before.Session.Downloaded, before.Session.Uploaded = events.UnknownBytes, events.UnknownBytes
+	}
 	old, now := &before.Session, &after.Session
 	if now.Online != shown.Online {
 		return fmt.Errorf("online: %v", now.Online)

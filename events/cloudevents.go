@@ -83,8 +83,8 @@ func (e *FieldError) Unwrap() []error {
 	return []error{ErrNotEvent, e.Err}
 }
 
-// refuse returns the first thing that keeps e from being an event: what
-// identity and order rest on, and figures that are none.
+// refuse returns the first thing that keeps e from being an event: what identity
+// and order rest on.
 func (e *Event) refuse() error {
 	d := &e.Data
 	for _, f := range [...]struct{ field, value string }{
@@ -100,28 +100,21 @@ func (e *Event) refuse() error {
 	if d.Revision < 1 {
 		return &FieldError{Field: "data.revision", Reason: "is missing or less than 1"}
 	}
-	for _, f := range [...]struct {
-		field  string
-		figure Bytes
-	}{
-		{"data.observed.rounding.downloaded_bytes", d.Session.Downloaded}, {"data.observed.rounding.uploaded_bytes", d.Session.Uploaded},
-	} {
-		if !f.figure.Known() {
-			return &FieldError{Field: f.field, Reason: "is negative: the session's figure is unknown"}
-		}
-	}
 	return nil
 }
 
 // MarshalJSON writes the value alone.
 func (b Bytes) MarshalJSON() ([]byte, error) { return strconv.AppendInt(nil, b.Value, 10), nil }
 
-// UnmarshalJSON reads the value; Decode fills in the error.
+// UnmarshalJSON reads the value; Decode fills in the error. A null changes nothing.
 func (b *Bytes) UnmarshalJSON(p []byte) error {
+	if string(p) == "null" {
+		return nil
+	}
 	n, err := strconv.ParseInt(string(p), 10, 64)
 	if err != nil {
 		return json.Unmarshal(p, &b.Value)
 	}
-	b.Value = n
+	*b = Bytes{Value: n}
 	return nil
 }

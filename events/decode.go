@@ -11,7 +11,8 @@ import (
 // It is strict on what identity and order rest on (specversion, id, source,
 // type, subject, session id, location id, revision), on rounding errors, which
 // cannot be negative, and on the types of the fields that it knows; it skips fields and extension attributes that it does
-// not know, and reads null as absent. Times come out in UTC, and the session's
+// not know, and reads null as absent: a figure without a value is UnknownBytes, a
+// duration UnknownSeconds. Times come out in UTC, and the session's
 // byte figures with their rounding errors. Nothing of the Event points into
 // body.
 //
@@ -21,13 +22,29 @@ func Decode(body []byte) (Event, error) {
 		return Event{}, &FieldError{Reason: "the document is not valid UTF-8"}
 	}
 	var e Event
+	v, r := &e.Data.Session, &e.Data.Observed.Rounding
+	v.DurationSeconds, v.Downloaded, v.Uploaded = UnknownSeconds, UnknownBytes, UnknownBytes
 	s := scanner{in: body}
 	s.document(&e)
 	if s.err != nil {
 		return Event{}, s.err
 	}
-	e.Data.Session.Downloaded.Error = e.Data.Observed.Rounding.DownloadedBytes
-	e.Data.Session.Uploaded.Error = e.Data.Observed.Rounding.UploadedBytes
+	for _, f := range [...]struct {
+		field    string
+		figure   *Bytes
+		rounding *int64
+	}{
+		{"data.observed.rounding.downloaded_bytes", &v.Downloaded, &r.DownloadedBytes}, {"data.observed.rounding.uploaded_bytes", &v.Uploaded, &r.UploadedBytes},
+	} {
+		if *f.rounding < 0 {
+			return Event{}, &FieldError{Field: f.field, Reason: "is negative"}
+		}
+		if f.figure.Known() {
+			f.figure.Error = *f.rounding
+		} else {
+			*f.rounding = UnknownBytes.Error
+		}
+	}
 	if err := e.refuse(); err != nil {
 		return Event{}, err
 	}
@@ -139,11 +156,17 @@ func (s *scanner) session(v *Session) {
 		case nameEndedAt:
 			v.EndedAt = s.time()
 		case nameDurationSeconds:
-			v.DurationSeconds = s.number()
+			if !s.null() {
+				v.DurationSeconds = s.number()
+			}
 		case nameDownloadedBytes:
-			v.Downloaded.Value = s.number()
+			if !s.null() {
+				v.Downloaded = Bytes{Value: s.number()}
+			}
 		case nameUploadedBytes:
-			v.Uploaded.Value = s.number()
+			if !s.null() {
+				v.Uploaded = Bytes{Value: s.number()}
+			}
 		default:
 			if i, ok := n.attribute(); ok {
 				*attributes[i] = s.text()

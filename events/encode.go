@@ -9,12 +9,13 @@ import (
 
 // Encode returns e as a CloudEvents 1.0 structured JSON document, to be sent
 // with ContentType. Observed.Rounding is filled from the errors of the session's
-// byte figures; times are written in UTC; a zero Time is left out. The same
+// byte figures; times are written in UTC; a zero Time, UnknownSeconds and
+// UnknownBytes are left out, and so is the rounding of the latter. The same
 // event always gives the same bytes.
 //
 // The error is a *FieldError that wraps ErrNotEvent: for an event that Decode
 // would refuse (an empty id, account, session id or location id, an unknown
-// kind, a revision below 1, UnknownBytes), for an identity that is not valid UTF-8, and for a
+// kind, a revision below 1), for an identity that is not valid UTF-8, and for a
 // time outside of the years 0 to 9999, which RFC 3339 cannot express.
 func Encode(e Event) ([]byte, error) {
 	if err := e.refuse(); err != nil {
@@ -86,8 +87,8 @@ func (w *encoder) data(d *Data) {
 	w.optionalTime("not_yet_at", "data.observed.not_yet_at", d.Observed.NotYetAt)
 	w.optionalText("end", string(d.Observed.End))
 	w.open("rounding")
-	w.number("downloaded_bytes", d.Session.Downloaded.Error)
-	w.number("uploaded_bytes", d.Session.Uploaded.Error)
+	w.optionalNumber("downloaded_bytes", d.Session.Downloaded.Error, d.Session.Downloaded.Known())
+	w.optionalNumber("uploaded_bytes", d.Session.Uploaded.Error, d.Session.Uploaded.Known())
 	w.close()
 	w.optionalTrue("backfilled", d.Observed.Backfilled)
 	w.optionalText("guest", string(d.Observed.Guest))
@@ -103,9 +104,9 @@ func (w *encoder) session(s *Session) {
 	w.b = strconv.AppendBool(w.b, s.Online)
 	w.optionalTime("started_at", "data.session.started_at", s.StartedAt)
 	w.optionalTime("ended_at", "data.session.ended_at", s.EndedAt)
-	w.number("duration_seconds", s.DurationSeconds)
-	w.number("downloaded_bytes", s.Downloaded.Value)
-	w.number("uploaded_bytes", s.Uploaded.Value)
+	w.optionalNumber("duration_seconds", s.DurationSeconds, s.DurationSeconds != UnknownSeconds)
+	w.optionalNumber("downloaded_bytes", s.Downloaded.Value, s.Downloaded.Known())
+	w.optionalNumber("uploaded_bytes", s.Uploaded.Value, s.Uploaded.Known())
 }
 
 func (w *encoder) previous(p *Previous) {
@@ -148,6 +149,12 @@ func (w *encoder) close() { w.b = append(w.b, '}') }
 func (w *encoder) number(name string, n int64) {
 	w.key(name)
 	w.b = strconv.AppendInt(w.b, n, 10)
+}
+
+func (w *encoder) optionalNumber(name string, n int64, known bool) {
+	if known {
+		w.number(name, n)
+	}
 }
 
 func (w *encoder) optionalTrue(name string, v bool) {

@@ -46,7 +46,8 @@ type Data struct {
 }
 
 // Previous holds the values that an event replaces. A nil field did not change;
-// a pointer to a zero value was empty before.
+// a pointer to a zero value was empty before. The three figures stand together; of
+// these, nil is what was not known.
 type Previous struct {
 	LocationID        *string    `json:"location_id,omitempty"`
 	LocationName      *string    `json:"location_name,omitempty"`
@@ -65,7 +66,8 @@ type Previous struct {
 }
 
 // Change holds new minus old for the byte figures, so that the changes of a
-// session's events add up to its current figures.
+// session's events add up to its current figures; one that was not known counts as
+// zero.
 type Change struct {
 	DownloadedBytes int64 `json:"downloaded_bytes"`
 	UploadedBytes   int64 `json:"uploaded_bytes"`
@@ -156,7 +158,8 @@ func (p *Previous) attributes() [10]**string {
 }
 
 // Replaced returns the values of old that differ in s, or nil when none does.
-// The duration grows with time alone and is filled in only beside byte figures.
+// The duration grows with time alone and is filled in only beside byte figures. A
+// figure that was not known has no old value.
 func (s *Session) Replaced(old *Session) *Previous {
 	var p Previous
 	changed := false
@@ -175,7 +178,15 @@ func (s *Session) Replaced(old *Session) *Previous {
 	}
 	if s.Downloaded.Value != old.Downloaded.Value || s.Uploaded.Value != old.Uploaded.Value {
 		down, up, seconds := old.Downloaded.Value, old.Uploaded.Value, old.DurationSeconds
-		p.DownloadedBytes, p.UploadedBytes, p.DurationSeconds = &down, &up, &seconds
+		if old.Downloaded.Known() {
+			p.DownloadedBytes = &down
+		}
+		if old.Uploaded.Known() {
+			p.UploadedBytes = &up
+		}
+		if seconds != UnknownSeconds {
+			p.DurationSeconds = &seconds
+		}
 		changed = true
 	}
 	if !changed {

@@ -214,7 +214,6 @@ func TestSchemasRefuseWhatIsNoEvent(t *testing.T) {
 		{Traffic, "data.change.uploaded_bytes", nil},
 		{Traffic, "data.change.reset", "yes"},
 		{Traffic, "data.previous", nil},
-		{Traffic, "data.previous.downloaded_bytes", nil},
 		{Updated, "data.previous", nil},
 		{Updated, "data.previous", map[string]any{}},
 		{Ended, "data.session.online", true},

@@ -26,23 +26,27 @@ type Session struct {
 	// StartedAt and EndedAt are the platform's own times, UTC; zero when unknown.
 	StartedAt time.Time `json:"started_at,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
-	// DurationSeconds is the platform's total_duration.
+	// DurationSeconds is the platform's total_duration; UnknownSeconds when the
+	// record had none that could be read.
 	DurationSeconds int64 `json:"duration_seconds"`
 
-	Downloaded Bytes `json:"downloaded_bytes"`
-	Uploaded   Bytes `json:"uploaded_bytes"`
+	Downloaded Bytes `json:"downloaded_bytes,omitzero"`
+	Uploaded   Bytes `json:"uploaded_bytes,omitzero"`
 }
 
-// Bytes is an amount of data as the platform shows it: rounded to two decimals
-// of its unit ("3.34 MB"), so that the true figure lies within Error of Value.
+// Bytes is an amount of data as the platform shows it: rounded or cut to two
+// decimals of its unit ("3.34 MB"), so that the true figure lies within Error of Value.
 // Its JSON form is Value alone; an Event carries the errors in
 // Observed.Rounding.
 type Bytes struct {
 	Value int64 // bytes
 	// Error is in bytes; zero when the value is exact, negative when the record
-	// had no readable figure (never so in an Event).
+	// had no readable figure: then Value is zero, and an event leaves both out.
 	Error int64
 }
+
+// UnknownSeconds is the duration of a record that has none.
+const UnknownSeconds = -1
 
 // UnknownBytes is the figure of a record that has none.
 var UnknownBytes = Bytes{Error: -1}
@@ -50,8 +54,13 @@ var UnknownBytes = Bytes{Error: -1}
 // Known reports whether the record had a figure.
 func (b Bytes) Known() bool { return b.Error >= 0 }
 
+// IsZero reports whether there is no figure, for JSON's omitzero: a figure of zero
+// bytes is one.
+func (b Bytes) IsZero() bool { return !b.Known() }
+
 // Rounding holds the rounding errors of a session's two byte figures, in bytes:
-// the true figure lies within the error of the published one.
+// the true figure lies within the error of the published one. It is negative, and
+// absent from the JSON, for a figure that is not known.
 type Rounding struct {
 	DownloadedBytes int64 `json:"downloaded_bytes"`
 	UploadedBytes   int64 `json:"uploaded_bytes"`

@@ -54,6 +54,9 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 	if e.Reading != nil {
 		return Look{Kind: List, Location: e.Reading.ID}
 	}
+	if e.Unsettled != nil && e.Turn%3 != 0 {
+		return Look{Kind: List, Location: e.Unsettled.ID}
+	}
 	best, index := Look{Kind: Sweep}, e.SweepGain
 	e.Price += smoothing * (index - e.Price)
 	switch {
@@ -122,19 +125,17 @@ const preference = 1.1
 // backfillTurn is how many looks there are to one at what an outage left unread.
 const backfillTurn = 3
 
-// proves reports whether the next request goes into what is missing: one in four, and
-// more the longer the queue is, so that it never grows without end.
+// proves reports whether the next request goes into what is missing: one in four, or
+// every other one where many are.
 func proves(e *Estate) bool {
 	n := len(e.Missing)
 	switch {
 	case n == 0:
 		return false
-	case n < someMissing:
+	case n < someMissing || e.Ordered && n < manyMissing:
 		return e.Turn%4 == 0
-	case n < manyMissing:
-		return e.Turn%2 == 0
 	}
-	return e.Turn%4 != 0
+	return e.Turn%2 == 0
 }
 
 const (
@@ -209,12 +210,16 @@ func (p *Place) gain(now time.Time, e *Estate) float64 {
 // unordered plans where only whole lists prove that anybody is gone. The account's
 // list, read in rounds, shows who came, and whom it does not show; the lists of
 // these sessions' locations prove who is gone. Where listing the locations one after
-// another takes hardly more requests, that does both.
+// another takes hardly more requests, or a page of the round is under way, that does
+// both.
 func (a *Adaptive) unordered(now time.Time, e *Estate) Look {
 	if look, ok := a.urgent(e); ok {
 		return look
 	}
-	if pages := 1 + e.Online/MaxPerPage; a.rota.requests(e.Places) > 2*pages {
+	if e.Unsettled != nil && e.Turn%3 != 0 {
+		return Look{Kind: List, Location: e.Unsettled.ID}
+	}
+	if pages := 1 + e.Online/MaxPerPage; a.rota.requests(e.Places) > 2*pages && !e.Sweeping {
 		return Look{Kind: Sweep, InTurn: true}
 	}
 	return a.located(now, e)

@@ -1,7 +1,9 @@
 package poller
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -43,6 +45,7 @@ type aim struct {
 	lengthAt time.Time // local clock
 	limit    float64   // the same now
 	asked    []window  // of sweeps under way
+	late     []*entry  // overdue, the oldest first
 
 	// Scratch: where each block begins, the gain of all before it, and that of a
 	// page which begins there; and the first two of single sessions.
@@ -138,11 +141,12 @@ func (a *aim) unasked(b *block, from, width float64) (oldest *entry) {
 	return oldest
 }
 
-// measure works out where each block stands and what it is worth, and returns
-// the session that was not seen for longest of those that no page under way will
-// show.
-func (p *Poller) measure(now time.Time) (oldest *entry) {
+// measure works out where each block stands and what it is worth, and collects the
+// sessions that are overdue and that no page under way will show: of each block the
+// one that was not seen for longest.
+func (p *Poller) measure(now time.Time, overdue time.Duration) {
 	a, surge := &p.aim, p.aim.surge.factor()
+	a.late = a.late[:0]
 	a.starts, a.before = a.starts[:0], a.before[:0]
 	position, gain, roots := p.head(now), 0.0, 0.0
 	t := p.roster.seconds(now)
@@ -161,8 +165,8 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 				first = a.unasked(b, start, (end-start)/b.sums.n)
 			}
 		}
-		if first != nil && (oldest == nil || first.at < oldest.at) {
-			oldest = first
+		if first != nil && overdue > 0 && t-first.at > overdue.Seconds() {
+			a.late = append(a.late, first)
 		}
 		gain += open * b.sums.gain(t, 0)
 		roots += math.Sqrt(b.sums.n * b.sums.rate)
@@ -171,7 +175,7 @@ func (p *Poller) measure(now time.Time) (oldest *entry) {
 	a.total = position
 	p.estate.roots = roots * roots / MaxPerPage
 	a.starts, a.before = append(a.starts, a.corrected(position)), append(a.before, gain)
-	return oldest
+	slices.SortFunc(a.late, func(x, y *entry) int { return cmp.Compare(x.at, y.at) })
 }
 
 // corrected is a position as the last page makes it likely: what shifted its
@@ -281,7 +285,7 @@ func (p *Poller) choosePage(now time.Time, overdue time.Duration) {
 			a.asked = append(a.asked, f.look.window)
 		}
 	}
-	oldest := p.measure(now)
+	p.measure(now, overdue)
 	a.pages = a.pages[:0]
 	end := 0
 	for i := range r.blocks {
@@ -294,23 +298,57 @@ func (p *Poller) choosePage(now time.Time, overdue time.Duration) {
 		a.most = max(a.most, gain)
 	}
 	a.enough = a.most / worth
-	if overdue > 0 && oldest != nil && now.Sub(oldest.seen) > overdue {
-		a.must, a.turn = oldest, false
-		p.fit(now, oldest, false)
+	for _, e := range a.late {
+		first, last := r.group(e)
+		if r.count(first, last)+2*int(p.margin()+1) <= p.sweep.size {
+			a.must, a.turn = e, false
+			p.fit(now, first, last, false)
+			return
+		}
+		// No page has all who began with it, and each shows others of them: that it is
+		// gone is likely only once several did not show it.
+		if now.Sub(e.seen) > tiedOverdue*overdue {
+			p.setAside(e)
+		}
+	}
+	if r.n == 0 {
 		return
 	}
 	at := -1
 	for i := len(a.front) - 1; i >= 0; i-- {
 		if e := a.front[i]; e.block != nil {
-			if p.fit(now, e, true); a.gain >= a.enough {
+			e = p.resume(e)
+			if p.fit(now, e, e, true); a.gain >= a.enough {
 				return
 			}
 			at = e.block.at
 			break
 		}
 	}
-	p.fit(now, r.blocks[a.after(at)].entries[0], false)
+	next := r.blocks[a.after(at)].first()
+	p.fit(now, next, next, false)
 }
+
+// resume is the session behind which the track goes on: its last one, or where
+// several began at the same time as that, and a page has room for them, one that
+// stands before them all. The last page was cut among them, and proves nothing
+// about them.
+func (p *Poller) resume(e *entry) *entry {
+	r := &p.roster.ring
+	first, last := r.group(e)
+	if n := r.count(first, last); n < fewEqual || n+2*leap+2 > p.sweep.size {
+		return e
+	}
+	return r.ahead(first, leap+2)
+}
+
+// tiedOverdue is how much longer sessions wait that more share their start with than
+// a page has room for.
+const tiedOverdue = 2
+
+// fewEqual is how many sessions of one start are worth no page that reads some
+// again.
+const fewEqual = 6
 
 // after returns the next block, round the list, with which a page begins that is
 // worth enough, and no less than if it began a block later.
@@ -329,19 +367,19 @@ func (a *aim) after(at int) int {
 }
 
 // fit chooses number and size of the page: the one that is worth most of those
-// that hold a session, or begin about behind it.
-func (p *Poller) fit(now time.Time, must *entry, behind bool) {
+// that hold two sessions and all between them, or begin about behind the first.
+func (p *Poller) fit(now time.Time, must, until *entry, behind bool) {
 	a, r := &p.aim, &p.roster.ring
 	surge, margin, best := p.aim.surge.factor(), p.margin(), must.block.at
 	low, high := best, best+1
 	for low > 0 && a.starts[low] > a.starts[best]-MaxPerPage {
 		low--
 	}
-	for high < len(r.blocks) && a.starts[high] < a.starts[best+1]+MaxPerPage {
+	for high < len(r.blocks) && (a.starts[high] < a.starts[best+1]+MaxPerPage || high <= until.block.at) {
 		high++
 	}
 	a.fine, a.fineBefore = a.fine[:0], a.fineBefore[:0]
-	position, gain, at, t := 0.0, 0.0, 0.0, p.roster.seconds(now)
+	position, gain, at, to, t := 0.0, 0.0, 0.0, 0.0, p.roster.seconds(now)
 	for i, b := range r.blocks[low:high] {
 		position = max(position, a.starts[low+i])
 		// What corrects where a block begins and ends holds within it, too.
@@ -350,6 +388,9 @@ func (p *Poller) fit(now time.Time, must *entry, behind bool) {
 			a.fine, a.fineBefore = append(a.fine, position), append(a.fineBefore, gain)
 			if e == must {
 				at = position
+			}
+			if e == until {
+				to = position
 			}
 			age, from := max(0, t-e.at), position
 			position += scale * e.places(t, surge)
@@ -380,7 +421,7 @@ func (p *Poller) fit(now time.Time, must *entry, behind bool) {
 			if !behind {
 				end -= margin
 			}
-			if at > end || !behind && at < start {
+			if to > end || !behind && at < start {
 				continue
 			}
 			if gain := a.until(end) - a.until(start) - (lateness-1)*skipped; gain > a.gain {

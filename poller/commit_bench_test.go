@@ -83,7 +83,7 @@ func BenchmarkPagesToCommit(b *testing.B) {
 	at := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 	look := func(pages [][]byte) {
 		at = at.Add(time.Minute)
-		snap := diff.Snapshot{From: at, At: at, Proof: diff.Joined, Sessions: make([]events.Session, 0, n)}
+		snap := diff.Snapshot{From: at, At: at, Sessions: make([]events.Session, 0, n)}
 		for _, body := range pages {
 			page, err := client.DecodePage(body, platform.Query{Online: &online})
 			if err != nil {
@@ -91,16 +91,16 @@ func BenchmarkPagesToCommit(b *testing.B) {
 			}
 			snap.Sessions = append(snap.Sessions, page.Sessions...)
 		}
-		l, err := st.Location("hall")
+		ids := make([]string, len(snap.Sessions))
+		for i := range ids {
+			ids[i] = snap.Sessions[i].ID
+		}
+		states, err := st.Find(ids)
 		if err != nil {
 			b.Fatal(err)
 		}
-		delta := diff.Compare(diff.Known{Expected: l.Sessions}, snap, diff.Rules{Account: "bench"})
-		var c store.Commit
-		for _, change := range delta.Changes {
-			c.Changes = append(c.Changes, store.Change{State: change.State, Event: change.Event})
-		}
-		if err := st.Commit(c); err != nil {
+		known := diff.Known{Find: func(id string) (events.State, bool) { s, ok := states[id]; return s, ok }}
+		if err := st.Commit(store.Commit{Changes: diff.Compare(known, snap, diff.Rules{Account: "bench"})}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,13 +1,13 @@
 package poller
 
 import (
-	"context"
 	"fmt"
 	"runtime"
 	"testing"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -28,32 +28,30 @@ func estateOf(tb testing.TB, strategy Strategy, locations int, ordered bool) *Po
 		id := fmt.Sprint(i)
 		place := p.place(fmt.Sprint(i*7919%locations), "")
 		e := p.roster.add(id, place, noon.Add(-time.Duration(i)*time.Second), instant(seen(i)))
-		if ordered {
-			p.roster.ring.insert(e, p.roster.ring.last())
-			delete(p.roster.loose, e)
-		}
+		e.placed = true
 		place.SeenAt, place.AskedAt = seen(i), seen(i)
 	}
-	p.roster.complete = ordered
-	p.roster.agreed = establishing
+	p.wide.SeenAt = noon
 	if !ordered {
-		p.roster.contradictions, p.roster.agreed, p.disordered = disorderly, 0, noon.Add(1000*time.Hour)
+		p.online.Contradictions, p.disordered = disorderly, noon.Add(1000*time.Hour)
+		p.sweep.rounds = learning
 	} else {
-		p.probe.Direction, p.probe.at, p.aim.edge = newestFirst, noon, noon
+		records := make([]order.Record, MaxPerPage)
+		for i := range records {
+			records[i] = order.Record{Start: noon.Add(-time.Duration(i) * time.Second), Written: true}
+		}
+		p.online.Read(order.Page{Records: records})
+		p.probe.Direction, p.probe.at, p.aim.edge = order.NewestFirst, noon, noon
 	}
 	return p
 }
 
-type stopped struct{ now time.Time }
-
-func (s *stopped) Now() time.Time                             { return s.now }
-func (s *stopped) Sleep(context.Context, time.Duration) error { return nil }
-
-// answer makes as if the platform had answered a look, and nothing had changed.
+// answer makes as if the platform had answered a look, and nothing had changed; at
+// holds the entries by place, and all of them under nil.
 func (p *Poller) answer(look Look, now time.Time, at map[*Place][]*entry) {
 	shown := func(entries []*entry) {
 		for _, e := range entries {
-			p.roster.touch(e.id, instant(now))
+			p.roster.touch(e, e.since, instant(now))
 		}
 	}
 	switch look.Kind {
@@ -64,19 +62,25 @@ func (p *Poller) answer(look Look, now time.Time, at map[*Place][]*entry) {
 		place.AskedAt, place.SeenAt = now, now
 		shown(at[place])
 	case Sweep:
-		var pg page
+		if look.InTurn {
+			all := at[nil]
+			from := int(now.Sub(noon)/time.Second) * MaxPerPage % len(all)
+			shown(all[from:min(from+MaxPerPage, len(all))])
+			return
+		}
+		var sessions []events.Session
 		for i := range p.aim.size {
 			position := p.aim.start() + i
 			for _, b := range p.roster.ring.blocks {
 				if position < len(b.entries) {
-					pg.sessions = append(pg.sessions, events.Session{ID: b.entries[position].id})
+					sessions = append(sessions, events.Session{ID: b.entries[position].id})
 					shown(b.entries[position : position+1])
 					break
 				}
 				position -= len(b.entries)
 			}
 		}
-		p.anchor(pg, p.aim.choice)
+		p.anchor(sessions, instant(now), p.aim.choice)
 	}
 }
 
@@ -84,15 +88,15 @@ func (p *Poller) answer(look Look, now time.Time, at map[*Place][]*entry) {
 // that is brought up to date for it now and then.
 func BenchmarkDecision(b *testing.B) {
 	for _, locations := range []int{100, 1000, 10_000, 100_000} {
-		for _, order := range []string{"ordered", "unordered"} {
-			b.Run(fmt.Sprintf("%s/locations=%d", order, locations), func(b *testing.B) {
+		for _, list := range []string{"ordered", "unordered"} {
+			b.Run(fmt.Sprintf("%s/locations=%d", list, locations), func(b *testing.B) {
 				before := heap()
-				p := estateOf(b, &Adaptive{}, locations, order == "ordered")
+				p := estateOf(b, &Adaptive{}, locations, list == "ordered")
 				bytes := float64(heap()-before) / float64(locations)
 				clock := p.Clock.(*stopped)
 				at := make(map[*Place][]*entry)
 				for _, e := range p.roster.entries {
-					at[e.place] = append(at[e.place], e)
+					at[e.place], at[nil] = append(at[e.place], e), append(at[nil], e)
 				}
 				looks := make(map[Kind]int)
 				var spent time.Duration
@@ -107,7 +111,7 @@ func BenchmarkDecision(b *testing.B) {
 				}
 				b.ReportMetric(float64(spent.Microseconds())/float64(b.N), "µs/decision")
 				b.ReportMetric(bytes, "B/location")
-				if (looks[Sweep] > 0) != (order == "ordered") {
+				if (looks[Probe] > 0) != (list == "ordered") {
 					b.Errorf("looks %v", looks)
 				}
 			})

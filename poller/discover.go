@@ -11,10 +11,11 @@ import (
 // has it, else from the sessions that are online anywhere. A location once known
 // stays known, since its sessions have to be seen to end.
 type discovery struct {
-	dueAt     time.Time // zero: never, the list is configured
-	page      int       // of /locations, last read
-	surveying bool      // /locations does not answer
-	again     bool      // they were discovered before
+	dueAt     time.Time       // zero: never, the list is configured
+	page      int             // of /locations, last read
+	listed    map[string]bool // locations on the pages read so far
+	surveying bool            // /locations does not answer
+	again     bool            // they were discovered before
 	survey    *reading
 }
 
@@ -39,25 +40,35 @@ func (p *Poller) discover(ctx context.Context) error {
 			p.Logger.Info("the platform lists no locations; they are learned from the sessions online", "error", err)
 			p.discovery.surveying = true
 		case err != nil:
-			p.discovery.page = 0
+			p.discovery.page, p.discovery.listed = 0, nil
 		default:
-			p.listed(page)
+			p.listedLocations(page)
 		}
 		return nil
 	})
 }
 
-// listed takes in a page of /locations.
-func (p *Poller) listed(page platform.LocationPage) {
-	before := len(p.places)
+// listedLocations takes a page of /locations.
+func (p *Poller) listedLocations(page platform.LocationPage) {
+	d, before, news := &p.discovery, len(p.places), false
+	if d.listed == nil {
+		d.listed = make(map[string]bool)
+	}
 	for _, l := range page.Locations {
 		if !l.Trashed {
 			p.place(l.ID, l.Name)
 		}
+		news = news || !d.listed[l.ID]
+		d.listed[l.ID] = true
 	}
-	p.discovery.page++
-	if page.More && len(page.Locations) > 0 && p.discovery.page < maxLocationPages {
+	d.page++
+	more := page.More && len(page.Locations) > 0
+	if more && news && d.page < maxLocationPages {
 		return
+	}
+	if more && !news {
+		p.Logger.Warn("the list of locations repeats itself, so it is not read any further; set GUESTFLOW_LOCATIONS if some are missing",
+			"page", d.page, "locations", len(d.listed))
 	}
 	p.discovered(before)
 }
@@ -95,7 +106,7 @@ func (p *Poller) survey(ctx context.Context) error {
 
 func (p *Poller) discovered(before int) {
 	now := p.Clock.Now()
-	p.discovery.page, p.discovery.again = 0, true
+	p.discovery.page, p.discovery.listed, p.discovery.again = 0, nil, true
 	p.discovery.dueAt = now.Add(p.Rediscovery)
 	if n := len(p.places); n == 0 {
 		p.Logger.Warn("the account has no locations; set GUESTFLOW_LOCATIONS, or check the token's rights", "again_in", p.Rediscovery)

@@ -72,7 +72,8 @@ func (p *Poller) askSessions(ctx context.Context, q platform.Query, then func(pl
 func (p *Poller) take(ctx context.Context, ev evidence) error {
 	start := p.Clock.Now()
 	shown := p.fresh(ev.sessions, ev.sent)
-	if err := p.reconsider(ctx, shown, ev.moment); err != nil {
+	unread := ev.unread()
+	if err := p.reconsider(ctx, slices.Concat(shown, unread), ev.moment); err != nil {
 		return err
 	}
 	gone, reading, err := p.judge(&ev)
@@ -93,10 +94,11 @@ func (p *Poller) take(ctx context.Context, ev evidence) error {
 		SeenAt:   p.seenAt,
 	}
 	for _, id := range gone {
-		if s, ok := states[id]; ok && s.Session.Online {
-			known.Expected = append(known.Expected, s)
-		} else {
+		switch s, ok := states[id]; {
+		case !ok || !s.Session.Online:
 			p.roster.remove(id)
+		case !mayHide(ev.skipped, &s.Session):
+			known.Expected = append(known.Expected, s)
 		}
 	}
 	sessions := p.wantedOf(shown)
@@ -110,7 +112,8 @@ func (p *Poller) take(ctx context.Context, ev evidence) error {
 	if err := p.commit(ctx, changes, ev.sent, ev.marks...); err != nil {
 		return fmt.Errorf("committing %d changes: %w", len(changes), err)
 	}
-	p.apply(changes, ev.moment, sessions)
+	p.apply(changes, ev.moment, slices.Concat(sessions, unread))
+	p.unsettle(&ev, changes)
 	if ev.scope == account {
 		if err := p.settlePlaces(reading, ev.sessions); err != nil {
 			return err
@@ -119,6 +122,21 @@ func (p *Poller) take(ctx context.Context, ev evidence) error {
 	p.Sightings.show(sessions, ev.sent)
 	p.report(&ev, changes, start)
 	return nil
+}
+
+// unread returns what records with an id tell that could not be read otherwise: that
+// their sessions are online, where the answer is about these alone.
+func (ev *evidence) unread() []events.Session {
+	if ev.scope == history {
+		return nil
+	}
+	var sessions []events.Session
+	for i := range ev.skipped {
+		if s := &ev.skipped[i]; s.ID != "" {
+			sessions = append(sessions, events.Session{ID: s.ID, StartedAt: s.StartedAt, Online: true})
+		}
+	}
+	return sessions
 }
 
 // judge says which sessions an answer proves gone.
@@ -132,7 +150,7 @@ func (p *Poller) judge(ev *evidence) (gone []string, reading order.Reading, err 
 		on[ev.skipped[i].ID] = true
 	}
 	sent := p.roster.seconds(ev.sent)
-	absent := func(e *entry) bool { return !on[e.id] && e.shown <= sent && !p.hides(ev.skipped, e) }
+	absent := func(e *entry) bool { return !on[e.id] && e.shown <= sent }
 	for _, id := range ev.missing {
 		if e := p.roster.entries[id]; e == nil && !on[id] || e != nil && absent(e) {
 			gone = append(gone, id)
@@ -164,18 +182,9 @@ func (p *Poller) judge(ev *evidence) (gone []string, reading order.Reading, err 
 	return gone, reading, nil
 }
 
-// hides reports whether a record that could not be read may be a session's: one
-// without an id may, unless it differs in guest, MAC or start.
-func (p *Poller) hides(skipped []platform.Skip, e *entry) bool {
-	return slices.ContainsFunc(skipped, func(s platform.Skip) bool {
-		switch {
-		case s.ID != "":
-			return s.ID == e.id
-		case !s.StartedAt.IsZero() && !e.since.IsZero():
-			return s.StartedAt.Equal(e.since)
-		}
-		return true
-	})
+// mayHide reports whether a record that could not be read may be a session's.
+func mayHide(skipped []platform.Skip, s *events.Session) bool {
+	return slices.ContainsFunc(skipped, func(skip platform.Skip) bool { return skip.MayHide(s) })
 }
 
 // learnOrder keeps ring and probe in step with what a page says of the order of the
@@ -187,7 +196,7 @@ func (p *Poller) learnOrder(reading order.Reading) error {
 		if p.online.Contradictions == 1 {
 			p.Logger.Warn("the list is not sorted by start: until it is, only whole lists prove that a session is gone")
 		}
-		p.roster.turn(p.roster.ring.direction)
+		p.roster.disorder()
 		p.probe = probe{Frontier: p.probe.Frontier, Gaps: reorder(p.probe.Gaps)}
 		return p.remember(displacedKey, []string{})
 	case d != "" && p.roster.ring.direction != d:
@@ -334,6 +343,7 @@ func (p *Poller) apply(changes []events.Event, m moment, shown []events.Session)
 				p.learn(place, counts{Starts: 1})
 			}
 		case e.Kind == events.Ended:
+			p.Sightings.Gone(s.ID)
 			p.part(s.ID, m.came)
 			if entry := p.roster.entries[s.ID]; entry != nil {
 				p.ended(entry, m.sent)

@@ -95,7 +95,7 @@ func TestEndWithoutARecordIsNotHeldForLong(t *testing.T) {
 	var longest time.Duration
 	l.looked = func(r poller.Report) {
 		for i := range r.Changes {
-			if e := &r.Changes[i].Event; e.Kind == events.Ended {
+			if e := &r.Changes[i]; e.Kind == events.Ended {
 				longest = max(longest, l.clock.Now().Sub(e.Data.Observed.At))
 			}
 		}

@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -25,6 +26,8 @@ type gap struct {
 	// Date and Page are the cursor of oldest first.
 	Date string `json:",omitempty"`
 	Page int    `json:",omitempty"`
+	// Size is that of the pages; zero is MaxPerPage.
+	Size int `json:",omitempty"`
 	// Back is true where the pages are read towards the older ones.
 	Back bool `json:",omitempty"`
 }
@@ -55,7 +58,7 @@ func reorder(gaps []gap) []gap {
 func (p *Poller) fillGap(ctx context.Context) error {
 	b := &p.probe
 	g := &b.Gaps[len(b.Gaps)-1]
-	query := platform.Query{PerPage: MaxPerPage}
+	query := platform.Query{PerPage: cmp.Or(g.Size, MaxPerPage)}
 	var w window
 	if b.Direction == order.OldestFirst {
 		if g.Date == "" {
@@ -63,7 +66,9 @@ func (p *Poller) fillGap(ctx context.Context) error {
 		}
 		query.StartDate, query.Page = g.Date, g.Page
 	} else {
-		w = windowFrom(g.Covered, overlap)
+		if w = windowFrom(g.Covered, overlap); g.Covered == 0 {
+			w.size = query.PerPage
+		}
 		query.Page, query.PerPage = w.number, w.size
 	}
 	return p.askHistory(ctx, query, func(answer platform.Page, _ moment) error {
@@ -81,12 +86,12 @@ func (p *Poller) gapRead(w window, answer platform.Page) error {
 	case b.Direction == order.NewestFirst:
 		g.Covered = w.start() + positions(answer, w)
 		done = !answer.More || answer.Records == 0 || oldest.Before(g.From.Add(-frontierSlack))
+	case g.Back:
+		g.Page--
+		done = g.Page < 1 || answer.Records > 0 && oldest.Before(g.From.Add(-frontierSlack))
 	case answer.Records == 0 && g.Page > 1 && !answer.More:
 		// The history was cut at its beginning, so its pages moved.
 		g.Page = 1
-	case g.Back:
-		g.Page--
-		done = g.Page < 1 || oldest.Before(g.From.Add(-frontierSlack))
 	default:
 		g.Page++
 		done = !answer.More

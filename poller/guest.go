@@ -3,7 +3,6 @@ package poller
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -37,6 +36,9 @@ const (
 	GuestUnsure GuestOutcome = "unsure"
 	// GuestAnother: the address is another connection's by now.
 	GuestAnother GuestOutcome = "another"
+	// GuestShared: another session that is online has the same address, so the
+	// platform's answer may be about either.
+	GuestShared GuestOutcome = "shared"
 	// GuestNobody: the platform names nobody at the address.
 	GuestNobody GuestOutcome = "nobody"
 	// GuestNoAddress: the session has no IP address to ask by.
@@ -166,6 +168,8 @@ func (g *GuestLookup) Step(ctx context.Context) (wait time.Duration, err error) 
 		switch guest, cached := g.known.get(g.Clock, h.Event.Data.Session.GuestID); {
 		case cached:
 			done = append(done, g.attach(h, guest, events.GuestConfirmed, GuestCached))
+		case g.shared(c):
+			done = append(done, g.release(h, GuestShared))
 		case t != nil && g.Sightings.of(h.Event.Data.Session.ID) == crowded:
 			done = append(done, g.release(h, GuestAnother))
 		case t != nil && g.Sightings.of(h.Event.Data.Session.ID) == there:
@@ -220,14 +224,9 @@ func (g *GuestLookup) next(now time.Time) time.Time {
 }
 
 // address returns the address to ask by, empty where there is none.
-func (g *GuestLookup) address(s *events.Session) string {
-	text := s.DeviceIP
-	if g.Address != nil {
-		text = g.Address(s)
-	}
-	ip, err := netip.ParseAddr(text)
-	if err != nil {
-		return ""
-	}
-	return ip.Unmap().WithZone("").String()
+func (g *GuestLookup) address(s *events.Session) string { return addressOf(s, g.Address) }
+
+func (g *GuestLookup) shared(c candidate) bool {
+	s := &c.Event.Data.Session
+	return g.Sightings.shared(s.ID, s.GuestID, c.address)
 }

@@ -109,6 +109,10 @@ func (g *GuestLookup) judge(those []candidate, said platform.Guest, sent, came t
 			done = append(done, g.release(c.Held, GuestUnanswered))
 			continue
 		}
+		if g.shared(c) {
+			done = append(done, g.release(c.Held, GuestShared))
+			continue
+		}
 		if guest == (events.Guest{}) {
 			done = append(done, g.release(c.Held, GuestNobody))
 			continue
@@ -127,7 +131,7 @@ func (g *GuestLookup) judge(those []candidate, said platform.Guest, sent, came t
 		if t == nil {
 			t = &trial{session: c.Event.Data.Session.ID, next: sent.Add(secondLook)}
 			g.trials[c.Seq] = t
-			g.Sightings.want(c.Event.Data.Session.ID, c.address, came, g.address)
+			g.Sightings.want(c.Event.Data.Session.ID, c.address, came)
 		} else {
 			t.again = true
 		}

@@ -111,7 +111,6 @@ func TestClaimedRequestIsKept(t *testing.T) {
 }
 
 func TestSightingNeedsTheAddressForOneself(t *testing.T) {
-	of := func(s *events.Session) string { return s.DeviceIP }
 	a := events.Session{ID: "a", DeviceIP: "10.0.0.1", Online: true}
 	b := events.Session{ID: "b", DeviceIP: "10.0.0.1", Online: true}
 	moved, gone := a, a
@@ -132,15 +131,15 @@ func TestSightingNeedsTheAddressForOneself(t *testing.T) {
 		{"others", time.Second, []events.Session{{ID: "c", DeviceIP: "10.0.0.3", Online: true}}, unseen},
 	} {
 		s := NewSightings()
-		s.want("a", "10.0.0.1", noon, of)
+		s.want("a", "10.0.0.1", noon)
 		s.show(c.shown, noon.Add(c.sent))
 		if got := s.of("a"); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
 	s := NewSightings()
-	s.want("a", "10.0.0.1", noon, of)
-	s.want("b", "10.0.0.1", noon, of)
+	s.want("a", "10.0.0.1", noon)
+	s.want("b", "10.0.0.1", noon)
 	s.show([]events.Session{a, b}, noon)
 	if s.of("a") != crowded || s.of("b") != crowded {
 		t.Errorf("two that are wanted share an address: %d and %d", s.of("a"), s.of("b"))

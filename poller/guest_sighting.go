@@ -7,14 +7,18 @@ import (
 	"github.com/guestflow/guestflow/events"
 )
 
-// Sightings carries from a Poller to a GuestLookup that sessions were shown again.
-// Make it with NewSightings; nil is nobody who wants to know.
+// Sightings carries from a Poller to a GuestLookup which sessions are online at
+// which address, and that some of them were shown again. Make it with NewSightings;
+// nil is nobody who wants to know. All methods are safe for concurrent use.
 type Sightings struct {
+	// Address returns the IP address of a session where the session itself does not
+	// have it; nil takes the session's. It is to be set before use.
+	Address func(*events.Session) string
+
 	mu     sync.Mutex
 	wanted map[string]*sighting // by session id
+	live   neighbours
 	news   chan struct{}
-	// addressOf returns the address of a session as look-ups spell it.
-	addressOf func(*events.Session) string
 }
 
 type sighting struct {
@@ -36,19 +40,18 @@ const (
 
 // NewSightings returns Sightings of which nothing is wanted.
 func NewSightings() *Sightings {
-	return &Sightings{wanted: make(map[string]*sighting), news: make(chan struct{}, 1)}
+	return &Sightings{wanted: make(map[string]*sighting), news: make(chan struct{}, 1), live: newNeighbours()}
 }
 
 // want asks for what requests sent at since or later show of the session and its
 // address.
-func (s *Sightings) want(id, address string, since time.Time, of func(*events.Session) string) {
+func (s *Sightings) want(id, address string, since time.Time) {
 	if s == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wanted[id] = &sighting{since: since, address: address}
-	s.addressOf = of
 }
 
 // drop ends a want.
@@ -81,6 +84,15 @@ func (s *Sightings) show(sessions []events.Session, sent time.Time) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	where := make([]string, len(sessions))
+	for i := range sessions {
+		if !sessions[i].Online {
+			s.live.leave(sessions[i].ID)
+			continue
+		}
+		where[i] = addressOf(&sessions[i], s.Address)
+		s.live.stay(sessions[i].ID, sessions[i].GuestID, where[i])
+	}
 	if len(s.wanted) == 0 {
 		return
 	}
@@ -93,7 +105,7 @@ func (s *Sightings) show(sessions []events.Session, sent time.Time) {
 		if !sessions[i].Online {
 			continue
 		}
-		here := at[s.addressOf(&sessions[i])]
+		here := at[where[i]]
 		switch w := s.wanted[sessions[i].ID]; {
 		case here == nil:
 		case w == nil || w.address != here.address:
@@ -110,6 +122,27 @@ func (s *Sightings) show(sessions []events.Session, sent time.Time) {
 		default:
 		}
 	}
+}
+
+// Gone tells that a session has ended.
+func (s *Sightings) Gone(id string) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live.leave(id)
+}
+
+// shared reports whether another session that is known to be online has the
+// address, unless it is certainly the same guest's.
+func (s *Sightings) shared(id, guest, address string) bool {
+	if s == nil || address == "" {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live.shared(id, guest, address)
 }
 
 // signal is signalled when something wanted was shown.

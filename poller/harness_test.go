@@ -52,7 +52,6 @@ type lab struct {
 	asked     map[platform.Endpoint]int
 	outcomes  map[poller.GuestOutcome]int
 	skipped   int
-	proofs    map[diff.Proof]int
 	locations []string
 }
 
@@ -63,7 +62,7 @@ func newLab(t *testing.T, cfg simulator.Config, planner func() poller.Strategy) 
 	l := &lab{
 		t: t, clock: virtual.New(time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)), truth: &simulator.Recorder{},
 		path: filepath.Join(t.TempDir(), "state.db"), log: &bytes.Buffer{}, planner: planner, limit: 60,
-		requests: make(map[string]int), looks: make(map[poller.Kind]int), proofs: make(map[diff.Proof]int),
+		requests: make(map[string]int), looks: make(map[poller.Kind]int),
 		asked: make(map[platform.Endpoint]int), outcomes: make(map[poller.GuestOutcome]int),
 	}
 	cfg.Truth, cfg.Token = l.truth.Record, "secret"
@@ -115,6 +114,7 @@ func (l *lab) open() {
 	}
 	if l.guests = nil; l.hold > 0 {
 		l.poller.Sightings = poller.NewSightings()
+		l.poller.Sightings.Address = l.client.Address
 		l.guests = &poller.GuestLookup{
 			Platform: l.client, Store: st, Clock: l.clock, Time: l.client.Clock(), Budget: budgets[platform.Guests],
 			Shared: l.shared, Likely: l.likely, Address: l.client.Address, Sightings: l.poller.Sightings, Observer: l, Logger: l.poller.Logger,
@@ -256,7 +256,6 @@ func (l *lab) Requested(kind poller.Kind, _ time.Duration, err error) {
 
 func (l *lab) Looked(r poller.Report) {
 	l.skipped += r.Skipped
-	l.proofs[r.Proof]++
 	if l.looked != nil {
 		l.looked(r)
 	}
@@ -294,7 +293,7 @@ func (l *lab) check(c simulator.Checker, but ...simulator.Violation) {
 	for _, e := range all {
 		kinds[e.Kind]++
 	}
-	l.t.Logf("%d events %v; requests %v; skipped %d; proofs %v", len(all), kinds, l.requests, l.skipped, l.proofs)
+	l.t.Logf("%d events %v; requests %v; skipped %d; looks %v", len(all), kinds, l.requests, l.skipped, l.looks)
 	if kinds[events.Started] == 0 || kinds[events.Ended] == 0 {
 		l.t.Errorf("too little happened: %v", kinds)
 	}

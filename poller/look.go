@@ -97,6 +97,11 @@ type Estate struct {
 	// proves who is not on it; Learning while that is being found out. Whole is true
 	// while one page is all of the list.
 	Ordered, Learning, Whole bool
+	// Sweeping is true while a page of the account's list is under way.
+	Sweeping bool
+	// Unsettled is a location at which many sessions began at once, so that pages hide
+	// some of them, and others probably ended: its own list tells. Nil is none.
+	Unsettled *Place
 	// Hidden is the part of the list that the last complete reading of several pages
 	// probably did not show.
 	Hidden float64

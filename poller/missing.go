@@ -27,6 +27,8 @@ const (
 	// presumedDoubt is that of an end which is presumed: 1 in 100,000, and at least
 	// five readings.
 	presumedDoubt = 11.5
+	// sampled is that from which further readings would hardly show a session.
+	sampled = 4
 )
 
 // finished weighs what a complete reading did not show, of a location or, with nil,
@@ -52,7 +54,8 @@ func (p *Poller) finished(ctx context.Context, r *reading, place *Place) error {
 		if r.shown[e.id] || e.shown > began {
 			continue
 		}
-		if e.doubt -= math.Log(share); ordered && e.doubt < 2*likelyDoubt || e.doubt < likelyDoubt {
+		asked := !e.missed.IsZero() && e.seen.Before(e.missed)
+		if e.doubt -= math.Log(share); !asked && (e.doubt < likelyDoubt || ordered && e.doubt < 2*likelyDoubt) {
 			continue
 		}
 		e.place.missing++
@@ -99,17 +102,54 @@ func (p *Poller) miss(id string) {
 	if p.flying(Verify, id) {
 		return
 	}
-	e := p.roster.entries[id]
-	if e != nil {
-		if e.queued {
-			return
-		}
+	if e := p.roster.entries[id]; e != nil && !e.queued {
 		e.missed, e.queued = p.Clock.Now(), true
-	} else if slices.Contains(p.estate.Missing, id) {
+		p.estate.Missing = append(p.estate.Missing, id)
+	}
+}
+
+// weighMissing puts first what a question settles most of: how long all have waited
+// that one answer tells of.
+func (p *Poller) weighMissing(now time.Time) {
+	missing := slices.DeleteFunc(p.estate.Missing, func(id string) bool {
+		e := p.roster.entries[id]
+		if e == nil || !e.seen.Before(e.missed) {
+			if e != nil {
+				e.queued = false
+			}
+			return true // It is settled.
+		}
+		return false
+	})
+	if p.estate.Missing = missing; len(missing) < 2 {
 		return
 	}
-	p.estate.Missing = append(p.estate.Missing, id)
+	waits := make(map[*Place]float64)
+	looked := missing[:min(len(missing), mostWeighed)]
+	for _, id := range looked {
+		e := p.roster.entries[id]
+		e.place.missing = 0
+		waits[e.place] += now.Sub(e.seen).Seconds()
+	}
+	best, most := 0, -1.0
+	for i, id := range looked {
+		e := p.roster.entries[id]
+		wait := now.Sub(e.seen).Seconds()
+		if e.place.Cost() == 1 || e.doubt < sampled {
+			e.place.missing++
+		}
+		if e.place.Cost() == 1 && !p.roaming {
+			wait = waits[e.place]
+		}
+		if wait > most {
+			best, most = i, wait
+		}
+	}
+	missing[0], missing[best] = missing[best], missing[0]
 }
+
+// mostWeighed bounds how many of the missing are compared for one decision.
+const mostWeighed = 256
 
 // verify asks for the online sessions of a missing session's guest: one page, so
 // absence from it is proof. Where several are missing at a location whose list is
@@ -127,7 +167,7 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 	if !state.Session.Online || p.held[id] != nil || e != nil && !e.missed.IsZero() && !e.seen.Before(e.missed) {
 		return nil
 	}
-	if e != nil && !e.place.asking && !p.roaming && e.place.Cost() == 1 && (e.place.missing > 1 || !p.online.Established()) {
+	if e != nil && p.listed(e) {
 		e.place.missing = 0
 		return p.list(ctx, e.place.ID)
 	}
@@ -149,6 +189,20 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 		}
 		return p.take(ctx, ev)
 	})
+}
+
+// listed reports whether its location's list is worth more than a question about a
+// session alone. A list on one page answers for all who are missing there; one of
+// several shows most of those who are online.
+func (p *Poller) listed(e *entry) bool {
+	place := e.place
+	switch {
+	case place.asking:
+		return false
+	case place.Cost() == 1:
+		return !p.roaming && (place.missing > 1 || !p.online.Established())
+	}
+	return e.doubt < sampled && place.missing > 2*place.Cost()
 }
 
 // stateOf returns what is known of a session; the zero State knows nothing.

@@ -20,13 +20,16 @@ type Place struct {
 	AddedAt time.Time
 
 	sessions map[*entry]bool
-	readings int           // of its list so far
-	asking   bool          // a page of its list is under way
-	tracking diff.Tracking // on the platform's clock
-	sums     ages
-	learned  learned
-	lately   time.Time // scratch of tend
-	missing  int       // sessions that are missing there, where one page of its list answers for all
+	readings int  // of its list so far
+	asking   bool // a page of its list is under way
+	// unsettled is how many readings of its list may be made to find all who began at
+	// once.
+	unsettled int
+	tracking  diff.Tracking // on the platform's clock
+	sums      ages
+	learned   learned
+	lately    time.Time // scratch of tend
+	missing   int       // sessions that are missing there, where one page of its list answers for all
 }
 
 // Age is how long ago the state of the place was last certain.

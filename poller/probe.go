@@ -149,7 +149,9 @@ func (p *Poller) leavesOut(ev *evidence, reading *order.Reading, q platform.Quer
 		on[ev.sessions[i].ID] = true
 	}
 	for i := range ev.skipped {
-		on[ev.skipped[i].ID] = true
+		if on[ev.skipped[i].ID] = true; ev.skipped[i].ID == "" {
+			return false
+		}
 	}
 	within := p.roster.provenBy(*reading)
 	if len(ev.sessions) == 0 && q.Page <= 1 && q.StartDate != "" {
@@ -160,7 +162,7 @@ func (p *Poller) leavesOut(ev *evidence, reading *order.Reading, q platform.Quer
 		within = p.roster.ring.between(day.Add(widestDay), ev.from.Add(-frontierSlack))
 	}
 	for e := range within {
-		if !on[e.id] && e.shown <= sent && !p.hides(ev.skipped, e) {
+		if !on[e.id] && e.shown <= sent {
 			return true
 		}
 	}

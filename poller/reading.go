@@ -29,6 +29,9 @@ const (
 	// rejoins is how often a page that shares nothing with the one before is
 	// followed by one that begins further back.
 	rejoins = 3
+	// mostBarren is how many pages in a row may show nothing new before a list
+	// counts as read: a platform may give the same page for ever.
+	mostBarren = 10
 )
 
 // window is one page: number, counted from 1, of size records.
@@ -67,6 +70,7 @@ type reading struct {
 	shown   map[string]bool // on any page
 	covered int             // positions read so far
 	missed  int             // joins that failed in a row
+	barren  int             // pages in a row that showed nothing new
 	records int
 	twice   int // records that were meant to be read twice
 	fixed   int // the platform's own page size where it ignores per_page
@@ -103,12 +107,15 @@ func (r *reading) add(page platform.Page, m moment) (done bool) {
 	if size := sizeOf(page, r.asked); size != r.asked.size && page.More {
 		r.fixed = size
 	}
-	joined := r.covered == 0
+	joined, known := r.covered == 0, len(r.shown)
 	ids := make(map[string]bool, len(page.Sessions))
 	for i := range page.Sessions {
 		id := page.Sessions[i].ID
 		ids[id], r.shown[id] = true, true
 		joined = joined || r.before[id]
+	}
+	if r.barren++; len(r.shown) > known {
+		r.barren = 0
 	}
 	r.records += len(page.Sessions)
 	r.twice += min(len(page.Sessions), max(0, r.covered-r.asked.start()))
@@ -118,7 +125,7 @@ func (r *reading) add(page platform.Page, m moment) (done bool) {
 	}
 	r.missed, r.before = 0, ids
 	r.covered = r.asked.start() + positions(page, r.asked)
-	return !page.More || page.Records == 0
+	return !page.More || page.Records == 0 || r.barren >= mostBarren
 }
 
 // hidden is the part of the list that was on no page, as records betray that came
@@ -177,6 +184,7 @@ func (p *Poller) list(ctx context.Context, id string) error {
 		}
 		if done {
 			place.readings++
+			place.unsettled = max(0, place.unsettled-1)
 			ev.marks = []store.LocationMark{p.markOf(place, r, page)}
 		}
 		if err := p.take(ctx, ev); err != nil {

@@ -131,6 +131,28 @@ func (r *ring) group(e *entry) (first, last *entry) {
 	return first, last
 }
 
+// count is how many entries there are from one to another, both included.
+func (r *ring) count(from, to *entry) int {
+	n := to.index() - from.index() + 1
+	for _, b := range r.blocks[from.block.at:to.block.at] {
+		n += len(b.entries)
+	}
+	return n
+}
+
+// ahead returns the entry n places before e, or the first one.
+func (r *ring) ahead(e *entry, n int) *entry {
+	for b, i := e.block, e.index()-n; ; i += len(b.entries) {
+		switch {
+		case i >= 0:
+			return b.entries[i]
+		case b.at == 0:
+			return b.first()
+		}
+		b = r.blocks[b.at-1]
+	}
+}
+
 // between yields the entries whose start lies strictly between two; zero is no
 // bound.
 func (r *ring) between(after, before time.Time) iter.Seq[*entry] {

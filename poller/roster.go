@@ -137,11 +137,19 @@ func (r *roster) displace(e *entry) {
 	r.link(e)
 }
 
-// turn sorts the ring anew, for a list with another direction or after the order
-// was lost: who was out of it then may stand in it now.
+// disorder notes that the order was lost: who was out of it may stand in it once
+// there is one, and nobody has a place until then.
+func (r *roster) disorder() {
+	for _, e := range r.entries {
+		e.placed, e.displaced = false, false
+	}
+	r.turn(r.ring.direction)
+}
+
+// turn sorts the ring anew, for a list with another direction.
 func (r *roster) turn(d order.Direction) {
 	for _, e := range r.entries {
-		e.block, e.placed, e.displaced = nil, false, false
+		e.block = nil
 	}
 	r.ring = ring{direction: d}
 	clear(r.loose)

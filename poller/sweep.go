@@ -194,7 +194,7 @@ func (p *Poller) foresee(now time.Time) {
 	e := &p.estate
 	discovering := p.flying(Discover, "") || p.flying(Survey, "")
 	e.DiscoveryDue, e.Surveying = p.discovery.due(now) && !discovering, p.discovery.surveying
-	e.Reading = p.reading()
+	e.Reading, e.Sweeping = p.reading(), p.flying(Sweep, "")
 	if e.DiscoveryDue && len(e.Places) > 0 && !e.Surveying {
 		// Its pages alternate with other looks, and nothing waits for its budget.
 		budget := p.Budgets[platform.Locations]
@@ -219,6 +219,8 @@ func (p *Poller) foresee(now time.Time) {
 	}
 	p.tendOften(now)
 	p.overdue(now)
+	p.weighMissing(now)
+	e.Unsettled = p.unsettled()
 	if e.Ordered {
 		p.choosePage(now, e.Overdue)
 		e.Due = p.aim.must != nil

@@ -51,8 +51,10 @@ type app struct {
 
 // platform returns the client's configuration.
 func (c *Config) platform() platform.Config {
+	zone, _ := c.timeZone() // checked by loadConfig
 	return platform.Config{
-		BaseURL: c.APIURL, Token: c.APIToken, AuthHeader: c.APIAuthHeader, AuthScheme: c.APIAuthScheme,
+		TimeZone: zone,
+		BaseURL:  c.APIURL, Token: c.APIToken, AuthHeader: c.APIAuthHeader, AuthScheme: c.APIAuthScheme,
 		Timeout: c.APITimeout, ByteBase: c.ByteBase, UserAgent: "guestflow/" + version(),
 		Privacy: platform.Privacy{
 			MAC: platform.Mode(c.MAC), IP: platform.Mode(c.IP), Name: platform.Mode(c.Name), Email: platform.Mode(c.Email), Key: c.PrivacyKey,
@@ -95,7 +97,9 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 			a.Close()
 		}
 	}()
-	if a.client, err = platform.New(cfg.platform()); err != nil {
+	of := cfg.platform()
+	of.Logger = log.With("account", cfg.Account)
+	if a.client, err = platform.New(of); err != nil {
 		return nil, usageError(err.Error())
 	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
@@ -165,6 +169,7 @@ func (a *app) buildPoller() error {
 	}
 	if a.cfg.Guests {
 		a.poller.Sightings = poller.NewSightings()
+		a.poller.Sightings.Address = a.client.Address
 		a.guests = &poller.GuestLookup{
 			Platform: a.client, Store: a.store, Clock: poller.SystemClock{}, Time: a.client.Clock(),
 			Budget: budgets[platform.Guests], Shared: a.cfg.APISharedLimit, Likely: a.cfg.GuestMinimum == string(events.GuestLikely),

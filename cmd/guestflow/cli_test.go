@@ -189,15 +189,15 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 		lines     []string // their beginnings
 		told      string   // a part of the output
 	}{
-		{"all well", nil, 0, []string{"ok    configuration", "ok    platform: ", "ok    NATS: ", "ok    data directory: "}, "3 locations"},
-		{"one limit", []string{"GUESTFLOW_API_URL=" + oneLimit.url}, 0, []string{"ok    configuration", "ok    platform: ", "ok    NATS: ", "ok    data directory: "}, "set GUESTFLOW_API_SHARED_LIMIT=true"},
+		{"all well", nil, 0, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "ok    data directory: "}, "3 locations"},
+		{"one limit", []string{"GUESTFLOW_API_URL=" + oneLimit.url}, 0, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "ok    data directory: "}, "set GUESTFLOW_API_SHARED_LIMIT=true"},
 		{"configuration", []string{"GUESTFLOW_API_URL="}, 2, []string{"FAIL  configuration"}, "GUESTFLOW_API_URL is not set"},
 		{"endpoints file", []string{"GUESTFLOW_WEBHOOKS_FILE=" + file + ".yaml"}, 2, []string{"FAIL  configuration"}, file + ".yaml"},
 		{"token", []string{"GUESTFLOW_API_TOKEN=wrong"}, 1, []string{"ok    configuration", "FAIL  platform: ", "ok    NATS: ", "ok    data directory: "}, "check GUESTFLOW_API_TOKEN"},
-		{"NATS away", []string{"GUESTFLOW_NATS_URL=nats://user:t0psecret@127.0.0.1:1"}, 1, []string{"ok    configuration", "ok    platform: ", "FAIL  NATS: ", "ok    data directory: "}, "check GUESTFLOW_NATS_URL"},
-		{"address taken", []string{"GUESTFLOW_NATS_LISTEN=" + busy}, 1, []string{"ok    configuration", "ok    platform: ", "FAIL  NATS: ", "ok    data directory: "}, "GUESTFLOW_NATS_LISTEN"},
-		{"directory is a file", []string{"GUESTFLOW_DATA_DIR=" + filepath.Join(file, "data")}, 1, []string{"ok    configuration", "ok    platform: ", "ok    NATS: ", "FAIL  data directory: "}, "GUESTFLOW_DATA_DIR"},
-		{"another process has it", []string{"GUESTFLOW_DATA_DIR=" + locked}, 1, []string{"ok    configuration", "ok    platform: ", "ok    NATS: ", "FAIL  data directory: "}, "GUESTFLOW_DATA_DIR"},
+		{"NATS away", []string{"GUESTFLOW_NATS_URL=nats://user:t0psecret@127.0.0.1:1"}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "FAIL  NATS: ", "ok    data directory: "}, "check GUESTFLOW_NATS_URL"},
+		{"address taken", []string{"GUESTFLOW_NATS_LISTEN=" + busy}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "FAIL  NATS: ", "ok    data directory: "}, "GUESTFLOW_NATS_LISTEN"},
+		{"directory is a file", []string{"GUESTFLOW_DATA_DIR=" + filepath.Join(file, "data")}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "FAIL  data directory: "}, "GUESTFLOW_DATA_DIR"},
+		{"another process has it", []string{"GUESTFLOW_DATA_DIR=" + locked}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "FAIL  data directory: "}, "GUESTFLOW_DATA_DIR"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			environment(t, append(append([]string(nil), good...), c.variables...)...)

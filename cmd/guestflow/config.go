@@ -11,6 +11,7 @@ import (
 	"sort"
 	"strings"
 	"time"
+	_ "time/tzdata" // GUESTFLOW_API_TIME_ZONE, in images without the database
 
 	"github.com/kelseyhightower/envconfig"
 
@@ -33,6 +34,7 @@ type Config struct {
 	APIRateLimit   int           `envconfig:"API_RATE_LIMIT" default:"60" desc:"requests a minute and endpoint that the platform allows"`
 	APISharedLimit bool          `envconfig:"API_SHARED_LIMIT" default:"false" desc:"true where all endpoints share one limit"`
 	APITimeout     time.Duration `envconfig:"API_TIMEOUT" default:"15s" desc:"longest time that one request may take"`
+	APITimeZone    string        `envconfig:"API_TIME_ZONE" desc:"zone of the platform's times where these name none, for instance Europe/Istanbul"`
 
 	Account   string   `envconfig:"ACCOUNT" default:"default" desc:"name of the platform account, a token of every subject"`
 	Locations []string `envconfig:"LOCATIONS" desc:"comma list of location ids to watch; empty discovers them"`
@@ -240,6 +242,8 @@ func (c *Config) faults() []error {
 	bad(c.ByteBase != 1000 && c.ByteBase != 1024, "BYTE_BASE=%d: use 1000 or 1024", c.ByteBase)
 	bad(c.APIRateLimit < 1, "API_RATE_LIMIT=%d: use 1 or more", c.APIRateLimit)
 	bad(c.APITimeout <= 0, "API_TIMEOUT=%v: use a positive duration", c.APITimeout)
+	_, err := c.timeZone()
+	bad(err != nil, "API_TIME_ZONE=%q: use a name of the IANA time zone database, for instance Europe/Istanbul, or UTC", c.APITimeZone)
 	bad(c.StreamReplicas < 1 || c.StreamReplicas > 5, "STREAM_REPLICAS=%d: use 1 to 5", c.StreamReplicas)
 	bad(c.StreamMaxAge < 0, "STREAM_MAX_AGE=%v: use 0 or a positive duration", c.StreamMaxAge)
 	bad(c.FiguresWait < 0, "FIGURES_WAIT=%v: use 0 or a positive duration", c.FiguresWait)
@@ -277,6 +281,17 @@ func (c *Config) faults() []error {
 	bad((c.NATSCert == "") != (c.NATSKey == ""), "NATS_CERT and NATS_KEY belong together: set both or none")
 	sort.Slice(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
 	return errs
+}
+
+// timeZone returns the zone of times that name none; nil where none is configured.
+func (c *Config) timeZone() (*time.Location, error) {
+	if c.APITimeZone == "" {
+		return nil, nil
+	}
+	if c.APITimeZone == "Local" {
+		return nil, errors.New("it depends on the machine")
+	}
+	return time.LoadLocation(c.APITimeZone)
 }
 
 // needEndpoints checks the endpoints file of the webhooks, where one is named.

@@ -27,7 +27,6 @@ type metrics struct {
 	records    prometheus.Histogram
 	commit     prometheus.Histogram
 	publish    prometheus.Histogram
-	skipped    prometheus.Counter
 	retries    prometheus.Counter
 	lost       prometheus.Counter
 	guests     *prometheus.CounterVec
@@ -54,7 +53,6 @@ func newMetrics(a *app) *metrics {
 		records:    prometheus.NewHistogram(histogram("snapshot_records", "Records of a look.", prometheus.ExponentialBuckets(1, 3, 10))),
 		commit:     prometheus.NewHistogram(histogram("commit_seconds", "Time to compare and commit what a look showed.", fast)),
 		publish:    prometheus.NewHistogram(histogram("publish_seconds", "Time from sending a batch of events to its acknowledgement.", fast)),
-		skipped:    prometheus.NewCounter(counter("records_skipped_total", "Records without a usable id or location.")),
 		retries:    prometheus.NewCounter(counter("publish_retries_total", "Failed attempts to publish.")),
 		lost:       prometheus.NewCounter(counter("publish_lost_total", "Acknowledged events that the stream lost and the outbox no longer keeps.")),
 		guests:     prometheus.NewCounterVec(counter("guest_lookups_total", "Arrivals whose guest was looked up, by outcome."), []string{"outcome"}),
@@ -78,12 +76,14 @@ func newMetrics(a *app) *metrics {
 		"expected_delay_seconds":        {"Mean detection delay that the estate permits, by kind of event.", []string{"kind"}},
 		"changes_per_hour":              {"Learned rate of starts and ends.", []string{"kind"}},
 		"staleness_kept":                {"1 while the budget permits the maximum staleness.", nil},
+		"records_skipped_total":         {"Records without a usable id or location.", nil},
+		"fields_unreadable_total":       {"Values of the platform's records that could not be read, by field.", []string{"field"}},
 		"history_gaps":                  {"Parts of the history that were missed and are still being read.", nil},
 		"nats_connected":                {"1 while there is a connection to NATS.", nil},
 	} {
 		m.descriptor[name] = prometheus.NewDesc("guestflow_"+name, d.help, d.labels, account)
 	}
-	m.registry.MustRegister(m, m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.skipped, m.retries, m.lost, m.guests, m.webhooks,
+	m.registry.MustRegister(m, m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.retries, m.lost, m.guests, m.webhooks,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -117,7 +117,6 @@ func (m *metrics) Tried(o webhook.Observation) {
 func (m *metrics) Looked(r poller.Report) {
 	m.records.Observe(float64(r.Records))
 	m.commit.Observe(r.Committing.Seconds())
-	m.skipped.Add(float64(r.Skipped))
 	for i := range r.Changes {
 		e := &r.Changes[i]
 		m.events.WithLabelValues(string(e.Kind)).Inc()
@@ -170,6 +169,14 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(name string, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(m.descriptor[name], prometheus.GaugeValue, v, labels...)
+	}
+	// What the client counts of every page, whichever look asked for it.
+	total := func(name string, v int, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(m.descriptor[name], prometheus.CounterValue, float64(v), labels...)
+	}
+	total("records_skipped_total", m.app.client.Skipped())
+	for _, u := range m.app.client.Unreadable() {
+		total("fields_unreadable_total", u.Count, u.Field)
 	}
 	flag := func(b bool) float64 {
 		if b {

@@ -148,6 +148,7 @@ func (f *simulationFlags) config() (simulator.Config, error) {
 func simulateCommand() *cobra.Command {
 	var (
 		f             simulationFlags
+		quirks        quirkFlags
 		listen, truth string
 	)
 	c := &cobra.Command{
@@ -164,6 +165,9 @@ the seed. The ground truth says what really happened, one JSON object a line.`,
 			if err != nil {
 				return err
 			}
+			if err := quirks.apply(&cfg); err != nil {
+				return err
+			}
 			s, err := openSimulation(cfg, listen, truth)
 			if err != nil {
 				return err
@@ -173,6 +177,7 @@ the seed. The ground truth says what really happened, one JSON object a line.`,
 		},
 	}
 	f.register(c, "E1")
+	quirks.register(c)
 	flags := c.Flags()
 	flags.StringVar(&listen, "listen", "127.0.0.1:8090", "address to serve on")
 	flags.StringVar(&truth, "truth", "", "file for the ground truth")

@@ -198,7 +198,7 @@ func describe(e events.Event) string {
 	case events.Updated:
 		return changes(d.Previous, s)
 	case events.Ended:
-		return fmt.Sprintf("after %v, ↓ %s  ↑ %s (%s)", time.Duration(s.DurationSeconds)*time.Second, size(s.Downloaded.Value), size(s.Uploaded.Value), d.Observed.End)
+		return fmt.Sprintf("after %v, ↓ %s  ↑ %s (%s)", time.Duration(max(0, s.DurationSeconds))*time.Second, size(s.Downloaded.Value), size(s.Uploaded.Value), d.Observed.End)
 	}
 	return ""
 }

@@ -59,7 +59,7 @@ func (s *session) fill(e *events.Event) {
 	share(&s.profile, d.ServiceProfile)
 	s.revision, s.episode = e.Data.Revision, e.Data.Episode
 	s.startedAt, s.seenAt = toMillis(d.StartedAt), toMillis(e.Data.Observed.At)
-	s.duration, s.downloaded, s.upload = d.DurationSeconds, d.Downloaded.Value, d.Uploaded.Value
+	s.duration, s.downloaded, s.upload = max(0, d.DurationSeconds), d.Downloaded.Value, d.Uploaded.Value
 }
 
 // share sets a shared text; it seldom changes, and comparing is cheaper.

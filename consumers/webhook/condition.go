@@ -141,11 +141,11 @@ func factsOf(e *events.Event) facts {
 			YasID: s.YasID, DeviceMAC: s.DeviceMAC, DeviceIP: s.DeviceIP,
 			DeviceDescription: s.DeviceDescription, AccessCode: s.AccessCode, LoginType: s.LoginType,
 			ServiceProfile: s.ServiceProfile, Online: s.Online, StartedAt: s.StartedAt, EndedAt: s.EndedAt,
-			DurationSeconds: s.DurationSeconds, DownloadedBytes: s.Downloaded.Value, UploadedBytes: s.Uploaded.Value,
+			DurationSeconds: max(0, s.DurationSeconds), DownloadedBytes: s.Downloaded.Value, UploadedBytes: s.Uploaded.Value,
 		},
 		Observed: observedFacts{
 			At: o.At, NotYetAt: o.NotYetAt, End: string(o.End), Backfilled: o.Backfilled, Guest: string(o.Guest),
-			Rounding: roundingFact(o.Rounding),
+			Rounding: roundingFact{max(0, o.Rounding.DownloadedBytes), max(0, o.Rounding.UploadedBytes)},
 		},
 	}
 	if g := e.Data.Guest; g != nil {

@@ -35,9 +35,16 @@ func BenchmarkAdvance(b *testing.B) {
 
 func BenchmarkList(b *testing.B) {
 	c := newClock()
-	for _, order := range []Order{NewestFirst, ByID, Shuffled} {
+	for _, v := range []struct {
+		name  string
+		order Order
+		grain time.Duration // with ties, unless zero
+	}{
+		{"newest", NewestFirst, 0}, {"ties", NewestFirst, time.Second}, {"ties of a minute", NewestFirst, time.Minute},
+		{"id", ByID, 0}, {"shuffled", Shuffled, 0},
+	} {
 		cfg := estate(logNormal(1000, 1, 12000))
-		cfg.Order = order
+		cfg.Order, cfg.StartGrain, cfg.Ties = v.order, v.grain, v.grain > 0
 		s := New(cfg, c.now)
 		c.add(3 * time.Hour)
 		s.Advance()
@@ -49,7 +56,7 @@ func BenchmarkList(b *testing.B) {
 			{"venue", Query{Online: Online, PerPage: 100, Location: cfg.Locations[999].ID}},
 			{"arrivals", Query{PerPage: 100, StartDay: noon}},
 		} {
-			b.Run(order.String()+"/"+q.name, func(b *testing.B) {
+			b.Run(v.name+"/"+q.name, func(b *testing.B) {
 				dst, _ := s.List(q.Query)
 				for b.Loop() {
 					q.Page = q.Page%100 + 1

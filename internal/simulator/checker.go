@@ -278,7 +278,7 @@ func (c *Checker) checkFigures(r *Report, l *life, e *events.Event, from, to tim
 		switch {
 		case b.b.Value < b.low-b.b.Error || b.b.Value > b.high+b.b.Error:
 			r.add(WrongFigures, s.ID, e.ID, "%s at %v: %s %d ± %d, truth %d to %d", e.Kind, stamp(e.Data.Observed.At), b.name, b.b.Value, b.b.Error, b.low, b.high)
-		case b.b.Error > b.b.Value/200+8 || b.b.Error < 0:
+		case b.b.Error > b.b.Value/100+16 || b.b.Error < 0: // a whole last digit, where figures may be cut
 			r.add(WrongFigures, s.ID, e.ID, "%s: %s %d ± %d: two decimals are more exact", e.Kind, b.name, b.b.Value, b.b.Error)
 		}
 	}

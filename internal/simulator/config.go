@@ -150,6 +150,24 @@ type Config struct {
 	// ExclusiveDates reads "started after" and "ended before" a day as not on
 	// that day; else the day itself is included.
 	ExclusiveDates bool
+	// DayZone is the zone in which days begin and end, and that of times without
+	// one: UTC. With ExclusiveDates in a zone west of UTC, nothing has started
+	// after today until hours into tomorrow.
+	DayZone *time.Location
+	// Zoneless shows start_time and end_time as local times of DayZone that do not
+	// say so ("2017-01-05 06:50:55"); else as UTC, with the offset.
+	Zoneless bool
+	// NullDate is the end_time of a session that is online: null.
+	NullDate NullDate
+	// DurationWraps shows total_duration modulo 24 h, as PHP's usual formats do:
+	// 25:01:01 is "01:01:01".
+	DurationWraps bool
+	// CutFigures cuts byte figures to two decimals instead of rounding them.
+	CutFigures bool
+	// DecimalComma writes "3,34 MB".
+	DecimalComma bool
+	// Unreadable are sessions whose records lack location or id; none if empty.
+	Unreadable []Unreadable
 	// PerPageFixed is the page size whatever per_page asks for; 0 is off.
 	PerPageFixed int
 	// PerPageString shows meta.per_page as a string.
@@ -254,6 +272,10 @@ func (cfg *Config) validate() error {
 	bad(cfg.IPPool > 0 && cfg.IPPool <= ipPoolMax, "IPPool is %d; use 1 to %d", cfg.IPPool, ipPoolMax)
 	bad(cfg.ByteBase == 1000 || cfg.ByteBase == 1024, "ByteBase is %d; use 1000 or 1024", cfg.ByteBase)
 	bad(cfg.Order >= NewestFirst && cfg.Order <= Moving, "Order is %d; use one of the constants", cfg.Order)
+	bad(cfg.NullDate >= NullDateNull && cfg.NullDate <= NullDateNow, "NullDate is %d; use one of the constants", cfg.NullDate)
+	for i, u := range cfg.Unreadable {
+		bad(u.valid(), "Unreadable[%d] is %+v; use id or location_id, and First or a Share up to 1", i, u)
+	}
 	bad(cfg.StartGrain >= time.Second && cfg.StartGrain%time.Second == 0, "StartGrain is %v; use whole seconds, one or more", cfg.StartGrain)
 	bad(cfg.RebootsPerHour >= 0 && cfg.RebootsPerHour <= 3600, "RebootsPerHour is %v; use 0 to 3600", cfg.RebootsPerHour)
 	bad(cfg.Window >= time.Second, "Window is %v; use a second or more", cfg.Window)

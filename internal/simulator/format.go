@@ -30,7 +30,8 @@ func formatBytes(b []byte, v, base int64) []byte {
 }
 
 // round is the figure that remains of v once it has been written by formatBytes:
-// hundredths of its unit, right to half of one.
+// hundredths of its unit, of which nobody can tell whether they were rounded or cut:
+// right to a whole one.
 func round(v, base int64) events.Bytes {
 	n, unit, _ := hundredths(v, base)
 	// Bytes themselves are whole; in base 1024 a hundredth is no whole number.
@@ -38,7 +39,7 @@ func round(v, base int64) events.Bytes {
 	if unit == 1 {
 		return events.Bytes{Value: value}
 	}
-	return events.Bytes{Value: value, Error: (unit + 199) / 200}
+	return events.Bytes{Value: value, Error: (unit + 99) / 100}
 }
 
 // formatDuration writes whole seconds as "HH:MM:SS"; hours may pass 24.
@@ -117,8 +118,17 @@ func (p *population) appendRecord(b []byte, s *session, t int64) []byte {
 	r := &s.rec
 	down, up := s.figures(t, p.interval)
 	b = append(b, '{')
-	field("id", r.ID)
-	field("location_id", r.LocationID)
+	identity := func(name, value string, hidden bool) {
+		if !hidden {
+			field(name, value)
+			return
+		}
+		b = append(b, '"')
+		b = append(b, name...)
+		b = append(b, `":null,`...)
+	}
+	identity("id", r.ID, s.hidden.id)
+	identity("location_id", r.LocationID, s.hidden.location)
 	field("location_name", r.LocationName)
 	field("guest_device_description", r.DeviceDescription)
 	field("guest_device_mac", r.DeviceMAC)
@@ -126,24 +136,25 @@ func (p *population) appendRecord(b []byte, s *session, t int64) []byte {
 	field("access_code", r.AccessCode)
 	field("login_type_name", r.LoginType)
 	field("service_profile_name", r.ServiceProfile)
-	quoted("total_duration", func(b []byte) []byte { return formatDuration(b, s.duration(t)) })
-	quoted("downloaded_data", func(b []byte) []byte { return formatBytes(b, down, p.cfg.ByteBase) })
-	quoted("uploaded_data", func(b []byte) []byte { return formatBytes(b, up, p.cfg.ByteBase) })
+	quoted("total_duration", func(b []byte) []byte { return formatDuration(b, p.cfg.shownDuration(s.duration(t))) })
+	quoted("downloaded_data", func(b []byte) []byte { return p.cfg.appendBytes(b, down) })
+	quoted("uploaded_data", func(b []byte) []byte { return p.cfg.appendBytes(b, up) })
 	if s.online {
 		b = append(b, `"connection_status":"Online","connection_status_value":1,`...)
 	} else {
 		b = append(b, `"connection_status":"Offline","connection_status_value":0,`...)
 	}
 	b = append(b, `"start_time":`...)
-	b = appendTime(b, r.StartedAt, rfc3339)
+	b = p.cfg.appendDate(b, r.StartedAt)
 	b = append(b, `,"start_time_formatted":`...)
 	b = appendTime(b, r.StartedAt.In(localTime), forPeople)
-	b = append(b, `,"end_time":`...)
-	b = appendTime(b, r.EndedAt, rfc3339)
-	b = append(b, `,"end_time_formatted":`...)
+	b = append(b, ',')
 	if r.EndedAt.IsZero() {
-		b = append(b, "null,"...)
+		b = p.cfg.appendNoEnd(b, t)
 	} else {
+		b = append(b, `"end_time":`...)
+		b = p.cfg.appendDate(b, r.EndedAt)
+		b = append(b, `,"end_time_formatted":`...)
 		b = appendTime(b, r.EndedAt.In(localTime), forPeople)
 		b = append(b, ',')
 	}

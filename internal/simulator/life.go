@@ -68,6 +68,7 @@ func (p *population) comes(v *venue, at int64, guest uint64, device int, seed ui
 // begun logs a start, puts the session where it is listed, and gives it an address.
 func (p *population) begun(s *session) {
 	s.online, s.updated = true, s.start
+	p.hide(s)
 	p.assignIP(s, 0)
 	p.list(s)
 	p.found.add(s)

@@ -26,6 +26,7 @@ type population struct {
 	src      *splitmix
 	rng      *rand.Rand
 	created  uint64
+	came     int                 // sessions that were online at the start or began later
 	ips      map[uint32]*session // online, by address
 	ended    []gone              // in order of end
 	found    lookup

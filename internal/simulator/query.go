@@ -33,6 +33,7 @@ type Query struct {
 	Location, Guest, MAC, Yas string
 	Online                    Presence
 	// StartDay and EndDay are any time of the day meant, UTC; zero is no filter.
+	// When that day begins, Config.DayZone says.
 	StartDay, EndDay time.Time
 	// LastFirst is last_session_first: see Config.LastSessionFirst.
 	LastFirst Toggle
@@ -185,12 +186,9 @@ func (p *population) selectSessions(q Query) selection {
 		}
 		place = &p.venues[i].scope
 	}
-	startDay, endDay := day(q.StartDay), day(q.EndDay)
-	if p.cfg.ExclusiveDates && !startDay.IsZero() {
-		startDay = startDay.AddDate(0, 0, 1)
-	}
-	if !p.cfg.ExclusiveDates && !endDay.IsZero() {
-		endDay = endDay.AddDate(0, 0, 1)
+	startDay, endDay := p.cfg.midnight(q.StartDay, 0), p.cfg.midnight(q.EndDay, 1)
+	if p.cfg.ExclusiveDates {
+		startDay, endDay = p.cfg.midnight(q.StartDay, 1), p.cfg.midnight(q.EndDay, 0)
 	}
 
 	if q.Guest == "" && q.MAC == "" && q.Yas == "" {
@@ -222,13 +220,6 @@ func (p *population) selectSessions(q Query) selection {
 			!endDay.IsZero() && (s.online || !r.EndedAt.Before(endDay))
 	})
 	return x
-}
-
-func day(t time.Time) time.Time {
-	if t.IsZero() {
-		return t
-	}
-	return t.UTC().Truncate(24 * time.Hour)
 }
 
 // lookUp returns, in ascending order, the sessions of the most telling of q's
@@ -314,12 +305,19 @@ func (cfg *Config) pageSize(asked int) int {
 }
 
 // show returns the session as a client that reads the platform's record right
-// sees it at t: rounded figures, whole seconds, shown start time.
+// sees it at t: rounded or cut figures, whole seconds, shown start time and
+// duration, and nothing where the record says null.
 func (p *population) show(s *session, t int64) events.Session {
 	r := s.rec
 	r.Online = s.online
-	r.DurationSeconds = s.duration(t)
+	r.DurationSeconds = p.cfg.shownDuration(s.duration(t))
 	down, up := s.figures(t, p.interval)
-	r.Downloaded, r.Uploaded = round(down, p.cfg.ByteBase), round(up, p.cfg.ByteBase)
+	r.Downloaded, r.Uploaded = p.cfg.readBytes(down), p.cfg.readBytes(up)
+	if s.hidden.location {
+		r.LocationID = ""
+	}
+	if s.hidden.id {
+		r.ID = ""
+	}
 	return r
 }

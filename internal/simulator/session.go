@@ -27,6 +27,7 @@ type session struct {
 	updated int64
 
 	forgotten bool // no longer in the history
+	hidden    hidden
 
 	seed     uint64  // of the current stretch's traffic
 	perStep  float64 // bytes downloaded in an accounting interval, on average

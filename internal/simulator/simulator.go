@@ -98,7 +98,7 @@ func (s *Simulator) served(q Query, page []*session, more bool, t int64) Truth {
 		Query: q.filters().Encode(), Page: max(q.Page, 1), PerPage: s.cfg.pageSize(q.PerPage), More: more,
 	}
 	for _, x := range page {
-		if x.online {
+		if x.online && !x.hidden.any() {
 			truth.Online = append(truth.Online, x.rec.ID)
 		}
 	}

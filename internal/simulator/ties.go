@@ -26,7 +26,7 @@ func (p *population) filterHash(q Query) uint64 {
 	if p.cfg.LastSessionFirst {
 		h = hash(h, uint64(q.LastFirst))
 	}
-	return hash(h, uint64(day(q.StartDay).Unix()), uint64(day(q.EndDay).Unix()))
+	return hash(h, uint64(p.cfg.midnight(q.StartDay, 0).Unix()), uint64(p.cfg.midnight(q.EndDay, 0).Unix()))
 }
 
 // tied appends k sessions from rank r on, of the list in which those of equal

@@ -197,6 +197,19 @@ func TestAnUpdateMovesARowAmongItsTies(t *testing.T) {
 	}
 }
 
+func TestTiesComeFromTheSeed(t *testing.T) {
+	a, _ := tied(NewestFirst)
+	b, _ := tied(NewestFirst)
+	q := Query{Online: Online, PerPage: 100}
+	if !slices.Equal(a.group(q), b.group(q)) {
+		t.Error("the same seed, another order")
+	}
+	b.cfg.Seed++ // the population stays
+	if slices.Equal(a.group(q), b.group(q)) {
+		t.Error("another seed, the same order")
+	}
+}
+
 func TestTiesAreTheSameOverHTTP(t *testing.T) {
 	s, _ := tied(NewestFirst)
 	for n := range 3 {
@@ -226,6 +239,7 @@ func TestMovingListsTheLatestUpdateLast(t *testing.T) {
 		s := New(cfg, c.now)
 		before, _ := s.List(Query{Online: Online})
 		c.add(cfg.AccountingInterval + 59*time.Second)
+		s.Advance()
 		var last int64
 		page, _ := s.page(Query{Online: Online})
 		for _, x := range page {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -42,6 +44,9 @@ type Config struct {
 	MaxBody int64
 	// ByteBase is how many bytes a kB has: 1000, which zero means, or 1024.
 	ByteBase int
+	// TimeZone is that of times which name none; nil means that it is not known.
+	// Where the answers show another one beyond doubt, that is taken instead.
+	TimeZone *time.Location
 	Privacy  Privacy
 	// Guests are to be looked up, so Address has to know addresses that Privacy
 	// hides.
@@ -52,6 +57,8 @@ type Config struct {
 	Transport http.RoundTripper
 	// Now is the local clock; nil means time.Now.
 	Now func() time.Time
+	// Logger is told once of each field that cannot be read; nil discards it.
+	Logger *slog.Logger
 }
 
 // Client asks the platform. It is safe for concurrent use.
@@ -63,6 +70,13 @@ type Client struct {
 	intern interner
 	// addresses that Privacy hides, where Config.Guests is set.
 	addresses addresses
+	dialect   dialect
+	// seen is what could not be read so far.
+	seen struct {
+		sync.Mutex
+		unread  tally
+		skipped int
+	}
 }
 
 // New checks the configuration, and names everything that is wrong with it.
@@ -75,6 +89,9 @@ func New(cfg Config) (*Client, error) {
 	setDefault(&cfg.UserAgent, "guestflow")
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
@@ -203,6 +220,11 @@ type Page struct {
 	Sessions []events.Session
 	// Skipped lists records that could not be read: the page is not complete.
 	Skipped []Skip
+	// Unread lists the fields that could not be read, each once.
+	Unread []Unread
+	// Zone names the zone in which times without one were read; empty where all
+	// times name theirs, or it is not known.
+	Zone string
 	// Records is how many the page had, skipped ones included.
 	Records int
 	// PerPage and Number are the platform's own word; zero where it gives none.
@@ -214,11 +236,44 @@ type Page struct {
 	Suspicious string
 }
 
-// Skip is a record that was left out.
+// Skip is a record that was left out, with everything that could be read of it. It
+// cannot become an event, but it is a session that is there. With an ID it proves
+// about that session what any record proves; without one it may stand for any
+// session that MayHide does not exclude.
 type Skip struct {
-	ID, LocationID, GuestID, YasID, DeviceMAC string
-	StartedAt                                 time.Time
-	Field, Reason                             string
+	ID, LocationID, GuestID, YasID string
+	DeviceMAC                      string // after privacy
+	StartedAt                      time.Time
+	// Field made the record unreadable: id, location_id, or record for one that is
+	// not an object. Reason says what is wrong with it, without its value.
+	Field, Reason string
+}
+
+// MayHide reports whether the record may be that of a session, which then is not
+// proven absent from the page. A record with an ID is that session alone. One
+// without may be any session that has its guest, yas_id, MAC or start; where none
+// of these is known of both, it may be anybody's.
+func (s *Skip) MayHide(session *events.Session) bool {
+	if s.ID != "" {
+		return s.ID == session.ID
+	}
+	compared := false
+	for _, pair := range [...][2]string{{s.GuestID, session.GuestID}, {s.YasID, session.YasID}, {s.DeviceMAC, session.DeviceMAC}} {
+		if pair[0] == "" || pair[1] == "" {
+			continue
+		}
+		if pair[0] == pair[1] {
+			return true
+		}
+		compared = true
+	}
+	if !s.StartedAt.IsZero() && !session.StartedAt.IsZero() {
+		if s.StartedAt.Equal(session.StartedAt) {
+			return true
+		}
+		compared = true
+	}
+	return !compared
 }
 
 // Sessions asks for one page of sessions.
@@ -232,11 +287,12 @@ func (c *Client) Sessions(ctx context.Context, q Query) (Page, error) {
 	if err != nil {
 		return Page{Meta: m}, err
 	}
-	page, err := c.DecodePage(body, q)
+	page, err := c.decodePage(body, q, m.Date)
 	page.Meta = m
 	if err != nil {
 		return Page{Meta: m}, c.malformed(Sessions, m, body, err)
 	}
+	c.count(&page)
 	return page, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -18,6 +19,11 @@ import (
 // record's fields are read by themselves, so that one of the wrong type costs
 // that field alone.
 func (c *Client) DecodePage(body []byte, q Query) (Page, error) {
+	return c.decodePage(body, q, time.Time{})
+}
+
+// decodePage is DecodePage for an answer with a Date, which some values are read by.
+func (c *Client) decodePage(body []byte, q Query, at time.Time) (Page, error) {
 	page := Page{}
 	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	hasData, hasNext := false, false
@@ -31,7 +37,7 @@ func (c *Client) DecodePage(body []byte, q Query) (Page, error) {
 				return errors.New("data is not a list")
 			}
 			hasData = true
-			return c.records(d, q, &page)
+			return c.records(d, q, &page, at)
 		case `"links"`:
 			return c.links(d, q, &page, &hasNext)
 		case `"meta"`:
@@ -96,33 +102,35 @@ func cut(err error) error {
 	return err
 }
 
-func (c *Client) records(d *jsontext.Decoder, q Query, page *Page) error {
+func (c *Client) records(d *jsontext.Decoder, q Query, page *Page, at time.Time) error {
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
 	page.Sessions = make([]events.Session, 0, MaxPerPage)
+	all := make([]reading, 0, MaxPerPage)
+	var shown separators
 	for d.PeekKind() != ']' {
 		page.Records++
+		all = append(all, reading{})
+		r := &all[len(all)-1]
 		if d.PeekKind() != '{' {
 			if err := d.SkipValue(); err != nil {
 				return err
 			}
-			page.Skipped = append(page.Skipped, Skip{Reason: "not an object"})
+			r.why = Skip{Field: "record", Reason: "not an object"}
 			continue
 		}
-		s, err := c.record(d, q)
-		if err != nil {
+		if err := c.record(d, q, r, &shown, (*tally)(&page.Unread)); err != nil {
 			return err
 		}
-		if err := checkID(s.ID); err != nil {
-			page.Skipped = append(page.Skipped, Skip{Reason: "id " + err.Error()})
-		} else if err := checkID(s.LocationID); err != nil {
-			page.Skipped = append(page.Skipped, Skip{ID: s.ID, Reason: "location_id " + err.Error()})
-		} else {
-			page.Sessions = append(page.Sessions, s)
+		if err := checkID(r.session.ID); err != nil {
+			r.why = Skip{Field: "id", Reason: "id " + err.Error()}
+		} else if err := checkID(r.session.LocationID); err != nil {
+			r.why = Skip{Field: "location_id", Reason: "location_id " + err.Error()}
 		}
 	}
 	_, err := d.ReadToken()
+	c.finish(page, all, shown, at)
 	return err
 }
 
@@ -132,10 +140,11 @@ const MaxPerPage = 100
 // defaultPerPage is the documented number of records where none is asked for.
 const defaultPerPage = 10
 
-func (c *Client) record(d *jsontext.Decoder, q Query) (events.Session, error) {
-	s := events.Session{Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes}
-	online, known := false, false
-	status, ip := "", ""
+// record reads one record by itself.
+func (c *Client) record(d *jsontext.Decoder, q Query, r *reading, shown *separators, unread *tally) error {
+	s := &r.session
+	s.Downloaded, s.Uploaded, s.DurationSeconds = events.UnknownBytes, events.UnknownBytes, events.UnknownSeconds
+	status, ip := presence{}, ""
 	err := object(d, func(name []byte) error {
 		// The name is gone once the value is read.
 		field := fieldOf(name)
@@ -171,51 +180,81 @@ func (c *Client) record(d *jsontext.Decoder, q Query) (events.Session, error) {
 		case profileField:
 			s.ServiceProfile = c.intern.of(text(v))
 		case durationField:
-			s.DurationSeconds, _ = ParseDuration(text(v))
+			r.duration(v, unread)
 		case downloadedField:
-			s.Downloaded = c.amount(v)
+			s.Downloaded, r.doubtful[0] = c.amount(v, downloadedName, shown, unread)
 		case uploadedField:
-			s.Uploaded = c.amount(v)
+			s.Uploaded, r.doubtful[1] = c.amount(v, uploadedName, shown, unread)
 		case startField:
-			s.StartedAt, _ = ParseTime(text(v))
-		case endField:
-			s.EndedAt, _ = ParseTime(text(v))
-		case statusField:
-			status = text(v)
-		case statusValueField:
-			switch strings.Trim(string(v), `"`) {
-			case "1", "true":
-				online, known = true, true
-			case "0", "false":
-				online, known = false, true
+			var err error
+			if r.start, err = parseMoment(text(v)); err != nil {
+				unread.add(startName, sampleOf(v), 1)
+			} else if r.start.local {
+				r.startText = sampleOf(v)
 			}
+		case endField:
+			r.ended(v, unread)
+		case statusField:
+			status.said(v)
+		case statusValueField:
+			status.valued(v)
 		}
 		return nil
 	})
-	switch {
-	case known:
-		s.Online = online
-	case strings.EqualFold(status, "online"):
-		s.Online = true
-	case strings.EqualFold(status, "offline"):
-	case q.Online != nil:
-		s.Online = *q.Online
-	default:
-		// Offline would be a reported end, which wants more than a missing field.
-		s.Online = s.EndedAt.IsZero()
-	}
+	s.Online = status.online(q, r, unread)
 	if c.cfg.Guests && s.Online && c.hidesIP() {
 		c.addresses.set(s.ID, ip)
 	}
-	return s, err
+	return err
 }
 
-func (c *Client) amount(v jsontext.Value) events.Bytes {
-	b, err := ParseBytes(scalar(v), c.cfg.ByteBase)
-	if err != nil {
-		return events.UnknownBytes
+// duration reads total_duration.
+func (r *reading) duration(v jsontext.Value, unread *tally) {
+	written := scalar(v)
+	r.short, r.session.DurationSeconds = "", events.UnknownSeconds
+	if n, err := ParseDuration(written); err == nil {
+		r.session.DurationSeconds = n
+	} else if _, _, ok := shortDuration(written); ok {
+		r.short = written
+	} else {
+		unread.add(durationName, sampleOf(v), 1)
 	}
-	return b
+}
+
+// ended reads end_time.
+func (r *reading) ended(v jsontext.Value, unread *tally) {
+	r.end, r.endText = moment{}, ""
+	none := v.Kind() == 'n' || v.Kind() == 'f' || v.Kind() == '"' && nullDate(text(v))
+	if none {
+		return
+	}
+	var err error
+	if r.end, err = parseMoment(text(v)); err != nil {
+		unread.add(endName, sampleOf(v), 1)
+	} else if r.end.local {
+		r.endText = sampleOf(v)
+	}
+}
+
+// amount reads a figure, or returns the text of one that other figures decide.
+func (c *Client) amount(v jsontext.Value, field string, shown *separators, unread *tally) (b events.Bytes, doubtful string) {
+	known := separators{}
+	written := scalar(v)
+	if v.Kind() == '0' {
+		known.point = true // JSON's own
+	}
+	b, found, open, err := parseFigure(written, c.cfg.ByteBase, known)
+	switch {
+	case v.Kind() == '0':
+	case open:
+		return events.UnknownBytes, written
+	default:
+		*shown = shown.and(found)
+	}
+	if err != nil {
+		unread.add(field, sampleOf(v), 1)
+	}
+	return b, ""
 }
 
 type recordField int

@@ -79,8 +79,8 @@ func TestDocumentedPageIsRead(t *testing.T) {
 		StartedAt:       time.Date(2026, 3, 1, 20, 30, 0, 0, time.UTC),
 		EndedAt:         time.Date(2026, 3, 2, 22, 33, 4, 0, time.UTC),
 		DurationSeconds: 26*3600 + 3*60 + 4,
-		Downloaded:      events.Bytes{Value: 12_340_000, Error: 5000},
-		Uploaded:        events.Bytes{Value: 567_890, Error: 5},
+		Downloaded:      events.Bytes{Value: 12_340_000, Error: 10_000},
+		Uploaded:        events.Bytes{Value: 567_890, Error: 10},
 	}
 	if len(page.Sessions) != 1 || page.Sessions[0] != want {
 		t.Errorf("%+v\nwant %+v", page.Sessions, want)
@@ -91,7 +91,7 @@ func TestDocumentedPageIsRead(t *testing.T) {
 }
 
 func TestOneBadFieldCostsThatFieldAlone(t *testing.T) {
-	bare := events.Session{ID: "s", LocationID: "l", Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes, Online: true}
+	bare := events.Session{ID: "s", LocationID: "l", Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes, DurationSeconds: events.UnknownSeconds, Online: true}
 	on := true
 	for _, name := range []string{
 		"location_name", "guest_device_description", "guest_device_mac", "guest_device_ip", "access_code", "login_type_name",
@@ -116,7 +116,7 @@ func TestOneBadFieldCostsThatFieldAlone(t *testing.T) {
 		`"downloaded_data":1234`:              func(s events.Session) bool { return s.Downloaded == events.Bytes{Value: 1234} },
 		`"downloaded_data":1e999`:             func(s events.Session) bool { return s.Downloaded == events.UnknownBytes },
 		`"uploaded_data":"9e99 PB"`:           func(s events.Session) bool { return s.Uploaded == events.UnknownBytes },
-		`"total_duration":"soon"`:             func(s events.Session) bool { return s.DurationSeconds == 0 },
+		`"total_duration":"soon"`:             func(s events.Session) bool { return s.DurationSeconds == events.UnknownSeconds },
 		`"start_time":"yesterday"`:            func(s events.Session) bool { return s.StartedAt.IsZero() },
 		`"guest_device_mac":"02-00-5E-1-0-7"`: func(s events.Session) bool { return s.DeviceMAC == "02-00-5E-1-0-7" },
 		`"guest_device_ip":"::ffff:10.0.0.1"`: func(s events.Session) bool { return s.DeviceIP == "10.0.0.1" },

@@ -1,0 +1,77 @@
+package poller
+
+import (
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/order"
+)
+
+// When an access point restarts, all its sessions end and begin anew in the same
+// second. Equal starts hide each other on pages, and who ended stands all over the
+// list; that location's own list tells both.
+const (
+	// togetherLeast is how many arrivals of one start make a location unsettled,
+	// togetherShare which part of its sessions they are at least.
+	togetherLeast = 3
+	togetherShare = 0.1
+	// togetherMany is from how many on the history is read again.
+	togetherMany = 30
+	// againSize is that of the pages then: other pages hide others.
+	againSize = 83
+	// mostSettling is how often a list of several pages is read until a reading shows
+	// nobody new.
+	mostSettling = 4
+)
+
+// unsettle looks for sessions that began at once.
+func (p *Poller) unsettle(ev *evidence, changes []events.Event) {
+	if ev.scope == location && ev.first && ev.last {
+		p.places[ev.location].unsettled = 0
+		return
+	}
+	type group struct {
+		location string
+		start    time.Time
+	}
+	groups := make(map[group]int)
+	for i := range changes {
+		e := &changes[i]
+		if s := &e.Data.Session; e.Kind == events.Started && !e.Data.Observed.Backfilled && !s.StartedAt.IsZero() {
+			groups[group{s.LocationID, s.StartedAt}]++
+		}
+	}
+	for g, n := range groups {
+		if place := p.places[g.location]; place != nil && n >= togetherLeast && float64(n) >= togetherShare*float64(place.Online) {
+			place.unsettled = mostSettling
+			if ev.scope == history && n >= togetherMany {
+				p.readAgain(g.start)
+			}
+		}
+	}
+}
+
+// readAgain has the history since a start read once more: of many equal starts a
+// page hides some, and who has ended since stands nowhere else.
+func (p *Poller) readAgain(start time.Time) {
+	b := &p.probe
+	if len(b.Gaps) > 0 && !b.Gaps[len(b.Gaps)-1].From.Before(start.Add(-time.Minute)) {
+		return
+	}
+	g := gap{From: start, Size: againSize}
+	if b.Direction == order.OldestFirst {
+		g.Date, g.Page, g.Back = b.Date, (b.Page+b.ahead)*MaxPerPage/againSize+1, true
+	}
+	b.Gaps = append(b.Gaps, g)
+}
+
+// unsettled returns the location whose list is to be read.
+func (p *Poller) unsettled() *Place {
+	var most *Place
+	for _, place := range p.estate.Places {
+		if place.unsettled > 0 && !place.asking && (most == nil || place.Online > most.Online) {
+			most = place
+		}
+	}
+	return most
+}
