@@ -100,7 +100,7 @@ func (d *desk) arrive(kind events.Kind, guest string, ids, ips []string) {
 			e.Data.Session.GuestID = guest
 		}
 		e = e.Sealed()
-		c.Changes = append(c.Changes, store.Change{Event: e, State: events.StateOf(e)})
+		c.Changes = append(c.Changes, e)
 	}
 	if err := d.Commit(c); err != nil {
 		d.Fatal(err)

@@ -26,7 +26,6 @@ type Platform interface {
 
 // Store is where states are read from and changes are committed to.
 type Store interface {
-	Location(id string) (store.Location, error)
 	Find(ids []string) (map[string]events.State, error)
 	Locations() ([]store.LocationInfo, error)
 	Commit(store.Commit) error
