@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -136,14 +137,42 @@ func lockDir(dir string) (*bbolt.DB, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w; make it writable, or choose another GUESTFLOW_DATA_DIR", err)
 	}
-	db, err := bbolt.Open(filepath.Join(dir, "lock"), 0o600, &bbolt.Options{Timeout: 100 * time.Millisecond, NoFreelistSync: true})
+	path := filepath.Join(dir, "lock")
+	db, err := takeLock(path)
+	if errors.Is(err, errLockDamaged) {
+		// It holds nothing, so nothing is lost with it.
+		if err = os.Truncate(path, 0); err == nil {
+			db, err = takeLock(path)
+		}
+	}
 	switch {
 	case errors.Is(err, bbolt.ErrTimeout):
 		return nil, fmt.Errorf("embedded NATS server: %s is in use by another process; stop that, or choose another GUESTFLOW_DATA_DIR", dir)
-	case err != nil:
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return nil, fmt.Errorf("embedded NATS server: lock %s: %w; free some disk space, or choose another GUESTFLOW_DATA_DIR", dir, err)
+	case errors.As(err, new(*os.PathError)):
 		return nil, fmt.Errorf("embedded NATS server: lock %s: %w; make the directory writable, or choose another GUESTFLOW_DATA_DIR", dir, err)
+	case err != nil:
+		return nil, fmt.Errorf("embedded NATS server: lock %s: %w", dir, err)
 	}
 	return db, nil
+}
+
+var errLockDamaged = errors.New("the lock's file is damaged")
+
+// takeLock opens the lock's file. With errLockDamaged nobody else has it open.
+func takeLock(path string) (db *bbolt.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil { // bbolt's way of saying that a page is wrong; it keeps the lock
+			db, err = nil, fmt.Errorf("its pages are overwritten; remove %s, which holds nothing, and start again", path)
+		}
+	}()
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 100 * time.Millisecond, NoFreelistSync: true})
+	var system syscall.Errno
+	if err != nil && !errors.Is(err, bbolt.ErrTimeout) && !errors.As(err, &system) {
+		err = fmt.Errorf("%w: %w", errLockDamaged, err)
+	}
+	return db, err
 }
 
 // URL returns the address for clients outside of this process.

@@ -51,6 +51,51 @@ func TestEmbeddedServerNamesWhatKeepsItFromStarting(t *testing.T) {
 	}
 }
 
+// The lock's file holds nothing but the lock: a full disk or a power loss that
+// damaged it keeps no server from starting.
+func TestDamagedLockFileIsMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "lock")
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	for name, content := range map[string][]byte{
+		"empty": nil, "one byte": {0}, "text": bytes.Repeat([]byte("lock\n"), 8000), "zero": make([]byte, len(good)),
+		"one page": good[:page], "three pages": good[:3*page],
+	} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		lock, err := lockDir(dir)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if _, err := lockDir(dir); err == nil || !strings.Contains(err.Error(), "in use") {
+			t.Errorf("%s: a second process gets %v", name, err)
+		}
+		if err := lock.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Here bbolt panics, with the lock in its hands until the process ends.
+	if err := os.WriteFile(path, append(bytes.Clone(good[:2*page]), bytes.Repeat([]byte{0xff}, len(good)-2*page)...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockDir(dir); err == nil || !strings.Contains(err.Error(), "remove "+path) {
+		t.Errorf("overwritten: %v, want an error that says to remove the file", err)
+	}
+}
+
 func TestEmbeddedServerSyncsEachWriteByDefault(t *testing.T) {
 	e, err := StartEmbedded(testContext(t), EmbeddedSettings{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: quiet()})
 	if err != nil {

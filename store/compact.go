@@ -134,7 +134,7 @@ func Compact(path string) (before, after int64, err error) {
 
 // copyTo writes what the file holds into an empty one, checks it, and syncs it.
 func (f boltFile) copyTo(path string) (err error) {
-	to, err := tryBolt(path, fileMode{noSync: true})
+	to, err := tryBolt(path, fileMode{noSync: true, fresh: true})
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,8 @@ type boltFile struct {
 type fileMode struct {
 	wait             time.Duration // for the lock
 	noSync, readOnly bool
+	// fresh permits a file without content, which bbolt makes a new store of.
+	fresh bool
 }
 
 // openBolt opens a file that exists, takes its lock, and checks what can be
@@ -77,8 +79,19 @@ func tryBolt(path string, m fileMode) (f boltFile, err error) {
 			FreelistType: bbolt.FreelistMapType,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 				opened, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
+				if err != nil {
+					return nil, err
+				}
 				f.file = opened
-				return opened, err
+				if m.fresh {
+					return opened, nil
+				}
+				// A store gets its name when it is whole, so an empty file is what a
+				// full disk, a failed copy or a repair of the file system left.
+				if info, err := opened.Stat(); err != nil || info.Size() == 0 {
+					return opened, errors.Join(err, damaged("it has zero bytes"))
+				}
+				return opened, nil
 			},
 		})
 		return err
@@ -121,6 +134,9 @@ func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
+			if _, fault := r.(runtime.Error); fault {
+				r = "a page leads beyond the file's end, or was overwritten"
+			}
 			err = damaged("reading its pages failed: %v", r)
 		}
 	}()
@@ -160,7 +176,7 @@ func create(path string, s schema, now time.Time) error {
 		return unopened(path, err)
 	}
 	defer func() { _ = os.Remove(temp) }()
-	f, err := tryBolt(temp, fileMode{})
+	f, err := tryBolt(temp, fileMode{fresh: true})
 	if err != nil {
 		return unopened(path, err)
 	}
