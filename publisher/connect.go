@@ -123,7 +123,7 @@ func (s ConnectSettings) options() ([]nats.Option, error) {
 		options = append(options, nats.ClientCert(s.Cert, s.Key))
 	}
 	if s.Embedded != nil {
-		options = append(options, nats.InProcessServer(s.Embedded.server))
+		options = append(options, nats.InProcessServer(s.Embedded))
 	}
 	return options, nil
 }

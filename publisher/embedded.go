@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -37,10 +38,19 @@ type EmbeddedSettings struct {
 	Log *slog.Logger
 }
 
-// Embedded is a running NATS server with JetStream.
+// Embedded is a running NATS server with JetStream. While the disk is full it
+// takes no events; once there is room it starts anew by itself, on the same
+// address.
 type Embedded struct {
+	settings EmbeddedSettings
+	options  server.Options
+	lock     *bbolt.DB
+	stop     context.CancelFunc
+	watching sync.WaitGroup
+
+	mu     sync.Mutex
 	server *server.Server
-	lock   *bbolt.DB
+	fault  error
 }
 
 // readyWait bounds how long recovering the streams may take at start.
@@ -60,7 +70,8 @@ func StartEmbedded(ctx context.Context, s EmbeddedSettings) (*Embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := &server.Options{
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	e := &Embedded{settings: s, lock: lock, stop: stop, options: server.Options{
 		ServerName:        "guestflow",
 		Host:              host,
 		Port:              port,
@@ -71,26 +82,42 @@ func StartEmbedded(ctx context.Context, s EmbeddedSettings) (*Embedded, error) {
 		SyncInterval:      s.SyncInterval,
 		NoSigs:            true,
 		NoSystemAccount:   true,
+	}}
+	if err := e.start(ctx); err != nil {
+		stop()
+		return nil, errors.Join(err, lock.Close())
 	}
-	srv, err := server.NewServer(options)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("embedded NATS server: %w", err), lock.Close())
+	if addr, ok := e.server.Addr().(*net.TCPAddr); ok {
+		e.options.Port = addr.Port // the same again after a new start
 	}
-	log := newServerLog(s.Log)
-	srv.SetLoggerV2(log, s.Log.Enabled(ctx, slog.LevelDebug), false, false)
-	srv.Start()
-	e := &Embedded{server: srv, lock: lock}
-	if err := e.ready(ctx, log, s); err != nil {
-		e.Close()
-		return nil, err
-	}
+	e.watching.Go(func() { e.watch(watch) })
 	return e, nil
 }
 
-func (e *Embedded) ready(ctx context.Context, log *serverLog, s EmbeddedSettings) error {
+// start runs a server, and returns when it takes connections.
+func (e *Embedded) start(ctx context.Context) error {
+	options := e.options
+	srv, err := server.NewServer(&options)
+	if err != nil {
+		return fmt.Errorf("embedded NATS server: %w", err)
+	}
+	log := newServerLog(e.settings.Log)
+	srv.SetLoggerV2(log, e.settings.Log.Enabled(ctx, slog.LevelDebug), false, false)
+	srv.Start()
+	e.mu.Lock()
+	e.server = srv
+	e.mu.Unlock()
+	if err := ready(ctx, srv, log, e.settings); err != nil {
+		shutDown(srv)
+		return err
+	}
+	return nil
+}
+
+func ready(ctx context.Context, srv *server.Server, log *serverLog, s EmbeddedSettings) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
-	for !e.server.ReadyForConnections(50 * time.Millisecond) {
+	for !srv.ReadyForConnections(50 * time.Millisecond) {
 		select {
 		case fatal := <-log.fatal:
 			return fmt.Errorf("embedded NATS server on %s in %s: %s", s.Listen, s.Dir, fatal)
@@ -100,6 +127,11 @@ func (e *Embedded) ready(ctx context.Context, log *serverLog, s EmbeddedSettings
 		}
 	}
 	return nil
+}
+
+func shutDown(srv *server.Server) {
+	srv.Shutdown()
+	srv.WaitForShutdown()
 }
 
 // listenAddress checks the address, and that it is free: the server's own error
@@ -176,12 +208,22 @@ func takeLock(path string) (db *bbolt.DB, err error) {
 }
 
 // URL returns the address for clients outside of this process.
-func (e *Embedded) URL() string { return e.server.ClientURL() }
+func (e *Embedded) URL() string { return e.current().ClientURL() }
+
+// InProcessConn connects a client of this process.
+func (e *Embedded) InProcessConn() (net.Conn, error) { return e.current().InProcessConn() }
+
+func (e *Embedded) current() *server.Server {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.server
+}
 
 // Close stops the server after it has written what it took, and unlocks the
 // directory.
 func (e *Embedded) Close() error {
-	e.server.Shutdown()
-	e.server.WaitForShutdown()
+	e.stop()
+	e.watching.Wait()
+	shutDown(e.current())
 	return e.lock.Close()
 }

@@ -102,7 +102,7 @@ func TestEmbeddedServerSyncsEachWriteByDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	if config := e.server.JetStreamConfig(); !config.SyncAlways {
+	if config := e.current().JetStreamConfig(); !config.SyncAlways {
 		t.Errorf("JetStream runs with %+v", config)
 	}
 }

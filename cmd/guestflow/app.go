@@ -39,6 +39,7 @@ type app struct {
 	nats     *natsLink
 	client   *platform.Client
 	store    *store.Store
+	patient  *patientStore // store, as those use it that cannot go on without writing
 	logs     []*poller.RequestLog
 	poller   *poller.Poller
 	guests   *poller.GuestLookup // nil where they are not looked up
@@ -108,6 +109,7 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	if a.store, err = store.Open(cfg.statePath(), options); err != nil {
 		return nil, err
 	}
+	a.patient = &patientStore{Store: a.store, log: log, until: ctx, full: make(map[string]error)}
 	if a.nats, err = linkNATS(ctx, cfg, log); err != nil {
 		return nil, err
 	}
@@ -119,7 +121,7 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	if err != nil {
 		return nil, err
 	}
-	a.pub = publisher.New(a.nats.js, a.store)
+	a.pub = publisher.New(a.nats.js, a.patient)
 	a.pub.Account, a.pub.Stream, a.pub.Subjects, a.pub.Observer, a.pub.Log = cfg.Account, cfg.Stream, subjects, a.metrics, log
 	a.web = occupancy.New(occupancySettings(cfg, log, a))
 	if cfg.WebhooksFile != "" {
@@ -159,7 +161,7 @@ func (a *app) buildPoller() error {
 		}
 	}
 	a.poller = &poller.Poller{
-		Account: a.cfg.Account, Platform: a.client, Store: a.store, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Time: a.client.Clock(),
+		Account: a.cfg.Account, Platform: a.client, Store: a.patient, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Time: a.client.Clock(),
 		Strategy: a.cfg.strategy(), Rules: diff.Rules{TrafficMinBytes: a.cfg.TrafficMinBytes},
 		Budgets: budgets, Locations: a.cfg.Locations, FiguresWait: a.cfg.FiguresWait, Observer: a.metrics, Logger: a.log,
 	}
@@ -180,6 +182,7 @@ func (a *app) buildPoller() error {
 func (a *app) Run(parent context.Context) error {
 	ctx, stop := context.WithCancelCause(parent)
 	defer stop(nil)
+	a.patient.until = ctx
 	part := func(name string, run func(context.Context) error) func() {
 		return func() {
 			if err := run(ctx); err != nil && ctx.Err() == nil {
@@ -369,6 +372,14 @@ func (l *natsLink) URL() string {
 		return l.embedded.URL()
 	}
 	return l.conn.ConnectedUrlRedacted()
+}
+
+// fault is what keeps the embedded server from taking events.
+func (l *natsLink) fault() error {
+	if l.embedded == nil {
+		return nil
+	}
+	return l.embedded.Fault()
 }
 
 func (l *natsLink) Close() error {

@@ -201,7 +201,7 @@ func (d *demonstration) status(ctx context.Context) {
 }
 
 func (d *demonstration) statusLine(now time.Time) string {
-	s := d.app.poller.Status(now)
+	s := d.app.polling(now)
 	used, limit := 0, 0
 	for _, b := range s.Budgets {
 		if b.Endpoint == "sessions" {

@@ -37,10 +37,14 @@ func (a *app) routes() http.Handler {
 	return mux
 }
 
+// heldUp is how long publishing may fail before it counts: a new leader of the
+// stream takes some seconds.
+const heldUp = 10 * time.Second
+
 // unready says why the process does not do its job at the moment.
 func (a *app) unready(now time.Time) []string {
 	var faults []string
-	status := a.poller.Status(now)
+	status := a.polling(now)
 	if !status.Ready() {
 		text := fmt.Sprintf("polling: %s", status.State)
 		if status.Error != "" {
@@ -50,11 +54,16 @@ func (a *app) unready(now time.Time) []string {
 		}
 		faults = append(faults, text)
 	}
+	published := a.pub.State()
 	switch {
+	case a.nats.fault() != nil:
+		faults = append(faults, "NATS: "+a.nats.fault().Error())
 	case !a.nats.conn.IsConnected():
 		faults = append(faults, "NATS: not connected; events wait in the outbox")
 	case !a.streamReady():
 		faults = append(faults, "NATS: stream "+a.cfg.Stream+" is not set up yet; events wait in the outbox")
+	case published.Err != nil && (published.Lasting || now.Sub(published.ErrAt) > heldUp):
+		faults = append(faults, "publishing: "+published.Err.Error())
 	}
 	return faults
 }
@@ -62,7 +71,7 @@ func (a *app) unready(now time.Time) []string {
 // Pipelines tells the page how polling fares.
 func (a *app) Pipelines() []occupancy.Pipeline {
 	now := time.Now()
-	status := a.poller.Status(now)
+	status := a.polling(now)
 	outbox := a.store.Outbox()
 	p := occupancy.Pipeline{
 		Account: a.cfg.Account, State: string(status.State), LastError: status.Error,
