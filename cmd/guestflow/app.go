@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -48,6 +49,8 @@ type app struct {
 	hooks    *webhook.Dispatcher
 	listener net.Listener  // nil where HTTP is off
 	stream   chan struct{} // closed when the stream is there
+	// streamFault is why it cannot be set up yet.
+	streamFault atomic.Pointer[error]
 }
 
 // platform returns the client's configuration.
@@ -200,6 +203,7 @@ func (a *app) Run(parent context.Context) error {
 			return nil
 		}))
 	}
+	working.Go(part("NATS", a.nats.diagnose))
 	working.Go(part("polling", a.poller.Run))
 	if a.guests != nil {
 		working.Go(part("guest look-ups", a.guests.Run))
@@ -260,6 +264,7 @@ func (a *app) ensureStream(ctx context.Context) error {
 		if err == nil || errors.As(err, &differs) || ctx.Err() != nil {
 			return err
 		}
+		a.streamFault.Store(&err)
 		a.log.Warn("the stream cannot be set up yet; events wait in the outbox", "account", a.cfg.Account, "stream", a.cfg.Stream, "error", err, "again_in", wait)
 		if err := (poller.SystemClock{}).Sleep(ctx, wait); err != nil {
 			return err
@@ -273,7 +278,6 @@ func (a *app) awaitNATS(ctx context.Context) error {
 	if a.nats.conn.IsConnected() {
 		return nil
 	}
-	a.log.Warn("NATS cannot be reached yet; events wait in the outbox", "account", a.cfg.Account, "server", hosts(a.cfg.NATSURL))
 	for !a.nats.conn.IsConnected() {
 		if err := (poller.SystemClock{}).Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
@@ -332,10 +336,15 @@ type natsLink struct {
 	conn     *nats.Conn
 	js       jetstream.JetStream
 	embedded *publisher.Embedded
+	settings publisher.ConnectSettings
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	refused error // why there is no connection
 }
 
 func linkNATS(ctx context.Context, cfg Config, log *slog.Logger) (_ *natsLink, err error) {
-	l := &natsLink{}
+	l := &natsLink{log: log}
 	defer func() {
 		if err != nil {
 			l.Close()
@@ -349,7 +358,8 @@ func linkNATS(ctx context.Context, cfg Config, log *slog.Logger) (_ *natsLink, e
 			return nil, err
 		}
 	}
-	if l.conn, err = publisher.Connect(ctx, connectSettings(cfg, l.embedded, log)); err != nil {
+	l.settings = connectSettings(cfg, l.embedded, log)
+	if l.conn, err = publisher.Connect(ctx, l.settings); err != nil {
 		return nil, err
 	}
 	if l.js, err = jetstream.New(l.conn); err != nil {
@@ -374,12 +384,55 @@ func (l *natsLink) URL() string {
 	return l.conn.ConnectedUrlRedacted()
 }
 
-// fault is what keeps the embedded server from taking events.
+// fault is what keeps events from being taken, nil while nothing is known to.
 func (l *natsLink) fault() error {
-	if l.embedded == nil {
+	if l.embedded != nil {
+		if err := l.embedded.Fault(); err != nil {
+			return err
+		}
+	}
+	if l.conn.IsConnected() {
 		return nil
 	}
-	return l.embedded.Fault()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refused
+}
+
+// diagnose finds out why there is no connection, whenever there is none, until ctx
+// ends: the connection itself goes on trying, and does not say.
+func (l *natsLink) diagnose(ctx context.Context) error {
+	for {
+		wait := time.Second
+		if !l.conn.IsConnected() && l.embedded == nil {
+			if err := l.ask(ctx); err != nil {
+				wait = diagnosisPause
+			}
+		}
+		if err := (poller.SystemClock{}).Sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// diagnosisPause is the time between two questions why the connection fails.
+const diagnosisPause = 5 * time.Second
+
+// ask tries to connect anew, and keeps why that fails.
+func (l *natsLink) ask(ctx context.Context) error {
+	settings := l.settings
+	settings.Log = slog.New(slog.DiscardHandler)
+	conn, err := publisher.Reach(ctx, settings)
+	if err == nil {
+		conn.Close()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil && ctx.Err() == nil && (l.refused == nil || l.refused.Error() != err.Error()) {
+		l.log.Warn("NATS cannot be reached; events wait in the outbox", "error", err)
+	}
+	l.refused = err
+	return err
 }
 
 func (l *natsLink) Close() error {

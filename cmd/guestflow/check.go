@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
@@ -26,8 +27,9 @@ func checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Check configuration, platform, NATS and data directory",
 		Long: `Checks what run would need, one line each, and says what to do about what is
-wrong. It changes nothing; it spends three of the platform's requests. Exit code 1
-when something is wrong, 2 when it is the configuration.`,
+wrong. It changes nothing; it spends three of the platform's requests, and tries
+its rights on NATS with messages that streams refuse. Exit code 1 when something
+is wrong, 2 when it is the configuration.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
@@ -138,24 +140,29 @@ func checkNATS(ctx context.Context, cfg Config) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	conn, err := publisher.Connect(ctx, connectSettings(cfg, nil, slog.New(slog.DiscardHandler)))
+	conn, err := publisher.Reach(ctx, connectSettings(cfg, nil, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
+	if err := publisher.TryRights(ctx, conn, neededRights(cfg)); err != nil {
+		return "", fmt.Errorf("NATS at %s: %w", hosts(cfg.NATSURL), err)
+	}
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return "", err
 	}
-	if !conn.IsConnected() {
-		return "", fmt.Errorf("no server takes the connection at %s; check GUESTFLOW_NATS_URL, the NATS credentials, and that the server runs", hosts(cfg.NATSURL))
-	}
 	stream, err := js.Stream(ctx, cfg.Stream)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
+		if err := publisher.TryRights(ctx, conn, creationRights(cfg)); err != nil {
+			return "", fmt.Errorf("NATS at %s: %w", hosts(cfg.NATSURL), err)
+		}
 		return fmt.Sprintf("server %s, stream %s will be created", conn.ConnectedServerVersion(), cfg.Stream), nil
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
+		return "", fmt.Errorf("JetStream at %s: %w; enable JetStream on the server (nats-server -js) and for the user's account", hosts(cfg.NATSURL), err)
 	case err != nil:
-		return "", fmt.Errorf("JetStream at %s: %w; enable JetStream on the server (nats-server -js) and permit this user to use it", hosts(cfg.NATSURL), err)
+		return "", fmt.Errorf("JetStream at %s: %w; see whether the server is overloaded, or a cluster has lost its majority", hosts(cfg.NATSURL), err)
 	}
 	// The stream exists, so this only compares.
 	subjects, err := events.NewSubjects(cfg.SubjectPrefix)

@@ -137,10 +137,10 @@ func TestExitCodes(t *testing.T) {
 		{"wrong endpoints file", "webhooks status --file " + wrong, []string{away}, 2, "", "line 2: endpoint \"crm\": secrets"},
 		{"bad end of a replay", "webhooks replay crm --since 1h --until soon --file " + endpoints, []string{away}, 2, "", "--until \"soon\""},
 		{"end without a beginning", "webhooks replay crm --all --until 1h --file " + endpoints, []string{away}, 2, "", "--since"},
-		{"dead letters without NATS", "webhooks dead", []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
-		{"tail without NATS", "tail", []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
-		{"webhooks without NATS", "webhooks status --file " + endpoints, []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
-		{"occupancy without NATS", "occupancy --json", []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
+		{"dead letters without NATS", "webhooks dead", []string{away}, 1, "", "no server takes the connection"},
+		{"tail without NATS", "tail", []string{away}, 1, "", "no server takes the connection"},
+		{"webhooks without NATS", "webhooks status --file " + endpoints, []string{away}, 1, "", "no server takes the connection"},
+		{"occupancy without NATS", "occupancy --json", []string{away}, 1, "", "no server takes the connection"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			environment(t, c.variables...)

@@ -50,7 +50,7 @@ func webhookCommand(file *string, offline bool, do func(*cobra.Command, []string
 
 // dispatch does what needs NATS.
 func dispatch(cmd *cobra.Command, args []string, cfg Config, do func(*cobra.Command, []string, *webhook.Dispatcher) error) error {
-	conn, js, err := reachClient(cmd.Context(), cfg, "")
+	conn, js, err := reachClient(cmd.Context(), cfg, "", webhookRights(cfg))
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ the bucket, one object a location, and ends.`,
 				return err
 			}
 			if asJSON {
-				conn, js, err := reachClient(cmd.Context(), cfg, "")
+				conn, js, err := reachClient(cmd.Context(), cfg, "", bucketRights())
 				if err != nil {
 					return err
 				}

@@ -55,13 +55,17 @@ func (a *app) unready(now time.Time) []string {
 		faults = append(faults, text)
 	}
 	published := a.pub.State()
-	switch {
-	case a.nats.fault() != nil:
-		faults = append(faults, "NATS: "+a.nats.fault().Error())
+	switch fault := a.nats.fault(); {
+	case fault != nil:
+		faults = append(faults, "NATS: not connected; events wait in the outbox: "+fault.Error())
 	case !a.nats.conn.IsConnected():
 		faults = append(faults, "NATS: not connected; events wait in the outbox")
 	case !a.streamReady():
-		faults = append(faults, "NATS: stream "+a.cfg.Stream+" is not set up yet; events wait in the outbox")
+		text := "NATS: stream " + a.cfg.Stream + " is not set up yet; events wait in the outbox"
+		if err := a.streamFault.Load(); err != nil {
+			text += ": " + (*err).Error()
+		}
+		faults = append(faults, text)
 	case published.Err != nil && (published.Lasting || now.Sub(published.ErrAt) > heldUp):
 		faults = append(faults, "publishing: "+published.Err.Error())
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -55,7 +56,7 @@ func tailCommand() *cobra.Command {
 			} else if fromStart {
 				consumer.From = events.FromStart()
 			}
-			conn, js, err := reachClient(cmd.Context(), cfg, server)
+			conn, js, err := reachClient(cmd.Context(), cfg, server, readingRights(cfg))
 			if err != nil {
 				return err
 			}
@@ -100,22 +101,33 @@ func parseTime(flag, text string, now time.Time) (time.Time, error) {
 }
 
 // reachClient is connectClient for commands that a person waits for: it fails
-// where no server answers.
-func reachClient(ctx context.Context, cfg Config, server string) (*nats.Conn, jetstream.JetStream, error) {
-	conn, js, err := connectClient(ctx, cfg, server)
-	if err == nil && !conn.IsConnected() {
-		conn.Close()
-		return nil, nil, fmt.Errorf("NATS: no server takes the connection at %s; start guestflow run, or set GUESTFLOW_NATS_URL and the NATS credentials to those of its server", hosts(clientURL(cfg, server)))
+// where no server takes the connection, or not all is permitted that it needs, and
+// says why.
+func reachClient(ctx context.Context, cfg Config, server string, rights []publisher.Right) (*nats.Conn, jetstream.JetStream, error) {
+	conn, js, err := client(ctx, cfg, server, publisher.Reach)
+	if errors.Is(err, publisher.ErrNoServer) && server == "" && cfg.NATSURL == "" {
+		return nil, nil, fmt.Errorf("%w; without GUESTFLOW_NATS_URL that is the embedded server of guestflow run: start it", err)
 	}
-	return conn, js, err
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := publisher.TryRights(ctx, conn, rights); err != nil {
+		conn.Close()
+		return nil, nil, fmt.Errorf("NATS at %s: %w", hosts(clientURL(cfg, server)), err)
+	}
+	return conn, js, nil
 }
 
 // connectClient connects to the NATS server that a running guestflow uses, now or
 // when it is there.
 func connectClient(ctx context.Context, cfg Config, server string) (*nats.Conn, jetstream.JetStream, error) {
+	return client(ctx, cfg, server, publisher.Connect)
+}
+
+func client(ctx context.Context, cfg Config, server string, connect func(context.Context, publisher.ConnectSettings) (*nats.Conn, error)) (*nats.Conn, jetstream.JetStream, error) {
 	settings := connectSettings(cfg, nil, slog.New(slog.DiscardHandler))
 	settings.URL = clientURL(cfg, server)
-	conn, err := publisher.Connect(ctx, settings)
+	conn, err := connect(ctx, settings)
 	if err != nil {
 		return nil, nil, err
 	}
