@@ -33,10 +33,7 @@ is wrong, 2 when it is the configuration.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
-			cfg, err := configured(cmd)
-			if err == nil {
-				err = misconfigured(errors.Join(cfg.needPlatform(), cfg.needEndpoints()))
-			}
+			cfg, err := configured(cmd, (*Config).needPlatform, (*Config).needEndpoints)
 			if err != nil {
 				fmt.Fprintln(out, "FAIL  configuration")
 				return err

@@ -52,11 +52,8 @@ it sends webhooks where GUESTFLOW_WEBHOOKS_FILE names an endpoints file.`,
 
 // demo runs until ctx ends.
 func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags) error {
-	cfg, err := configured(cmd)
+	cfg, err := configured(cmd, (*Config).needEndpoints)
 	if err != nil {
-		return err
-	}
-	if err := misconfigured(cfg.needEndpoints()); err != nil {
 		return err
 	}
 	simCfg, err := f.config()

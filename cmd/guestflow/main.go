@@ -138,11 +138,16 @@ func misconfigured(err error) error {
 	return usageError("configuration:\n" + indent(err))
 }
 
-// configured loads the configuration for a command.
-func configured(cmd *cobra.Command) (Config, error) {
+// configured loads the configuration for a command that needs some things of it.
+// The error names all that is wrong.
+func configured(cmd *cobra.Command, needs ...func(*Config) error) (Config, error) {
 	cfg, warnings, err := loadConfig(os.Environ())
 	for _, w := range warnings {
 		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
 	}
-	return cfg, misconfigured(err)
+	var missing []error
+	for _, need := range needs {
+		missing = append(missing, need(&cfg))
+	}
+	return cfg, misconfigured(together(err, missing...))
 }
