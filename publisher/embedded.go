@@ -22,9 +22,12 @@ type EmbeddedSettings struct {
 	// Dir holds the streams. It is made when missing, and locked.
 	Dir string
 	// Listen is the TCP address for other clients. Default 127.0.0.1:4222; port 0
-	// picks a free one. Clients need no credentials, so an address that is not
-	// loopback opens the streams to the network, and is warned about.
+	// picks a free one. An address that is not loopback opens the streams to the
+	// network, and is warned about.
 	Listen string
+	// User and Password, or Token, are what clients need, this process's too. Empty
+	// asks for nothing.
+	User, Password, Token string
 	// SyncInterval is how often what was written is synced to disk. Zero, the
 	// default, syncs before each acknowledgement: power loss then takes nothing that
 	// was acknowledged. With batches this costs little (see BenchmarkPublish);
@@ -82,6 +85,9 @@ func StartEmbedded(ctx context.Context, s EmbeddedSettings) (*Embedded, error) {
 		SyncInterval:      s.SyncInterval,
 		NoSigs:            true,
 		NoSystemAccount:   true,
+		Username:          s.User,
+		Password:          s.Password,
+		Authorization:     s.Token,
 	}}
 	if err := e.start(ctx); err != nil {
 		stop()
@@ -134,6 +140,13 @@ func shutDown(srv *server.Server) {
 	srv.WaitForShutdown()
 }
 
+// Loopback reports whether only this machine reaches a host:port.
+func Loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
+
 // listenAddress checks the address, and that it is free: the server's own error
 // would come late and not say which variable to change.
 func listenAddress(s EmbeddedSettings) (host string, port int, err error) {
@@ -147,8 +160,12 @@ func listenAddress(s EmbeddedSettings) (host string, port int, err error) {
 	if port, err = strconv.Atoi(text); err != nil || port < 0 || port > 65535 {
 		return fail(fmt.Errorf("port %q is not a number from 0 to 65535", text))
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		s.Log.Warn("the embedded NATS server is open to the network: anyone who reaches it can read and write the events; use a server of its own with users and TLS (GUESTFLOW_NATS_URL) instead", "listen", s.Listen)
+	switch {
+	case Loopback(s.Listen):
+	case s.Token == "" && s.User == "":
+		s.Log.Error("the embedded NATS server is OPEN TO THE NETWORK: anyone who reaches it can read, write and delete the events; listen on 127.0.0.1, or use a server of its own with users and TLS (GUESTFLOW_NATS_URL)", "listen", s.Listen)
+	default:
+		s.Log.Warn("the embedded NATS server is open to the network, without TLS: events and credentials can be read on the way; use a server of its own with TLS (GUESTFLOW_NATS_URL) where that matters", "listen", s.Listen)
 	}
 	l, err := net.Listen("tcp", s.Listen)
 	if err != nil {

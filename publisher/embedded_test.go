@@ -109,14 +109,16 @@ func TestEmbeddedServerSyncsEachWriteByDefault(t *testing.T) {
 
 func TestEmbeddedServerOpenToTheNetworkIsWarnedAbout(t *testing.T) {
 	for listen, warned := range map[string]bool{"127.0.0.1:0": false, "localhost:0": false, "[::1]:0": false, "0.0.0.0:0": true, ":0": true} {
-		var log bytes.Buffer
-		// Checked without starting a server that would listen there.
-		_, _, err := listenAddress(EmbeddedSettings{Listen: listen, Log: slog.New(slog.NewTextHandler(&log, nil))})
-		if err != nil && !strings.Contains(listen, "::1") {
-			t.Error(err)
-		}
-		if got := strings.Contains(log.String(), "open to the network"); got != warned {
-			t.Errorf("%s: warned is %v: %s", listen, got, log.String())
+		for token, told := range map[string]string{"": "OPEN TO THE NETWORK", "t0psecret": "without TLS"} {
+			var log bytes.Buffer
+			// Checked without starting a server that would listen there.
+			_, _, err := listenAddress(EmbeddedSettings{Listen: listen, Token: token, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			if err != nil && !strings.Contains(listen, "::1") {
+				t.Error(err)
+			}
+			if got := strings.Contains(log.String(), told); got != warned || strings.Contains(log.String(), "t0psecret") {
+				t.Errorf("%s: warned is %v: %s", listen, got, log.String())
+			}
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -101,18 +100,13 @@ func outrun(err error) bool {
 	return refusedWith(err, codeWrongLastSeq, codeWrongLastSeqInUse, codeWrongLastMsgID)
 }
 
-// rightsWait bounds the trial of a right after a request went unanswered.
-const rightsWait = 2 * time.Second
-
 // unanswered finds out whether a missing right is why no answer came: the server
 // does not answer what it forbids.
 func unanswered(ctx context.Context, nc *nats.Conn, r Right, err error) error {
 	if violation(nc) == nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rightsWait)
-	defer cancel()
-	if missing := TryRights(ctx, nc, []Right{r}); errors.Is(missing, ErrPermission) {
+	if missing := TryRights(context.WithoutCancel(ctx), nc, []Right{r}); errors.Is(missing, ErrPermission) {
 		return missing
 	}
 	return err

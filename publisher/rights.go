@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,6 +22,9 @@ type Right struct {
 	For string
 }
 
+// rightsWait bounds a trial.
+const rightsWait = 5 * time.Second
+
 // tried stands for the wildcards of a subject in a trial. Nothing bears the name.
 const tried = "guestflow-check"
 
@@ -28,6 +32,8 @@ const tried = "guestflow-check"
 // for each that is missing, ErrPermission with its subject. Trials have no content
 // and change nothing: streams refuse them, since they are meant for another.
 func TryRights(ctx context.Context, nc *nats.Conn, rights []Right) error {
+	ctx, cancel := context.WithTimeout(ctx, rightsWait)
+	defer cancel()
 	var errs []error
 	sub, err := nc.SubscribeSync(nats.NewInbox())
 	if err != nil {
@@ -50,6 +56,8 @@ func permitted(ctx context.Context, js jetstream.JetStream, request, what string
 }
 
 func try(ctx context.Context, nc *nats.Conn, r Right) error {
+	ctx, cancel := context.WithTimeout(ctx, rightsWait)
+	defer cancel()
 	m := nats.NewMsg(strings.NewReplacer("*", tried, ">", tried).Replace(r.Subject))
 	m.Header.Set(jetstream.ExpectedStreamHeader, tried)
 	if err := nc.PublishMsg(m); err != nil {

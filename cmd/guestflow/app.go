@@ -351,8 +351,16 @@ func linkNATS(ctx context.Context, cfg Config, log *slog.Logger) (_ *natsLink, e
 		}
 	}()
 	if cfg.NATSURL == "" {
+		made, err := secureEmbedded(&cfg)
+		if err != nil {
+			return nil, err
+		}
+		if made {
+			log.Warn("the embedded NATS server is open to the network, so its clients need a token from now on", "file", cfg.tokenPath())
+		}
 		l.embedded, err = publisher.StartEmbedded(ctx, publisher.EmbeddedSettings{
-			Dir: filepath.Join(cfg.DataDir, "nats"), Listen: cfg.NATSListen, Log: log,
+			Dir: filepath.Join(cfg.DataDir, "nats"), Listen: cfg.NATSListen,
+			User: cfg.NATSUser, Password: cfg.NATSPassword, Token: cfg.NATSToken, Log: log,
 		})
 		if err != nil {
 			return nil, err

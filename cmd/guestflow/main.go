@@ -5,15 +5,11 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"sync"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -26,31 +22,11 @@ const (
 
 func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// execute runs one command line and returns its exit code. The first SIGINT or
-// SIGTERM ends the command in good order, a second one at once.
+// execute runs one command line and returns its exit code. Signals end it, see
+// signals.
 func execute(args []string, stdout, stderr io.Writer) int {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	done := make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		for range 2 {
-			select {
-			case <-signals:
-			case <-done:
-				return
-			}
-			if ctx.Err() != nil {
-				os.Exit(exitFailure)
-			}
-			cancel()
-		}
-	})
-	defer watch.Wait()
-	defer close(done)
-	defer signal.Stop(signals)
+	ctx, stop := watchSignals()
+	defer stop()
 
 	root, ran := rootCommand()
 	root.SetArgs(args)

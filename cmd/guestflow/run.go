@@ -25,6 +25,7 @@ The configuration comes from the environment: see guestflow config.`,
 				return err
 			}
 			log := newLogger(cmd.ErrOrStderr(), cfg)
+			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), log)
 			a, err := newApp(cmd.Context(), cfg, log)
 			if err != nil {
 				return err

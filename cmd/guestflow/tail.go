@@ -127,6 +127,13 @@ func connectClient(ctx context.Context, cfg Config, server string) (*nats.Conn, 
 func client(ctx context.Context, cfg Config, server string, connect func(context.Context, publisher.ConnectSettings) (*nats.Conn, error)) (*nats.Conn, jetstream.JetStream, error) {
 	settings := connectSettings(cfg, nil, slog.New(slog.DiscardHandler))
 	settings.URL = clientURL(cfg, server)
+	if server == "" {
+		token, err := embeddedToken(cfg)
+		if err != nil {
+			return nil, nil, fmt.Errorf("token of the embedded NATS server: %w; run this as the user that guestflow runs as, or set GUESTFLOW_NATS_TOKEN", err)
+		}
+		settings.Token = token
+	}
 	conn, err := connect(ctx, settings)
 	if err != nil {
 		return nil, nil, err
