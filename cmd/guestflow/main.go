@@ -67,11 +67,13 @@ nothing twice, in order, as soon as the platform's rate limit lets it be seen.
 Try it without a platform:   guestflow demo
 Configure it:                guestflow config
 Check the configuration:     guestflow check`,
+		Version:       versionText(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.AddCommand(demoCommand(), runCommand(), simulateCommand(), tailCommand(), checkCommand(),
 		configCommand(), planCommand(), benchCommand(), webhooksCommand(), occupancyCommand(), versionCommand())
+	root.SetVersionTemplate("guestflow {{.Version}}\n")
 	ran = new(bool)
 	prepare(root, ran)
 	return root, ran

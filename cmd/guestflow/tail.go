@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -61,13 +60,11 @@ func tailCommand() *cobra.Command {
 				return err
 			}
 			defer conn.Close()
-			show := showEvent
+			show := newScreen(cmd.OutOrStdout()).event
 			if asJSON {
-				show = showJSON
+				show = func(e events.Event) error { return showJSON(cmd.OutOrStdout(), e) }
 			}
-			return consumer.Run(cmd.Context(), js, func(_ context.Context, d events.Delivery) error {
-				return show(cmd.OutOrStdout(), d.Event)
-			})
+			return consumer.Run(cmd.Context(), js, func(_ context.Context, d events.Delivery) error { return show(d.Event) })
 		},
 	}
 	c.Flags().StringSliceVar(&locations, "location", nil, "ids of locations (default all)")
@@ -172,34 +169,6 @@ func showJSON(w io.Writer, e events.Event) error {
 	return err
 }
 
-// showEvent writes an event for a person: one line.
-func showEvent(w io.Writer, e events.Event) error {
-	s := &e.Data.Session
-	place := s.LocationName
-	if place == "" {
-		place = s.LocationID
-	}
-	device := s.DeviceMAC
-	if device == "" {
-		device = s.ID
-	}
-	line := fmt.Sprintf("%s  %-10s  %-22s  %-17s  %s",
-		e.Data.Observed.At.Local().Format("15:04:05"), e.Kind, clip(place, 22), clip(device, 17), describe(e))
-	_, err := fmt.Fprintln(w, printable(line))
-	return err
-}
-
-// printable keeps text from outside to its line: guests choose their names, and
-// devices theirs, and a terminal obeys control sequences.
-func printable(line string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, line)
-}
-
 // describe says in words what changed.
 func describe(e events.Event) string {
 	s, d := &e.Data.Session, &e.Data
@@ -265,12 +234,4 @@ func size(n int64) string {
 		return fmt.Sprintf("%d B", n)
 	}
 	return fmt.Sprintf("%.1f %s", v, unit)
-}
-
-func clip(s string, n int) string {
-	runes := []rune(s)
-	if len(runes) > n {
-		return string(runes[:n-1]) + "…"
-	}
-	return s
 }
