@@ -56,6 +56,7 @@ func webhookRights(cfg Config) []publisher.Right {
 func readingRights(cfg Config) []publisher.Right {
 	return []publisher.Right{
 		{Subject: "$JS.API.STREAM.INFO." + cfg.Stream, For: "the stream's state"},
+		{Subject: "$JS.API.DIRECT.GET." + cfg.Stream + ".>", For: "the last event"},
 		{Subject: "$JS.API.CONSUMER.CREATE." + cfg.Stream + ".>", For: "reading the stream"},
 		{Subject: "$JS.API.CONSUMER.MSG.NEXT." + cfg.Stream + ".>", For: "reading the stream"},
 	}
