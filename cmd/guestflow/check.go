@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,7 +26,7 @@ func checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Check configuration, platform, NATS and data directory",
 		Long: `Checks what run would need, one line each, and says what to do about what is
-wrong. It changes nothing; it spends three of the platform's requests, and tries
+wrong. It changes nothing; it spends some four of the platform's requests, and tries
 its rights on NATS with messages that streams refuse. Exit code 1 when something
 is wrong, 2 when it is the configuration.`,
 		Args: cobra.NoArgs,
@@ -42,14 +41,19 @@ is wrong, 2 when it is the configuration.`,
 			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
 			defer cancel()
 			failed := 0
-			for _, c := range []struct {
+			type check struct {
 				name  string
 				check func(context.Context, Config) (string, error)
-			}{{"platform", checkPlatform}, {"NATS", checkNATS}, {"data directory", checkData}} {
+			}
+			checks := []check{{"platform", checkAsked}, {"NATS", checkNATS}, {"data directory", checkRoom}, {"HTTP address", checkHTTP}}
+			if len(cfg.Locations) > 0 {
+				checks = append(checks, check{"locations", checkLocations})
+			}
+			for _, c := range checks {
 				failed += tell(out, c.name, func() (string, error) { return c.check(ctx, cfg) })
 			}
 			if failed > 0 {
-				return fmt.Errorf("%d of 3 checks failed", failed)
+				return fmt.Errorf("%d of %d checks failed", failed, len(checks))
 			}
 			return nil
 		},
@@ -110,7 +114,11 @@ func checkPlatform(ctx context.Context, cfg Config) (string, error) {
 	default:
 		return "", err
 	}
-	return text + sharing(cfg, page.Remaining, count.Remaining, locations.Remaining), nil
+	told := sharing(cfg, page.Remaining, count.Remaining, locations.Remaining)
+	if !cfg.APISharedLimit && told != "" && !shared(ctx, client, page.Remaining) {
+		told = ""
+	}
+	return text + told, nil
 }
 
 // sharing says whether the endpoints' limit is configured as it seems to be, given
@@ -193,13 +201,7 @@ func checkData(_ context.Context, cfg Config) (string, error) {
 // checkWritable finds out without leaving anything behind whether the directory,
 // or the one that it would be made in, can be written to.
 func checkWritable(dir string) (string, error) {
-	existing := dir
-	for {
-		if _, err := os.Stat(existing); !errors.Is(err, os.ErrNotExist) || existing == filepath.Dir(existing) {
-			break
-		}
-		existing = filepath.Dir(existing)
-	}
+	existing := existing(dir)
 	f, err := os.CreateTemp(existing, ".check-")
 	if err != nil {
 		return "", fmt.Errorf("%w; make %s a directory that this user may write, or set GUESTFLOW_DATA_DIR to one", err, existing)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -100,5 +101,21 @@ func TestFullDiskPausesPolling(t *testing.T) {
 			}
 			verify(t, p, simulator.Checker{Until: until}, kept(t, conn))
 		})
+	}
+}
+
+// TestCheckFindsAFullDisk: though the state is sound, and an empty file can still
+// be made.
+func TestCheckFindsAFullDisk(t *testing.T) {
+	p := simulate(t, simulator.Config{Token: "right"})
+	settings(t, p)
+	dir := smallDisk(t, "4m")
+	t.Setenv("GUESTFLOW_DATA_DIR", dir)
+	code, out, _ := invoke("check")
+	if code != 1 || !strings.Contains(out, "FAIL  data directory: the disk is full") || !strings.Contains(out, "GUESTFLOW_DATA_DIR") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("check left %v, %v", left, err)
 	}
 }
