@@ -126,8 +126,8 @@ func Compact(path string) (before, after int64, err error) {
 	if err := os.Rename(temp, path); err != nil {
 		return 0, 0, explained(path, "compact", err)
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return 0, 0, explained(path, "compact", err)
+	if err := synced(path, filepath.Dir(path)); err != nil {
+		return 0, 0, err
 	}
 	return infos[0].Size(), infos[1].Size(), nil
 }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -195,7 +196,7 @@ func create(path string, s schema, now time.Time) error {
 			return explained(path, "create", err)
 		}
 	}
-	return syncDir(dir)
+	return synced(path, dir)
 }
 
 // emptyBeside makes an empty file in the directory of path.
@@ -221,7 +222,16 @@ func sweep(path string) {
 	}
 }
 
-// syncDir makes a new name in a directory durable.
+// synced is syncDir with its error explained.
+func synced(path, dir string) error {
+	if err := syncDir(dir); err != nil {
+		return fmt.Errorf("store %s: sync its directory: %w; start again, and if that fails too, set GUESTFLOW_DATA_DIR to a directory on a local disk", path, err)
+	}
+	return nil
+}
+
+// syncDir makes a new name in a directory durable, where the file system can:
+// some network shares refuse to sync a directory.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" { // Directories cannot be synced there.
 		return nil
@@ -230,5 +240,9 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
 }
