@@ -27,7 +27,7 @@ const (
 	// sessions may end between two requests before a page has to be read again.
 	overlap = 2
 	// rejoins is how often a page that shares nothing with the one before is
-	// followed by one that begins further back.
+	// followed by one that begins further back, before the reading goes on without.
 	rejoins = 3
 	// mostBarren is how many pages in a row may show nothing new before a list
 	// counts as read: a platform may give the same page for ever.
@@ -70,6 +70,10 @@ type reading struct {
 	shown   map[string]bool // on any page
 	covered int             // positions read so far
 	missed  int             // joins that failed in a row
+	// unjoined is set once pages could not be joined: rows move faster than they are
+	// read, and waiting for two that meet would never end.
+	unjoined bool
+	news     int // sessions that nobody knew
 	barren  int             // pages in a row that showed nothing new
 	records int
 	twice   int // records that were meant to be read twice
@@ -88,7 +92,7 @@ func (r *reading) next() window {
 	case r.pages == 0:
 		r.asked = window{1, r.size}
 	default:
-		// Each failed join reaches ten times further back.
+		// Each failed join reaches ten times further back, until that proves vain.
 		back := overlap
 		for range r.missed {
 			back *= 10
@@ -119,7 +123,7 @@ func (r *reading) add(page platform.Page, m moment) (done bool) {
 	}
 	r.records += len(page.Sessions)
 	r.twice += min(len(page.Sessions), max(0, r.covered-r.asked.start()))
-	if r.fixed == 0 && !joined && r.missed < rejoins {
+	if r.unjoined = r.unjoined || r.missed == rejoins; r.fixed == 0 && !joined && !r.unjoined {
 		r.missed++
 		return false
 	}
@@ -182,9 +186,16 @@ func (p *Poller) list(ctx context.Context, id string) error {
 			moment: m, sessions: page.Sessions, skipped: page.Skipped, scope: location, location: id,
 			first: w.number == 1, last: ends(page, w),
 		}
+		for i := range page.Sessions {
+			if p.roster.entries[page.Sessions[i].ID] == nil {
+				r.news++
+			}
+		}
 		if done {
 			place.readings++
-			place.unsettled = max(0, place.unsettled-1)
+			if place.unsettled--; place.unsettled < 0 || r.news <= len(r.shown)/newsShare {
+				place.unsettled = 0
+			}
 			ev.marks = []store.LocationMark{p.markOf(place, r, page)}
 		}
 		if err := p.take(ctx, ev); err != nil {

@@ -19,9 +19,10 @@ const (
 	togetherMany = 30
 	// againSize is that of the pages then: other pages hide others.
 	againSize = 83
-	// mostSettling is how often a list of several pages is read until a reading shows
-	// nobody new.
-	mostSettling = 4
+	// mostSettling is how often a list of several pages is read until hardly anybody on
+	// it is new: one in newsShare.
+	mostSettling = 8
+	newsShare    = 100
 )
 
 // unsettle looks for sessions that began at once.

@@ -29,6 +29,7 @@ type answer struct {
 // reused, so that what arrives late is told apart.
 type answers struct {
 	nc    *nats.Conn
+	right Right // what was sent under
 	inbox string
 	sub   *nats.Subscription
 	ch    chan *nats.Msg
@@ -37,9 +38,10 @@ type answers struct {
 	status chan nats.Status
 }
 
-// listen subscribes; room is how many replies may wait to be read.
-func listen(nc *nats.Conn, room int) (*answers, error) {
-	a := &answers{nc: nc, inbox: nats.NewInbox() + ".", ch: make(chan *nats.Msg, room)}
+// listen subscribes for the answers to what is sent under a right; room is how many
+// may wait to be read.
+func listen(nc *nats.Conn, right Right, room int) (*answers, error) {
+	a := &answers{nc: nc, right: right, inbox: nats.NewInbox() + ".", ch: make(chan *nats.Msg, room)}
 	sub, err := nc.ChanSubscribe(a.inbox+"*", a.ch)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to answers: %w", err)
@@ -83,7 +85,7 @@ func (a *answers) next(ctx context.Context, within *time.Timer) (answer, error) 
 		case <-a.status:
 			return answer{}, ErrDisconnected
 		case <-within.C:
-			return answer{}, unanswered(a.nc, errNoAnswer)
+			return answer{}, unanswered(ctx, a.nc, a.right, errNoAnswer)
 		case <-ctx.Done():
 			return answer{}, ctx.Err()
 		}

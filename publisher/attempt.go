@@ -37,7 +37,7 @@ func (p *Publisher) attempt(ctx context.Context, untilEmpty bool) (progress bool
 		return false, err
 	}
 	a := &attempt{Publisher: p, nc: p.js.Conn(), untilEmpty: untilEmpty}
-	if a.answers, err = listen(a.nc, 2*p.MaxBatch+16); err != nil {
+	if a.answers, err = listen(a.nc, Right{p.filter, "the events"}, 2*p.MaxBatch+16); err != nil {
 		return false, err
 	}
 	defer a.answers.close()

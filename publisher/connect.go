@@ -45,11 +45,7 @@ func Connect(ctx context.Context, s ConnectSettings) (*nats.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	setDefault(&s.URL, nats.DefaultURL)
-	setDefault(&s.Name, "guestflow")
-	if s.Log == nil {
-		s.Log = slog.Default()
-	}
+	s.defaults()
 	options, err := s.options()
 	if err != nil {
 		return nil, err
@@ -59,6 +55,14 @@ func Connect(ctx context.Context, s ConnectSettings) (*nats.Conn, error) {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", s.where(), err)
 	}
 	return nc, nil
+}
+
+func (s *ConnectSettings) defaults() {
+	setDefault(&s.URL, nats.DefaultURL)
+	setDefault(&s.Name, "guestflow")
+	if s.Log == nil {
+		s.Log = slog.Default()
+	}
 }
 
 func (s ConnectSettings) options() ([]nats.Option, error) {
@@ -123,7 +127,7 @@ func (s ConnectSettings) options() ([]nats.Option, error) {
 		options = append(options, nats.ClientCert(s.Cert, s.Key))
 	}
 	if s.Embedded != nil {
-		options = append(options, nats.InProcessServer(s.Embedded.server))
+		options = append(options, nats.InProcessServer(s.Embedded))
 	}
 	return options, nil
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -20,9 +22,12 @@ type EmbeddedSettings struct {
 	// Dir holds the streams. It is made when missing, and locked.
 	Dir string
 	// Listen is the TCP address for other clients. Default 127.0.0.1:4222; port 0
-	// picks a free one. Clients need no credentials, so an address that is not
-	// loopback opens the streams to the network, and is warned about.
+	// picks a free one. An address that is not loopback opens the streams to the
+	// network, and is warned about.
 	Listen string
+	// User and Password, or Token, are what clients need, this process's too. Empty
+	// asks for nothing.
+	User, Password, Token string
 	// SyncInterval is how often what was written is synced to disk. Zero, the
 	// default, syncs before each acknowledgement: power loss then takes nothing that
 	// was acknowledged. With batches this costs little (see BenchmarkPublish);
@@ -36,10 +41,19 @@ type EmbeddedSettings struct {
 	Log *slog.Logger
 }
 
-// Embedded is a running NATS server with JetStream.
+// Embedded is a running NATS server with JetStream. While the disk is full it
+// takes no events; once there is room it starts anew by itself, on the same
+// address.
 type Embedded struct {
+	settings EmbeddedSettings
+	options  server.Options
+	lock     *bbolt.DB
+	stop     context.CancelFunc
+	watching sync.WaitGroup
+
+	mu     sync.Mutex
 	server *server.Server
-	lock   *bbolt.DB
+	fault  error
 }
 
 // readyWait bounds how long recovering the streams may take at start.
@@ -59,7 +73,8 @@ func StartEmbedded(ctx context.Context, s EmbeddedSettings) (*Embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := &server.Options{
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	e := &Embedded{settings: s, lock: lock, stop: stop, options: server.Options{
 		ServerName:        "guestflow",
 		Host:              host,
 		Port:              port,
@@ -70,26 +85,45 @@ func StartEmbedded(ctx context.Context, s EmbeddedSettings) (*Embedded, error) {
 		SyncInterval:      s.SyncInterval,
 		NoSigs:            true,
 		NoSystemAccount:   true,
+		Username:          s.User,
+		Password:          s.Password,
+		Authorization:     s.Token,
+	}}
+	if err := e.start(ctx); err != nil {
+		stop()
+		return nil, errors.Join(err, lock.Close())
 	}
-	srv, err := server.NewServer(options)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("embedded NATS server: %w", err), lock.Close())
+	if addr, ok := e.server.Addr().(*net.TCPAddr); ok {
+		e.options.Port = addr.Port // the same again after a new start
 	}
-	log := newServerLog(s.Log)
-	srv.SetLoggerV2(log, s.Log.Enabled(ctx, slog.LevelDebug), false, false)
-	srv.Start()
-	e := &Embedded{server: srv, lock: lock}
-	if err := e.ready(ctx, log, s); err != nil {
-		e.Close()
-		return nil, err
-	}
+	e.watching.Go(func() { e.watch(watch) })
 	return e, nil
 }
 
-func (e *Embedded) ready(ctx context.Context, log *serverLog, s EmbeddedSettings) error {
+// start runs a server, and returns when it takes connections.
+func (e *Embedded) start(ctx context.Context) error {
+	options := e.options
+	srv, err := server.NewServer(&options)
+	if err != nil {
+		return fmt.Errorf("embedded NATS server: %w", err)
+	}
+	log := newServerLog(e.settings.Log)
+	srv.SetLoggerV2(log, e.settings.Log.Enabled(ctx, slog.LevelDebug), false, false)
+	srv.Start()
+	e.mu.Lock()
+	e.server = srv
+	e.mu.Unlock()
+	if err := ready(ctx, srv, log, e.settings); err != nil {
+		shutDown(srv)
+		return err
+	}
+	return nil
+}
+
+func ready(ctx context.Context, srv *server.Server, log *serverLog, s EmbeddedSettings) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
-	for !e.server.ReadyForConnections(50 * time.Millisecond) {
+	for !srv.ReadyForConnections(50 * time.Millisecond) {
 		select {
 		case fatal := <-log.fatal:
 			return fmt.Errorf("embedded NATS server on %s in %s: %s", s.Listen, s.Dir, fatal)
@@ -99,6 +133,18 @@ func (e *Embedded) ready(ctx context.Context, log *serverLog, s EmbeddedSettings
 		}
 	}
 	return nil
+}
+
+func shutDown(srv *server.Server) {
+	srv.Shutdown()
+	srv.WaitForShutdown()
+}
+
+// Loopback reports whether only this machine reaches a host:port.
+func Loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // listenAddress checks the address, and that it is free: the server's own error
@@ -114,8 +160,12 @@ func listenAddress(s EmbeddedSettings) (host string, port int, err error) {
 	if port, err = strconv.Atoi(text); err != nil || port < 0 || port > 65535 {
 		return fail(fmt.Errorf("port %q is not a number from 0 to 65535", text))
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		s.Log.Warn("the embedded NATS server is open to the network: anyone who reaches it can read and write the events; use a server of its own with users and TLS (GUESTFLOW_NATS_URL) instead", "listen", s.Listen)
+	switch {
+	case Loopback(s.Listen):
+	case s.Token == "" && s.User == "":
+		s.Log.Error("the embedded NATS server is OPEN TO THE NETWORK: anyone who reaches it can read, write and delete the events; listen on 127.0.0.1, or use a server of its own with users and TLS (GUESTFLOW_NATS_URL)", "listen", s.Listen)
+	default:
+		s.Log.Warn("the embedded NATS server is open to the network, without TLS: events and credentials can be read on the way; use a server of its own with TLS (GUESTFLOW_NATS_URL) where that matters", "listen", s.Listen)
 	}
 	l, err := net.Listen("tcp", s.Listen)
 	if err != nil {
@@ -136,23 +186,61 @@ func lockDir(dir string) (*bbolt.DB, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w; make it writable, or choose another GUESTFLOW_DATA_DIR", err)
 	}
-	db, err := bbolt.Open(filepath.Join(dir, "lock"), 0o600, &bbolt.Options{Timeout: 100 * time.Millisecond, NoFreelistSync: true})
+	path := filepath.Join(dir, "lock")
+	db, err := takeLock(path)
+	if errors.Is(err, errLockDamaged) {
+		// It holds nothing, so nothing is lost with it.
+		if err = os.Truncate(path, 0); err == nil {
+			db, err = takeLock(path)
+		}
+	}
 	switch {
 	case errors.Is(err, bbolt.ErrTimeout):
 		return nil, fmt.Errorf("embedded NATS server: %s is in use by another process; stop that, or choose another GUESTFLOW_DATA_DIR", dir)
-	case err != nil:
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return nil, fmt.Errorf("embedded NATS server: lock %s: %w; free some disk space, or choose another GUESTFLOW_DATA_DIR", dir, err)
+	case errors.As(err, new(*os.PathError)):
 		return nil, fmt.Errorf("embedded NATS server: lock %s: %w; make the directory writable, or choose another GUESTFLOW_DATA_DIR", dir, err)
+	case err != nil:
+		return nil, fmt.Errorf("embedded NATS server: lock %s: %w", dir, err)
 	}
 	return db, nil
 }
 
+var errLockDamaged = errors.New("the lock's file is damaged")
+
+// takeLock opens the lock's file. With errLockDamaged nobody else has it open.
+func takeLock(path string) (db *bbolt.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil { // bbolt's way of saying that a page is wrong; it keeps the lock
+			db, err = nil, fmt.Errorf("its pages are overwritten; remove %s, which holds nothing, and start again", path)
+		}
+	}()
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 100 * time.Millisecond, NoFreelistSync: true})
+	var system syscall.Errno
+	if err != nil && !errors.Is(err, bbolt.ErrTimeout) && !errors.As(err, &system) {
+		err = fmt.Errorf("%w: %w", errLockDamaged, err)
+	}
+	return db, err
+}
+
 // URL returns the address for clients outside of this process.
-func (e *Embedded) URL() string { return e.server.ClientURL() }
+func (e *Embedded) URL() string { return e.current().ClientURL() }
+
+// InProcessConn connects a client of this process.
+func (e *Embedded) InProcessConn() (net.Conn, error) { return e.current().InProcessConn() }
+
+func (e *Embedded) current() *server.Server {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.server
+}
 
 // Close stops the server after it has written what it took, and unlocks the
 // directory.
 func (e *Embedded) Close() error {
-	e.server.Shutdown()
-	e.server.WaitForShutdown()
+	e.stop()
+	e.watching.Wait()
+	shutDown(e.current())
 	return e.lock.Close()
 }

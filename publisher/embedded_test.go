@@ -51,27 +51,74 @@ func TestEmbeddedServerNamesWhatKeepsItFromStarting(t *testing.T) {
 	}
 }
 
+// The lock's file holds nothing but the lock: a full disk or a power loss that
+// damaged it keeps no server from starting.
+func TestDamagedLockFileIsMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "lock")
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	for name, content := range map[string][]byte{
+		"empty": nil, "one byte": {0}, "text": bytes.Repeat([]byte("lock\n"), 8000), "zero": make([]byte, len(good)),
+		"one page": good[:page], "three pages": good[:3*page],
+	} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		lock, err := lockDir(dir)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if _, err := lockDir(dir); err == nil || !strings.Contains(err.Error(), "in use") {
+			t.Errorf("%s: a second process gets %v", name, err)
+		}
+		if err := lock.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Here bbolt panics, with the lock in its hands until the process ends.
+	if err := os.WriteFile(path, append(bytes.Clone(good[:2*page]), bytes.Repeat([]byte{0xff}, len(good)-2*page)...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockDir(dir); err == nil || !strings.Contains(err.Error(), "remove "+path) {
+		t.Errorf("overwritten: %v, want an error that says to remove the file", err)
+	}
+}
+
 func TestEmbeddedServerSyncsEachWriteByDefault(t *testing.T) {
 	e, err := StartEmbedded(testContext(t), EmbeddedSettings{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	if config := e.server.JetStreamConfig(); !config.SyncAlways {
+	if config := e.current().JetStreamConfig(); !config.SyncAlways {
 		t.Errorf("JetStream runs with %+v", config)
 	}
 }
 
 func TestEmbeddedServerOpenToTheNetworkIsWarnedAbout(t *testing.T) {
 	for listen, warned := range map[string]bool{"127.0.0.1:0": false, "localhost:0": false, "[::1]:0": false, "0.0.0.0:0": true, ":0": true} {
-		var log bytes.Buffer
-		// Checked without starting a server that would listen there.
-		_, _, err := listenAddress(EmbeddedSettings{Listen: listen, Log: slog.New(slog.NewTextHandler(&log, nil))})
-		if err != nil && !strings.Contains(listen, "::1") {
-			t.Error(err)
-		}
-		if got := strings.Contains(log.String(), "open to the network"); got != warned {
-			t.Errorf("%s: warned is %v: %s", listen, got, log.String())
+		for token, told := range map[string]string{"": "OPEN TO THE NETWORK", "t0psecret": "without TLS"} {
+			var log bytes.Buffer
+			// Checked without starting a server that would listen there.
+			_, _, err := listenAddress(EmbeddedSettings{Listen: listen, Token: token, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			if err != nil && !strings.Contains(listen, "::1") {
+				t.Error(err)
+			}
+			if got := strings.Contains(log.String(), told); got != warned || strings.Contains(log.String(), "t0psecret") {
+				t.Errorf("%s: warned is %v: %s", listen, got, log.String())
+			}
 		}
 	}
 }

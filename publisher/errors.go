@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -99,11 +100,14 @@ func outrun(err error) bool {
 	return refusedWith(err, codeWrongLastSeq, codeWrongLastSeqInUse, codeWrongLastMsgID)
 }
 
-// unanswered adds to a timeout what the client learnt of missing permissions: the
-// server does not answer what it forbids, but tells the connection.
-func unanswered(nc *nats.Conn, err error) error {
-	if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) {
-		return fmt.Errorf("%w; %w; let the user publish to the stream's subjects and to $JS.API.>, and subscribe to _INBOX.>", err, last)
+// unanswered finds out whether a missing right is why no answer came: the server
+// does not answer what it forbids.
+func unanswered(ctx context.Context, nc *nats.Conn, r Right, err error) error {
+	if violation(nc) == nil {
+		return err
+	}
+	if missing := TryRights(context.WithoutCancel(ctx), nc, []Right{r}); errors.Is(missing, ErrPermission) {
+		return missing
 	}
 	return err
 }
@@ -111,7 +115,7 @@ func unanswered(nc *nats.Conn, err error) error {
 // lasting reports that trying again soon is pointless: somebody has to change
 // something first.
 func lasting(err error) bool {
-	return errors.Is(err, ErrStreamMissing) || errors.Is(err, ErrTooLarge) || errors.Is(err, errNotAtomic) || errors.Is(err, nats.ErrPermissionViolation) ||
+	return errors.Is(err, ErrStreamMissing) || errors.Is(err, ErrTooLarge) || errors.Is(err, errNotAtomic) || errors.Is(err, ErrPermission) ||
 		errors.Is(err, jetstream.ErrJetStreamNotEnabled) ||
 		refusedWith(err, codeJetStreamDisabled, codeJetStreamNoAccount)
 }

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -47,7 +46,7 @@ func TestMissingPermissionsAreNamed(t *testing.T) {
 			p, w := newTestPublisher(as(user), store, Auto)
 			run(t, p)
 			w.until(t, "the refusal", func() bool {
-				return len(w.errs) > 0 && errors.Is(w.errs[len(w.errs)-1], nats.ErrPermissionViolation)
+				return len(w.errs) > 0 && errors.Is(w.errs[len(w.errs)-1], ErrPermission)
 			})
 			if s := p.State(); !s.Lasting || w.sent != 0 {
 				t.Errorf("state %+v", s)

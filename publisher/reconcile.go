@@ -82,7 +82,7 @@ func (p *Publisher) look(ctx context.Context, c Cursor) (sight, error) {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return sight{}, fmt.Errorf("stream %s: %w; it was deleted, or never made: restart guestflow to make it, or run `nats stream add %s`", p.Stream, ErrStreamMissing, p.Stream)
 		}
-		return sight{}, fmt.Errorf("stream %s: read its state: %w", p.Stream, unanswered(p.js.Conn(), err))
+		return sight{}, fmt.Errorf("stream %s: read its state: %w", p.Stream, unanswered(ctx, p.js.Conn(), Right{api(p.js, "STREAM.INFO."+p.Stream), "the stream's state"}, err))
 	}
 	info := stream.CachedInfo()
 	s := sight{created: info.Created, replicas: info.Config.Replicas, atomic: info.Config.AllowAtomicPublish, end: info.State.LastSeq}
@@ -142,9 +142,9 @@ func (p *Publisher) message(ctx context.Context, r getRequest) (mark, error) {
 	if err != nil {
 		return mark{}, err
 	}
-	m, err := p.js.Conn().RequestWithContext(ctx, p.api("STREAM.MSG.GET."+p.Stream), body)
+	m, err := p.js.Conn().RequestWithContext(ctx, api(p.js, "STREAM.MSG.GET."+p.Stream), body)
 	if err != nil {
-		return mark{}, fmt.Errorf("stream %s: read the account's last message: %w", p.Stream, unanswered(p.js.Conn(), err))
+		return mark{}, fmt.Errorf("stream %s: read the account's last message: %w", p.Stream, unanswered(ctx, p.js.Conn(), Right{api(p.js, "STREAM.MSG.GET."+p.Stream), "the last event"}, err))
 	}
 	var reply struct {
 		Error   *refusal `json:"error"`
@@ -176,8 +176,8 @@ func (p *Publisher) message(ctx context.Context, r getRequest) (mark, error) {
 }
 
 // api returns the subject of a JetStream request.
-func (p *Publisher) api(request string) string {
-	o := p.js.Options()
+func api(js jetstream.JetStream, request string) string {
+	o := js.Options()
 	switch {
 	case o.APIPrefix != "":
 		return strings.TrimSuffix(o.APIPrefix, ".") + "." + request

@@ -83,7 +83,8 @@ func (e *StreamError) Error() string {
 // takes the subjects as they are, keeps every event for MaxAge on disk with
 // Replicas copies, and acknowledges; everything else is the operator's business.
 //
-// The error is a *StreamError for an existing stream that will not do.
+// The error is a *StreamError for an existing stream that will not do, and
+// ErrPermission where the user may not look for the stream, or make it.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, s StreamSettings) (*jetstream.StreamInfo, error) {
 	setDefault(&s.Name, events.DefaultStream)
 	setDefault(&s.Replicas, 1)
@@ -106,6 +107,9 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream, s StreamSettings)
 }
 
 func existing(ctx context.Context, js jetstream.JetStream, name string) (*jetstream.StreamInfo, error) {
+	if err := permitted(ctx, js, "STREAM.INFO."+name, "find the stream"); err != nil {
+		return nil, fmt.Errorf("stream %s: %w", name, err)
+	}
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", name, explain(err))
@@ -133,6 +137,9 @@ func create(ctx context.Context, js jetstream.JetStream, s StreamSettings) (*jet
 	if s.MaxAge > 0 && (s.Duplicates == 0 || s.Duplicates > s.MaxAge) {
 		config.Duplicates = min(s.MaxAge, 2*time.Minute) // the server refuses a longer one
 	}
+	if err := permitted(ctx, js, "STREAM.CREATE."+s.Name, "make the stream"); err != nil {
+		return nil, fmt.Errorf("create stream %s: %w", s.Name, err)
+	}
 	stream, err := js.CreateStream(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("create stream %s for %s: %w", s.Name, config.Subjects[0], explain(err))
@@ -147,7 +154,7 @@ func explain(err error) error {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("%w; enable JetStream in the server's configuration (jetstream {}) and for the user's account", err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w: no answer; check that the server runs with JetStream and that the user may publish to $JS.API.>", err)
+		return fmt.Errorf("%w: no answer; see whether the server is overloaded, or a cluster has lost its majority", err)
 	case errors.As(err, &api) && api.ErrorCode == 10065:
 		return fmt.Errorf("%w; another stream takes these subjects: name it with GUESTFLOW_STREAM, or choose another GUESTFLOW_SUBJECT_PREFIX", err)
 	case errors.As(err, &api) && (api.ErrorCode == 10074 || api.ErrorCode == 10005):

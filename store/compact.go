@@ -126,15 +126,15 @@ func Compact(path string) (before, after int64, err error) {
 	if err := os.Rename(temp, path); err != nil {
 		return 0, 0, explained(path, "compact", err)
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return 0, 0, explained(path, "compact", err)
+	if err := synced(path, filepath.Dir(path)); err != nil {
+		return 0, 0, err
 	}
 	return infos[0].Size(), infos[1].Size(), nil
 }
 
 // copyTo writes what the file holds into an empty one, checks it, and syncs it.
 func (f boltFile) copyTo(path string) (err error) {
-	to, err := tryBolt(path, fileMode{noSync: true})
+	to, err := tryBolt(path, fileMode{noSync: true, fresh: true})
 	if err != nil {
 		return err
 	}

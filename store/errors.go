@@ -22,6 +22,9 @@ var (
 	// ErrOutboxFull: the commit would bring the unsent events above
 	// Options.OutboxMaxBytes. Nothing of it was written.
 	ErrOutboxFull = errors.New("the outbox is full")
+	// ErrNoSpace: the disk has no room for the write, of which nothing was written.
+	// The same write succeeds once there is room.
+	ErrNoSpace = errors.New("the disk is full")
 	// ErrConflict: a change does not follow what is stored, so it was made from an
 	// older state, or its event and state disagree. Nothing of the commit was
 	// written.
@@ -58,7 +61,7 @@ func explained(path, doing string, err error) error {
 	case errors.Is(err, berrors.ErrDatabaseNotOpen):
 		return fmt.Errorf("store %s: %s: %w", path, doing, ErrClosed)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("store %s: %s: %w; %s", path, doing, err, remedySpace)
+		return fmt.Errorf("store %s: %s: %w: %w; %s", path, doing, ErrNoSpace, err, remedySpace)
 	}
 	return fmt.Errorf("store %s: %s: %w", path, doing, err)
 }

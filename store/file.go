@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -31,6 +32,8 @@ type boltFile struct {
 type fileMode struct {
 	wait             time.Duration // for the lock
 	noSync, readOnly bool
+	// fresh permits a file without content, which bbolt makes a new store of.
+	fresh bool
 }
 
 // openBolt opens a file that exists, takes its lock, and checks what can be
@@ -77,8 +80,19 @@ func tryBolt(path string, m fileMode) (f boltFile, err error) {
 			FreelistType: bbolt.FreelistMapType,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 				opened, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
+				if err != nil {
+					return nil, err
+				}
 				f.file = opened
-				return opened, err
+				if m.fresh {
+					return opened, nil
+				}
+				// A store gets its name when it is whole, so an empty file is what a
+				// full disk, a failed copy or a repair of the file system left.
+				if info, err := opened.Stat(); err != nil || info.Size() == 0 {
+					return opened, errors.Join(err, damaged("it has zero bytes"))
+				}
+				return opened, nil
 			},
 		})
 		return err
@@ -121,6 +135,9 @@ func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
+			if _, fault := r.(runtime.Error); fault {
+				r = "a page leads beyond the file's end, or was overwritten"
+			}
 			err = damaged("reading its pages failed: %v", r)
 		}
 	}()
@@ -160,7 +177,7 @@ func create(path string, s schema, now time.Time) error {
 		return unopened(path, err)
 	}
 	defer func() { _ = os.Remove(temp) }()
-	f, err := tryBolt(temp, fileMode{})
+	f, err := tryBolt(temp, fileMode{fresh: true})
 	if err != nil {
 		return unopened(path, err)
 	}
@@ -179,7 +196,7 @@ func create(path string, s schema, now time.Time) error {
 			return explained(path, "create", err)
 		}
 	}
-	return syncDir(dir)
+	return synced(path, dir)
 }
 
 // emptyBeside makes an empty file in the directory of path.
@@ -205,7 +222,16 @@ func sweep(path string) {
 	}
 }
 
-// syncDir makes a new name in a directory durable.
+// synced is syncDir with its error explained.
+func synced(path, dir string) error {
+	if err := syncDir(dir); err != nil {
+		return fmt.Errorf("store %s: sync its directory: %w; start again, and if that fails too, set GUESTFLOW_DATA_DIR to a directory on a local disk", path, err)
+	}
+	return nil
+}
+
+// syncDir makes a new name in a directory durable, where the file system can:
+// some network shares refuse to sync a directory.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" { // Directories cannot be synced there.
 		return nil
@@ -214,5 +240,9 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
 }

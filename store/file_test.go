@@ -131,6 +131,61 @@ func TestDamagedFileIsRefusedAndKept(t *testing.T) {
 	}
 }
 
+// A file that lost its end, at whatever byte, is called damaged in words of this
+// package: no fault of the Go runtime, and no empty store in its place.
+func TestCutFileIsCorruptAtEveryLength(t *testing.T) {
+	good, err := os.ReadFile(filled(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := len(good)
+	if err := inFile(t, good, func(tx *bbolt.Tx) { used = int(tx.Size()) }); err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	lengths := []int{0, 1, 16, 79, 80, 512, page - 1, page + 1}
+	for at := page; at < used; at += page {
+		lengths = append(lengths, at)
+	}
+	lengths = append(lengths, used-1, used-page/2)
+	for _, n := range lengths {
+		path := filepath.Join(t.TempDir(), "cut.db")
+		if err := os.WriteFile(path, good[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, path, ErrCorrupt, remedyCorrupt)
+		for name, err := range map[string]error{"Open": openError(path), "Check": Check(path)} {
+			for _, foreign := range []string{"runtime error", "fault address", "goroutine", "EOF", "bad file descriptor"} {
+				if text := errorText(err); strings.Contains(text, foreign) {
+					t.Errorf("%s of %d of %d bytes: %s", name, n, used, text)
+				}
+			}
+		}
+	}
+}
+
+func openError(path string) error {
+	s, err := Open(path, Options{})
+	if err == nil {
+		_ = s.Close()
+	}
+	return err
+}
+
+// inFile reads a copy of a file with bbolt alone.
+func inFile(t *testing.T, content []byte, read func(*bbolt.Tx)) error {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "copy.db")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		return err
+	}
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.View(func(tx *bbolt.Tx) error { read(tx); return nil }), db.Close())
+}
+
 // A single damaged page is seen when it is read, by Check at the latest, as an
 // error and never as a panic; the rest stays readable.
 func TestDamagedPageIsAnErrorWhenItIsRead(t *testing.T) {
@@ -396,16 +451,6 @@ func TestPagesOfAnOlderFormatAreChecked(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-}
-
-func TestEmptyFileBecomesAStore(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "empty.db")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s := openedAt(t, path, Options{})
-	commit(t, s, arrival("a", "here", time.Unix(1e9, 0)))
-	sound(t, s)
 }
 
 func TestUnreadablePathSaysWhatToDo(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -39,6 +40,7 @@ type app struct {
 	nats     *natsLink
 	client   *platform.Client
 	store    *store.Store
+	patient  *patientStore // store, as those use it that cannot go on without writing
 	logs     []*poller.RequestLog
 	poller   *poller.Poller
 	guests   *poller.GuestLookup // nil where they are not looked up
@@ -47,6 +49,8 @@ type app struct {
 	hooks    *webhook.Dispatcher
 	listener net.Listener  // nil where HTTP is off
 	stream   chan struct{} // closed when the stream is there
+	// streamFault is why it cannot be set up yet.
+	streamFault atomic.Pointer[error]
 }
 
 // platform returns the client's configuration.
@@ -112,6 +116,7 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	if a.store, err = store.Open(cfg.statePath(), options); err != nil {
 		return nil, err
 	}
+	a.patient = &patientStore{Store: a.store, log: log, until: ctx, full: make(map[string]error)}
 	if a.nats, err = linkNATS(ctx, cfg, log); err != nil {
 		return nil, err
 	}
@@ -123,7 +128,7 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	if err != nil {
 		return nil, err
 	}
-	a.pub = publisher.New(a.nats.js, a.store)
+	a.pub = publisher.New(a.nats.js, a.patient)
 	a.pub.Account, a.pub.Stream, a.pub.Subjects, a.pub.Observer, a.pub.Log = cfg.Account, cfg.Stream, subjects, a.metrics, log
 	a.web = occupancy.New(occupancySettings(cfg, log, a))
 	if cfg.WebhooksFile != "" {
@@ -163,7 +168,7 @@ func (a *app) buildPoller() error {
 		}
 	}
 	a.poller = &poller.Poller{
-		Account: a.cfg.Account, Platform: a.client, Store: a.store, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Time: a.client.Clock(),
+		Account: a.cfg.Account, Platform: a.client, Store: a.patient, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Time: a.client.Clock(),
 		Strategy: a.cfg.strategy(), Rules: diff.Rules{TrafficMinBytes: a.cfg.TrafficMinBytes},
 		Budgets: budgets, Locations: a.cfg.Locations, FiguresWait: a.cfg.FiguresWait, ProvenEnds: a.cfg.Ends == "proven", Observer: a.metrics, Logger: a.log,
 	}
@@ -185,6 +190,7 @@ func (a *app) buildPoller() error {
 func (a *app) Run(parent context.Context) error {
 	ctx, stop := context.WithCancelCause(parent)
 	defer stop(nil)
+	a.patient.until = ctx
 	part := func(name string, run func(context.Context) error) func() {
 		return func() {
 			if err := run(ctx); err != nil && ctx.Err() == nil {
@@ -202,6 +208,7 @@ func (a *app) Run(parent context.Context) error {
 			return nil
 		}))
 	}
+	working.Go(part("NATS", a.nats.diagnose))
 	working.Go(part("polling", a.poller.Run))
 	if a.guests != nil {
 		working.Go(part("guest look-ups", a.guests.Run))
@@ -262,6 +269,7 @@ func (a *app) ensureStream(ctx context.Context) error {
 		if err == nil || errors.As(err, &differs) || ctx.Err() != nil {
 			return err
 		}
+		a.streamFault.Store(&err)
 		a.log.Warn("the stream cannot be set up yet; events wait in the outbox", "account", a.cfg.Account, "stream", a.cfg.Stream, "error", err, "again_in", wait)
 		if err := (poller.SystemClock{}).Sleep(ctx, wait); err != nil {
 			return err
@@ -275,7 +283,6 @@ func (a *app) awaitNATS(ctx context.Context) error {
 	if a.nats.conn.IsConnected() {
 		return nil
 	}
-	a.log.Warn("NATS cannot be reached yet; events wait in the outbox", "account", a.cfg.Account, "server", hosts(a.cfg.NATSURL))
 	for !a.nats.conn.IsConnected() {
 		if err := (poller.SystemClock{}).Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
@@ -334,24 +341,38 @@ type natsLink struct {
 	conn     *nats.Conn
 	js       jetstream.JetStream
 	embedded *publisher.Embedded
+	settings publisher.ConnectSettings
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	refused error // why there is no connection
 }
 
 func linkNATS(ctx context.Context, cfg Config, log *slog.Logger) (_ *natsLink, err error) {
-	l := &natsLink{}
+	l := &natsLink{log: log}
 	defer func() {
 		if err != nil {
 			l.Close()
 		}
 	}()
 	if cfg.NATSURL == "" {
+		made, err := secureEmbedded(&cfg)
+		if err != nil {
+			return nil, err
+		}
+		if made {
+			log.Warn("the embedded NATS server is open to the network, so its clients need a token from now on", "file", cfg.tokenPath())
+		}
 		l.embedded, err = publisher.StartEmbedded(ctx, publisher.EmbeddedSettings{
-			Dir: filepath.Join(cfg.DataDir, "nats"), Listen: cfg.NATSListen, Log: log,
+			Dir: filepath.Join(cfg.DataDir, "nats"), Listen: cfg.NATSListen,
+			User: cfg.NATSUser, Password: cfg.NATSPassword, Token: cfg.NATSToken, Log: log,
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-	if l.conn, err = publisher.Connect(ctx, connectSettings(cfg, l.embedded, log)); err != nil {
+	l.settings = connectSettings(cfg, l.embedded, log)
+	if l.conn, err = publisher.Connect(ctx, l.settings); err != nil {
 		return nil, err
 	}
 	if l.js, err = jetstream.New(l.conn); err != nil {
@@ -374,6 +395,57 @@ func (l *natsLink) URL() string {
 		return l.embedded.URL()
 	}
 	return l.conn.ConnectedUrlRedacted()
+}
+
+// fault is what keeps events from being taken, nil while nothing is known to.
+func (l *natsLink) fault() error {
+	if l.embedded != nil {
+		if err := l.embedded.Fault(); err != nil {
+			return err
+		}
+	}
+	if l.conn.IsConnected() {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refused
+}
+
+// diagnose finds out why there is no connection, whenever there is none, until ctx
+// ends: the connection itself goes on trying, and does not say.
+func (l *natsLink) diagnose(ctx context.Context) error {
+	for {
+		wait := time.Second
+		if !l.conn.IsConnected() && l.embedded == nil {
+			if err := l.ask(ctx); err != nil {
+				wait = diagnosisPause
+			}
+		}
+		if err := (poller.SystemClock{}).Sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// diagnosisPause is the time between two questions why the connection fails.
+const diagnosisPause = 5 * time.Second
+
+// ask tries to connect anew, and keeps why that fails.
+func (l *natsLink) ask(ctx context.Context) error {
+	settings := l.settings
+	settings.Log = slog.New(slog.DiscardHandler)
+	conn, err := publisher.Reach(ctx, settings)
+	if err == nil {
+		conn.Close()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil && ctx.Err() == nil && (l.refused == nil || l.refused.Error() != err.Error()) {
+		l.log.Warn("NATS cannot be reached; events wait in the outbox", "error", err)
+	}
+	l.refused = err
+	return err
 }
 
 func (l *natsLink) Close() error {

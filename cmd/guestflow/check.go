@@ -8,9 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
@@ -27,15 +27,13 @@ func checkCommand() *cobra.Command {
 		Short: "Check configuration, platform, NATS and data directory",
 		Long: `Checks what run would need, one line each, and says what to do about what is
 wrong; of a page of records it says which figures, starts and durations could be
-read. It changes nothing; it spends three of the platform's requests. Exit code 1
-when something is wrong, 2 when it is the configuration.`,
+read. It changes nothing; it spends some four of the platform's requests, and tries
+its rights on NATS with messages that streams refuse. Exit code 1 when something
+is wrong, 2 when it is the configuration.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
-			cfg, err := configured(cmd)
-			if err == nil {
-				err = misconfigured(errors.Join(cfg.needPlatform(), cfg.needEndpoints()))
-			}
+			cfg, err := configured(cmd, (*Config).needPlatform, (*Config).needEndpoints)
 			if err != nil {
 				fmt.Fprintln(out, "FAIL  configuration")
 				return err
@@ -45,20 +43,25 @@ when something is wrong, 2 when it is the configuration.`,
 			defer cancel()
 			failed := 0
 			var sample platform.Page
-			for _, c := range []struct {
+			type check struct {
 				name  string
 				check func(context.Context, Config) (string, error)
-			}{{"platform", func(ctx context.Context, cfg Config) (found string, err error) {
-				found, sample, err = checkPlatform(ctx, cfg)
+			}
+			checks := []check{{"platform", func(ctx context.Context, cfg Config) (found string, err error) {
+				found, sample, err = checkAsked(ctx, cfg)
 				return found, err
-			}}, {"NATS", checkNATS}, {"data directory", checkData}} {
+			}}, {"NATS", checkNATS}, {"data directory", checkRoom}, {"HTTP address", checkHTTP}}
+			if len(cfg.Locations) > 0 {
+				checks = append(checks, check{"locations", checkLocations})
+			}
+			for _, c := range checks {
 				wrong := tell(out, c.name, func() (string, error) { return c.check(ctx, cfg) })
 				if failed += wrong; c.name == "platform" && wrong == 0 {
 					failed += checkRecords(out, sample)
 				}
 			}
 			if failed > 0 {
-				return fmt.Errorf("%d of 4 checks failed", failed)
+				return fmt.Errorf("%d of %d checks failed", failed, len(checks)+1)
 			}
 			return nil
 		},
@@ -121,7 +124,11 @@ func checkPlatform(ctx context.Context, cfg Config) (found string, sample platfo
 	default:
 		return "", sample, err
 	}
-	return text + sharing(cfg, page.Remaining, count.Remaining, locations.Remaining), page, nil
+	told := sharing(cfg, page.Remaining, count.Remaining, locations.Remaining)
+	if !cfg.APISharedLimit && told != "" && !shared(ctx, client, page.Remaining) {
+		told = ""
+	}
+	return text + told, page, nil
 }
 
 // sharing says whether the endpoints' limit is configured as it seems to be, given
@@ -148,24 +155,29 @@ func checkNATS(ctx context.Context, cfg Config) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	conn, err := publisher.Connect(ctx, connectSettings(cfg, nil, slog.New(slog.DiscardHandler)))
+	conn, err := publisher.Reach(ctx, connectSettings(cfg, nil, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
+	if err := publisher.TryRights(ctx, conn, neededRights(cfg)); err != nil {
+		return "", fmt.Errorf("NATS at %s: %w", hosts(cfg.NATSURL), err)
+	}
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return "", err
 	}
-	if !conn.IsConnected() {
-		return "", fmt.Errorf("no server takes the connection at %s; check GUESTFLOW_NATS_URL, the NATS credentials, and that the server runs", hosts(cfg.NATSURL))
-	}
 	stream, err := js.Stream(ctx, cfg.Stream)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
+		if err := publisher.TryRights(ctx, conn, creationRights(cfg)); err != nil {
+			return "", fmt.Errorf("NATS at %s: %w", hosts(cfg.NATSURL), err)
+		}
 		return fmt.Sprintf("server %s, stream %s will be created", conn.ConnectedServerVersion(), cfg.Stream), nil
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
+		return "", fmt.Errorf("JetStream at %s: %w; enable JetStream on the server (nats-server -js) and for the user's account", hosts(cfg.NATSURL), err)
 	case err != nil:
-		return "", fmt.Errorf("JetStream at %s: %w; enable JetStream on the server (nats-server -js) and permit this user to use it", hosts(cfg.NATSURL), err)
+		return "", fmt.Errorf("JetStream at %s: %w; see whether the server is overloaded, or a cluster has lost its majority", hosts(cfg.NATSURL), err)
 	}
 	// The stream exists, so this only compares.
 	subjects, err := events.NewSubjects(cfg.SubjectPrefix)
@@ -199,13 +211,7 @@ func checkData(_ context.Context, cfg Config) (string, error) {
 // checkWritable finds out without leaving anything behind whether the directory,
 // or the one that it would be made in, can be written to.
 func checkWritable(dir string) (string, error) {
-	existing := dir
-	for {
-		if _, err := os.Stat(existing); !errors.Is(err, os.ErrNotExist) || existing == filepath.Dir(existing) {
-			break
-		}
-		existing = filepath.Dir(existing)
-	}
+	existing := existing(dir)
 	f, err := os.CreateTemp(existing, ".check-")
 	if err != nil {
 		return "", fmt.Errorf("%w; make %s a directory that this user may write, or set GUESTFLOW_DATA_DIR to one", err, existing)

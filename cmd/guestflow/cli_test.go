@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"flag"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,10 +138,10 @@ func TestExitCodes(t *testing.T) {
 		{"wrong endpoints file", "webhooks status --file " + wrong, []string{away}, 2, "", "line 2: endpoint \"crm\": secrets"},
 		{"bad end of a replay", "webhooks replay crm --since 1h --until soon --file " + endpoints, []string{away}, 2, "", "--until \"soon\""},
 		{"end without a beginning", "webhooks replay crm --all --until 1h --file " + endpoints, []string{away}, 2, "", "--since"},
-		{"dead letters without NATS", "webhooks dead", []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
-		{"tail without NATS", "tail", []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
-		{"webhooks without NATS", "webhooks status --file " + endpoints, []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
-		{"occupancy without NATS", "occupancy --json", []string{away}, 1, "", "no server takes the connection at 127.0.0.1:1"},
+		{"dead letters without NATS", "webhooks dead", []string{away}, 1, "", "no server takes the connection"},
+		{"tail without NATS", "tail", []string{away}, 1, "", "no server takes the connection"},
+		{"webhooks without NATS", "webhooks status --file " + endpoints, []string{away}, 1, "", "no server takes the connection"},
+		{"occupancy without NATS", "occupancy --json", []string{away}, 1, "", "no server takes the connection"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			environment(t, c.variables...)
@@ -180,7 +181,14 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 	busy := listen(t)
 	good := []string{
 		"GUESTFLOW_API_URL=" + platform.url, "GUESTFLOW_API_TOKEN=right",
-		"GUESTFLOW_DATA_DIR=" + filepath.Join(dir, "new", "data"), "GUESTFLOW_NATS_LISTEN=127.0.0.1:0",
+		"GUESTFLOW_DATA_DIR=" + filepath.Join(dir, "new", "data"), "GUESTFLOW_NATS_LISTEN=127.0.0.1:0", "GUESTFLOW_HTTP_ADDR=127.0.0.1:0",
+	}
+	empty := filepath.Join(dir, "empty")
+	if err := os.MkdirAll(empty, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(empty, "default.db"), nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	for _, c := range []struct {
 		name      string
@@ -189,15 +197,20 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 		lines     []string // their beginnings
 		told      string   // a part of the output
 	}{
-		{"all well", nil, 0, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "ok    data directory: "}, "3 locations"},
-		{"one limit", []string{"GUESTFLOW_API_URL=" + oneLimit.url}, 0, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "ok    data directory: "}, "set GUESTFLOW_API_SHARED_LIMIT=true"},
+		{"all well", nil, 0, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "ok    data directory: ", "ok    HTTP address: "}, "3 locations"},
+		{"one limit", []string{"GUESTFLOW_API_URL=" + oneLimit.url}, 0, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "ok    data directory: ", "ok    HTTP address: "}, "set GUESTFLOW_API_SHARED_LIMIT=true"},
 		{"configuration", []string{"GUESTFLOW_API_URL="}, 2, []string{"FAIL  configuration"}, "GUESTFLOW_API_URL is not set"},
 		{"endpoints file", []string{"GUESTFLOW_WEBHOOKS_FILE=" + file + ".yaml"}, 2, []string{"FAIL  configuration"}, file + ".yaml"},
-		{"token", []string{"GUESTFLOW_API_TOKEN=wrong"}, 1, []string{"ok    configuration", "FAIL  platform: ", "ok    NATS: ", "ok    data directory: "}, "check GUESTFLOW_API_TOKEN"},
-		{"NATS away", []string{"GUESTFLOW_NATS_URL=nats://user:t0psecret@127.0.0.1:1"}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "FAIL  NATS: ", "ok    data directory: "}, "check GUESTFLOW_NATS_URL"},
-		{"address taken", []string{"GUESTFLOW_NATS_LISTEN=" + busy}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "FAIL  NATS: ", "ok    data directory: "}, "GUESTFLOW_NATS_LISTEN"},
-		{"directory is a file", []string{"GUESTFLOW_DATA_DIR=" + filepath.Join(file, "data")}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "FAIL  data directory: "}, "GUESTFLOW_DATA_DIR"},
-		{"another process has it", []string{"GUESTFLOW_DATA_DIR=" + locked}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "FAIL  data directory: "}, "GUESTFLOW_DATA_DIR"},
+		{"token", []string{"GUESTFLOW_API_TOKEN=wrong"}, 1, []string{"ok    configuration", "FAIL  platform: ", "ok    NATS: ", "ok    data directory: ", "ok    HTTP address: "}, "check GUESTFLOW_API_TOKEN"},
+		{"NATS away", []string{"GUESTFLOW_NATS_URL=nats://user:t0psecret@127.0.0.1:1"}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "FAIL  NATS: ", "ok    data directory: ", "ok    HTTP address: "}, "check GUESTFLOW_NATS_URL"},
+		{"address taken", []string{"GUESTFLOW_NATS_LISTEN=" + busy}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "FAIL  NATS: ", "ok    data directory: ", "ok    HTTP address: "}, "GUESTFLOW_NATS_LISTEN"},
+		{"directory is a file", []string{"GUESTFLOW_DATA_DIR=" + filepath.Join(file, "data")}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "FAIL  data directory: ", "ok    HTTP address: "}, "GUESTFLOW_DATA_DIR"},
+		{"HTTP port taken", []string{"GUESTFLOW_HTTP_ADDR=" + busy}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "ok    data directory: ", "FAIL  HTTP address: "}, "GUESTFLOW_HTTP_ADDR"},
+		{"state of zero bytes", []string{"GUESTFLOW_DATA_DIR=" + empty}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "FAIL  data directory: ", "ok    HTTP address: "}, "the store is damaged: it has zero bytes"},
+		{"wrong base path", []string{"GUESTFLOW_API_URL=" + platform.url + "/api/v9"}, 1, []string{"ok    configuration", "FAIL  platform: ", "ok    NATS: ", "ok    data directory: ", "ok    HTTP address: "}, "GET " + platform.url + "/api/v9/sessions: "},
+		{"known locations", []string{"GUESTFLOW_LOCATIONS=venue-1,venue-2"}, 0, []string{"ok    configuration", "ok    platform: " + platform.url, "ok    records: ", "ok    NATS: ", "ok    data directory: ", "ok    HTTP address: ", "ok    locations: "}, "all 2"},
+		{"unknown locations", []string{"GUESTFLOW_LOCATIONS=venue-1,Venue 2,lobby"}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "ok    data directory: ", "ok    HTTP address: ", "FAIL  locations: "}, `no "Venue 2", "lobby" ("Venue 2" is the name of venue-2`},
+		{"another process has it", []string{"GUESTFLOW_DATA_DIR=" + locked}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "FAIL  data directory: ", "ok    HTTP address: "}, "GUESTFLOW_DATA_DIR"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			environment(t, append(append([]string(nil), good...), c.variables...)...)
@@ -224,6 +237,34 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "new")); !os.IsNotExist(err) {
 		t.Errorf("check made the data directory: %v", err)
+	}
+}
+
+// TestUnequalRemaindersAreNoSharedLimit: endpoints with limits of their own, which
+// earlier starts had used unequally.
+func TestUnequalRemaindersAreNoSharedLimit(t *testing.T) {
+	p := simulate(t, simulator.Config{Token: "right"})
+	ask := func(path string) {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer right")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+	}
+	for range 5 {
+		ask("/sessions/count")
+	}
+	for range 9 {
+		ask("/locations")
+	}
+	environment(t, "GUESTFLOW_API_URL="+p.url, "GUESTFLOW_API_TOKEN=right", "GUESTFLOW_DATA_DIR="+t.TempDir(), "GUESTFLOW_NATS_LISTEN=127.0.0.1:0", "GUESTFLOW_HTTP_ADDR=-")
+	if code, out, errs := invoke("check"); code != 0 || strings.Contains(out, "share one limit") {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 }
 

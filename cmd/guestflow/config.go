@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -110,14 +111,19 @@ func loadConfig(environ []string) (cfg Config, warnings []string, err error) {
 
 // process reads the variables one by one, so that every bad one is named and not
 // the first alone. Each is given to envconfig by its whole name: with a prefix it
-// would also take a plain LOG_LEVEL or API_TOKEN, which are other programs'.
+// would also take a plain LOG_LEVEL or API_TOKEN, which are other programs'. An
+// empty variable counts as unset: compose passes those that its user left out.
 func process(cfg *Config) (bad []string, errs []error) {
 	v := reflect.ValueOf(cfg).Elem()
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		name := variable(field)
+		asked := name
+		if os.Getenv(name) == "" {
+			asked += "=" // which no variable can be called
+		}
 		whole := field
-		whole.Tag = reflect.StructTag(fmt.Sprintf("envconfig:%q default:%q", name, field.Tag.Get("default")))
+		whole.Tag = reflect.StructTag(fmt.Sprintf("envconfig:%q default:%q", asked, field.Tag.Get("default")))
 		one := reflect.New(reflect.StructOf([]reflect.StructField{whole}))
 		if err := envconfig.Process("", one.Interface()); err != nil {
 			bad = append(bad, name)
@@ -255,9 +261,7 @@ func (c *Config) faults() []error {
 	bad(c.OutboxMaxBytes < 1<<20, "OUTBOX_MAX_BYTES=%d: use at least 1048576", c.OutboxMaxBytes)
 	hashes := c.MAC == "hash" || c.IP == "hash" || c.Name == "hash" || c.Email == "hash"
 	bad(hashes && len(c.PrivacyKey) < 16, "PRIVACY_KEY is needed where MAC, IP, NAME or EMAIL is hash: at least 16 characters; `openssl rand -hex 32` makes one")
-	bad(c.DataDir == "", "DATA_DIR is empty: name a directory")
-	bad(c.Account == "", "ACCOUNT is empty: name the account")
-	bad(c.Stream == "" || strings.ContainsAny(c.Stream, ". *>/\\\t\r\n"), "STREAM=%q: use letters, digits, '-' and '_'", c.Stream)
+	bad(strings.ContainsAny(c.Stream, ". *>/\\\t\r\n"), "STREAM=%q: use letters, digits, '-' and '_'", c.Stream)
 	if _, err := events.NewSubjects(c.SubjectPrefix); err != nil {
 		bad(true, "SUBJECT_PREFIX: %v", err)
 	}
@@ -296,6 +300,32 @@ func (c *Config) timeZone() (*time.Location, error) {
 	return time.LoadLocation(c.APITimeZone)
 }
 
+// together is one error of what is wrong with the configuration itself, and with
+// what a command needs of it. A variable that is named already is not missed, too.
+func together(err error, needs ...error) error {
+	all := []error{err}
+	for _, need := range needs {
+		for _, e := range each(need) {
+			name, _, _ := strings.Cut(e.Error(), " ")
+			if err == nil || !strings.HasPrefix(name, envPrefix) || !strings.Contains(err.Error(), strings.TrimSuffix(name, ":")) {
+				all = append(all, e)
+			}
+		}
+	}
+	return errors.Join(all...)
+}
+
+// each are the errors that errors.Join made err of.
+func each(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && err.Error() == errors.Join(joined.Unwrap()...).Error() {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
 // needEndpoints checks the endpoints file of the webhooks, where one is named.
 func (c *Config) needEndpoints() error {
 	if c.WebhooksFile == "" {
@@ -314,10 +344,18 @@ func (c *Config) needPlatform() error {
 	if c.APIToken == "" {
 		errs = append(errs, fmt.Errorf("%s_API_TOKEN is not set: give the API token, or its file as %s_API_TOKEN_FILE", envPrefix, envPrefix))
 	}
-	if len(errs) == 0 {
-		if _, err := platform.New(c.platform()); err != nil {
-			errs = append(errs, err)
+	// The rest is judged as it was read, see faults.
+	_, err := platform.New(platform.Config{
+		BaseURL: cmp.Or(c.APIURL, "https://unset.invalid"), Token: c.APIToken, AuthHeader: c.APIAuthHeader, AuthScheme: c.APIAuthScheme,
+	})
+	for _, e := range each(err) {
+		for what, name := range map[string]string{"API URL": "API_URL", "API token": "API_TOKEN", "API auth scheme": "API_AUTH_SCHEME", "API auth header": "API_AUTH_HEADER"} {
+			if strings.HasPrefix(e.Error(), what) {
+				e = fmt.Errorf("%s_%s: %w", envPrefix, name, e)
+				break
+			}
 		}
+		errs = append(errs, e)
 	}
 	return errors.Join(errs...)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -174,5 +175,55 @@ func TestGuestsNeedSomethingToPublish(t *testing.T) {
 				t.Errorf("error %v, want %q", err, c.fault)
 			}
 		})
+	}
+}
+
+// TestEmptyVariablesCountAsUnset: compose passes `X=` for what its user left out.
+func TestEmptyVariablesCountAsUnset(t *testing.T) {
+	environment(t)
+	want, _, err := loadConfig(os.Environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field := range reflect.TypeFor[Config]().Fields() {
+		t.Setenv(variable(field), "")
+		if field.Tag.Get("secret") != "" {
+			t.Setenv(variable(field)+"_FILE", "")
+		}
+	}
+	got, warnings, err := loadConfig(os.Environ())
+	if err != nil || len(warnings) > 0 {
+		t.Errorf("warnings %q, error:\n%v", warnings, err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// TestOneErrorNamesAll: what is missing is told beside what is wrong, and nothing
+// twice.
+func TestOneErrorNamesAll(t *testing.T) {
+	gone := filepath.Join(t.TempDir(), "gone")
+	for _, command := range []string{"run", "check"} {
+		for _, c := range []struct {
+			variables []string
+			told      []string
+		}{
+			{[]string{"GUESTFLOW_BYTE_BASE=7", "GUESTFLOW_API_TIMEOUT=soon"}, []string{"GUESTFLOW_API_TIMEOUT=", "GUESTFLOW_BYTE_BASE=", "GUESTFLOW_API_URL is", "GUESTFLOW_API_TOKEN is"}},
+			{[]string{"GUESTFLOW_BYTE_BASE=7", "GUESTFLOW_API_TOKEN_FILE=" + gone, "GUESTFLOW_WEBHOOKS_FILE=" + gone + ".yaml"}, []string{"GUESTFLOW_API_TOKEN_FILE:", "GUESTFLOW_BYTE_BASE=", "GUESTFLOW_API_URL is", gone + ".yaml"}},
+			{[]string{"GUESTFLOW_MAC=x", "GUESTFLOW_API_URL=ftp://example.com", "GUESTFLOW_API_TOKEN=t0psecret"}, []string{"GUESTFLOW_MAC=", "GUESTFLOW_API_URL"}},
+			{[]string{"GUESTFLOW_API_RATE_LIMIT=0"}, []string{"GUESTFLOW_API_RATE_LIMIT=", "GUESTFLOW_API_URL is", "GUESTFLOW_API_TOKEN is"}},
+		} {
+			environment(t, c.variables...)
+			code, _, errs := invoke(command)
+			if code != 2 || strings.Count(errs, "\n  - ") != len(c.told) {
+				t.Errorf("%s: exit code %d, want %d lines of\n%s", command, code, len(c.told), errs)
+			}
+			for _, told := range c.told {
+				if strings.Count(errs, told) != 1 {
+					t.Errorf("%s: %q is told %d times in\n%s", command, told, strings.Count(errs, told), errs)
+				}
+			}
+		}
 	}
 }

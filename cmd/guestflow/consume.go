@@ -50,7 +50,7 @@ func webhookCommand(file *string, offline bool, do func(*cobra.Command, []string
 
 // dispatch does what needs NATS.
 func dispatch(cmd *cobra.Command, args []string, cfg Config, do func(*cobra.Command, []string, *webhook.Dispatcher) error) error {
-	conn, js, err := reachClient(cmd.Context(), cfg, "")
+	conn, js, err := reachClient(cmd.Context(), cfg, "", webhookRights(cfg))
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,10 @@ the same where GUESTFLOW_WEBHOOKS_FILE is set.`,
 	c.AddCommand(
 		&cobra.Command{
 			Use: "run", Short: "Send webhooks until stopped", Args: cobra.NoArgs,
-			RunE: webhookCommand(&file, false, func(cmd *cobra.Command, _ []string, d *webhook.Dispatcher) error { return d.Run(cmd.Context()) }),
+			RunE: webhookCommand(&file, false, func(cmd *cobra.Command, _ []string, d *webhook.Dispatcher) error {
+				outliveHangup(cmd.Context(), cmd.ErrOrStderr(), d.Log)
+				return d.Run(cmd.Context())
+			}),
 		},
 		&cobra.Command{
 			Use: "test NAME", Short: "Send one sample event and show request and answer", Args: cobra.ExactArgs(1),
@@ -238,7 +241,7 @@ the bucket, one object a location, and ends.`,
 				return err
 			}
 			if asJSON {
-				conn, js, err := reachClient(cmd.Context(), cfg, "")
+				conn, js, err := reachClient(cmd.Context(), cfg, "", bucketRights())
 				if err != nil {
 					return err
 				}
@@ -250,7 +253,9 @@ the bucket, one object a location, and ends.`,
 				return err
 			}
 			defer conn.Close()
-			return serveOccupancy(cmd.Context(), cfg, js, newLogger(cmd.ErrOrStderr(), cfg))
+			log := newLogger(cmd.ErrOrStderr(), cfg)
+			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), log)
+			return serveOccupancy(cmd.Context(), cfg, js, log)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the present occupancy and end")

@@ -73,7 +73,7 @@ func TestShownTextCannotSteerTheTerminal(t *testing.T) {
 	e := started("Phone\x1b]0;owned\x07\n12:00:00  ended \u009b2J\u202e")
 	e.Data.Guest = &events.Guest{Name: "Çiğdem\x1b[2J 李\r"}
 	var out strings.Builder
-	if err := showEvent(&out, e); err != nil {
+	if err := newScreen(&out).event(e); err != nil {
 		t.Fatal(err)
 	}
 	line, ended := strings.CutSuffix(out.String(), "\n")

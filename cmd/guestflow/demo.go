@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -18,8 +17,9 @@ import (
 
 func demoCommand() *cobra.Command {
 	var (
-		f   simulationFlags
-		run time.Duration
+		f       simulationFlags
+		run     time.Duration
+		traffic bool
 	)
 	c := &cobra.Command{
 		Use:   "demo",
@@ -42,21 +42,19 @@ it sends webhooks where GUESTFLOW_WEBHOOKS_FILE names an endpoints file.`,
 				ctx, cancel = context.WithTimeout(ctx, run)
 				defer cancel()
 			}
-			return demo(ctx, cmd, f)
+			return demo(ctx, cmd, f, traffic)
 		},
 	}
 	f.register(c, "demo")
+	c.Flags().BoolVar(&traffic, "traffic", false, "show traffic events too, which are most of all")
 	c.Flags().DurationVar(&run, "for", 0, "end after this time (default: at Ctrl-C)")
 	return c
 }
 
 // demo runs until ctx ends.
-func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags) error {
-	cfg, err := configured(cmd)
+func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bool) error {
+	cfg, err := configured(cmd, (*Config).needEndpoints)
 	if err != nil {
-		return err
-	}
-	if err := misconfigured(cfg.needEndpoints()); err != nil {
 		return err
 	}
 	simCfg, err := f.config()
@@ -88,15 +86,15 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags) error {
 	if err != nil {
 		return err
 	}
-	out := &screen{w: cmd.OutOrStdout(), live: isTerminal(cmd.OutOrStdout())}
+	out := newScreen(cmd.OutOrStdout())
 	sub := "nats sub '" + cfg.SubjectPrefix + ".>'"
 	if a.nats.URL() != nats.DefaultURL {
 		sub = "nats sub -s " + a.nats.URL() + " '" + cfg.SubjectPrefix + ".>'"
 	}
-	out.line(fmt.Sprintf("simulated platform  %s, %d locations\npage                %s\nthe same events     %s\n",
-		sim.URL(), len(sim.sim.Locations()), a.pageURL(), sub))
+	out.line(fmt.Sprintf("simulated platform  %s, %d locations\npage                %s\nthe same events     %s\n%s",
+		sim.URL(), len(sim.sim.Locations()), a.pageURL(), sub, trafficNote(traffic)))
 
-	d := &demonstration{app: a, out: out, began: time.Now(), kinds: make(map[events.Kind]int)}
+	d := &demonstration{app: a, out: out, traffic: traffic, began: time.Now(), kinds: make(map[events.Kind]int)}
 	var wg sync.WaitGroup
 	var simErr error
 	wg.Go(func() { simErr = sim.Run(context.WithoutCancel(ctx)) })
@@ -107,6 +105,7 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags) error {
 	err = a.Run(ctx)
 	stopShowing()
 	watching.Wait()
+	out.noStatus()
 	sim.listener.Close()
 	wg.Wait()
 	out.line(d.summary())
@@ -114,6 +113,13 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags) error {
 		err = errors.Join(err, simErr)
 	}
 	return errors.Join(err, a.Close())
+}
+
+func trafficNote(shown bool) string {
+	if shown {
+		return ""
+	}
+	return "traffic             counted, not shown; --traffic shows it\n"
 }
 
 // freeAddress returns addr, or the same host with a port that the system picks
@@ -133,9 +139,10 @@ func freeAddress(addr string) string {
 
 // demonstration is what a person sees of a demo.
 type demonstration struct {
-	app   *app
-	out   *screen
-	began time.Time
+	app     *app
+	out     *screen
+	traffic bool // shown too
+	began   time.Time
 
 	mu    sync.Mutex
 	kinds map[events.Kind]int
@@ -155,10 +162,13 @@ func (d *demonstration) watch(ctx context.Context) {
 				return nil
 			}
 			if discovered > 0 {
-				d.out.line(fmt.Sprintf("%d sessions were online already\n", discovered))
+				d.out.line(fmt.Sprintf("%d sessions were online already", discovered))
 				discovered = 0
 			}
-			return showEvent(d.out, v.Event)
+			if v.Kind == events.Traffic && !d.traffic {
+				return nil
+			}
+			return d.out.event(v.Event)
 		})
 		if err != nil {
 			// The stream is being set up.
@@ -185,7 +195,7 @@ func (d *demonstration) count(k events.Kind) {
 // and then.
 func (d *demonstration) status(ctx context.Context) {
 	every := 10 * time.Second
-	if d.out.live {
+	if d.out.live() {
 		every = time.Second
 	}
 	ticker := time.NewTicker(every)
@@ -195,13 +205,14 @@ func (d *demonstration) status(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
-			d.out.status(d.statusLine(now))
+			d.out.status(d.statusParts(now)...)
 		}
 	}
 }
 
-func (d *demonstration) statusLine(now time.Time) string {
-	s := d.app.poller.Status(now)
+// statusParts tell how it goes, the most important first.
+func (d *demonstration) statusParts(now time.Time) []string {
+	s := d.app.polling(now)
 	used, limit := 0, 0
 	for _, b := range s.Budgets {
 		if b.Endpoint == "sessions" {
@@ -212,70 +223,21 @@ func (d *demonstration) statusLine(now time.Time) string {
 	perMinute := len(d.times)
 	d.mu.Unlock()
 	p50, p95, _ := d.app.metrics.recent.quantiles(events.Started, events.Ended)
-	return fmt.Sprintf("── %s · %d locations · %d online · %d events/min · budget %d/%d · staleness %.0f s · seen after %.1f s (p95 %.1f s)",
-		s.State, len(s.Locations), s.Online(), perMinute, used, limit, s.Staleness().Seconds(), p50, p95)
+	return []string{
+		string(s.State), fmt.Sprintf("%d online", s.Online()), fmt.Sprintf("seen after %.1f s", p50), fmt.Sprintf("%d events/min", perMinute),
+		fmt.Sprintf("budget %d/%d", used, limit), fmt.Sprintf("%d locations", len(s.Locations)),
+		fmt.Sprintf("staleness %.0f s", s.Staleness().Seconds()), fmt.Sprintf("95 %% within %.1f s", p95),
+	}
 }
 
 func (d *demonstration) summary() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	total := 0
-	for _, n := range d.kinds {
-		total += n
-	}
-	text := fmt.Sprintf("\n%d events in %v:", total, time.Since(d.began).Round(time.Second))
+	var kinds []string
 	for _, k := range events.Kinds() {
-		text += fmt.Sprintf(" %s %d", k, d.kinds[k])
+		total += d.kinds[k]
+		kinds = append(kinds, fmt.Sprintf("%s %d", k, d.kinds[k]))
 	}
-	return text + "\n"
-}
-
-// screen writes lines, and below them a status line where it is a terminal.
-type screen struct {
-	mu    sync.Mutex
-	w     io.Writer
-	live  bool
-	below string
-}
-
-const (
-	eraseLine = "\r\x1b[2K"
-	dim       = "\x1b[2m"
-	plain     = "\x1b[0m"
-)
-
-// Write writes whole lines above the status line.
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.live && s.below != "" {
-		fmt.Fprint(s.w, eraseLine)
-	}
-	n, err := s.w.Write(p)
-	if s.live && s.below != "" {
-		fmt.Fprint(s.w, dim+s.below+plain)
-	}
-	return n, err
-}
-
-func (s *screen) line(text string) { fmt.Fprintln(s, text) }
-
-func (s *screen) status(text string) {
-	if !s.live {
-		fmt.Fprintln(s, text)
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.below = text
-	fmt.Fprint(s.w, eraseLine+dim+text+plain)
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return fmt.Sprintf("\n%d events in %v\n%s", total, time.Since(d.began).Round(time.Second), wrapped(kinds, d.out.columns()))
 }

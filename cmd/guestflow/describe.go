@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"reflect"
+	"runtime"
 	"runtime/debug"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -50,11 +53,28 @@ func versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "guestflow", version())
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "guestflow", versionText())
 			return err
 		},
 	}
 }
+
+// versionText is the version, and what it was built with. Where the build names no
+// commit, as go run's does not, it is told apart by its time.
+func versionText() string {
+	parts := []string{version()}
+	if parts[0] == unnamed {
+		if path, err := os.Executable(); err == nil {
+			if info, err := os.Stat(path); err == nil {
+				parts = append(parts, "built "+info.ModTime().UTC().Format("2006-01-02 15:04:05 UTC"))
+			}
+		}
+	}
+	return strings.Join(append(parts, runtime.Version()+" "+runtime.GOOS+"/"+runtime.GOARCH), ", ")
+}
+
+// unnamed is the version of a build that names no commit.
+const unnamed = "devel"
 
 // version is the module's, or the commit that was built.
 func version() string {
@@ -65,7 +85,7 @@ func version() string {
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		return v
 	}
-	revision, dirty := "devel", ""
+	revision, dirty := unnamed, ""
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision" && len(s.Value) >= 12:

@@ -40,10 +40,14 @@ func (a *app) routes() http.Handler {
 	return mux
 }
 
+// heldUp is how long publishing may fail before it counts: a new leader of the
+// stream takes some seconds.
+const heldUp = 10 * time.Second
+
 // unready says why the process does not do its job at the moment.
 func (a *app) unready(now time.Time) []string {
 	var faults []string
-	status := a.poller.Status(now)
+	status := a.polling(now)
 	if !status.Ready() {
 		text := fmt.Sprintf("polling: %s", status.State)
 		if status.Error != "" {
@@ -53,11 +57,20 @@ func (a *app) unready(now time.Time) []string {
 		}
 		faults = append(faults, text)
 	}
-	switch {
+	published := a.pub.State()
+	switch fault := a.nats.fault(); {
+	case fault != nil:
+		faults = append(faults, "NATS: not connected; events wait in the outbox: "+fault.Error())
 	case !a.nats.conn.IsConnected():
 		faults = append(faults, "NATS: not connected; events wait in the outbox")
 	case !a.streamReady():
-		faults = append(faults, "NATS: stream "+a.cfg.Stream+" is not set up yet; events wait in the outbox")
+		text := "NATS: stream " + a.cfg.Stream + " is not set up yet; events wait in the outbox"
+		if err := a.streamFault.Load(); err != nil {
+			text += ": " + (*err).Error()
+		}
+		faults = append(faults, text)
+	case published.Err != nil && (published.Lasting || now.Sub(published.ErrAt) > heldUp):
+		faults = append(faults, "publishing: "+published.Err.Error())
 	}
 	return faults
 }
@@ -83,7 +96,7 @@ func (a *app) degraded() []string {
 // Pipelines tells the page how polling fares.
 func (a *app) Pipelines() []occupancy.Pipeline {
 	now := time.Now()
-	status := a.poller.Status(now)
+	status := a.polling(now)
 	outbox := a.store.Outbox()
 	p := occupancy.Pipeline{
 		Account: a.cfg.Account, State: string(status.State), LastError: status.Error,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http/httptest"
@@ -31,9 +32,17 @@ type child struct {
 
 func start(t *testing.T, environ []string, args ...string) *child {
 	t.Helper()
+	var output bytes.Buffer
+	p := startWith(t, &output, environ, args...)
+	p.output = &output
+	return p
+}
+
+func startWith(t *testing.T, output io.Writer, environ []string, args ...string) *child {
+	t.Helper()
 	p := &child{cmd: exec.Command(os.Args[0], args...), output: &bytes.Buffer{}, ended: make(chan error, 1)}
 	p.cmd.Env = append(os.Environ(), environ...)
-	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	p.cmd.Stdout, p.cmd.Stderr = output, output
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

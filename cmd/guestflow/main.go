@@ -5,15 +5,11 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"sync"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -26,31 +22,11 @@ const (
 
 func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// execute runs one command line and returns its exit code. The first SIGINT or
-// SIGTERM ends the command in good order, a second one at once.
+// execute runs one command line and returns its exit code. Signals end it, see
+// signals.
 func execute(args []string, stdout, stderr io.Writer) int {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	done := make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		for range 2 {
-			select {
-			case <-signals:
-			case <-done:
-				return
-			}
-			if ctx.Err() != nil {
-				os.Exit(exitFailure)
-			}
-			cancel()
-		}
-	})
-	defer watch.Wait()
-	defer close(done)
-	defer signal.Stop(signals)
+	ctx, stop := watchSignals()
+	defer stop()
 
 	root, ran := rootCommand()
 	root.SetArgs(args)
@@ -91,11 +67,13 @@ nothing twice, in order, as soon as the platform's rate limit lets it be seen.
 Try it without a platform:   guestflow demo
 Configure it:                guestflow config
 Check the configuration:     guestflow check`,
+		Version:       versionText(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.AddCommand(demoCommand(), runCommand(), simulateCommand(), tailCommand(), checkCommand(),
 		configCommand(), planCommand(), benchCommand(), webhooksCommand(), occupancyCommand(), versionCommand())
+	root.SetVersionTemplate("guestflow {{.Version}}\n")
 	ran = new(bool)
 	prepare(root, ran)
 	return root, ran
@@ -138,11 +116,16 @@ func misconfigured(err error) error {
 	return usageError("configuration:\n" + indent(err))
 }
 
-// configured loads the configuration for a command.
-func configured(cmd *cobra.Command) (Config, error) {
+// configured loads the configuration for a command that needs some things of it.
+// The error names all that is wrong.
+func configured(cmd *cobra.Command, needs ...func(*Config) error) (Config, error) {
 	cfg, warnings, err := loadConfig(os.Environ())
 	for _, w := range warnings {
 		fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
 	}
-	return cfg, misconfigured(err)
+	var missing []error
+	for _, need := range needs {
+		missing = append(missing, need(&cfg))
+	}
+	return cfg, misconfigured(together(err, missing...))
 }

@@ -188,7 +188,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		return 0
 	}
 	now := time.Now()
-	status := m.app.poller.Status(now)
+	status := m.app.polling(now)
 	for _, b := range status.Budgets {
 		gauge("budget_used", float64(b.Used), string(b.Endpoint))
 		gauge("budget_limit", float64(b.Limit), string(b.Endpoint))

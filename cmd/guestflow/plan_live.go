@@ -72,7 +72,7 @@ type locationPlan struct {
 }
 
 func (a *app) plan(now time.Time) livePlan {
-	s := a.poller.Status(now)
+	s := a.polling(now)
 	f := s.Plan.Forecast
 	p := livePlan{
 		Account: a.cfg.Account, State: string(s.State), Online: s.Online(), Pages: f.Pages, Order: s.Plan.Order, Roams: s.Plan.Roams,

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 
@@ -21,14 +20,12 @@ ends it at once; nothing is lost by that either.
 The configuration comes from the environment: see guestflow config.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := configured(cmd)
+			cfg, err := configured(cmd, (*Config).needPlatform, (*Config).needEndpoints)
 			if err != nil {
 				return err
 			}
-			if err := misconfigured(errors.Join(cfg.needPlatform(), cfg.needEndpoints())); err != nil {
-				return err
-			}
 			log := newLogger(cmd.ErrOrStderr(), cfg)
+			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), log)
 			a, err := newApp(cmd.Context(), cfg, log)
 			if err != nil {
 				return err

@@ -3,13 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,7 +23,8 @@ import (
 func tailCommand() *cobra.Command {
 	var (
 		locations, kinds []string
-		since            string
+		since, until     string
+		chosen           choice
 		fromStart        bool
 		asJSON           bool
 		server           string
@@ -31,14 +33,24 @@ func tailCommand() *cobra.Command {
 		Use:   "tail",
 		Short: "Show the stream's events as they come, or replay them",
 		Example: `  guestflow tail --kind started,ended
-  guestflow tail --since 2h --location oWNe6XWDPLM --json`,
+  guestflow tail --since 2h --location oWNe6XWDPLM --json
+  guestflow tail --since 30d --session pR3zOK2aB --no-follow`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := configured(cmd)
 			if err != nil {
 				return err
 			}
-			consumer := events.Consumer{Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Locations: locations}
+			subjects, err := events.NewSubjects(cfg.SubjectPrefix)
+			if err != nil {
+				return usageError(err.Error())
+			}
+			if chosen.limit < 0 {
+				return usageError(fmt.Sprintf("--limit %d: use 1 or more", chosen.limit))
+			}
+			chosen.subjects = subjects
+			consumer := &chosen.consumer
+			consumer.Stream, consumer.Prefix, consumer.Locations = cfg.Stream, cfg.SubjectPrefix, locations
 			for _, k := range kinds {
 				kind := events.Kind(k)
 				if !kind.Valid() {
@@ -46,32 +58,46 @@ func tailCommand() *cobra.Command {
 				}
 				consumer.Kinds = append(consumer.Kinds, kind)
 			}
-			if since != "" {
-				at, err := parseTime("since", since, time.Now())
-				if err != nil {
+			now := time.Now()
+			switch {
+			case since != "":
+				if chosen.from, err = parseTime("since", since, now); err != nil {
 					return err
 				}
-				consumer.From = events.FromTime(at)
-			} else if fromStart {
+				if chosen.from.After(now) {
+					return usageError(fmt.Sprintf("--since %s is in the future: nothing is stored there; leave it out to see what comes", since))
+				}
+				consumer.From = events.FromTime(chosen.from)
+			case fromStart || chosen.noFollow || until != "":
 				consumer.From = events.FromStart()
 			}
-			conn, js, err := reachClient(cmd.Context(), cfg, server)
+			if until != "" {
+				if chosen.until, err = parseTime("until", until, now); err != nil {
+					return err
+				}
+				if chosen.until.Before(chosen.from) {
+					return usageError(fmt.Sprintf("--until %s is before --since %s", until, since))
+				}
+			}
+			conn, js, err := reachClient(cmd.Context(), cfg, server, readingRights(cfg))
 			if err != nil {
 				return err
 			}
 			defer conn.Close()
-			show := showEvent
+			show := newScreen(cmd.OutOrStdout()).event
 			if asJSON {
-				show = showJSON
+				show = func(e events.Event) error { return showJSON(cmd.OutOrStdout(), e) }
 			}
-			return consumer.Run(cmd.Context(), js, func(_ context.Context, d events.Delivery) error {
-				return show(cmd.OutOrStdout(), d.Event)
-			})
+			return chosen.run(cmd.Context(), js, show)
 		},
 	}
 	c.Flags().StringSliceVar(&locations, "location", nil, "ids of locations (default all)")
 	c.Flags().StringSliceVar(&kinds, "kind", nil, "kinds of events: "+kindNames()+" (default all)")
-	c.Flags().StringVar(&since, "since", "", "replay from a time (RFC 3339) or for a while back (2h)")
+	c.Flags().StringVar(&since, "since", "", "replay from a time (RFC 3339) or for a while back (2h, 7d)")
+	c.Flags().StringVar(&until, "until", "", "end at a time, or a while back; without --since from the start")
+	c.Flags().BoolVar(&chosen.noFollow, "no-follow", false, "end with the newest event; without --since from the start")
+	c.Flags().IntVar(&chosen.limit, "limit", 0, "end after so many events (default no limit)")
+	c.Flags().StringVar(&chosen.session, "session", "", "id of a session (default all)")
 	c.Flags().BoolVar(&fromStart, "from-start", false, "replay everything that the stream holds")
 	c.Flags().BoolVar(&asJSON, "json", false, "one CloudEvents document a line")
 	c.Flags().StringVar(&server, "url", "", "NATS URL (default GUESTFLOW_NATS_URL, else the embedded server of a running guestflow)")
@@ -89,33 +115,69 @@ func kindNames() string {
 
 // parseTime reads the value of a flag: a time, or how long ago it was.
 func parseTime(flag, text string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+	if d, err := parseDuration(text); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return at, usageError(fmt.Sprintf("--%s %q: use a duration such as 2h or a time such as 2026-01-31T08:00:00Z", flag, text))
+		return at, usageError(fmt.Sprintf("--%s %q: use a duration such as 2h, 7d or 1d12h, or a time such as 2026-01-31T08:00:00Z", flag, text))
 	}
 	return at, nil
 }
 
-// reachClient is connectClient for commands that a person waits for: it fails
-// where no server answers.
-func reachClient(ctx context.Context, cfg Config, server string) (*nats.Conn, jetstream.JetStream, error) {
-	conn, js, err := connectClient(ctx, cfg, server)
-	if err == nil && !conn.IsConnected() {
-		conn.Close()
-		return nil, nil, fmt.Errorf("NATS: no server takes the connection at %s; start guestflow run, or set GUESTFLOW_NATS_URL and the NATS credentials to those of its server", hosts(clientURL(cfg, server)))
+// parseDuration is time.ParseDuration with days, of 24 hours.
+func parseDuration(text string) (time.Duration, error) {
+	days, rest, ok := strings.Cut(text, "d")
+	if !ok {
+		return time.ParseDuration(text)
 	}
-	return conn, js, err
+	n, err := strconv.ParseUint(days, 10, 16)
+	if err != nil {
+		return 0, err
+	}
+	d := time.Duration(n) * 24 * time.Hour
+	if rest == "" {
+		return d, nil
+	}
+	more, err := time.ParseDuration(rest)
+	return d + more, err
+}
+
+// reachClient is connectClient for commands that a person waits for: it fails
+// where no server takes the connection, or not all is permitted that it needs, and
+// says why.
+func reachClient(ctx context.Context, cfg Config, server string, rights []publisher.Right) (*nats.Conn, jetstream.JetStream, error) {
+	conn, js, err := client(ctx, cfg, server, publisher.Reach)
+	if errors.Is(err, publisher.ErrNoServer) && server == "" && cfg.NATSURL == "" {
+		return nil, nil, fmt.Errorf("%w; without GUESTFLOW_NATS_URL that is the embedded server of guestflow run: start it", err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := publisher.TryRights(ctx, conn, rights); err != nil {
+		conn.Close()
+		return nil, nil, fmt.Errorf("NATS at %s: %w", hosts(clientURL(cfg, server)), err)
+	}
+	return conn, js, nil
 }
 
 // connectClient connects to the NATS server that a running guestflow uses, now or
 // when it is there.
 func connectClient(ctx context.Context, cfg Config, server string) (*nats.Conn, jetstream.JetStream, error) {
+	return client(ctx, cfg, server, publisher.Connect)
+}
+
+func client(ctx context.Context, cfg Config, server string, connect func(context.Context, publisher.ConnectSettings) (*nats.Conn, error)) (*nats.Conn, jetstream.JetStream, error) {
 	settings := connectSettings(cfg, nil, slog.New(slog.DiscardHandler))
 	settings.URL = clientURL(cfg, server)
-	conn, err := publisher.Connect(ctx, settings)
+	if server == "" {
+		token, err := embeddedToken(cfg)
+		if err != nil {
+			return nil, nil, fmt.Errorf("token of the embedded NATS server: %w; run this as the user that guestflow runs as, or set GUESTFLOW_NATS_TOKEN", err)
+		}
+		settings.Token = token
+	}
+	conn, err := connect(ctx, settings)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -151,34 +213,6 @@ func showJSON(w io.Writer, e events.Event) error {
 	}
 	_, err = fmt.Fprintf(w, "%s\n", b)
 	return err
-}
-
-// showEvent writes an event for a person: one line.
-func showEvent(w io.Writer, e events.Event) error {
-	s := &e.Data.Session
-	place := s.LocationName
-	if place == "" {
-		place = s.LocationID
-	}
-	device := s.DeviceMAC
-	if device == "" {
-		device = s.ID
-	}
-	line := fmt.Sprintf("%s  %-10s  %-22s  %-17s  %s",
-		e.Data.Observed.At.Local().Format("15:04:05"), e.Kind, clip(place, 22), clip(device, 17), describe(e))
-	_, err := fmt.Fprintln(w, printable(line))
-	return err
-}
-
-// printable keeps text from outside to its line: guests choose their names, and
-// devices theirs, and a terminal obeys control sequences.
-func printable(line string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, line)
 }
 
 // describe says in words what changed.
@@ -246,12 +280,4 @@ func size(n int64) string {
 		return fmt.Sprintf("%d B", n)
 	}
 	return fmt.Sprintf("%.1f %s", v, unit)
-}
-
-func clip(s string, n int) string {
-	runes := []rune(s)
-	if len(runes) > n {
-		return string(runes[:n-1]) + "…"
-	}
-	return s
 }

@@ -75,7 +75,7 @@ func (a *api) outer(next http.Handler) http.Handler {
 				h.Set("Access-Control-Expose-Headers", "ETag, Age")
 				if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 					h.Set("Access-Control-Allow-Methods", "GET")
-					h.Set("Access-Control-Allow-Headers", "Authorization, If-None-Match, Last-Event-ID")
+					h.Set("Access-Control-Allow-Headers", "Authorization, Guestflow-Token, If-None-Match, Last-Event-ID")
 					h.Set("Access-Control-Max-Age", "600")
 					w.WriteHeader(http.StatusNoContent)
 					return
@@ -90,22 +90,38 @@ func (a *api) allows(origin string) bool {
 	return slices.Contains(a.s.settings.Origins, origin) || slices.Contains(a.s.settings.Origins, "*")
 }
 
+// tokenHeader carries the token past a proxy that has Authorization for itself.
+const tokenHeader = "Guestflow-Token"
+
+// tokenOf is the token that a request bears, empty where it bears none. What a
+// proxy asks for, Basic above all, is no token.
+func tokenOf(r *http.Request) string {
+	if own := strings.TrimSpace(r.Header.Get(tokenHeader)); own != "" {
+		return own
+	}
+	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(given)
+}
+
 // admit says whether a request may be answered, and whether with personal data.
 func (a *api) admit(w http.ResponseWriter, r *http.Request) (clear, ok bool) {
-	w.Header().Add("Vary", "Authorization")
-	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	w.Header().Add("Vary", "Authorization, "+tokenHeader)
+	given := tokenOf(r)
 	switch {
 	case a.s.settings.Token == "":
 		return a.s.settings.Unmasked, true
 	case given == "" && !a.s.settings.Private:
 		return false, true
 	}
-	sum := sha256.Sum256([]byte(strings.TrimSpace(given)))
-	if strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1 {
+	sum := sha256.Sum256([]byte(given))
+	if subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1 {
 		return true, true
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="guestflow"`)
-	refuse(w, http.StatusUnauthorized, "The request does not bear the right token; send it as \"Authorization: Bearer …\".")
+	refuse(w, http.StatusUnauthorized, "The request does not bear the right token; send it as \"Authorization: Bearer …\" or \"Guestflow-Token: …\".")
 	return false, false
 }
 

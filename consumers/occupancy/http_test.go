@@ -178,17 +178,24 @@ func TestPersonalDataNeedsTheToken(t *testing.T) {
 		{"right", Settings{Token: "s3cret"}, "Bearer s3cret", 200, true},
 		{"right, other case of the scheme", Settings{Token: "s3cret"}, "bearer s3cret", 200, true},
 		{"wrong", Settings{Token: "s3cret"}, "Bearer s3cre", 401, false},
-		{"wrong scheme", Settings{Token: "s3cret"}, "Basic s3cret", 401, false},
+		{"a proxy's scheme", Settings{Token: "s3cret"}, "Basic dXNlcjpwYXNz", 200, false},
+		{"a proxy's scheme, private", Settings{Token: "s3cret", Private: true}, "Basic dXNlcjpwYXNz", 401, false},
+		{"a proxy's scheme and the token", Settings{Token: "s3cret", Private: true}, "Basic dXNlcjpwYXNz\ns3cret", 200, true},
+		{"a proxy's scheme and a wrong token", Settings{Token: "s3cret"}, "Basic dXNlcjpwYXNz\ns3cre", 401, false},
+		{"a proxy's bearer and the token", Settings{Token: "s3cret"}, "Bearer another\ns3cret", 200, true},
+		{"the token alone", Settings{Token: "s3cret", Private: true}, "\ns3cret", 200, true},
 		{"private", Settings{Token: "s3cret", Private: true}, "", 401, false},
 		{"private, right", Settings{Token: "s3cret", Private: true}, "Bearer s3cret", 200, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := filled(t, c.settings, list).Handler()
-			w := get(t, h, "/v1/locations/loc-00/sessions", "Authorization", c.authorization)
+			authorization, token, _ := strings.Cut(c.authorization, "\n")
+			headers := []string{"Authorization", authorization, "Guestflow-Token", token}
+			w := get(t, h, "/v1/locations/loc-00/sessions", headers...)
 			if w.Code != c.status {
 				t.Fatalf("status %d, want %d", w.Code, c.status)
 			}
-			events := firstMessages(t, h, "/v1/stream?replay=10", 2, "Authorization", c.authorization)
+			events := firstMessages(t, h, "/v1/stream?replay=10", 2, headers...)
 			for _, v := range personal(list[0]) {
 				if got := strings.Contains(w.Body.String(), `"`+v+`"`); got != c.clear {
 					t.Errorf("%q shown in sessions: %v, want %v", v, got, c.clear)

@@ -34,8 +34,8 @@ type Settings struct {
 	// Limits bound the history.
 	Limits Limits
 
-	// Token, when set, is what a request must bear (Authorization: Bearer …) to
-	// see personal data.
+	// Token, when set, is what a request must bear (Authorization: Bearer …, or
+	// Guestflow-Token: …) to see personal data.
 	Token string
 	// Private refuses every request for data that does not bear the token.
 	Private bool

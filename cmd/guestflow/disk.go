@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/store"
+)
+
+// patientStore is a store whose writers wait while the disk is full, instead of
+// failing: nothing is asked of the platform meanwhile, and all goes on once there
+// is room.
+type patientStore struct {
+	*store.Store
+	log *slog.Logger
+	// until ends the waiting; it is set before the first write.
+	until context.Context
+
+	mu   sync.Mutex
+	full map[string]error // what is waited with, by kind of write
+}
+
+// roomPause is the time between two tries.
+const roomPause = time.Second
+
+func (s *patientStore) Commit(c store.Commit) error {
+	return s.patiently("commit", func() error { return s.Store.Commit(c) })
+}
+
+func (s *patientStore) Put(key string, value []byte) error {
+	return s.patiently("put "+key, func() error { return s.Store.Put(key, value) })
+}
+
+func (s *patientStore) patiently(what string, write func() error) error {
+	for {
+		err := write()
+		full := errors.Is(err, store.ErrNoSpace)
+		s.note(what, err, full)
+		if !full {
+			return err
+		}
+		if err := (poller.SystemClock{}).Sleep(s.until, roomPause); err != nil {
+			return errors.Join(err, s.Full())
+		}
+	}
+}
+
+// note keeps whether a write waits for room, and logs when the first begins to and
+// the last need not any more.
+func (s *patientStore) note(what string, err error, full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waited := len(s.full) > 0
+	if full {
+		s.full[what] = err
+	} else {
+		delete(s.full, what)
+	}
+	switch waits := len(s.full) > 0; {
+	case waits && !waited:
+		s.log.Error("the disk is full, polling pauses until there is room", "error", err)
+	case waited && !waits:
+		s.log.Info("the disk takes writes again, polling goes on")
+	}
+}
+
+// Full returns what the disk has no room for, nil while it has room.
+func (s *patientStore) Full() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, err := range s.full {
+		return err
+	}
+	return nil
+}
+
+// polling is the poller's status, and says that it pauses where a full disk keeps
+// it from telling so itself.
+func (a *app) polling(now time.Time) poller.Status {
+	status := a.poller.Status(now)
+	if err := a.patient.Full(); err != nil && status.State != poller.Stopped {
+		status.State, status.Error = poller.Paused, err.Error()
+	}
+	return status
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/internal/simulator"
+)
+
+// await waits for the end of a child, and returns its exit code.
+func (p *child) await(t *testing.T) int {
+	t.Helper()
+	select {
+	case <-p.ended:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(30 * time.Second):
+		p.kill()
+		t.Fatalf("it does not end:\n%s", p.output)
+		return -1
+	}
+}
+
+// TestHangupEndsNoService: a supervisor's SIGHUP leaves run at work; what a person
+// looks at ends in good order when the terminal is closed.
+func TestHangupEndsNoService(t *testing.T) {
+	p := simulate(t, simulator.Config{Token: "right"})
+	addr, temporary := free(t), t.TempDir()
+	environ := []string{actAs + "=guestflow", "TMPDIR=" + temporary, "GUESTFLOW_HTTP_ADDR=" + addr, "GUESTFLOW_NATS_LISTEN=127.0.0.1:0"}
+	log := filepath.Join(t.TempDir(), "log")
+	run := startLogged(t, log, append(environ, "GUESTFLOW_API_URL="+p.url, "GUESTFLOW_API_TOKEN=right", "GUESTFLOW_DATA_DIR="+t.TempDir()), "run")
+	logged := func(part string) {
+		t.Helper()
+		eventually(t, func() string {
+			if b, _ := os.ReadFile(log); !strings.Contains(string(b), part) {
+				return "no " + part + " in " + string(b)
+			}
+			return ""
+		})
+	}
+	logged("guestflow runs")
+	run.cmd.Process.Signal(syscall.SIGHUP)
+	logged("hung up")
+	run.cmd.Process.Signal(syscall.SIGHUP)
+	run.cmd.Process.Signal(syscall.SIGTERM)
+	logged("guestflow ended")
+	if code := run.await(t); code != 0 {
+		t.Errorf("run: exit code %d", code)
+	}
+
+	log = filepath.Join(t.TempDir(), "log")
+	demo := startLogged(t, log, environ, "demo")
+	logged("simulated platform")
+	demo.cmd.Process.Signal(syscall.SIGHUP)
+	if code := demo.await(t); code != 0 {
+		t.Errorf("demo: exit code %d", code)
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("demo left %v, %v", left, err)
+	}
+}
+
+// startLogged starts a child whose output goes to a file, to be read while it runs.
+func startLogged(t *testing.T, log string, environ []string, args ...string) *child {
+	t.Helper()
+	f, err := os.Create(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return startWith(t, f, environ, args...)
+}

@@ -1,0 +1,82 @@
+package publisher
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// TestMissingRightsAreNamed: each with its subject, all at once, and trying them
+// leaves nothing in the stream.
+func TestMissingRightsAreNamed(t *testing.T) {
+	users := map[string]*server.Permissions{
+		"all":      nil,
+		"few":      {Publish: &server.SubjectPermission{Allow: []string{"$JS.API.STREAM.INFO.>", "guest.other.>"}}},
+		"no-inbox": {Subscribe: &server.SubjectPermission{Deny: []string{"_INBOX.>"}}},
+		"no-api":   {Publish: &server.SubjectPermission{Deny: []string{"$JS.>"}}},
+	}
+	o := server.Options{JetStream: true, StoreDir: t.TempDir()}
+	for name, permissions := range users {
+		o.Users = append(o.Users, &server.User{Username: name, Password: "p", Permissions: permissions})
+	}
+	url := "nats://" + serve(t, o)
+	as := func(user string) jetstream.JetStream {
+		nc, err := Reach(testContext(t), ConnectSettings{URL: url, User: user, Password: "p", Log: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return js
+	}
+	ensure(t, as("all"))
+	rights := []Right{
+		{"guest.sessions.default.>", "the events"}, {"$JS.API.STREAM.INFO.TEST", "the stream's state"},
+		{"$JS.API.CONSUMER.CREATE.TEST.>", "reading the stream"},
+	}
+	for user, want := range map[string][]string{
+		"all": nil, "few": {"guest.sessions.default.>", "$JS.API.CONSUMER.CREATE.TEST.>"},
+		"no-inbox": {"_INBOX.>"}, "no-api": {"$JS.API.STREAM.INFO.TEST", "$JS.API.CONSUMER.CREATE.TEST.>"},
+	} {
+		err := TryRights(testContext(t), as(user).Conn(), rights)
+		var told []string
+		for line := range strings.Lines(errorText(err)) {
+			subject := line[strings.LastIndex(line, " ")+1:]
+			told = append(told, strings.TrimSpace(subject))
+			if !strings.Contains(line, "; permit the user to ") {
+				t.Errorf("%s: no remedy in %q", user, line)
+			}
+		}
+		if strings.Join(told, " ") != strings.Join(want, " ") || (err != nil) != errors.Is(err, ErrPermission) {
+			t.Errorf("%s: %v, want %q", user, err, want)
+		}
+	}
+	info, err := as("all").Stream(testContext(t), testStream)
+	if err != nil || info.CachedInfo().State.LastSeq != 0 {
+		t.Errorf("trying left something in the stream: %+v, %v", info, err)
+	}
+
+	// The stream cannot be looked for: that is no matter of JetStream being off.
+	began := time.Now()
+	_, err = EnsureStream(testContext(t), as("no-api"), StreamSettings{Name: testStream})
+	if !errors.Is(err, ErrPermission) || !strings.Contains(err.Error(), "$JS.API.STREAM.INFO.TEST") || strings.Contains(err.Error(), "enable JetStream") {
+		t.Errorf("EnsureStream: %v", err)
+	}
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("it took %v to say so", took)
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
