@@ -91,12 +91,16 @@ func BenchmarkPagesToCommit(b *testing.B) {
 			}
 			snap.Sessions = append(snap.Sessions, page.Sessions...)
 		}
-		l, err := st.Location("hall")
+		ids := make([]string, len(snap.Sessions))
+		for i := range ids {
+			ids[i] = snap.Sessions[i].ID
+		}
+		states, err := st.Find(ids)
 		if err != nil {
 			b.Fatal(err)
 		}
-		c := store.Commit{Changes: diff.Compare(diff.Known{Expected: l.Sessions}, snap, diff.Rules{Account: "bench"})}
-		if err := st.Commit(c); err != nil {
+		known := diff.Known{Find: func(id string) (events.State, bool) { s, ok := states[id]; return s, ok }}
+		if err := st.Commit(store.Commit{Changes: diff.Compare(known, snap, diff.Rules{Account: "bench"})}); err != nil {
 			b.Fatal(err)
 		}
 	}
