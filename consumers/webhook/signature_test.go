@@ -138,6 +138,24 @@ func TestRetryAfterInBothForms(t *testing.T) {
 	}
 }
 
+// TestRetryAfterDateIsReadOnTheReceiversClock: a date means as long as the receiver
+// thinks, whichever way its clock is wrong.
+func TestRetryAfterDateIsReadOnTheReceiversClock(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	for _, ahead := range []time.Duration{40 * time.Minute, 0, -40 * time.Minute} {
+		theirs := now.Add(ahead)
+		h := http.Header{"Date": {theirs.Format(http.TimeFormat)}, "Retry-After": {theirs.Add(5 * time.Second).Format(http.TimeFormat)}}
+		if got := retryAfter(h, now, time.Hour); got != 5*time.Second {
+			t.Errorf("receiver's clock %s ahead: waits %s, want 5s", ahead, got)
+		}
+	}
+	h := http.Header{"Date": {"yesterday"}, "Retry-After": {now.Add(5 * time.Second).Format(http.TimeFormat)}}
+	if got := retryAfter(h, now, time.Hour); got != 5*time.Second {
+		t.Errorf("a Date that is none: waits %s, want 5s", got)
+	}
+}
+
 func FuzzRetryAfter(f *testing.F) {
 	f.Add("120")
 	f.Add("Fri, 01 May 2026 12:00:00 GMT")
