@@ -144,6 +144,11 @@ type loader struct {
 }
 
 func (l *loader) parse(data []byte) (Config, error) {
+	text, err := decoded(data)
+	if err != nil {
+		return Config{}, err
+	}
+	data = []byte(text)
 	var file struct {
 		Endpoints []entry `yaml:"endpoints"`
 	}
@@ -195,7 +200,7 @@ func (l *loader) line(i int, field string) int {
 // identify fills in the two digests of the endpoint.
 func (e *Endpoint) identify(raw entry) {
 	for i, s := range raw.Secrets {
-		if len(s) >= len(secretPrefix) && s[:len(secretPrefix)] == secretPrefix {
+		if !isReference(s) {
 			raw.Secrets[i] = ""
 		}
 	}

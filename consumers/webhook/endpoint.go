@@ -127,7 +127,7 @@ func parseURL(text string, private bool) (*url.URL, error) {
 
 func (l *loader) secrets(texts []string) ([]Secret, error) {
 	if len(texts) == 0 {
-		return nil, errors.New(`at least one is needed, so that the receiver can verify; make one with: echo "whsec_$(openssl rand -base64 32)"`)
+		return nil, fmt.Errorf("at least one is needed, so that the receiver can verify; %s", makeSecret)
 	}
 	var out []Secret
 	for n, text := range texts {
@@ -164,6 +164,9 @@ func (l *loader) header(raw map[string]string) (http.Header, error) {
 		value, err := l.reference(text)
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", name, err)
+		}
+		if _, quoted := unquoted(value); quoted && isReference(text) {
+			return nil, fmt.Errorf("%q: the value of %s is in quotation marks, which docker --env-file and the like keep; remove them there, or write the value into this file if they are meant", name, text)
 		}
 		if !validHeaderValue.MatchString(value) {
 			return nil, fmt.Errorf("%q: the value has a character that a header cannot hold", name)
