@@ -75,17 +75,17 @@ func TestErrorsNameLineAndRemedy(t *testing.T) {
 	t.Parallel()
 	const head = "endpoints:\n  - GOOD\n    "
 	for name, tc := range map[string]struct{ file, want string }{
-		"unknown key":        {head + "timout: 3s", `[5:5] unknown field "timout"`},
+		"unknown key":        {head + "timout: 3s", `line 5: endpoint "a": unknown field "timout"; did you mean timeout?`},
 		"repeated key":       {head + "name: b", `[5:5] mapping key "name" already defined`},
-		"unknown top key":    {"endpoint: []", `[1:1] unknown field "endpoint"`},
-		"not a mapping":      {"hello", `[1:1]`},
+		"unknown top key":    {"endpoint: []", `line 1: unknown field "endpoint"; did you mean endpoints?`},
+		"not a mapping":      {"hello", `line 1: the file must be a mapping`},
 		"duration":           {head + "timeout: 3", `line 5: endpoint "a": timeout: "3" is not a duration`},
 		"negative duration":  {head + "max_retry: -3s", `line 5: endpoint "a": max_retry`},
 		"kind":               {head + "kinds: [began]", `line 5: endpoint "a": kinds: unknown kind "began"; known are`},
 		"glob":               {head + `locations: ["[a"]`, `line 5: endpoint "a": locations: "[a" is not a glob`},
 		"format":             {head + "format: xml", `line 5: endpoint "a": format: "xml" is none of`},
 		"rate":               {head + "rate_limit: 0", `line 5: endpoint "a": rate_limit: must be more than 0`},
-		"rate not a number":  {head + "rate_limit: .nan", `line 5: endpoint "a": rate_limit: must be more than 0`},
+		"rate not a number":  {head + "rate_limit: .nan", `line 5: endpoint "a": rate_limit: ".nan" is not a plain number`},
 		"concurrency":        {head + "concurrency: 0", `line 5: endpoint "a": concurrency: must be 1 to`},
 		"condition name":     {head + `condition: session.durations > 3`, `line 5: endpoint "a": condition: column 9: `},
 		"condition type":     {head + `condition: kind + 1 == 2`, `line 5: endpoint "a": condition: column 6: invalid operation`},
@@ -98,6 +98,22 @@ func TestErrorsNameLineAndRemedy(t *testing.T) {
 		"no secret":          {"endpoints:\n  - name: a\n    url: https://example.com", `secrets: at least one is needed`},
 		"short secret":       {"endpoints:\n  - name: a\n    url: https://example.com\n    secrets: [whsec_YWJj]", `line 4: endpoint "a": secrets: number 1: the secret has 3 bytes, want 24 to 64`},
 		"plain secret":       {"endpoints:\n  - name: a\n    url: https://example.com\n    secrets: [hunter2]", `number 1: a secret must begin with "whsec_"`},
+		"a fraction":         {head + "concurrency: 1.9", `line 5: endpoint "a": concurrency: "1.9" is not a whole number`},
+		"octal":              {head + "concurrency: 010", `"010" is not a whole number`},
+		"hexadecimal":        {head + "concurrency: 0x10", `"0x10" is not a whole number`},
+		"underscore":         {head + "rate_limit: 1_0", `"1_0" is not a plain number`},
+		"neither":            {head + "ordered: yes", `line 5: endpoint "a": ordered: "yes" is neither true nor false`},
+		"a number for it":    {head + "allow_private: 1", `allow_private: "1" is neither true nor false`},
+		"text for a list":    {head + "kinds: started", `line 5: endpoint "a": kinds: must be a list`},
+		"a list for text":    {head + "condition: [true]", `line 5: endpoint "a": condition: must be a single text`},
+		"text for pairs":     {head + "headers: a", `line 5: endpoint "a": headers: must be a mapping`},
+		"empty item":         {head + "locations: [a, ~]", `line 5: endpoint "a": locations: item 2 is empty`},
+		"header of nothing":  {head + "headers: {X-A: }", `line 5: endpoint "a": headers: "X-A" has no value`},
+		"a list of texts":    {"endpoints: [a]", `line 1: an endpoint must be a mapping`},
+		"no list":            {"endpoints: {name: a}", `line 1: endpoints: must be a list`},
+		"unknown alias":      {head + "locations: *where", `line 5: there is no anchor &where`},
+		"second document":    {"endpoints: []\n---\nendpoints: []", `line 3: a second document begins`},
+		"endless merge":      {"endpoints:\n  - &a {<<: *a}", `line 2: an endpoint must be a mapping`},
 		"unset variable":     {"endpoints:\n  - name: a\n    url: https://example.com\n    secrets: [env:NOPE]", `number 1: environment variable "NOPE" is not set`},
 		"missing file":       {"endpoints:\n  - name: a\n    url: https://example.com\n    secrets: [file:nope]", `number 1: cannot read the referenced file`},
 		"scheme":             {"endpoints:\n  - name: a\n    url: ftp://example.com\n    secrets: [" + testSecret + "]", `line 3: endpoint "a": url: must be an absolute http`},
@@ -117,6 +133,46 @@ func TestErrorsNameLineAndRemedy(t *testing.T) {
 				t.Errorf("error shows a secret: %q", err)
 			}
 		})
+	}
+}
+
+// TestTextIsKeptAsItWasWritten: a location id or a header of digits is not a number.
+func TestTextIsKeptAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	written := []string{"0123", "12_3", "0x1F", "0o17", "0b11", "1.10", "1e3", "-0", "007", "True", ".inf", "2026-01-01", "12:30", "yes"}
+	for _, text := range written {
+		cfg, err := parse(t, "endpoints:\n  - GOOD\n    locations: ["+text+"]\n    headers: {X-Store: "+text+", "+text+": x}")
+		if text == "12:30" { // cannot name a header
+			cfg, err = parse(t, "endpoints:\n  - GOOD\n    locations: ["+text+"]\n    headers: {X-Store: "+text+"}")
+		}
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		e := cfg.Endpoints[0]
+		if e.Locations[0] != text || e.headers.Get("X-Store") != text || text != "12:30" && e.headers.Get(text) != "x" {
+			t.Errorf("%s: location %q, headers %v", text, e.Locations[0], e.headers)
+		}
+	}
+	cfg, err := parse(t, "endpoints:\n  - name: 0123\n    url: https://example.com/h\n    secrets: ["+testSecret+"]")
+	if err != nil || cfg.Endpoints[0].Name != "0123" {
+		t.Errorf("name: %v, %v", cfg.Endpoints, err)
+	}
+}
+
+func TestEndpointsShareByAnchorsAndMerges(t *testing.T) {
+	t.Parallel()
+	cfg, err := parse(t, "endpoints:\n  - &first\n    GOOD\n    locations: &where [0123]\n    rate_limit: 5\n  - <<: *first\n    name: b\n    rate_limit: 7\n  - {<<: [*first], name: c, locations: *where}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		name  string
+		limit float64
+	}{{"a", 5}, {"b", 7}, {"c", 5}} {
+		if e := cfg.Endpoints[i]; e.Name != want.name || e.RateLimit != want.limit || e.Locations[0] != "0123" || e.URL.Host != "example.com" {
+			t.Errorf("endpoint %d: %s, %v, %v", i, e.Name, e.RateLimit, e.Locations)
+		}
 	}
 }
 
@@ -279,7 +335,7 @@ func TestBrokenFileKeepsTheOldAndIsReportedOnce(t *testing.T) {
 		t.Errorf("unchanged file: %v, %v", changed, err)
 	}
 	write(t, file, one+"oops: 1")
-	if changed, err := w.reload(); changed || err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "[3:1]") {
+	if changed, err := w.reload(); changed || err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "line 3:") {
 		t.Errorf("broken file: %v, %v; want an error with file and line", changed, err)
 	}
 	if changed, err := w.reload(); changed || err != nil {

@@ -3,7 +3,6 @@ package webhook
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/netip"
 	"net/textproto"
@@ -25,12 +24,10 @@ var (
 	validHeaderValue = regexp.MustCompile(`^[^\x00-\x08\x0a-\x1f\x7f]*$`)
 )
 
-// endpoint checks the i-th entry. The error joins all that is wrong with it.
-func (l *loader) endpoint(i int, raw entry) (Endpoint, error) {
+// endpoint checks an entry. The error joins all that is wrong with it.
+func (l *loader) endpoint(raw entry) (Endpoint, error) {
 	var problems []error
-	wrong := func(field string, err error) {
-		problems = append(problems, fmt.Errorf("line %d: endpoint %q: %s: %w", l.line(i, field), raw.Name, field, err))
-	}
+	wrong := func(field string, err error) { problems = append(problems, raw.wrong(field, err)) }
 	e := Endpoint{
 		Name: raw.Name, Locations: raw.Locations, Condition: raw.Condition, Ordered: raw.Ordered,
 		AllowPrivate: raw.AllowPrivate, Concurrency: DefaultConcurrency, Format: CloudEvents,
@@ -63,7 +60,7 @@ func (l *loader) endpoint(i int, raw entry) (Endpoint, error) {
 		}
 	}
 	if raw.RateLimit != nil {
-		if e.RateLimit = *raw.RateLimit; !(e.RateLimit > 0) || math.IsInf(e.RateLimit, 0) {
+		if e.RateLimit = *raw.RateLimit; e.RateLimit <= 0 {
 			wrong("rate_limit", errors.New("must be more than 0 requests a second; leave it out for no limit"))
 		}
 	}
