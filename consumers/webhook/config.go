@@ -53,6 +53,8 @@ type Endpoint struct {
 	// Ordered keeps the events of one session in order.
 	Ordered bool
 	Format  Format
+	// ContentType replaces the format's own; empty keeps that.
+	ContentType string
 	// Timeout is for one request, from connecting to the end of the answer.
 	Timeout time.Duration
 	// MaxRetry bounds the sum of an event's waits between tries (Retry-After

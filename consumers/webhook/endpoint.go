@@ -3,6 +3,7 @@ package webhook
 import (
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
 	"net/netip"
 	"net/textproto"
@@ -74,6 +75,9 @@ func (l *loader) endpoint(raw entry) (Endpoint, error) {
 			wrong("format", fmt.Errorf("%q is none of %s, %s, %s", raw.Format, CloudEvents, CloudEventsBinary, PlainData))
 		}
 	}
+	if e.ContentType, err = contentType(raw.ContentType, e.Format); err != nil {
+		wrong("content_type", err)
+	}
 	if e.Timeout, err = duration(raw.Timeout, DefaultTimeout, 10*time.Minute); err != nil {
 		wrong("timeout", err)
 	}
@@ -88,6 +92,20 @@ func (l *loader) endpoint(raw entry) (Endpoint, error) {
 	}
 	e.identify(raw)
 	return e, nil
+}
+
+func contentType(text string, f Format) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	if f == CloudEventsBinary {
+		return "", fmt.Errorf("%s sends that of the data; leave it out, or choose another format", f)
+	}
+	typ, parameters, err := mime.ParseMediaType(text)
+	if err != nil || !strings.Contains(typ, "/") {
+		return "", fmt.Errorf("%q is no content type; write for instance %s", text, jsonType)
+	}
+	return mime.FormatMediaType(typ, parameters), nil
 }
 
 func duration(text string, unset, most time.Duration) (time.Duration, error) {
@@ -143,7 +161,7 @@ func (l *loader) secrets(texts []string) ([]Secret, error) {
 
 // ours are the headers that the dispatcher or net/http sets.
 var ours = map[string]bool{
-	"Content-Type": true, "Content-Length": true, "Host": true, "Connection": true, "Transfer-Encoding": true,
+	"Content-Length": true, "Host": true, "Connection": true, "Transfer-Encoding": true,
 	"Te": true, "Trailer": true, "Upgrade": true, "Accept-Encoding": true, "User-Agent": true, "Expect": true,
 	"Proxy-Authorization": true, "Keep-Alive": true, "Proxy-Connection": true,
 }
@@ -154,6 +172,9 @@ func (l *loader) header(raw map[string]string) (http.Header, error) {
 		key := textproto.CanonicalMIMEHeaderKey(name)
 		if !validHeaderName.MatchString(name) {
 			return nil, fmt.Errorf("%q is not a header name", name)
+		}
+		if key == "Content-Type" {
+			return nil, fmt.Errorf("%q is set by the dispatcher; use content_type", name)
 		}
 		if ours[key] || strings.HasPrefix(key, "Webhook-") || strings.HasPrefix(key, "Ce-") {
 			return nil, fmt.Errorf("%q is set by the dispatcher; remove it", name)

@@ -26,6 +26,7 @@ type entry struct {
 	Concurrency  *int              `json:"concurrency"`
 	Ordered      bool              `json:"ordered"`
 	Format       string            `json:"format"`
+	ContentType  string            `json:"content_type,omitempty"`
 	Timeout      string            `json:"timeout"`
 	MaxRetry     string            `json:"max_retry"`
 	AllowPrivate bool              `json:"allow_private"`
@@ -37,7 +38,7 @@ type entry struct {
 
 var entryFields = []string{
 	"name", "url", "secrets", "kinds", "locations", "condition", "rate_limit", "concurrency", "ordered", "format",
-	"timeout", "max_retry", "allow_private", "headers",
+	"content_type", "timeout", "max_retry", "allow_private", "headers",
 }
 
 // lineOf is where a field stands, or the entry where it lacks the field.
@@ -228,6 +229,8 @@ func (d document) entry(n ast.Node) (e entry, problems []error) {
 			e.Ordered, err = d.flag(m.value)
 		case "format":
 			e.Format, err = d.text(m.value)
+		case "content_type":
+			e.ContentType, err = d.text(m.value)
 		case "timeout":
 			e.Timeout, err = d.text(m.value)
 		case "max_retry":
