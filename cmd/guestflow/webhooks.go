@@ -1,0 +1,218 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"github.com/guestflow/guestflow/consumers/webhook"
+)
+
+func newDispatcher(cfg Config, js jetstream.JetStream, log *slog.Logger) *webhook.Dispatcher {
+	return &webhook.Dispatcher{
+		JetStream: js, Path: cfg.WebhooksFile, Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas, Log: log,
+	}
+}
+
+// webhookCommand is one that needs the endpoints file and, unless offline, NATS.
+func webhookCommand(file *string, offline bool, do func(*cobra.Command, []string, *webhook.Dispatcher) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		cfg, err := configured(cmd)
+		if err != nil {
+			return err
+		}
+		if *file != "" {
+			cfg.WebhooksFile = *file
+		}
+		if cfg.WebhooksFile == "" {
+			return usageError("no endpoints file: give --file or set GUESTFLOW_WEBHOOKS_FILE")
+		}
+		if err := cfg.needEndpoints(); err != nil {
+			return usageError(err.Error())
+		}
+		if offline {
+			return do(cmd, args, newDispatcher(cfg, nil, newLogger(cmd.ErrOrStderr(), cfg)))
+		}
+		return dispatch(cmd, args, cfg, do)
+	}
+}
+
+// dispatch does what needs NATS.
+func dispatch(cmd *cobra.Command, args []string, cfg Config, do func(*cobra.Command, []string, *webhook.Dispatcher) error) error {
+	conn, js, err := reachClient(cmd.Context(), cfg, "")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return do(cmd, args, newDispatcher(cfg, js, newLogger(cmd.ErrOrStderr(), cfg)))
+}
+
+func webhooksCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "webhooks",
+		Short: "Send the stream's events as signed webhooks",
+		Long: `Sends the stream's events to the endpoints of a file (consumers/webhook/README.md
+describes it), signed by the Standard Webhooks specification. guestflow run does
+the same where GUESTFLOW_WEBHOOKS_FILE is set.`,
+	}
+	c.PersistentFlags().StringVar(&file, "file", "", "endpoints file (default GUESTFLOW_WEBHOOKS_FILE)")
+	c.AddCommand(
+		&cobra.Command{
+			Use: "run", Short: "Send webhooks until stopped", Args: cobra.NoArgs,
+			RunE: webhookCommand(&file, false, func(cmd *cobra.Command, _ []string, d *webhook.Dispatcher) error { return d.Run(cmd.Context()) }),
+		},
+		&cobra.Command{
+			Use: "test NAME", Short: "Send one sample event and show request and answer", Args: cobra.ExactArgs(1),
+			RunE: webhookCommand(&file, true, testWebhook),
+		},
+		&cobra.Command{
+			Use: "status", Short: "Show how each endpoint fares", Args: cobra.NoArgs,
+			RunE: webhookCommand(&file, false, webhookStatus),
+		},
+		&cobra.Command{
+			Use: "enable NAME", Short: "Send again to an endpoint that answered 410", Args: cobra.ExactArgs(1),
+			RunE: webhookCommand(&file, false, func(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
+				return d.Enable(cmd.Context(), args[0])
+			}),
+		},
+		deadCommand(), replayCommand(&file),
+	)
+	return c
+}
+
+func testWebhook(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
+	x, err := d.Test(cmd.Context(), args[0])
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "%s %s\n", x.Method, x.URL)
+	if err := x.RequestHeader.Write(out); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n%s\n\n", x.RequestBody)
+	if x.Status != 0 {
+		fmt.Fprintf(out, "%d %s in %v\n", x.Status, http.StatusText(x.Status), x.Duration.Round(time.Millisecond))
+		var answer strings.Builder
+		if err := x.ResponseHeader.Write(&answer); err != nil {
+			return err
+		}
+		fmt.Fprintf(&answer, "\n%s\n", x.ResponseBody)
+		for line := range strings.Lines(answer.String()) { // the receiver's own words
+			fmt.Fprintln(out, printable(strings.TrimRight(line, "\r\n")))
+		}
+		fmt.Fprintln(out)
+	}
+	if !x.Accepted {
+		return fmt.Errorf("endpoint %s did not take the event: %s", args[0], x.Reason)
+	}
+	fmt.Fprintf(out, "endpoint %s took the event\n", args[0])
+	return nil
+}
+
+func webhookStatus(cmd *cobra.Command, _ []string, d *webhook.Dispatcher) error {
+	all, err := d.Status(cmd.Context())
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ENDPOINT\tHOST\tSTATE\tBACKLOG\tWAITING\tDEAD")
+	for _, s := range all {
+		state := "enabled"
+		if s.Disabled != nil {
+			state = "disabled: " + s.Disabled.Reason
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\n", s.Name, s.Host, state, s.Backlog, s.Waiting, s.DeadLetters)
+	}
+	return w.Flush()
+}
+
+func deadCommand() *cobra.Command {
+	var limit int
+	list := func(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
+		name := ""
+		if len(args) > 0 {
+			name = args[0]
+		}
+		letters, err := d.DeadLetters(cmd.Context(), name, limit)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "SEQUENCE\tENDPOINT\tEVENT\tDIED\tTRIES\tREASON")
+		for _, l := range letters {
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", l.Sequence, l.Endpoint, l.EventID, l.DiedAt.Format(time.RFC3339), l.Tries, l.Reason)
+		}
+		return w.Flush()
+	}
+	c := &cobra.Command{
+		Use: "dead [NAME]", Short: "List the events that an endpoint never took", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { // without the file: letters outlive entries
+			cfg, err := configured(cmd)
+			if err != nil {
+				return err
+			}
+			return dispatch(cmd, args, cfg, list)
+		},
+	}
+	c.Flags().IntVar(&limit, "limit", 100, "list at most so many, oldest first; 0 for all")
+	return c
+}
+
+func replayCommand(file *string) *cobra.Command {
+	var (
+		r            webhook.ReplayRequest
+		since, until string
+	)
+	c := &cobra.Command{
+		Use: "replay NAME", Short: "Send dead letters or a part of the stream again", Args: cobra.ExactArgs(1),
+		Example: "  guestflow webhooks replay crm --all\n  guestflow webhooks replay crm --since 3h",
+		PreRunE: func(*cobra.Command, []string) error {
+			if until != "" && since == "" {
+				return usageError("--until bounds --since; give that too")
+			}
+			for _, t := range []struct {
+				flag, text string
+				to         *time.Time
+			}{{"since", since, &r.Since}, {"until", until, &r.Until}} {
+				if t.text != "" {
+					var err error
+					if *t.to, err = parseTime(t.flag, t.text, time.Now()); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		},
+		RunE: webhookCommand(file, false, func(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
+			r.Endpoint = args[0]
+			r.Each = func(e webhook.Replayed) {
+				if e.Err != nil {
+					fmt.Fprintln(cmd.OutOrStdout(), printable(e.EventID+": "+e.Err.Error()))
+				}
+			}
+			report, err := d.Replay(cmd.Context(), r)
+			if err == nil || report != (webhook.ReplayReport{}) {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d delivered, %d failed, %d not for this endpoint\n", report.Delivered, report.Failed, report.Skipped)
+			}
+			if err == nil && report.Failed > 0 {
+				err = fmt.Errorf("endpoint %s did not take %d events; see guestflow webhooks dead %s", r.Endpoint, report.Failed, r.Endpoint)
+			}
+			return err
+		}),
+	}
+	c.Flags().Uint64Var(&r.Sequence, "sequence", 0, "one dead letter, by its sequence")
+	c.Flags().StringVar(&r.EventID, "event", "", "one dead letter, by its event's id")
+	c.Flags().BoolVar(&r.All, "all", false, "all dead letters of the endpoint")
+	c.Flags().StringVar(&since, "since", "", "the stream's events from a time or for a while back")
+	c.Flags().StringVar(&until, "until", "", "with --since: up to a time")
+	c.MarkFlagsOneRequired("sequence", "event", "all", "since")
+	return c
+}
