@@ -16,8 +16,33 @@ import (
 
 func newDispatcher(cfg Config, js jetstream.JetStream, log *slog.Logger) *webhook.Dispatcher {
 	return &webhook.Dispatcher{
-		JetStream: js, Path: cfg.WebhooksFile, Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas, Log: log,
+		JetStream: js, Path: cfg.WebhooksFile, Absent: absentFields(cfg), Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas, Log: log,
 	}
+}
+
+// absentFields are those that no event has with this configuration.
+func absentFields(cfg Config) webhook.Absent {
+	absent := webhook.Absent{}
+	if !cfg.Guests {
+		const remedy = "set GUESTFLOW_GUESTS=true, here as for the process that polls, so that guests are looked up"
+		absent["guest"], absent["observed.guest"] = remedy, remedy
+	}
+	for _, f := range []struct {
+		variable, mode string
+		paths          []string
+	}{
+		{"GUESTFLOW_NAME", cfg.Name, []string{"guest.name", "guest.username"}},
+		{"GUESTFLOW_EMAIL", cfg.Email, []string{"guest.email"}},
+		{"GUESTFLOW_MAC", cfg.MAC, []string{"session.device_mac", "previous.device_mac"}},
+		{"GUESTFLOW_IP", cfg.IP, []string{"session.device_ip", "previous.device_ip"}},
+	} {
+		for _, path := range f.paths {
+			if f.mode == "drop" {
+				absent[path] = "set " + f.variable + " to keep or hash, or leave it out of the condition"
+			}
+		}
+	}
+	return absent
 }
 
 // webhookCommand is one that needs the endpoints file and, unless offline, NATS.

@@ -92,18 +92,19 @@ func (e Endpoint) LogValue() slog.Value { return slog.StringValue(e.String()) }
 
 // Load reads and checks an endpoints file, YAML or JSON. The error names the
 // file and, where one is known, the line of every entry that is wrong; the Config
-// that comes with it has no endpoints.
-func Load(path string) (Config, error) {
+// that comes with it has no endpoints. A condition must not ask for what is
+// absent; nil when every field may be there.
+func Load(path string, absent Absent) (Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("webhook endpoints: %w; set the path of an existing file", err)
 	}
-	return load(path, data)
+	return load(path, data, absent)
 }
 
 // load tells the files that the content refers to with an error too.
-func load(path string, data []byte) (Config, error) {
-	l := loader{folder: filepath.Dir(path), env: os.LookupEnv, read: os.ReadFile}
+func load(path string, data []byte, absent Absent) (Config, error) {
+	l := loader{folder: filepath.Dir(path), absent: absent, env: os.LookupEnv, read: os.ReadFile}
 	cfg, err := l.parse(data)
 	if err != nil {
 		cfg, err = Config{}, fmt.Errorf("webhook endpoints file %s: %w", path, err)
@@ -116,6 +117,7 @@ func load(path string, data []byte) (Config, error) {
 // by its fields.
 type loader struct {
 	folder string
+	absent Absent
 	env    func(string) (string, bool)
 	read   func(string) ([]byte, error)
 	files  []string

@@ -24,7 +24,7 @@ func TestExampleFileLoads(t *testing.T) {
 	t.Setenv("GUESTFLOW_CRM_SECRET", testSecret)
 	t.Setenv("GUESTFLOW_LOYALTY_SECRET", testSecret)
 	t.Setenv("GUESTFLOW_CRM_TOKEN", "Bearer t0ken")
-	cfg, err := Load("testdata/endpoints.yaml")
+	cfg, err := Load("testdata/endpoints.yaml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,9 +90,9 @@ func TestErrorsNameLineAndRemedy(t *testing.T) {
 		"rate":               {head + "rate_limit: 0", `line 5: endpoint "a": rate_limit: must be more than 0`},
 		"rate not a number":  {head + "rate_limit: .nan", `line 5: endpoint "a": rate_limit: ".nan" is not a plain number`},
 		"concurrency":        {head + "concurrency: 0", `line 5: endpoint "a": concurrency: must be 1 to`},
-		"condition name":     {head + `condition: session.durations > 3`, `line 5: endpoint "a": condition: column 9: `},
+		"condition name":     {head + `condition: session.durations > 3`, `line 5: endpoint "a": condition: column 9: session has no field durations; did you mean duration_seconds?`},
 		"condition type":     {head + `condition: kind + 1 == 2`, `line 5: endpoint "a": condition: column 6: invalid operation`},
-		"condition not bool": {head + `condition: session.duration_seconds`, `line 5: endpoint "a": condition: column 1: expected bool, but got int`},
+		"condition not bool": {head + `condition: session.duration_seconds`, `line 5: endpoint "a": condition: column 1: expected true or false, but got number`},
 		"condition clock":    {head + `condition: now() > time`, `line 5: endpoint "a": condition: column 1: unknown name now`},
 		"our header":         {head + `headers: {webhook-id: x}`, `line 5: endpoint "a": headers: "webhook-id" is set by the dispatcher`},
 		"header break":       {head + `headers: {a: "x\r\ny: z"}`, `line 5: endpoint "a": headers: "a": the value has a character`},
@@ -239,7 +239,7 @@ func TestSecretFromFileIsRead(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "s"), testSecret+"\n")
 	write(t, filepath.Join(dir, "e.yaml"), "endpoints:\n  - {name: a, url: 'https://example.com', secrets: ['file:s']}")
-	cfg, err := Load(filepath.Join(dir, "e.yaml"))
+	cfg, err := Load(filepath.Join(dir, "e.yaml"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +329,7 @@ func TestBrokenFileKeepsTheOldAndIsReportedOnce(t *testing.T) {
 	one := "endpoints:\n  - {name: one, url: 'https://example.com', secrets: ['file:s']}\n"
 	write(t, secret, testSecret)
 	write(t, file, one)
-	w, err := watch(file)
+	w, err := watch(file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestSecretFileMadeLaterIsSeen(t *testing.T) {
 	dir := t.TempDir()
 	file, secret := filepath.Join(dir, "e.yaml"), filepath.Join(dir, "s")
 	write(t, file, "endpoints: []")
-	w, err := watch(file)
+	w, err := watch(file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -406,6 +406,62 @@ func TestConditionKnowsEveryFieldOfTheEvent(t *testing.T) {
 		}
 	}
 	check("", reflect.TypeFor[events.Data]())
+}
+
+// TestConditionErrorsSayWhatWasMeant: in the words of the event, not of Go.
+func TestConditionErrorsSayWhatWasMeant(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[string]string{
+		`session.locaton_id == "x"`:        "column 9: session has no field locaton_id; did you mean location_id?",
+		`sesion.location_id == "x"`:        "column 1: unknown name sesion; did you mean session?",
+		`guest["emial"] != ""`:             "column 6: guest has no field emial; did you mean email?",
+		`observed.rounding.colour == 1`:    "observed.rounding has no field colour; known are downloaded_bytes, uploaded_bytes",
+		`kind = "started"`:                 `column 6: "=" does not compare; write ==`,
+		`kind === "started"`:               `column 8: "=" does not compare; write ==`,
+		`kind == "a" AND revision == 1`:    `column 13: "AND" is not known; write and, or, not`,
+		`kind == 3`:                        "column 6: invalid operation: == (mismatched types text and number)",
+		`session == guest`:                 "column 9: invalid operation: == (mismatched types object session and object guest)",
+		`session.started_at > "2026"`:      `(mismatched types time and text); write a time as date("2026-01-31T00:00:00Z")`,
+		`session.duration_seconds`:         "column 1: expected true or false, but got number; compare something",
+		`previous.duration_seconds == "x"`: "(mismatched types number and text)",
+		`kind.foo == 1`:                    "type text has no field foo",
+		`nothing`:                          "unknown name nothing; known are id, account, kind, time, revision, episode, session, guest, previous, change, observed",
+	} {
+		_, err := compileCondition(source)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v\nwant %s", source, err, want)
+		}
+		for _, foreign := range []string{"webhook.", "int64", "string", "time.Time", "bool"} {
+			if err != nil && strings.Contains(err.Error(), foreign) {
+				t.Errorf("%s: the error speaks Go: %v", source, err)
+			}
+		}
+	}
+}
+
+// TestConditionOnWhatIsAbsentIsRefused: it would never hold, in silence.
+func TestConditionOnWhatIsAbsentIsRefused(t *testing.T) {
+	t.Parallel()
+	l := loader{absent: Absent{"guest": "set GUESTS=true", "session.device_mac": "set MAC=keep"}, env: os.LookupEnv, read: os.ReadFile}
+	file := func(condition string) []byte {
+		return []byte("endpoints:\n  - {name: a, url: https://example.com, secrets: [" + testSecret + "], condition: '" + condition + "'}")
+	}
+	for condition, want := range map[string]string{
+		`guest.email != ""`:    "condition: guest.email is in no event: set GUESTS=true",
+		`guest?.email != ""`:   "guest.email is in no event",
+		`guest["email"] != ""`: "guest.email is in no event",
+		`kind == "started" && (let x = guest; x.name != "")`: "guest is in no event",
+		`session.device_mac != ""`:                           "session.device_mac is in no event: set MAC=keep",
+	} {
+		if _, err := l.parse(file(condition)); err == nil || !strings.Contains(err.Error(), `line 2: endpoint "a": `) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", condition, err, want)
+		}
+	}
+	for _, condition := range []string{`session.guest_id != ""`, `kind == "guest"`, `session.device_ip != ""`} {
+		if _, err := l.parse(file(condition)); err != nil {
+			t.Errorf("%s: %v", condition, err)
+		}
+	}
 }
 
 func TestConditionDecides(t *testing.T) {

@@ -24,6 +24,7 @@ import (
 type Dispatcher struct {
 	JetStream jetstream.JetStream // not needed by Test
 	Path      string              // of the endpoints file
+	Absent    Absent              // what no event has, so that no condition may ask for it
 
 	Stream  string // events.DefaultStream
 	Prefix  string // of subjects; events.DefaultPrefix
@@ -210,7 +211,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w, err := watch(d.Path)
+	w, err := watch(d.Path, d.Absent)
 	if err != nil {
 		return err
 	}
@@ -285,7 +286,7 @@ func (d *Dispatcher) note(e string, t lastTry) {
 
 // endpoint loads the file and finds one endpoint.
 func (d *Dispatcher) endpoint(name string) (Endpoint, error) {
-	cfg, err := Load(d.Path)
+	cfg, err := Load(d.Path, d.Absent)
 	if err != nil {
 		return Endpoint{}, err
 	}

@@ -58,6 +58,8 @@ func (l *loader) endpoint(raw entry) (Endpoint, error) {
 	if raw.Condition != "" {
 		if e.condition, err = compileCondition(raw.Condition); err != nil {
 			wrong("condition", err)
+		} else if err = l.absent.refuse(raw.Condition); err != nil {
+			wrong("condition", err)
 		}
 	}
 	if raw.RateLimit != nil {

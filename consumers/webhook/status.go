@@ -33,7 +33,7 @@ func (d *Dispatcher) Status(ctx context.Context) ([]EndpointStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := Load(d.Path)
+	cfg, err := Load(d.Path, d.Absent)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (d *Dispatcher) Forget(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := Load(d.Path)
+	cfg, err := Load(d.Path, d.Absent)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +14,11 @@ func didYouMean(name string, known []string) string {
 		if n := edits(name, k); n < least {
 			best, least = k, n
 		}
+	}
+	if at := slices.IndexFunc(known, func(k string) bool {
+		return len(name) > 3 && strings.HasPrefix(k, name[:max(4, len(name)-2)])
+	}); best == "" && at >= 0 {
+		best = known[at]
 	}
 	if best == "" {
 		return "; known are " + strings.Join(known, ", ")
