@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/consumers/webhook"
+	"github.com/guestflow/guestflow/events"
 )
 
 func newDispatcher(cfg Config, js jetstream.JetStream, log *slog.Logger) *webhook.Dispatcher {
@@ -94,9 +96,10 @@ the same where GUESTFLOW_WEBHOOKS_FILE is set.`,
 			RunE: webhookCommand(&file, false, func(cmd *cobra.Command, _ []string, d *webhook.Dispatcher) error { return d.Run(cmd.Context()) }),
 		},
 		&cobra.Command{
-			Use: "test NAME", Short: "Send one sample event and show request and answer", Args: cobra.ExactArgs(1),
-			RunE: webhookCommand(&file, true, testWebhook),
+			Use: "check", Short: "Check the endpoints file; nothing is sent", Args: cobra.NoArgs,
+			RunE: webhookCommand(&file, true, checkWebhooks),
 		},
+		testCommand(&file),
 		&cobra.Command{
 			Use: "status", Short: "Show how each endpoint fares", Args: cobra.NoArgs,
 			RunE: webhookCommand(&file, false, webhookStatus),
@@ -112,12 +115,81 @@ the same where GUESTFLOW_WEBHOOKS_FILE is set.`,
 	return c
 }
 
-func testWebhook(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
-	x, err := d.Test(cmd.Context(), args[0])
+// checkWebhooks reads a file that webhookCommand has found to be right.
+func checkWebhooks(cmd *cobra.Command, _ []string, d *webhook.Dispatcher) error {
+	all, err := d.Check()
 	if err != nil {
 		return err
 	}
 	out := cmd.OutOrStdout()
+	for _, c := range all {
+		fmt.Fprintf(out, "ok    %s: %s to %s\n", c.Endpoint.Name, asksFor(c.Endpoint), c.URL)
+		if c.Reason != "" {
+			fmt.Fprintf(out, "note  %s: %s\n", c.Endpoint.Name, c.Reason)
+		}
+	}
+	if len(all) == 0 {
+		fmt.Fprintln(out, "note  the file has no endpoints: nothing is sent")
+	}
+	return nil
+}
+
+// asksFor says which events an endpoint gets.
+func asksFor(e webhook.Endpoint) string {
+	text := "every kind"
+	if len(e.Kinds) > 0 {
+		text = joined(e.Kinds)
+	}
+	if len(e.Locations) > 0 {
+		text += " at " + strings.Join(e.Locations, ", ")
+	}
+	if e.Condition != "" {
+		text += " where " + e.Condition
+	}
+	return text
+}
+
+func joined(kinds []events.Kind) string {
+	var texts []string
+	for _, k := range kinds {
+		texts = append(texts, string(k))
+	}
+	return strings.Join(texts, ", ")
+}
+
+func testCommand(file *string) *cobra.Command {
+	var kind string
+	c := &cobra.Command{
+		Use: "test NAME", Short: "Send one sample event and show request and answer", Args: cobra.ExactArgs(1),
+		Long: `Sends one made-up event that the endpoint's kinds, locations and condition let
+through, or says why there is none. With --kind it is of that kind, whether the
+endpoint asks for it or not.`,
+		PreRunE: func(*cobra.Command, []string) error {
+			if kind != "" && !events.Kind(kind).Valid() {
+				return usageError(fmt.Sprintf("--kind %q: use one of %s", kind, joined(events.Kinds())))
+			}
+			return nil
+		},
+		RunE: webhookCommand(file, true, func(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
+			return testWebhook(cmd, args[0], events.Kind(kind), d)
+		}),
+	}
+	c.Flags().StringVar(&kind, "kind", "", "send an event of this kind")
+	return c
+}
+
+func testWebhook(cmd *cobra.Command, name string, kind events.Kind, d *webhook.Dispatcher) error {
+	x, err := d.Test(cmd.Context(), name, kind)
+	if errors.Is(err, webhook.ErrNoSample) {
+		return fmt.Errorf("%w; correct the entry, or send any event with --kind", err)
+	}
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	if x.Unwanted != "" {
+		fmt.Fprintf(out, "The endpoint would not get this event: %s.\n\n", x.Unwanted)
+	}
 	fmt.Fprintf(out, "%s %s\n", x.Method, x.URL)
 	if err := x.RequestHeader.Write(out); err != nil {
 		return err
@@ -136,9 +208,9 @@ func testWebhook(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error
 		fmt.Fprintln(out)
 	}
 	if !x.Accepted {
-		return fmt.Errorf("endpoint %s did not take the event: %s", args[0], x.Reason)
+		return fmt.Errorf("endpoint %s did not take the event: %s", name, x.Reason)
 	}
-	fmt.Fprintf(out, "endpoint %s took the event\n", args[0])
+	fmt.Fprintf(out, "endpoint %s took the event\n", name)
 	return nil
 }
 

@@ -226,7 +226,7 @@ func TestTestShowsRequestAndAnswer(t *testing.T) {
 		fmt.Fprint(w, "short and stout")
 	})
 	tr := newTrial(t, &broker{}, endpointYAML("a", r.URL+"/hook?key=t0ken", "headers: {Authorization: t0ken}", "format: cloudevents-binary"))
-	x, err := tr.Test(t.Context(), "a")
+	x, err := tr.Test(t.Context(), "a", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,11 +240,11 @@ func TestTestShowsRequestAndAnswer(t *testing.T) {
 	if r.asked()[0].header.Get("Authorization") != "t0ken" {
 		t.Error("the header was not sent")
 	}
-	if _, err := tr.Test(t.Context(), "b"); err == nil || !strings.Contains(err.Error(), tr.Path) {
+	if _, err := tr.Test(t.Context(), "b", ""); err == nil || !strings.Contains(err.Error(), tr.Path) {
 		t.Errorf("unknown endpoint: %v", err)
 	}
 	r.kill()
-	if x, err := tr.Test(t.Context(), "a"); err != nil || x.Accepted || x.Status != 0 || x.Reason == "" {
+	if x, err := tr.Test(t.Context(), "a", ""); err != nil || x.Accepted || x.Status != 0 || x.Reason == "" {
 		t.Errorf("nobody there: %+v, %v", x, err)
 	}
 }
