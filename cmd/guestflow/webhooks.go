@@ -106,11 +106,9 @@ the same where GUESTFLOW_WEBHOOKS_FILE is set.`,
 		},
 		&cobra.Command{
 			Use: "enable NAME", Short: "Send again to an endpoint that answered 410", Args: cobra.ExactArgs(1),
-			RunE: webhookCommand(&file, false, func(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
-				return d.Enable(cmd.Context(), args[0])
-			}),
+			RunE: webhookCommand(&file, false, enableWebhook),
 		},
-		deadCommand(), replayCommand(&file),
+		deadCommand(&file), purgeCommand(&file), replayCommand(&file),
 	)
 	return c
 }
@@ -214,6 +212,19 @@ func testWebhook(cmd *cobra.Command, name string, kind events.Kind, d *webhook.D
 	return nil
 }
 
+func enableWebhook(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
+	was, err := d.Enable(cmd.Context(), args[0])
+	if err != nil {
+		return err
+	}
+	if was == nil {
+		fmt.Fprintf(cmd.OutOrStdout(), "endpoint %s was not disabled; nothing is changed\n", args[0])
+		return nil
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "endpoint %s is enabled again; it was disabled since %s: %s\n", args[0], was.Since.Format(time.RFC3339), printable(was.Reason))
+	return nil
+}
+
 func webhookStatus(cmd *cobra.Command, _ []string, d *webhook.Dispatcher) error {
 	all, err := d.Status(cmd.Context())
 	if err != nil {
@@ -229,38 +240,6 @@ func webhookStatus(cmd *cobra.Command, _ []string, d *webhook.Dispatcher) error 
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\n", s.Name, s.Host, state, s.Backlog, s.Waiting, s.DeadLetters)
 	}
 	return w.Flush()
-}
-
-func deadCommand() *cobra.Command {
-	var limit int
-	list := func(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
-		name := ""
-		if len(args) > 0 {
-			name = args[0]
-		}
-		letters, err := d.DeadLetters(cmd.Context(), name, limit)
-		if err != nil {
-			return err
-		}
-		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "SEQUENCE\tENDPOINT\tEVENT\tDIED\tTRIES\tREASON")
-		for _, l := range letters {
-			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", l.Sequence, l.Endpoint, l.EventID, l.DiedAt.Format(time.RFC3339), l.Tries, l.Reason)
-		}
-		return w.Flush()
-	}
-	c := &cobra.Command{
-		Use: "dead [NAME]", Short: "List the events that an endpoint never took", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { // without the file: letters outlive entries
-			cfg, err := configured(cmd)
-			if err != nil {
-				return err
-			}
-			return dispatch(cmd, args, cfg, list)
-		},
-	}
-	c.Flags().IntVar(&limit, "limit", 100, "list at most so many, oldest first; 0 for all")
-	return c
 }
 
 func replayCommand(file *string) *cobra.Command {

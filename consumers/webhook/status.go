@@ -70,24 +70,30 @@ func (d *Dispatcher) Status(ctx context.Context) ([]EndpointStatus, error) {
 	return out, nil
 }
 
-// Enable lifts the state that a 410 put an endpoint of the file in. A dispatcher
-// that runs goes on with the endpoint at once, from where it stopped.
-func (d *Dispatcher) Enable(ctx context.Context, name string) error {
+// Enable lifts the state that a 410 put an endpoint of the file in, and returns it;
+// nil when the endpoint was not disabled. A dispatcher that runs goes on with the
+// endpoint at once, from where it stopped.
+func (d *Dispatcher) Enable(ctx context.Context, name string) (*Disabled, error) {
 	o, err := d.options()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := d.endpoint(name); err != nil {
-		return err
+	e, err := d.endpoint(name)
+	if err != nil {
+		return nil, err
 	}
 	records, _, err := d.stores(ctx, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := records.enable(ctx, name); err != nil {
-		return fmt.Errorf("enable endpoint %s: %w", name, err)
+	was, err := records.disabled(ctx, e)
+	if err == nil && was != nil {
+		err = records.enable(ctx, name)
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("enable endpoint %s: %w", name, err)
+	}
+	return was, nil
 }
 
 // Forget removes an endpoint's place in the stream and its records, for one that
