@@ -331,7 +331,7 @@ func (c *Config) needEndpoints() error {
 	if c.WebhooksFile == "" {
 		return nil
 	}
-	_, err := webhook.Load(c.WebhooksFile)
+	_, err := webhook.Load(c.WebhooksFile, absentFields(*c))
 	return err
 }
 

@@ -61,9 +61,30 @@ func TestReplaySucceedsOnlyWhereEverythingWasTaken(t *testing.T) {
 	if code, out, errs := invoke("webhooks", "dead", "crm"); code != 0 || !strings.Contains(out, e.ID) {
 		t.Errorf("dead letters: exit code %d, %q, %q", code, out, errs)
 	}
+	if code, out, errs := invoke("webhooks", "dead", "crm"); code != 0 || !strings.Contains(out, "started  s        hotel") {
+		t.Errorf("session and location of dead letters: exit code %d, %q, %q", code, out, errs)
+	}
+	if code, out, errs := invoke("webhooks", "dead", "crm", "--body"); code != 0 || !strings.Contains(out, string(body)) {
+		t.Errorf("body of dead letters: exit code %d, %q, %q", code, out, errs)
+	}
+	if code, out, errs := invoke("webhooks", "dead", "crm", "--json"); code != 0 || !strings.Contains(out, `"session_id":"s","location_id":"hotel"`) || !strings.Contains(out, `"event":`+string(body)) {
+		t.Errorf("dead letters as JSON: exit code %d, %q, %q", code, out, errs)
+	}
+	if code, out, errs := invoke("webhooks", "dead", "cmr"); code != 1 || !strings.Contains(errs, "did you mean crm?") {
+		t.Errorf("dead letters of nobody: exit code %d, %q, %q", code, out, errs)
+	}
+	if code, out, errs := invoke("webhooks", "enable", "crm", "--file", file); code != 0 || !strings.Contains(out, "was not disabled") {
+		t.Errorf("enable: exit code %d, %q, %q", code, out, errs)
+	}
 	status = http.StatusNoContent
 	if code, out, errs := invoke("webhooks", "replay", "crm", "--all", "--file", file); code != 0 || !strings.Contains(out, "1 delivered, 0 failed") {
 		t.Errorf("a receiver that is mended: exit code %d, %q, %q", code, out, errs)
+	}
+	if code, out, errs := invoke("webhooks", "dead", "crm", "--file", file); code != 0 || out != "no dead letters\n" {
+		t.Errorf("no dead letters: exit code %d, %q, %q", code, out, errs)
+	}
+	if code, out, errs := invoke("webhooks", "purge", "crm", "--all", "--file", file); code != 0 || out != "removed 0 dead letters of endpoint crm\n" {
+		t.Errorf("purge: exit code %d, %q, %q", code, out, errs)
 	}
 }
 

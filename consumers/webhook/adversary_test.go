@@ -119,7 +119,7 @@ func TestAdversarialReceiverGetsEveryEvent(t *testing.T) {
 			before := r.count()
 			tr.eventually("requests once it is enabled", func() bool {
 				if tr.statusOf(b.ctx, "a").Disabled != nil { // perhaps again: a 410 was under way
-					if err := tr.Enable(b.ctx, "a"); err != nil {
+					if _, err := tr.Enable(b.ctx, "a"); err != nil {
 						t.Fatal(err)
 					}
 				}

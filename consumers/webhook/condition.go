@@ -29,9 +29,9 @@ func compileCondition(source string) (*condition, error) {
 		if at.Line > 1 {
 			where = fmt.Sprintf("line %d, %s", at.Line, where)
 		}
-		return nil, fmt.Errorf("%s: %s; known names are kind, account, id, time, revision, episode, session, guest, previous, change and observed, with the fields of the event's JSON", where, at.Message)
+		return nil, fmt.Errorf("%s: %s", where, inWords(at.Message))
 	}
-	return nil, fmt.Errorf("column 1: %w; compare something, for instance session.duration_seconds >= 600", err)
+	return nil, fmt.Errorf("column 1: %s; compare something, for instance session.duration_seconds >= 600", inWords(err.Error()))
 }
 
 // match evaluates the condition. An error means that the expression fails on

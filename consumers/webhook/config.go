@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,10 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
 	"github.com/guestflow/guestflow/events"
 )
@@ -58,6 +53,8 @@ type Endpoint struct {
 	// Ordered keeps the events of one session in order.
 	Ordered bool
 	Format  Format
+	// ContentType replaces the format's own; empty keeps that.
+	ContentType string
 	// Timeout is for one request, from connecting to the end of the answer.
 	Timeout time.Duration
 	// MaxRetry bounds the sum of an event's waits between tries (Retry-After
@@ -93,38 +90,21 @@ func (e Endpoint) GoString() string { return e.String() }
 // LogValue keeps slog from showing more.
 func (e Endpoint) LogValue() slog.Value { return slog.StringValue(e.String()) }
 
-// entry is an endpoint as the file has it.
-type entry struct {
-	Name         string            `yaml:"name" json:"name"`
-	URL          string            `yaml:"url" json:"url"`
-	Secrets      []string          `yaml:"secrets" json:"secrets"`
-	Kinds        []string          `yaml:"kinds" json:"kinds"`
-	Locations    []string          `yaml:"locations" json:"locations"`
-	Condition    string            `yaml:"condition" json:"condition"`
-	RateLimit    *float64          `yaml:"rate_limit" json:"rate_limit"`
-	Concurrency  *int              `yaml:"concurrency" json:"concurrency"`
-	Ordered      bool              `yaml:"ordered" json:"ordered"`
-	Format       string            `yaml:"format" json:"format"`
-	Timeout      string            `yaml:"timeout" json:"timeout"`
-	MaxRetry     string            `yaml:"max_retry" json:"max_retry"`
-	AllowPrivate bool              `yaml:"allow_private" json:"allow_private"`
-	Headers      map[string]string `yaml:"headers" json:"headers"`
-}
-
 // Load reads and checks an endpoints file, YAML or JSON. The error names the
 // file and, where one is known, the line of every entry that is wrong; the Config
-// that comes with it has no endpoints.
-func Load(path string) (Config, error) {
+// that comes with it has no endpoints. A condition must not ask for what is
+// absent; nil when every field may be there.
+func Load(path string, absent Absent) (Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("webhook endpoints: %w; set the path of an existing file", err)
 	}
-	return load(path, data)
+	return load(path, data, absent)
 }
 
 // load tells the files that the content refers to with an error too.
-func load(path string, data []byte) (Config, error) {
-	l := loader{folder: filepath.Dir(path), env: os.LookupEnv, read: os.ReadFile}
+func load(path string, data []byte, absent Absent) (Config, error) {
+	l := loader{folder: filepath.Dir(path), absent: absent, env: os.LookupEnv, read: os.ReadFile}
 	cfg, err := l.parse(data)
 	if err != nil {
 		cfg, err = Config{}, fmt.Errorf("webhook endpoints file %s: %w", path, err)
@@ -137,37 +117,31 @@ func load(path string, data []byte) (Config, error) {
 // by its fields.
 type loader struct {
 	folder string
+	absent Absent
 	env    func(string) (string, bool)
 	read   func(string) ([]byte, error)
 	files  []string
-	tree   *ast.File
 }
 
 func (l *loader) parse(data []byte) (Config, error) {
-	var file struct {
-		Endpoints []entry `yaml:"endpoints"`
+	text, err := decoded(data)
+	if err != nil {
+		return Config{}, err
 	}
-	if len(bytes.TrimSpace(data)) > 0 {
-		if err := yaml.UnmarshalWithOptions(data, &file, yaml.Strict()); err != nil {
-			// Without the source excerpt, which may hold a secret.
-			return Config{}, errors.New("line and column " + yaml.FormatError(err, false, false))
-		}
-		tree, err := parser.ParseBytes(data, 0)
-		if err != nil {
-			return Config{}, errors.New("line and column " + yaml.FormatError(err, false, false))
-		}
-		l.tree = tree
+	doc, err := readDocument([]byte(text))
+	if err != nil {
+		return Config{}, err
 	}
 	cfg := Config{}
-	var problems []error
+	entries, problems := doc.entries()
 	lines := map[string]int{}
-	for i, raw := range file.Endpoints {
-		e, err := l.endpoint(i, raw)
+	for _, raw := range entries {
+		e, err := l.endpoint(raw)
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		line := l.line(i, "name")
+		line := raw.lineOf("name")
 		if first, dup := lines[e.Name]; dup {
 			problems = append(problems, fmt.Errorf("line %d: endpoint name %q is used on line %d already; names must be unique", line, e.Name, first))
 		}
@@ -177,25 +151,10 @@ func (l *loader) parse(data []byte) (Config, error) {
 	return cfg, errors.Join(problems...)
 }
 
-// line finds where a field of the i-th endpoint stands, or the endpoint itself
-// when it lacks the field; 1 when even that cannot be told.
-func (l *loader) line(i int, field string) int {
-	for _, p := range []string{fmt.Sprintf("$.endpoints[%d].%s", i, field), fmt.Sprintf("$.endpoints[%d]", i)} {
-		at, err := yaml.PathString(p)
-		if err != nil {
-			continue
-		}
-		if node, err := at.FilterFile(l.tree); err == nil && node.GetToken() != nil {
-			return node.GetToken().Position.Line
-		}
-	}
-	return 1
-}
-
 // identify fills in the two digests of the endpoint.
 func (e *Endpoint) identify(raw entry) {
 	for i, s := range raw.Secrets {
-		if len(s) >= len(secretPrefix) && s[:len(secretPrefix)] == secretPrefix {
+		if !isReference(s) {
 			raw.Secrets[i] = ""
 		}
 	}

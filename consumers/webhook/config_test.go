@@ -24,7 +24,7 @@ func TestExampleFileLoads(t *testing.T) {
 	t.Setenv("GUESTFLOW_CRM_SECRET", testSecret)
 	t.Setenv("GUESTFLOW_LOYALTY_SECRET", testSecret)
 	t.Setenv("GUESTFLOW_CRM_TOKEN", "Bearer t0ken")
-	cfg, err := Load("testdata/endpoints.yaml")
+	cfg, err := Load("testdata/endpoints.yaml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,21 +75,24 @@ func TestErrorsNameLineAndRemedy(t *testing.T) {
 	t.Parallel()
 	const head = "endpoints:\n  - GOOD\n    "
 	for name, tc := range map[string]struct{ file, want string }{
-		"unknown key":        {head + "timout: 3s", `[5:5] unknown field "timout"`},
+		"unknown key":        {head + "timout: 3s", `line 5: endpoint "a": unknown field "timout"; did you mean timeout?`},
 		"repeated key":       {head + "name: b", `[5:5] mapping key "name" already defined`},
-		"unknown top key":    {"endpoint: []", `[1:1] unknown field "endpoint"`},
-		"not a mapping":      {"hello", `[1:1]`},
+		"unknown top key":    {"endpoint: []", `line 1: unknown field "endpoint"; did you mean endpoints?`},
+		"not a mapping":      {"hello", `line 1: the file must be a mapping`},
 		"duration":           {head + "timeout: 3", `line 5: endpoint "a": timeout: "3" is not a duration`},
 		"negative duration":  {head + "max_retry: -3s", `line 5: endpoint "a": max_retry`},
 		"kind":               {head + "kinds: [began]", `line 5: endpoint "a": kinds: unknown kind "began"; known are`},
 		"glob":               {head + `locations: ["[a"]`, `line 5: endpoint "a": locations: "[a" is not a glob`},
 		"format":             {head + "format: xml", `line 5: endpoint "a": format: "xml" is none of`},
+		"content type":       {head + "content_type: json", `line 5: endpoint "a": content_type: "json" is no content type; write for instance application/json`},
+		"type of binary":     {head + "format: cloudevents-binary\n    content_type: text/plain", `line 6: endpoint "a": content_type: cloudevents-binary sends that of the data`},
+		"type as a header":   {head + "headers: {content-type: text/plain}", `"content-type" is set by the dispatcher; use content_type`},
 		"rate":               {head + "rate_limit: 0", `line 5: endpoint "a": rate_limit: must be more than 0`},
-		"rate not a number":  {head + "rate_limit: .nan", `line 5: endpoint "a": rate_limit: must be more than 0`},
+		"rate not a number":  {head + "rate_limit: .nan", `line 5: endpoint "a": rate_limit: ".nan" is not a plain number`},
 		"concurrency":        {head + "concurrency: 0", `line 5: endpoint "a": concurrency: must be 1 to`},
-		"condition name":     {head + `condition: session.durations > 3`, `line 5: endpoint "a": condition: column 9: `},
+		"condition name":     {head + `condition: session.durations > 3`, `line 5: endpoint "a": condition: column 9: session has no field durations; did you mean duration_seconds?`},
 		"condition type":     {head + `condition: kind + 1 == 2`, `line 5: endpoint "a": condition: column 6: invalid operation`},
-		"condition not bool": {head + `condition: session.duration_seconds`, `line 5: endpoint "a": condition: column 1: expected bool, but got int`},
+		"condition not bool": {head + `condition: session.duration_seconds`, `line 5: endpoint "a": condition: column 1: expected true or false, but got number`},
 		"condition clock":    {head + `condition: now() > time`, `line 5: endpoint "a": condition: column 1: unknown name now`},
 		"our header":         {head + `headers: {webhook-id: x}`, `line 5: endpoint "a": headers: "webhook-id" is set by the dispatcher`},
 		"header break":       {head + `headers: {a: "x\r\ny: z"}`, `line 5: endpoint "a": headers: "a": the value has a character`},
@@ -98,6 +101,22 @@ func TestErrorsNameLineAndRemedy(t *testing.T) {
 		"no secret":          {"endpoints:\n  - name: a\n    url: https://example.com", `secrets: at least one is needed`},
 		"short secret":       {"endpoints:\n  - name: a\n    url: https://example.com\n    secrets: [whsec_YWJj]", `line 4: endpoint "a": secrets: number 1: the secret has 3 bytes, want 24 to 64`},
 		"plain secret":       {"endpoints:\n  - name: a\n    url: https://example.com\n    secrets: [hunter2]", `number 1: a secret must begin with "whsec_"`},
+		"a fraction":         {head + "concurrency: 1.9", `line 5: endpoint "a": concurrency: "1.9" is not a whole number`},
+		"octal":              {head + "concurrency: 010", `"010" is not a whole number`},
+		"hexadecimal":        {head + "concurrency: 0x10", `"0x10" is not a whole number`},
+		"underscore":         {head + "rate_limit: 1_0", `"1_0" is not a plain number`},
+		"neither":            {head + "ordered: yes", `line 5: endpoint "a": ordered: "yes" is neither true nor false`},
+		"a number for it":    {head + "allow_private: 1", `allow_private: "1" is neither true nor false`},
+		"text for a list":    {head + "kinds: started", `line 5: endpoint "a": kinds: must be a list`},
+		"a list for text":    {head + "condition: [true]", `line 5: endpoint "a": condition: must be a single text`},
+		"text for pairs":     {head + "headers: a", `line 5: endpoint "a": headers: must be a mapping`},
+		"empty item":         {head + "locations: [a, ~]", `line 5: endpoint "a": locations: item 2 is empty`},
+		"header of nothing":  {head + "headers: {X-A: }", `line 5: endpoint "a": headers: "X-A" has no value`},
+		"a list of texts":    {"endpoints: [a]", `line 1: an endpoint must be a mapping`},
+		"no list":            {"endpoints: {name: a}", `line 1: endpoints: must be a list`},
+		"unknown alias":      {head + "locations: *where", `line 5: there is no anchor &where`},
+		"second document":    {"endpoints: []\n---\nendpoints: []", `line 3: a second document begins`},
+		"endless merge":      {"endpoints:\n  - &a {<<: *a}", `line 2: an endpoint must be a mapping`},
 		"unset variable":     {"endpoints:\n  - name: a\n    url: https://example.com\n    secrets: [env:NOPE]", `number 1: environment variable "NOPE" is not set`},
 		"missing file":       {"endpoints:\n  - name: a\n    url: https://example.com\n    secrets: [file:nope]", `number 1: cannot read the referenced file`},
 		"scheme":             {"endpoints:\n  - name: a\n    url: ftp://example.com\n    secrets: [" + testSecret + "]", `line 3: endpoint "a": url: must be an absolute http`},
@@ -117,6 +136,46 @@ func TestErrorsNameLineAndRemedy(t *testing.T) {
 				t.Errorf("error shows a secret: %q", err)
 			}
 		})
+	}
+}
+
+// TestTextIsKeptAsItWasWritten: a location id or a header of digits is not a number.
+func TestTextIsKeptAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	written := []string{"0123", "12_3", "0x1F", "0o17", "0b11", "1.10", "1e3", "-0", "007", "True", ".inf", "2026-01-01", "12:30", "yes"}
+	for _, text := range written {
+		cfg, err := parse(t, "endpoints:\n  - GOOD\n    locations: ["+text+"]\n    headers: {X-Store: "+text+", "+text+": x}")
+		if text == "12:30" { // cannot name a header
+			cfg, err = parse(t, "endpoints:\n  - GOOD\n    locations: ["+text+"]\n    headers: {X-Store: "+text+"}")
+		}
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		e := cfg.Endpoints[0]
+		if e.Locations[0] != text || e.headers.Get("X-Store") != text || text != "12:30" && e.headers.Get(text) != "x" {
+			t.Errorf("%s: location %q, headers %v", text, e.Locations[0], e.headers)
+		}
+	}
+	cfg, err := parse(t, "endpoints:\n  - name: 0123\n    url: https://example.com/h\n    secrets: ["+testSecret+"]")
+	if err != nil || cfg.Endpoints[0].Name != "0123" {
+		t.Errorf("name: %v, %v", cfg.Endpoints, err)
+	}
+}
+
+func TestEndpointsShareByAnchorsAndMerges(t *testing.T) {
+	t.Parallel()
+	cfg, err := parse(t, "endpoints:\n  - &first\n    GOOD\n    locations: &where [0123]\n    rate_limit: 5\n  - <<: *first\n    name: b\n    rate_limit: 7\n  - {<<: [*first], name: c, locations: *where}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		name  string
+		limit float64
+	}{{"a", 5}, {"b", 7}, {"c", 5}} {
+		if e := cfg.Endpoints[i]; e.Name != want.name || e.RateLimit != want.limit || e.Locations[0] != "0123" || e.URL.Host != "example.com" {
+			t.Errorf("endpoint %d: %s, %v, %v", i, e.Name, e.RateLimit, e.Locations)
+		}
 	}
 }
 
@@ -180,12 +239,79 @@ func TestSecretFromFileIsRead(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "s"), testSecret+"\n")
 	write(t, filepath.Join(dir, "e.yaml"), "endpoints:\n  - {name: a, url: 'https://example.com', secrets: ['file:s']}")
-	cfg, err := Load(filepath.Join(dir, "e.yaml"))
+	cfg, err := Load(filepath.Join(dir, "e.yaml"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := string(cfg.Endpoints[0].Secrets[0].key); got != "0123456789abcdef0123456789abcdef" {
 		t.Errorf("key %q", got)
+	}
+}
+
+// TestWhatWasCertainlyNotMeantIsStripped: editors, shells and env files leave more
+// round a value than its author wrote, and a receiver would see a wrong signature.
+func TestWhatWasCertainlyNotMeantIsStripped(t *testing.T) {
+	t.Parallel()
+	const key = "0123456789abcdef0123456789abcdef"
+	unpadded := strings.TrimRight(testSecret, "=")
+	if unpadded == testSecret {
+		t.Fatal("the secret has no padding to leave out")
+	}
+	const bom = "\ufeff"
+	for name, value := range map[string]string{
+		"no padding": unpadded, "byte order mark": bom + testSecret, "carriage return": testSecret + "\r\n", "quotes": `"` + testSecret + `"`,
+		"single quotes": "'" + unpadded + "'", "all of it": bom + " '" + unpadded + "'\r\n",
+	} {
+		for _, as := range []string{"env:S", "file:s", ""} {
+			written, _ := json.Marshal(as)
+			if as == "" {
+				written, _ = json.Marshal(value)
+			}
+			l := loader{
+				env:  func(string) (string, bool) { return value, true },
+				read: func(string) ([]byte, error) { return []byte(value), nil },
+			}
+			cfg, err := l.parse([]byte(bom + "endpoints:\r\n  - {name: a, url: https://example.com, secrets: [" + string(written) + "]}\r\n"))
+			if err != nil {
+				t.Errorf("%s, %q: %v", name, as, err)
+			} else if got := string(cfg.Endpoints[0].Secrets[0].key); got != key {
+				t.Errorf("%s, %q: key %q", name, as, got)
+			}
+		}
+	}
+}
+
+// TestSuspiciousValuesAreNamed: what may be meant is not changed in silence.
+func TestSuspiciousValuesAreNamed(t *testing.T) {
+	t.Parallel()
+	utf16 := "\xff\xfew\x00h\x00s\x00e\x00c\x00_\x00"
+	for name, tc := range map[string]struct{ value, secret, header string }{
+		"UTF-16":           {utf16, "is UTF-16; save it as UTF-8", "is UTF-16; save it as UTF-8"},
+		"quoted header":    {`"Bearer t0ken"`, "", "is in quotation marks"},
+		"nothing in it":    {"\ufeff\r\n", "is empty", "is empty"},
+		"quotes alone":     {`""`, "is empty", "is in quotation marks"},
+		"two lines":        {testSecret + "\n" + testSecret, "more than one line", "more than one line"},
+		"URL-safe base64":  {"whsec_" + strings.Repeat("-_", 20), `standard alphabet, with "+" and "/"`, ""},
+		"invisible inside": {"Bearer t0\u200bken", "", "invisible"},
+	} {
+		for _, reference := range []string{"env:S", "file:s"} {
+			l := loader{
+				env:  func(string) (string, bool) { return tc.value, true },
+				read: func(string) ([]byte, error) { return []byte(tc.value), nil },
+			}
+			if _, err := l.secrets([]string{reference}); tc.secret != "" && (err == nil || !strings.Contains(err.Error(), tc.secret)) {
+				t.Errorf("%s as a secret, %s: %v, want %q", name, reference, err, tc.secret)
+			}
+			if _, err := l.header(map[string]string{"Authorization": reference}); tc.header != "" && (err == nil || !strings.Contains(err.Error(), tc.header)) {
+				t.Errorf("%s as a header, %s: %v, want %q", name, reference, err, tc.header)
+			} else if err != nil && strings.Contains(err.Error(), "t0") {
+				t.Errorf("%s: shows the token: %v", name, err)
+			}
+		}
+	}
+	l := loader{read: func(string) ([]byte, error) { return nil, nil }}
+	if _, err := l.parse([]byte("\xff\xfee\x00n\x00d\x00")); err == nil || !strings.Contains(err.Error(), "is UTF-16; save it as UTF-8") {
+		t.Errorf("endpoints file in UTF-16: %v", err)
 	}
 }
 
@@ -203,7 +329,7 @@ func TestBrokenFileKeepsTheOldAndIsReportedOnce(t *testing.T) {
 	one := "endpoints:\n  - {name: one, url: 'https://example.com', secrets: ['file:s']}\n"
 	write(t, secret, testSecret)
 	write(t, file, one)
-	w, err := watch(file)
+	w, err := watch(file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +338,7 @@ func TestBrokenFileKeepsTheOldAndIsReportedOnce(t *testing.T) {
 		t.Errorf("unchanged file: %v, %v", changed, err)
 	}
 	write(t, file, one+"oops: 1")
-	if changed, err := w.reload(); changed || err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "[3:1]") {
+	if changed, err := w.reload(); changed || err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "line 3:") {
 		t.Errorf("broken file: %v, %v; want an error with file and line", changed, err)
 	}
 	if changed, err := w.reload(); changed || err != nil {
@@ -238,7 +364,7 @@ func TestSecretFileMadeLaterIsSeen(t *testing.T) {
 	dir := t.TempDir()
 	file, secret := filepath.Join(dir, "e.yaml"), filepath.Join(dir, "s")
 	write(t, file, "endpoints: []")
-	w, err := watch(file)
+	w, err := watch(file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,6 +406,62 @@ func TestConditionKnowsEveryFieldOfTheEvent(t *testing.T) {
 		}
 	}
 	check("", reflect.TypeFor[events.Data]())
+}
+
+// TestConditionErrorsSayWhatWasMeant: in the words of the event, not of Go.
+func TestConditionErrorsSayWhatWasMeant(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[string]string{
+		`session.locaton_id == "x"`:        "column 9: session has no field locaton_id; did you mean location_id?",
+		`sesion.location_id == "x"`:        "column 1: unknown name sesion; did you mean session?",
+		`guest["emial"] != ""`:             "column 6: guest has no field emial; did you mean email?",
+		`observed.rounding.colour == 1`:    "observed.rounding has no field colour; known are downloaded_bytes, uploaded_bytes",
+		`kind = "started"`:                 `column 6: "=" does not compare; write ==`,
+		`kind === "started"`:               `column 8: "=" does not compare; write ==`,
+		`kind == "a" AND revision == 1`:    `column 13: "AND" is not known; write and, or, not`,
+		`kind == 3`:                        "column 6: invalid operation: == (mismatched types text and number)",
+		`session == guest`:                 "column 9: invalid operation: == (mismatched types object session and object guest)",
+		`session.started_at > "2026"`:      `(mismatched types time and text); write a time as date("2026-01-31T00:00:00Z")`,
+		`session.duration_seconds`:         "column 1: expected true or false, but got number; compare something",
+		`previous.duration_seconds == "x"`: "(mismatched types number and text)",
+		`kind.foo == 1`:                    "type text has no field foo",
+		`nothing`:                          "unknown name nothing; known are id, account, kind, time, revision, episode, session, guest, previous, change, observed",
+	} {
+		_, err := compileCondition(source)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v\nwant %s", source, err, want)
+		}
+		for _, foreign := range []string{"webhook.", "int64", "string", "time.Time", "bool"} {
+			if err != nil && strings.Contains(err.Error(), foreign) {
+				t.Errorf("%s: the error speaks Go: %v", source, err)
+			}
+		}
+	}
+}
+
+// TestConditionOnWhatIsAbsentIsRefused: it would never hold, in silence.
+func TestConditionOnWhatIsAbsentIsRefused(t *testing.T) {
+	t.Parallel()
+	l := loader{absent: Absent{"guest": "set GUESTS=true", "session.device_mac": "set MAC=keep"}, env: os.LookupEnv, read: os.ReadFile}
+	file := func(condition string) []byte {
+		return []byte("endpoints:\n  - {name: a, url: https://example.com, secrets: [" + testSecret + "], condition: '" + condition + "'}")
+	}
+	for condition, want := range map[string]string{
+		`guest.email != ""`:    "condition: guest.email is in no event: set GUESTS=true",
+		`guest?.email != ""`:   "guest.email is in no event",
+		`guest["email"] != ""`: "guest.email is in no event",
+		`kind == "started" && (let x = guest; x.name != "")`: "guest is in no event",
+		`session.device_mac != ""`:                           "session.device_mac is in no event: set MAC=keep",
+	} {
+		if _, err := l.parse(file(condition)); err == nil || !strings.Contains(err.Error(), `line 2: endpoint "a": `) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", condition, err, want)
+		}
+	}
+	for _, condition := range []string{`session.guest_id != ""`, `kind == "guest"`, `session.device_ip != ""`} {
+		if _, err := l.parse(file(condition)); err != nil {
+			t.Errorf("%s: %v", condition, err)
+		}
+	}
 }
 
 func TestConditionDecides(t *testing.T) {

@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
 )
 
 // Where dead letters go: DefaultDeadPrefix.<endpoint> in DefaultDeadStream.
@@ -40,6 +45,9 @@ type DeadLetter struct {
 	StreamSequence uint64
 	DiedAt         time.Time
 	Event          []byte
+	// What the event says of itself; empty when it could not be read.
+	Kind              events.Kind
+	Session, Location string
 }
 
 // graveyard is the stream of dead letters.
@@ -99,7 +107,153 @@ func letter(seq uint64, at time.Time, h nats.Header, data []byte) DeadLetter {
 	l.Tries, _ = strconv.Atoi(h.Get(DeadTries))
 	l.Status, _ = strconv.Atoi(h.Get(DeadStatus))
 	l.StreamSequence, _ = strconv.ParseUint(h.Get(DeadSequence), 10, 64)
+	if e, err := events.Decode(data); err == nil {
+		l.Kind, l.Session, l.Location = e.Kind, e.Data.Session.ID, e.Data.Session.LocationID
+	}
 	return l
+}
+
+// ErrUnknownEndpoint: no endpoint of that name is in the file, has a place in the
+// stream or has dead letters.
+var ErrUnknownEndpoint = errors.New("no such webhook endpoint")
+
+// DeadLetters lists dead letters, oldest first: of one endpoint, or of all when
+// endpoint is empty, and no more than limit, 0 for all. An endpoint that has left
+// the file still has its letters; one that never was is ErrUnknownEndpoint.
+func (d *Dispatcher) DeadLetters(ctx context.Context, endpoint string, limit int) ([]DeadLetter, error) {
+	o, graves, err := d.graves(ctx, endpoint)
+	if err != nil {
+		return nil, err
+	}
+	var out []DeadLetter
+	err = graves.each(ctx, endpoint, func(l DeadLetter) (bool, error) {
+		out = append(out, l)
+		return limit <= 0 || len(out) < limit, nil
+	})
+	if err != nil {
+		err = fmt.Errorf("stream of dead letters %s: %w", o.DeadStream, err)
+	}
+	return out, err
+}
+
+// PurgeRequest says which dead letters to remove for good: of an endpoint, exactly
+// one of Sequence, EventID and All.
+type PurgeRequest struct {
+	Endpoint string
+	Sequence uint64
+	EventID  string
+	All      bool
+}
+
+// Purge removes dead letters without sending them, and returns how many. The error
+// is ErrNoDeadLetter when a single one that was asked for does not exist.
+func (d *Dispatcher) Purge(ctx context.Context, req PurgeRequest) (int, error) {
+	if exactlyOne(req.Sequence != 0, req.EventID != "", req.All) {
+		return d.purge(ctx, req)
+	}
+	return 0, errors.New("purge: say one of: the sequence of a dead letter, an event id, or all")
+}
+
+func (d *Dispatcher) purge(ctx context.Context, req PurgeRequest) (removed int, err error) {
+	if req.Endpoint == "" {
+		return 0, errors.New("purge: name the endpoint")
+	}
+	o, graves, err := d.graves(ctx, req.Endpoint)
+	if err != nil {
+		return 0, err
+	}
+	err = graves.each(ctx, req.Endpoint, func(l DeadLetter) (bool, error) {
+		if !req.All && l.Sequence != req.Sequence && (l.EventID == "" || l.EventID != req.EventID) {
+			return true, nil
+		}
+		err := graves.stream.DeleteMsg(ctx, l.Sequence)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return true, nil // replayed meanwhile
+		}
+		if err == nil {
+			removed++
+		}
+		return true, err
+	})
+	if err != nil {
+		return removed, fmt.Errorf("stream of dead letters %s: %w", o.DeadStream, err)
+	}
+	if removed == 0 && !req.All {
+		return 0, fmt.Errorf("endpoint %s: %w", req.Endpoint, ErrNoDeadLetter)
+	}
+	return removed, nil
+}
+
+func exactlyOne(choices ...bool) bool {
+	n := 0
+	for _, c := range choices {
+		if c {
+			n++
+		}
+	}
+	return n == 1
+}
+
+// graves opens the dead letters of an endpoint that is known, or of all when
+// endpoint is empty.
+func (d *Dispatcher) graves(ctx context.Context, endpoint string) (options, *graveyard, error) {
+	o, err := d.options()
+	if err != nil {
+		return o, nil, err
+	}
+	_, graves, err := d.stores(ctx, o)
+	if err != nil || endpoint == "" {
+		return o, graves, err
+	}
+	return o, graves, d.known(ctx, o, graves, endpoint)
+}
+
+// known returns nil if the endpoint has letters, is in the file or has a place in
+// the stream.
+func (d *Dispatcher) known(ctx context.Context, o options, graves *graveyard, endpoint string) error {
+	info, err := graves.stream.Info(ctx, jetstream.WithSubjectFilter(graves.subject("*")))
+	if err != nil {
+		return fmt.Errorf("stream of dead letters %s: %w", o.DeadStream, err)
+	}
+	if info.State.Subjects[graves.subject(endpoint)] > 0 {
+		return nil
+	}
+	var cfg Config
+	if d.Path != "" {
+		if cfg, err = Load(d.Path, d.Absent); err != nil {
+			return err
+		}
+	}
+	if _, err := cfg.Find(endpoint); err == nil {
+		return nil
+	}
+	if validName.MatchString(endpoint) {
+		if _, err := d.JetStream.Consumer(ctx, o.Stream, Durable(endpoint)); err == nil {
+			return nil
+		}
+	}
+	names := map[string]bool{}
+	for _, e := range cfg.Endpoints {
+		names[e.Name] = true
+	}
+	for subject := range info.State.Subjects {
+		names[strings.TrimPrefix(subject, graves.subject(""))] = true
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("%q: %w; no endpoint has dead letters", endpoint, ErrUnknownEndpoint)
+	}
+	return fmt.Errorf("%q: %w%s", endpoint, ErrUnknownEndpoint, didYouMean(endpoint, slices.Sorted(maps.Keys(names))))
+}
+
+// each visits the dead letters of an endpoint, or of all.
+func (g *graveyard) each(ctx context.Context, endpoint string, visit func(DeadLetter) (bool, error)) error {
+	if endpoint == "" {
+		endpoint = "*"
+	}
+	cfg := jetstream.ConsumerConfig{FilterSubject: g.subject(endpoint)}
+	return scan(ctx, g.stream, cfg, func(m jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
+		return visit(letter(meta.Sequence.Stream, meta.Timestamp, m.Headers(), m.Data()))
+	})
 }
 
 // scan hands the messages of a stream that match the filters to each, in order,

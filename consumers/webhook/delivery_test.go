@@ -230,8 +230,11 @@ func TestGoneDisablesTheEndpointUntilItsEntryChangesOrItIsEnabled(t *testing.T) 
 	if d := tr.statusOf(b.ctx, "a").Disabled; d == nil || d.Reason != "status 410 Gone" {
 		t.Fatalf("after a restart: %+v", d)
 	}
-	if err := tr.Enable(b.ctx, "a"); err != nil {
-		t.Fatal(err)
+	if was, err := tr.Enable(b.ctx, "a"); err != nil || was == nil || was.Reason != "status 410 Gone" {
+		t.Fatalf("enabled: %+v, %v; want what was lifted", was, err)
+	}
+	if was, err := tr.Enable(b.ctx, "a"); err != nil || was != nil {
+		t.Errorf("enabled again: %+v, %v; want nothing that was lifted", was, err)
 	}
 	r.untilAccepted(t, evs[:2]...)
 	if n := r.count(); n != 3 {

@@ -3,7 +3,7 @@ package webhook
 import (
 	"errors"
 	"fmt"
-	"math"
+	"mime"
 	"net/http"
 	"net/netip"
 	"net/textproto"
@@ -25,12 +25,10 @@ var (
 	validHeaderValue = regexp.MustCompile(`^[^\x00-\x08\x0a-\x1f\x7f]*$`)
 )
 
-// endpoint checks the i-th entry. The error joins all that is wrong with it.
-func (l *loader) endpoint(i int, raw entry) (Endpoint, error) {
+// endpoint checks an entry. The error joins all that is wrong with it.
+func (l *loader) endpoint(raw entry) (Endpoint, error) {
 	var problems []error
-	wrong := func(field string, err error) {
-		problems = append(problems, fmt.Errorf("line %d: endpoint %q: %s: %w", l.line(i, field), raw.Name, field, err))
-	}
+	wrong := func(field string, err error) { problems = append(problems, raw.wrong(field, err)) }
 	e := Endpoint{
 		Name: raw.Name, Locations: raw.Locations, Condition: raw.Condition, Ordered: raw.Ordered,
 		AllowPrivate: raw.AllowPrivate, Concurrency: DefaultConcurrency, Format: CloudEvents,
@@ -60,10 +58,12 @@ func (l *loader) endpoint(i int, raw entry) (Endpoint, error) {
 	if raw.Condition != "" {
 		if e.condition, err = compileCondition(raw.Condition); err != nil {
 			wrong("condition", err)
+		} else if err = l.absent.refuse(raw.Condition); err != nil {
+			wrong("condition", err)
 		}
 	}
 	if raw.RateLimit != nil {
-		if e.RateLimit = *raw.RateLimit; !(e.RateLimit > 0) || math.IsInf(e.RateLimit, 0) {
+		if e.RateLimit = *raw.RateLimit; e.RateLimit <= 0 {
 			wrong("rate_limit", errors.New("must be more than 0 requests a second; leave it out for no limit"))
 		}
 	}
@@ -76,6 +76,9 @@ func (l *loader) endpoint(i int, raw entry) (Endpoint, error) {
 		if e.Format = Format(raw.Format); !e.Format.valid() {
 			wrong("format", fmt.Errorf("%q is none of %s, %s, %s", raw.Format, CloudEvents, CloudEventsBinary, PlainData))
 		}
+	}
+	if e.ContentType, err = contentType(raw.ContentType, e.Format); err != nil {
+		wrong("content_type", err)
 	}
 	if e.Timeout, err = duration(raw.Timeout, DefaultTimeout, 10*time.Minute); err != nil {
 		wrong("timeout", err)
@@ -91,6 +94,20 @@ func (l *loader) endpoint(i int, raw entry) (Endpoint, error) {
 	}
 	e.identify(raw)
 	return e, nil
+}
+
+func contentType(text string, f Format) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	if f == CloudEventsBinary {
+		return "", fmt.Errorf("%s sends that of the data; leave it out, or choose another format", f)
+	}
+	typ, parameters, err := mime.ParseMediaType(text)
+	if err != nil || !strings.Contains(typ, "/") {
+		return "", fmt.Errorf("%q is no content type; write for instance %s", text, jsonType)
+	}
+	return mime.FormatMediaType(typ, parameters), nil
 }
 
 func duration(text string, unset, most time.Duration) (time.Duration, error) {
@@ -127,7 +144,7 @@ func parseURL(text string, private bool) (*url.URL, error) {
 
 func (l *loader) secrets(texts []string) ([]Secret, error) {
 	if len(texts) == 0 {
-		return nil, errors.New(`at least one is needed, so that the receiver can verify; make one with: echo "whsec_$(openssl rand -base64 32)"`)
+		return nil, fmt.Errorf("at least one is needed, so that the receiver can verify; %s", makeSecret)
 	}
 	var out []Secret
 	for n, text := range texts {
@@ -146,7 +163,7 @@ func (l *loader) secrets(texts []string) ([]Secret, error) {
 
 // ours are the headers that the dispatcher or net/http sets.
 var ours = map[string]bool{
-	"Content-Type": true, "Content-Length": true, "Host": true, "Connection": true, "Transfer-Encoding": true,
+	"Content-Length": true, "Host": true, "Connection": true, "Transfer-Encoding": true,
 	"Te": true, "Trailer": true, "Upgrade": true, "Accept-Encoding": true, "User-Agent": true, "Expect": true,
 	"Proxy-Authorization": true, "Keep-Alive": true, "Proxy-Connection": true,
 }
@@ -158,12 +175,18 @@ func (l *loader) header(raw map[string]string) (http.Header, error) {
 		if !validHeaderName.MatchString(name) {
 			return nil, fmt.Errorf("%q is not a header name", name)
 		}
+		if key == "Content-Type" {
+			return nil, fmt.Errorf("%q is set by the dispatcher; use content_type", name)
+		}
 		if ours[key] || strings.HasPrefix(key, "Webhook-") || strings.HasPrefix(key, "Ce-") {
 			return nil, fmt.Errorf("%q is set by the dispatcher; remove it", name)
 		}
 		value, err := l.reference(text)
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", name, err)
+		}
+		if _, quoted := unquoted(value); quoted && isReference(text) {
+			return nil, fmt.Errorf("%q: the value of %s is in quotation marks, which docker --env-file and the like keep; remove them there, or write the value into this file if they are meant", name, text)
 		}
 		if !validHeaderValue.MatchString(value) {
 			return nil, fmt.Errorf("%q: the value has a character that a header cannot hold", name)

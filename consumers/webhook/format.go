@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-
-	"github.com/guestflow/guestflow/events"
 )
 
 // Format is how an event is put into a request.
@@ -23,20 +21,24 @@ const (
 	PlainData Format = "data"
 )
 
+// jsonType is what a body is called unless its entry says otherwise: the document
+// too, since many a framework parses no body of type application/cloudevents+json,
+// and answers 200.
+const jsonType = "application/json"
+
 func (f Format) valid() bool { return f == CloudEvents || f == CloudEventsBinary || f == PlainData }
 
 // render puts the headers for a document of the stream into h and returns the
 // body. Attributes and data that this version does not know are kept.
 func (f Format) render(h http.Header, document []byte) ([]byte, error) {
+	h["Content-Type"] = []string{jsonType}
 	if f == CloudEvents {
-		h["Content-Type"] = []string{events.ContentType}
 		return document, nil
 	}
 	var attributes map[string]json.RawMessage
 	if err := json.Unmarshal(document, &attributes); err != nil {
 		return nil, fmt.Errorf("event is not JSON: %w", err)
 	}
-	h["Content-Type"] = []string{"application/json"}
 	for name, raw := range attributes {
 		if name == "data" || name == "data_base64" {
 			continue

@@ -76,7 +76,9 @@ func bare(err error) error {
 }
 
 // retryAfter reads the header in both of its forms, seconds or a date, and
-// returns at most most; zero when it is absent or makes no sense.
+// returns at most most; zero when it is absent or makes no sense. A date is on the
+// receiver's clock, which the answer's own Date tells; now stands in for one that
+// is missing.
 func retryAfter(h http.Header, now time.Time, most time.Duration) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	if text == "" {
@@ -91,6 +93,9 @@ func retryAfter(h http.Header, now time.Time, most time.Duration) time.Duration 
 	} else if errors.Is(err, strconv.ErrRange) {
 		return most
 	} else if at, err := http.ParseTime(text); err == nil {
+		if theirs, err := http.ParseTime(h.Get("Date")); err == nil {
+			now = theirs
+		}
 		d = at.Sub(now)
 	}
 	return max(0, min(d, most))

@@ -61,47 +61,11 @@ const maxFailures = 10
 // replayTries is how often one event is tried; a person waits for the result.
 const replayTries = 3
 
-// DeadLetters lists dead letters, oldest first: of one endpoint, or of all when
-// endpoint is empty, and no more than limit, 0 for all.
-func (d *Dispatcher) DeadLetters(ctx context.Context, endpoint string, limit int) ([]DeadLetter, error) {
-	o, err := d.options()
-	if err != nil {
-		return nil, err
-	}
-	_, graves, err := d.stores(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	var out []DeadLetter
-	err = graves.each(ctx, endpoint, func(l DeadLetter) (bool, error) {
-		out = append(out, l)
-		return limit <= 0 || len(out) < limit, nil
-	})
-	return out, err
-}
-
-// each visits the dead letters of an endpoint, or of all.
-func (g *graveyard) each(ctx context.Context, endpoint string, visit func(DeadLetter) (bool, error)) error {
-	if endpoint == "" {
-		endpoint = "*"
-	}
-	cfg := jetstream.ConsumerConfig{FilterSubject: g.subject(endpoint)}
-	return scan(ctx, g.stream, cfg, func(m jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
-		return visit(letter(meta.Sequence.Stream, meta.Timestamp, m.Headers(), m.Data()))
-	})
-}
-
 // Replay sends events again, in this process and now, with the endpoint's own
 // rate, concurrency and order, whether it is disabled or not. A dead letter that
 // is accepted is removed. The ids are the events' own.
 func (d *Dispatcher) Replay(ctx context.Context, req ReplayRequest) (ReplayReport, error) {
-	chosen := 0
-	for _, c := range []bool{req.Sequence != 0, req.EventID != "", req.All, !req.Since.IsZero()} {
-		if c {
-			chosen++
-		}
-	}
-	if chosen != 1 {
+	if !exactlyOne(req.Sequence != 0, req.EventID != "", req.All, !req.Since.IsZero()) {
 		return ReplayReport{}, errors.New("replay: say one of: the sequence of a dead letter, an event id, all, or the time since when")
 	}
 	o, err := d.options()

@@ -42,14 +42,14 @@ func TestDeadLettersAreListedAndReplayed(t *testing.T) {
 	}
 	for _, l := range letters {
 		ev, err := events.Decode(l.Event)
-		if err != nil || ev.ID != l.EventID || l.Endpoint != "a" || l.Tries != 3 || l.Status != 422 || l.StreamSequence == 0 || !strings.Contains(l.Reason, "422") || l.DiedAt.IsZero() {
+		if err != nil || ev.ID != l.EventID || l.Endpoint != "a" || l.Tries != 3 || l.Status != 422 || l.StreamSequence == 0 || !strings.Contains(l.Reason, "422") || l.DiedAt.IsZero() || l.Kind != ev.Kind || l.Session != ev.Data.Session.ID || l.Location != "hotel-1" {
 			t.Errorf("dead letter %+v, %v", l, err)
 		}
 	}
 	if two, err := tr.DeadLetters(b.ctx, "", 2); err != nil || len(two) != 2 || two[0].Sequence != letters[0].Sequence {
 		t.Errorf("the two oldest of all endpoints: %v, %v", two, err)
 	}
-	if s := tr.statusOf(b.ctx, "a"); s.DeadLetters != 6 || s.LastResult != Dead {
+	if s := tr.statusOf(b.ctx, "a"); s.DeadLetters != 6 || !strings.Contains(s.LastError, "422") {
 		t.Errorf("status %+v", s)
 	}
 
@@ -76,6 +76,69 @@ func TestDeadLettersAreListedAndReplayed(t *testing.T) {
 	r.untilAccepted(t, evs...)
 	if left, err := tr.DeadLetters(b.ctx, "a", 0); err != nil || len(left) != 0 {
 		t.Errorf("left over: %v, %v", left, err)
+	}
+}
+
+// TestDeadLettersOfNobodyAreAnError: an empty list would be taken for good news.
+func TestDeadLettersOfNobodyAreAnError(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	tr := newTrial(t, b, endpointYAML("crm", "http://127.0.0.1:1"))
+	if letters, err := tr.DeadLetters(b.ctx, "crm", 0); err != nil || len(letters) != 0 {
+		t.Errorf("an endpoint of the file: %v, %v", letters, err)
+	}
+	if _, err := tr.DeadLetters(b.ctx, "cmr", 0); !errors.Is(err, ErrUnknownEndpoint) || !strings.Contains(err.Error(), "did you mean crm?") {
+		t.Errorf("a misspelt endpoint: %v", err)
+	}
+	for _, bad := range []string{"a.b", "*", ">", "a b"} {
+		if _, err := tr.DeadLetters(b.ctx, bad, 0); !errors.Is(err, ErrUnknownEndpoint) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	tr.Path = ""
+	if _, err := tr.DeadLetters(b.ctx, "crm", 0); !errors.Is(err, ErrUnknownEndpoint) || !strings.Contains(err.Error(), "no endpoint has dead letters") {
+		t.Errorf("without a file: %v", err)
+	}
+}
+
+func TestDeadLettersArePurged(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	r, _ := brokenReceiver(t)
+	tr := newTrial(t, b, endpointYAML("a", r.URL), endpointYAML("other", r.URL))
+	tr.start(b)
+	b.publish(starts(4)...)
+	tr.untilSeen("a", Dead, 4)
+	tr.untilSeen("other", Dead, 4)
+	letters, err := tr.DeadLetters(b.ctx, "a", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		req           PurgeRequest
+		removed, left int
+		err           error
+	}{
+		{PurgeRequest{Endpoint: "a", Sequence: letters[0].Sequence}, 1, 3, nil},
+		{PurgeRequest{Endpoint: "a", EventID: letters[1].EventID}, 1, 2, nil},
+		{PurgeRequest{Endpoint: "a", Sequence: letters[0].Sequence}, 0, 2, ErrNoDeadLetter},
+		{PurgeRequest{Endpoint: "nobody", All: true}, 0, 2, ErrUnknownEndpoint},
+		{PurgeRequest{Endpoint: "a", All: true}, 2, 0, nil},
+		{PurgeRequest{Endpoint: "a", All: true}, 0, 0, nil},
+	} {
+		n, err := tr.Purge(b.ctx, step.req)
+		left, listErr := tr.DeadLetters(b.ctx, "a", 0)
+		if n != step.removed || !errors.Is(err, step.err) || len(left) != step.left || listErr != nil {
+			t.Errorf("%+v: removed %d, %d left, %v, %v; want %+v", step.req, n, len(left), err, listErr, step)
+		}
+	}
+	for _, req := range []PurgeRequest{{Endpoint: "a"}, {Endpoint: "a", All: true, Sequence: 1}, {All: true}} {
+		if _, err := tr.Purge(b.ctx, req); err == nil {
+			t.Errorf("%+v was taken", req)
+		}
+	}
+	if left, err := tr.DeadLetters(b.ctx, "other", 0); err != nil || len(left) != 4 {
+		t.Errorf("another endpoint has %d letters, %v", len(left), err)
 	}
 }
 
@@ -226,7 +289,7 @@ func TestTestShowsRequestAndAnswer(t *testing.T) {
 		fmt.Fprint(w, "short and stout")
 	})
 	tr := newTrial(t, &broker{}, endpointYAML("a", r.URL+"/hook?key=t0ken", "headers: {Authorization: t0ken}", "format: cloudevents-binary"))
-	x, err := tr.Test(t.Context(), "a")
+	x, err := tr.Test(t.Context(), "a", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,11 +303,11 @@ func TestTestShowsRequestAndAnswer(t *testing.T) {
 	if r.asked()[0].header.Get("Authorization") != "t0ken" {
 		t.Error("the header was not sent")
 	}
-	if _, err := tr.Test(t.Context(), "b"); err == nil || !strings.Contains(err.Error(), tr.Path) {
+	if _, err := tr.Test(t.Context(), "b", ""); err == nil || !strings.Contains(err.Error(), tr.Path) {
 		t.Errorf("unknown endpoint: %v", err)
 	}
 	r.kill()
-	if x, err := tr.Test(t.Context(), "a"); err != nil || x.Accepted || x.Status != 0 || x.Reason == "" {
+	if x, err := tr.Test(t.Context(), "a", ""); err != nil || x.Accepted || x.Status != 0 || x.Reason == "" {
 		t.Errorf("nobody there: %+v, %v", x, err)
 	}
 }

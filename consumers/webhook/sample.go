@@ -1,86 +1,343 @@
 package webhook
 
 import (
-	"context"
-	"net/http"
+	"errors"
+	"fmt"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/parser"
 
 	"github.com/guestflow/guestflow/events"
 )
 
-// Exchange is one request and its answer, for a person to read: the values of
-// the headers that the file sets, and the URL's query, are hidden, since they may
-// hold tokens. Signatures are shown.
-type Exchange struct {
-	Endpoint       string
-	Method, URL    string
-	RequestHeader  http.Header
-	RequestBody    []byte
-	Status         int // 0 when no answer came
-	ResponseHeader http.Header
-	ResponseBody   []byte // at most 64 KiB
-	Truncated      bool   // the body was longer
-	Duration       time.Duration
-	// Accepted is whether the endpoint took the event: any 2xx.
-	Accepted bool
-	// Reason says in words what came of it.
-	Reason string
-}
+// ErrNoSample: no event was found that an endpoint's filters let through. For all
+// but the simplest conditions that is no proof that there is none.
+var ErrNoSample = errors.New("no sample event meets its filters")
 
-// SampleEvent is what Test sends: a made-up arrival of a made-up guest in account
-// and location "example". Its id differs with the time.
-func SampleEvent(at time.Time) events.Event {
+// sampleKinds are in the order in which they are tried: what endpoints are most
+// often for comes first.
+var sampleKinds = []events.Kind{events.Started, events.Resumed, events.Ended, events.Traffic, events.Updated, events.Discovered}
+
+// SampleEvent is a made-up event of a made-up guest's session in account and
+// location "example", with all that an event of its kind can have. Its session
+// differs with the time.
+func SampleEvent(kind events.Kind, at time.Time) events.Event {
 	at = at.UTC().Truncate(time.Second)
-	e := events.Event{
-		Account: "example", Kind: events.Started, Time: at,
-		Data: events.Data{
-			Revision: 1,
-			Session: events.Session{
-				ID: "test-" + at.Format("20060102150405"), LocationID: "example", LocationName: "Example Hotel",
-				GuestID: "example-guest", DeviceMAC: "02:00:00:00:00:01", DeviceIP: "192.0.2.10",
-				DeviceDescription: "Example Phone", LoginType: "Registration", Online: true, StartedAt: at,
-			},
-			Guest:    &events.Guest{Username: "EXAMPLE1", Name: "Example Guest", Email: "guest@example.com"},
-			Observed: events.Observed{At: at, NotYetAt: at.Add(-3 * time.Second), Guest: events.GuestConfirmed},
-		},
+	const stay, moved = 45 * time.Minute, 5_000_000
+	s := events.Session{
+		ID: "test-" + at.Format("20060102150405"), LocationID: "example", LocationName: "Example Hotel",
+		GuestID: "example-guest", YasID: "example-yas", DeviceMAC: "02:00:00:00:00:01", DeviceIP: "192.0.2.10",
+		DeviceDescription: "Example Phone", AccessCode: "EXAMPLE1", LoginType: "Registration", ServiceProfile: "Example",
+		Online: kind != events.Ended, StartedAt: at,
 	}
+	e := events.Event{Account: "example", Kind: kind, Time: at}
+	d := &e.Data
+	d.Revision, d.Observed = 1, events.Observed{At: at, NotYetAt: at.Add(-3 * time.Second)}
+	if kind != events.Started {
+		s.StartedAt, s.DurationSeconds = at.Add(-stay), int64(stay.Seconds())
+		s.Downloaded.Value, s.Uploaded.Value = 10*moved, moved
+	}
+	switch kind {
+	case events.Traffic:
+		d.Revision, d.Change = 2, &events.Change{DownloadedBytes: moved, UploadedBytes: moved / 10}
+		downloaded, uploaded := s.Downloaded.Value-moved, s.Uploaded.Value-moved/10
+		d.Previous = &events.Previous{DownloadedBytes: &downloaded, UploadedBytes: &uploaded}
+	case events.Updated:
+		before := "192.0.2.9"
+		d.Revision, d.Previous = 2, &events.Previous{DeviceIP: &before}
+	case events.Ended:
+		s.EndedAt = at
+		d.Revision, d.Observed.End = 2, events.EndReported
+	case events.Resumed:
+		d.Revision, d.Episode = 3, 1
+	}
+	if kind.Arrival() {
+		d.Guest, d.Observed.Guest = &events.Guest{Username: "EXAMPLE1", Name: "Example Guest", Email: "guest@example.com"}, events.GuestConfirmed
+	}
+	d.Session = s
 	return e.Sealed()
 }
 
-// Test sends SampleEvent to one endpoint of the file, whatever its filters, and
-// returns what was sent and answered. An endpoint that does not accept it is no
-// error: see Exchange. It needs no JetStream.
-func (d *Dispatcher) Test(ctx context.Context, name string) (Exchange, error) {
-	o, err := d.options()
-	if err != nil {
-		return Exchange{}, err
+// sampleFor returns an event that the endpoint asks for: of kind, or of the first
+// kind that will do when kind is empty. The error wraps ErrNoSample and names what
+// stands in the way.
+func sampleFor(e Endpoint, kind events.Kind, at time.Time) (events.Event, error) {
+	kinds := slices.DeleteFunc(slices.Clone(sampleKinds), func(k events.Kind) bool {
+		return len(e.Kinds) > 0 && !slices.Contains(e.Kinds, k)
+	})
+	if kind != "" {
+		if !slices.Contains(kinds, kind) {
+			return events.Event{}, fmt.Errorf("%w: it asks for the kinds %s alone, not for %s", ErrNoSample, list(e.Kinds), kind)
+		}
+		kinds = []events.Kind{kind}
 	}
-	e, err := d.endpoint(name)
-	if err != nil {
-		return Exchange{}, err
-	}
-	ev := SampleEvent(o.Now())
-	document, err := events.Encode(ev)
-	if err != nil {
-		return Exchange{}, err
-	}
-	s := newSender(e, o.Resolve, o.allow, o.Now)
-	defer s.close()
-	a := s.send(ctx, ev.ID, document, true)
-	if ctx.Err() != nil {
-		return Exchange{}, ctx.Err()
-	}
-	v, reason := judge(a)
-	x := Exchange{
-		Endpoint: name, Method: http.MethodPost, URL: shown(e.URL), RequestBody: a.payload, Status: a.status,
-		ResponseHeader: a.header, ResponseBody: a.body, Truncated: a.cut, Duration: a.took,
-		Accepted: v == accepted, Reason: reason,
-	}
-	if a.request != nil {
-		x.RequestHeader = a.request.Header.Clone()
-		for k := range e.headers {
-			x.RequestHeader.Set(k, hidden)
+	for _, k := range kinds {
+		ev := SampleEvent(k, at)
+		if wanted, err := e.match(&ev); wanted && err == nil {
+			return ev, nil
 		}
 	}
-	return x, nil
+	for _, k := range kinds {
+		if ev, ok := vary(&e, SampleEvent(k, at)); ok {
+			return ev, nil
+		}
+	}
+	return events.Event{}, fmt.Errorf("%w: %s", ErrNoSample, obstacle(e, kinds, at))
+}
+
+func list(kinds []events.Kind) string {
+	var texts []string
+	for _, k := range kinds {
+		texts = append(texts, string(k))
+	}
+	return strings.Join(texts, ", ")
+}
+
+// obstacle names the part of the filters that alone no event of the kinds meets.
+func obstacle(e Endpoint, kinds []events.Kind, at time.Time) string {
+	alone := func(locations []string, condition string) bool {
+		part := Endpoint{Locations: locations, Condition: condition}
+		if condition != "" {
+			compiled, err := compileCondition(condition)
+			if err != nil {
+				return true // of a part that does not stand alone nothing is known
+			}
+			part.condition = compiled
+		}
+		return slices.ContainsFunc(kinds, func(k events.Kind) bool {
+			_, ok := vary(&part, SampleEvent(k, at))
+			return ok
+		})
+	}
+	if !alone(e.Locations, "") {
+		return fmt.Sprintf("no location id was found for the globs %q", e.Locations)
+	}
+	for _, part := range conjuncts(e.Condition) {
+		if !alone(nil, part) {
+			return fmt.Sprintf("none of the kinds %s was found to meet %s", list(kinds), part)
+		}
+	}
+	return "each part of the condition can be met, but no event was found that meets all, in the locations that it asks for"
+}
+
+// conjuncts splits a condition at its outermost ands.
+func conjuncts(condition string) []string {
+	tree, err := parser.Parse(condition)
+	if err != nil {
+		return nil
+	}
+	var split func(n ast.Node) []string
+	split = func(n ast.Node) []string {
+		if b, ok := n.(*ast.BinaryNode); ok && (b.Operator == "&&" || b.Operator == "and") {
+			return append(split(b.Left), split(b.Right)...)
+		}
+		return []string{n.String()}
+	}
+	return split(tree.Node)
+}
+
+// maxVariations bounds the search for a sample.
+const maxVariations = 50_000
+
+// variation is a field of an event and what it may be set to.
+type variation struct {
+	field  reflect.Value
+	values []reflect.Value
+}
+
+// vary changes the event until the endpoint takes it: as few as possible of the
+// fields that its filters mention, to values near those that they mention.
+func vary(e *Endpoint, ev events.Event) (events.Event, bool) {
+	var fields []variation
+	u := usesOf(e.Condition)
+	paths := u.paths
+	if len(e.Locations) > 0 {
+		paths = append(paths, "session.location_id")
+		for _, glob := range e.Locations {
+			u.texts = append(u.texts, instanceOf(glob))
+		}
+	}
+	for _, path := range slices.Compact(slices.Sorted(slices.Values(paths))) {
+		if !mayVary(ev.Kind, path) {
+			continue
+		}
+		if field := fieldOf(&ev, path); field.IsValid() {
+			if values := u.valuesFor(field.Type()); len(values) > 0 {
+				fields = append(fields, variation{field, values})
+			}
+		}
+	}
+	left := maxVariations
+	var search func(from, changes int) bool
+	search = func(from, changes int) bool {
+		if changes == 0 {
+			left--
+			wanted, err := e.match(&ev)
+			if !wanted || err != nil {
+				return false
+			}
+			_, err = events.Encode(ev)
+			return err == nil
+		}
+		for i := from; i < len(fields) && left > 0; i++ {
+			f := fields[i]
+			was := reflect.ValueOf(f.field.Interface())
+			for _, v := range f.values {
+				f.field.Set(v)
+				if search(i+1, changes-1) {
+					return true
+				}
+			}
+			if f.field.SetZero(); was.IsValid() {
+				f.field.Set(was)
+			}
+		}
+		return false
+	}
+	for changes := range len(fields) + 1 {
+		if search(0, changes) {
+			return ev.Sealed(), true
+		}
+	}
+	return ev, false
+}
+
+// mayVary reports whether events of a kind differ in a field.
+func mayVary(kind events.Kind, path string) bool {
+	object, name, _ := strings.Cut(path, ".")
+	switch {
+	case path == "session.online":
+		return false
+	case path == "session.ended_at", path == "observed.end":
+		return kind == events.Ended
+	case object == "previous":
+		figure := name == "downloaded_bytes" || name == "uploaded_bytes" || name == "duration_seconds"
+		return figure == (kind == events.Traffic)
+	}
+	return true
+}
+
+// fieldOf is the field of a condition's path in the event; invalid where the event
+// has no such field, or it must stay as it is.
+func fieldOf(ev *events.Event, path string) reflect.Value {
+	if path == "account" {
+		return reflect.ValueOf(&ev.Account).Elem()
+	}
+	if path == "time" {
+		return reflect.ValueOf(&ev.Time).Elem()
+	}
+	v := reflect.ValueOf(&ev.Data).Elem()
+	for name := range strings.SplitSeq(path, ".") {
+		if v.Kind() == reflect.Pointer {
+			v = v.Elem()
+		}
+		if v.Kind() != reflect.Struct {
+			return reflect.Value{}
+		}
+		found := reflect.Value{}
+		for i := range v.NumField() {
+			if tag, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); tag == name {
+				found = v.Field(i)
+			}
+		}
+		v = found
+	}
+	return v
+}
+
+// valuesFor are values of a type that may meet what a condition compares with.
+func (u uses) valuesFor(typ reflect.Type) (out []reflect.Value) {
+	switch {
+	case typ.Kind() == reflect.Pointer:
+		if typ.Elem().Kind() == reflect.Struct && typ.Elem() != reflect.TypeFor[time.Time]() {
+			return nil // a whole object: its fields are varied
+		}
+		out = append(out, reflect.Zero(typ))
+		for _, v := range append(u.valuesFor(typ.Elem()), reflect.Zero(typ.Elem())) {
+			p := reflect.New(typ.Elem())
+			p.Elem().Set(v)
+			out = append(out, p)
+		}
+	case typ == reflect.TypeFor[time.Time]():
+		for _, text := range u.texts {
+			for _, layout := range []string{time.RFC3339, time.DateTime, time.DateOnly} {
+				if t, err := time.Parse(layout, text); err == nil {
+					for _, by := range []time.Duration{0, time.Second, -time.Second} {
+						out = append(out, reflect.ValueOf(t.UTC().Add(by)))
+					}
+				}
+			}
+		}
+	case typ == reflect.TypeFor[events.Bytes]():
+		for _, n := range u.near() {
+			out = append(out, reflect.ValueOf(events.Bytes{Value: n}))
+		}
+	case typ.Kind() == reflect.String:
+		for _, text := range append([]string{""}, u.texts...) {
+			out = append(out, reflect.ValueOf(text).Convert(typ))
+		}
+	case typ.Kind() == reflect.Bool:
+		out = []reflect.Value{reflect.ValueOf(true), reflect.ValueOf(false)}
+	case typ.Kind() == reflect.Int64:
+		for _, n := range u.near() {
+			out = append(out, reflect.ValueOf(n))
+		}
+	}
+	return out
+}
+
+// near are numbers beside those of the condition, and beside their products, for
+// conditions that convert units.
+func (u uses) near() (out []int64) {
+	out = []int64{0, 1}
+	for i, n := range u.numbers {
+		out = append(out, n, n+1, n-1)
+		for _, m := range u.numbers[:i] {
+			out = append(out, n*m, n*m+1, n*m-1)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// instanceOf is a text that the glob matches, as far as one is easily found.
+func instanceOf(glob string) string {
+	var b strings.Builder
+	for i := 0; i < len(glob); i++ {
+		switch glob[i] {
+		case '*':
+			b.WriteString("1")
+		case '?':
+			b.WriteByte('1')
+		case '\\':
+			if i++; i < len(glob) {
+				b.WriteByte(glob[i])
+			}
+		case '[':
+			end := i + strings.IndexByte(glob[i:], ']')
+			if end < i {
+				return glob
+			}
+			b.WriteByte(memberOf(glob[i : end+1]))
+			i = end
+		default:
+			b.WriteByte(glob[i])
+		}
+	}
+	return b.String()
+}
+
+// memberOf is a character that a glob's [class] matches.
+func memberOf(class string) byte {
+	for c := byte('~'); c > ' '; c-- {
+		if ok, err := path.Match(class, string(rune(c))); ok && err == nil {
+			return c
+		}
+	}
+	return '1'
 }

@@ -20,6 +20,8 @@ const (
 // error can show it.
 type Secret struct{ key []byte }
 
+const makeSecret = `make one with: echo "whsec_$(openssl rand -base64 32)"`
+
 const hidden = "(hidden)"
 
 func (Secret) String() string   { return hidden }
@@ -29,46 +31,73 @@ func (Secret) GoString() string { return hidden }
 func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // ParseSecret reads a key in its Standard Webhooks form: "whsec_" and 24 to 64
-// bytes in base64. The error never contains the text.
+// bytes in base64, whose padding may be left out as JavaScript's libraries permit.
+// A byte order mark, white space and quotation marks round it are ignored. The
+// error never contains the text.
 func ParseSecret(text string) (Secret, error) {
+	text, err := singleLine([]byte(text))
+	if err != nil {
+		return Secret{}, fmt.Errorf("the secret %w; %s", err, makeSecret)
+	}
+	if text, _ = unquoted(text); text == "" {
+		return Secret{}, fmt.Errorf("the secret is empty; %s", makeSecret)
+	}
 	encoded, ok := strings.CutPrefix(text, secretPrefix)
 	if !ok {
 		return Secret{}, errors.New(`a secret must begin with "whsec_", or be a reference "env:NAME" or "file:/path" to one that does`)
 	}
-	key, err := base64.StdEncoding.DecodeString(encoded)
+	if strings.ContainsAny(encoded, "-_") {
+		return Secret{}, fmt.Errorf(`the secret must be in base64's standard alphabet, with "+" and "/" for "-" and "_"; %s`, makeSecret)
+	}
+	key, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(encoded, "="))
 	if err != nil {
-		return Secret{}, errors.New(`the secret is not base64 after "whsec_"; make one with: echo "whsec_$(openssl rand -base64 32)"`)
+		return Secret{}, fmt.Errorf(`the secret is not base64 after "whsec_"; %s`, makeSecret)
 	}
 	if len(key) < minKeyBytes || len(key) > maxKeyBytes {
-		return Secret{}, fmt.Errorf(`the secret has %d bytes, want %d to %d; make one with: echo "whsec_$(openssl rand -base64 32)"`, len(key), minKeyBytes, maxKeyBytes)
+		return Secret{}, fmt.Errorf(`the secret has %d bytes, want %d to %d; %s`, len(key), minKeyBytes, maxKeyBytes, makeSecret)
 	}
 	return Secret{key}, nil
 }
+
+// isReference reports whether the text is not a value but says where one is.
+func isReference(text string) bool {
+	return strings.HasPrefix(text, envReference) || strings.HasPrefix(text, fileReference)
+}
+
+const (
+	envReference  = "env:"
+	fileReference = "file:"
+)
 
 // reference reads what "env:NAME" and "file:/path" refer to, and returns any
 // other text as it is. A relative path counts from the folder of the endpoints
 // file. The error names the reference, never a value.
 func (l *loader) reference(text string) (string, error) {
-	if name, ok := strings.CutPrefix(text, "env:"); ok {
+	if name, ok := strings.CutPrefix(text, envReference); ok {
 		value, set := l.env(name)
-		if !set || value == "" {
+		if !set {
 			return "", fmt.Errorf("environment variable %q is not set", name)
 		}
-		return strings.TrimSpace(value), nil
+		value, err := singleLine([]byte(value))
+		if err != nil {
+			return "", fmt.Errorf("environment variable %q %w", name, err)
+		}
+		return value, nil
 	}
-	if path, ok := strings.CutPrefix(text, "file:"); ok {
+	if path, ok := strings.CutPrefix(text, fileReference); ok {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(l.folder, path)
 		}
 		l.files = append(l.files, path) // also one that is still to be made
-		value, err := l.read(path)
+		data, err := l.read(path)
 		if err != nil {
 			return "", fmt.Errorf("cannot read the referenced file: %w", err)
 		}
-		if strings.TrimSpace(string(value)) == "" {
-			return "", fmt.Errorf("the referenced file %s is empty", path)
+		value, err := singleLine(data)
+		if err != nil {
+			return "", fmt.Errorf("the referenced file %s %w", path, err)
 		}
-		return strings.TrimSpace(string(value)), nil
+		return value, nil
 	}
 	return text, nil
 }

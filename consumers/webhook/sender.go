@@ -89,6 +89,9 @@ func (s *sender) exchange(ctx context.Context, id string, document []byte, keep 
 	if err != nil {
 		return answer{err: fmt.Errorf("event %s %w %s: %w", id, errRender, s.endpoint.Format, err)}
 	}
+	if s.endpoint.ContentType != "" {
+		header["Content-Type"] = []string{s.endpoint.ContentType}
+	}
 	sign(header, s.endpoint.Secrets, id, s.now(), payload)
 	header["User-Agent"] = []string{userAgent}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.endpoint.URL.String(), bytes.NewReader(payload))

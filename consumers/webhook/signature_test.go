@@ -3,6 +3,8 @@ package webhook
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -67,7 +69,7 @@ func TestFormatsCarryTheEvent(t *testing.T) {
 
 	h := http.Header{}
 	body, err := CloudEvents.render(h, document)
-	if err != nil || string(body) != string(document) || h.Get("Content-Type") != "application/cloudevents+json" {
+	if err != nil || string(body) != string(document) || h.Get("Content-Type") != "application/json" {
 		t.Errorf("structured: %s, %v, %v", body, h, err)
 	}
 
@@ -95,6 +97,47 @@ func TestFormatsCarryTheEvent(t *testing.T) {
 
 	if _, err := PlainData.render(http.Header{}, []byte("{")); err == nil {
 		t.Error("half a document was rendered")
+	}
+}
+
+// TestBodyIsOneThatReceiversParse: most web frameworks parse application/json and
+// nothing else, and answer 200 to a body that they passed over. Who needs another
+// content type names it.
+func TestBodyIsOneThatReceiversParse(t *testing.T) {
+	t.Parallel()
+	document, err := events.Encode(sample(events.Started, "s", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ lines, want string }{
+		{"", "application/json"},
+		{"\n    format: data", "application/json"},
+		{"\n    format: cloudevents-binary", "application/json"},
+		{"\n    content_type: application/cloudevents+json", "application/cloudevents+json"},
+		{"\n    content_type: application/cloudevents+json; charset=utf-8", "application/cloudevents+json; charset=utf-8"},
+		{"\n    format: data\n    content_type: application/vnd.acme+json", "application/vnd.acme+json"},
+	} {
+		cfg, err := parse(t, "endpoints:\n  - GOOD"+tc.lines)
+		if err != nil {
+			t.Errorf("%s: %v", tc.lines, err)
+			continue
+		}
+		got := make(chan string, 1)
+		server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header.Get("Content-Type") }))
+		defer server.Close()
+		e := cfg.Endpoints[0]
+		e.AllowPrivate = true
+		if e.URL, err = url.Parse(server.URL); err != nil {
+			t.Fatal(err)
+		}
+		s := newSender(e, nil, nil, time.Now)
+		defer s.close()
+		if a := s.send(t.Context(), "id", document, false); a.err != nil {
+			t.Fatal(a.err)
+		}
+		if typ := <-got; typ != tc.want {
+			t.Errorf("%s: content type %q, want %q", tc.lines, typ, tc.want)
+		}
 	}
 }
 
@@ -135,6 +178,24 @@ func TestRetryAfterInBothForms(t *testing.T) {
 		if got := retryAfter(http.Header{"Retry-After": {text}}, now, time.Hour); got != want {
 			t.Errorf("Retry-After %q: %s, want %s", text, got, want)
 		}
+	}
+}
+
+// TestRetryAfterDateIsReadOnTheReceiversClock: a date means as long as the receiver
+// thinks, whichever way its clock is wrong.
+func TestRetryAfterDateIsReadOnTheReceiversClock(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	for _, ahead := range []time.Duration{40 * time.Minute, 0, -40 * time.Minute} {
+		theirs := now.Add(ahead)
+		h := http.Header{"Date": {theirs.Format(http.TimeFormat)}, "Retry-After": {theirs.Add(5 * time.Second).Format(http.TimeFormat)}}
+		if got := retryAfter(h, now, time.Hour); got != 5*time.Second {
+			t.Errorf("receiver's clock %s ahead: waits %s, want 5s", ahead, got)
+		}
+	}
+	h := http.Header{"Date": {"yesterday"}, "Retry-After": {now.Add(5 * time.Second).Format(http.TimeFormat)}}
+	if got := retryAfter(h, now, time.Hour); got != 5*time.Second {
+		t.Errorf("a Date that is none: waits %s, want 5s", got)
 	}
 }
 

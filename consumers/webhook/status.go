@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -21,10 +20,7 @@ type EndpointStatus struct {
 	Backlog     uint64
 	Waiting     int
 	DeadLetters uint64
-	// The last try that this process made; zero when it made none.
-	LastTry    time.Time
-	LastResult Result
-	LastReason string // why it failed
+	Standing
 }
 
 // Status returns every endpoint of the file, in its order.
@@ -33,13 +29,16 @@ func (d *Dispatcher) Status(ctx context.Context) ([]EndpointStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := Load(d.Path)
+	cfg, err := Load(d.Path, d.Absent)
 	if err != nil {
 		return nil, err
 	}
 	records, graves, err := d.stores(ctx, o)
 	if err != nil {
 		return nil, err
+	}
+	if err := d.standings.write(ctx, records); err != nil {
+		return nil, fmt.Errorf("how the endpoints fare: %w", err)
 	}
 	info, err := graves.stream.Info(ctx, jetstream.WithSubjectFilter(o.DeadPrefix+".*"))
 	if err != nil {
@@ -61,33 +60,38 @@ func (d *Dispatcher) Status(ctx context.Context) ([]EndpointStatus, error) {
 		case !errors.Is(err, jetstream.ErrConsumerNotFound):
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
-		d.mu.Lock()
-		last := d.last[e.Name]
-		d.mu.Unlock()
-		s.LastTry, s.LastResult, s.LastReason = last.at, last.result, last.reason
+		if s.Standing, _, err = records.standing(ctx, e.Name); err != nil {
+			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
+		}
 		out = append(out, s)
 	}
 	return out, nil
 }
 
-// Enable lifts the state that a 410 put an endpoint of the file in. A dispatcher
-// that runs goes on with the endpoint at once, from where it stopped.
-func (d *Dispatcher) Enable(ctx context.Context, name string) error {
+// Enable lifts the state that a 410 put an endpoint of the file in, and returns it;
+// nil when the endpoint was not disabled. A dispatcher that runs goes on with the
+// endpoint at once, from where it stopped.
+func (d *Dispatcher) Enable(ctx context.Context, name string) (*Disabled, error) {
 	o, err := d.options()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := d.endpoint(name); err != nil {
-		return err
+	e, err := d.endpoint(name)
+	if err != nil {
+		return nil, err
 	}
 	records, _, err := d.stores(ctx, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := records.enable(ctx, name); err != nil {
-		return fmt.Errorf("enable endpoint %s: %w", name, err)
+	was, err := records.disabled(ctx, e)
+	if err == nil && was != nil {
+		err = records.enable(ctx, name)
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("enable endpoint %s: %w", name, err)
+	}
+	return was, nil
 }
 
 // Forget removes an endpoint's place in the stream and its records, for one that
@@ -98,7 +102,7 @@ func (d *Dispatcher) Forget(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := Load(d.Path)
+	cfg, err := Load(d.Path, d.Absent)
 	if err != nil {
 		return err
 	}
@@ -119,5 +123,9 @@ func (d *Dispatcher) Forget(ctx context.Context, name string) error {
 	if _, err := records.tries(ctx, name, ^uint64(0)); err != nil {
 		return fmt.Errorf("forget endpoint %s: %w", name, err)
 	}
+	if err := records.dropStanding(ctx, name); err != nil {
+		return fmt.Errorf("forget endpoint %s: %w", name, err)
+	}
+	d.standings.forget(name)
 	return records.enable(ctx, name)
 }

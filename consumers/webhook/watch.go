@@ -13,7 +13,8 @@ import (
 // than modification times: they are small, and a file replaced within the clock's
 // resolution is seen too.
 type watched struct {
-	path string
+	path   string
+	absent Absent
 
 	mu    sync.Mutex
 	cfg   Config
@@ -21,8 +22,8 @@ type watched struct {
 	seen  [sha256.Size]byte // content at the last look
 }
 
-func watch(path string) (*watched, error) {
-	w := &watched{path: path}
+func watch(path string, absent Absent) (*watched, error) {
+	w := &watched{path: path, absent: absent}
 	if err := w.load(); err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func (w *watched) content() [sha256.Size]byte {
 func (w *watched) load() error {
 	for {
 		seen := w.content()
-		cfg, err := Load(w.path)
+		cfg, err := Load(w.path, w.absent)
 		if !slices.Equal(cfg.files, w.files) {
 			w.files = cfg.files
 			continue
