@@ -96,6 +96,10 @@ func StartEmbedded(ctx context.Context, s EmbeddedSettings) (*Embedded, error) {
 	if addr, ok := e.server.Addr().(*net.TCPAddr); ok {
 		e.options.Port = addr.Port // the same again after a new start
 	}
+	if err := room(s.Dir); err != nil {
+		// What the server takes for its limit now is far too little later.
+		e.failed(e.noRoom(err))
+	}
 	e.watching.Go(func() { e.watch(watch) })
 	return e, nil
 }

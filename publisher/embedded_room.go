@@ -43,7 +43,7 @@ func (e *Embedded) watch(ctx context.Context) {
 			continue
 		}
 		if err := room(e.settings.Dir); err != nil {
-			e.failed(fmt.Errorf("embedded NATS server in %s takes no events: %w; free some disk space; it goes on by itself", e.settings.Dir, err))
+			e.failed(e.noRoom(err))
 			continue
 		}
 		shutDown(e.current())
@@ -54,8 +54,12 @@ func (e *Embedded) watch(ctx context.Context) {
 		e.mu.Lock()
 		e.fault = nil
 		e.mu.Unlock()
-		e.settings.Log.Info("the embedded NATS server was started anew, since a write had failed", "fault", fault)
+		e.settings.Log.Info("the embedded NATS server was started anew, since the disk has room again", "fault", fault)
 	}
+}
+
+func (e *Embedded) noRoom(err error) error {
+	return fmt.Errorf("embedded NATS server in %s takes no events: %w; free some disk space; it goes on by itself", e.settings.Dir, err)
 }
 
 // failed keeps the fault, and logs it where it is news.

@@ -308,7 +308,9 @@ func (a *app) drain() {
 		return
 	}
 	err := errors.New("the stream was not reached")
-	if a.streamReady() {
+	if fault := a.nats.fault(); fault != nil {
+		err = fault
+	} else if a.streamReady() {
 		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 		defer cancel()
 		err = a.pub.Drain(ctx)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -71,7 +72,7 @@ is wrong, 2 when it is the configuration.`,
 func tell(out io.Writer, name string, check func() (string, error)) (failed int) {
 	found, err := check()
 	if err != nil {
-		fmt.Fprintf(out, "FAIL  %s: %v\n", name, err)
+		fmt.Fprintf(out, "FAIL  %s: %s\n", name, strings.TrimPrefix(err.Error(), name+" at "))
 		return 1
 	}
 	fmt.Fprintf(out, "ok    %s: %s\n", name, found)

@@ -83,6 +83,15 @@ func TestFullDiskPausesPolling(t *testing.T) {
 				r.eventuallyReady(http.StatusOK, "ready")
 				r.eventuallyCommitted(300)
 			}
+			// A start on a full disk goes on with what is there, too.
+			free := fill(t, cfg.DataDir)
+			r.end()
+			r.Close()
+			r = launch(t, cfg)
+			r.eventuallyReady(http.StatusServiceUnavailable, "no space left on device; free some disk space")
+			free()
+			r.eventuallyReady(http.StatusOK, "ready")
+			r.eventuallyCommitted(300)
 			eventually(t, func() string {
 				if r.store.Outbox().Depth > 500 {
 					return "the outbox is not drained"
