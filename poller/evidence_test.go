@@ -252,3 +252,57 @@ func TestOneGuestsListProvesOnlyWhole(t *testing.T) {
 		}
 	}
 }
+
+// TestTheEdgeOfAPageGivesNoPlace: a session out of order stands first on a page, where
+// nothing shows that.
+func TestTheEdgeOfAPageGivesNoPlace(t *testing.T) {
+	list := hall(250)
+	odd := list[20]
+	list = slices.Insert(without(list, odd.ID), 100, odd)
+	c := newCounter(t, newShelf(), noon)
+	c.round(list, noon)
+	c.round(list, noon.Add(10*time.Second))
+	w := window{2, 75}
+	if ended := c.answer(accountPage(paged(list, w), w, instant(noon.Add(20*time.Second)))); len(ended) > 0 || !c.online.Established() {
+		t.Errorf("%v ended, sorted %t", ended, c.online.Established())
+	}
+}
+
+// TestADisplacedSessionStaysSo for the lists of locations, and for the next process.
+func TestADisplacedSessionStaysSo(t *testing.T) {
+	list := hall(250)
+	odd := list[220]
+	list = slices.Insert(without(list, odd.ID), 50, odd)
+	s := newShelf()
+	c := newCounter(t, s, noon)
+	c.round(list, noon)
+	for number := range 3 {
+		w := window{number + 1, 100}
+		ev := accountPage(paged(list, w), w, instant(noon.Add(time.Duration(10+number)*time.Second)))
+		if ev.scope, ev.location = location, "hall"; number == 0 {
+			ev.sessions = without(ev.sessions, odd.ID)
+		}
+		if ended := c.answer(ev); len(ended) > 0 {
+			t.Fatal("a location's page ended", ended)
+		}
+	}
+	c = newCounter(t, s, noon.Add(time.Minute))
+	w := window{3, 100}
+	if ended := c.answer(accountPage(paged(list, w), w, instant(noon.Add(time.Minute)))); len(ended) > 0 {
+		t.Error("after a restart a page ended", ended)
+	}
+}
+
+// TestADirectionLearnedLateTakesNobodysPlace: the next process finds at once who ended
+// meanwhile, in a list that is oldest first too.
+func TestADirectionLearnedLateTakesNobodysPlace(t *testing.T) {
+	list := hall(150)
+	slices.Reverse(list)
+	s := newShelf()
+	newCounter(t, s, noon).round(list, noon)
+	c := newCounter(t, s, noon.Add(time.Minute))
+	w := window{1, 100}
+	if ended := c.answer(accountPage(paged(without(list, "s100"), w), w, instant(noon.Add(time.Minute)))); !slices.Equal(ended, []string{"s100"}) {
+		t.Errorf("%v ended, want s100", ended)
+	}
+}
