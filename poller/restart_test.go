@@ -38,10 +38,16 @@ func TestRestartsDelayNoEnds(t *testing.T) {
 				l.run(5 * time.Minute)
 				until := l.clock.Now().Add(-150 * time.Second)
 				ended, open := l.endings(since, until)
-				if ended < 300 || open > 0 {
+				most := 0
+				if order == simulator.ByID {
+					// Not sorted by start, each of the 200 lists has to be read for proof, as
+					// without a restart.
+					most = ended / 4
+				}
+				if ended < 300 || open > most {
 					t.Errorf("of %d sessions that ended, %d are online still; looks %v", ended, open, l.looks)
 				}
-				if n := l.looks[poller.Verify]; n > ended/10 {
+				if n := l.looks[poller.Verify]; n > ended/10 && order != simulator.ByID {
 					t.Errorf("%d looks at single sessions, of %d that ended", n, ended)
 				}
 				l.check(simulator.Checker{Kills: []simulator.Interval{{From: since, To: until}}, Until: until, Passes: 5})
