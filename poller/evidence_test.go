@@ -1,5 +1,21 @@
 package poller
 
+// What breaks when a rule of take, judge or the roster is changed:
+//
+//	the ring is proven with its bounds           TestEqualStartsAtABorderEndNobody
+//	placed is ignored                            TestOutOfPlaceIsNotAbsent
+//	displaced is ignored                         TestADisplacedSessionStaysSo
+//	displaced is forgotten over a restart        TestADisplacedSessionStaysSo
+//	the edge of a page gives a place             TestTheEdgeOfAPageGivesNoPlace
+//	another direction takes all places           TestADirectionLearnedLateTakesNobodysPlace
+//	records that cannot be read hide nobody      TestARecordThatCannotBeReadProvesNobodyGone
+//	an older answer proves                       TestAnOlderAnswerProvesNothing
+//	absence from the history proves              TestAbsenceFromTheHistoryProvesNothing
+//	a guest's list that goes on proves           TestOneGuestsListProvesOnlyWhole
+//	a held end outlives an online sighting       TestAHeldEndIsTakenBack
+//	a held end is taken back by another start    TestAHeldEndGoesOutBeforeItsSessionBeginsAnew
+//	readings that agree prove                    TestReadingsThatAgreeAreNoProof
+
 import (
 	"context"
 	"fmt"

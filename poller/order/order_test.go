@@ -1,5 +1,20 @@
 package order
 
+// What breaks when a rule of the proof is changed:
+//
+//	a bound is proven, too (either end)          TestPageProvesStrictlyBetweenItsEnds
+//	first or last are ignored                    TestPageProvesStrictlyBetweenItsEnds
+//	the outermost record is a bound              TestFewRecordsOutOfOrderHaveNoPlace
+//	a record fewer is left out at the ends       TestNobodyWhoStandsInPlaceIsProvenAbsent
+//	an unknown start is proven                   TestNothingIsProvenOfAnUnknownStart
+//	unwritten is 1                               TestOrderNeedsEvidence
+//	a list that is not established proves        TestOrderNeedsEvidence
+//	evidence of two directions adds up           TestEvidenceOfTwoDirectionsDoesNotAddUp
+//	mostDisplaced is 1                           TestManyRecordsOutOfOrderTakeTheOrder
+//	the evidence needed does not double          TestManyRecordsOutOfOrderTakeTheOrder
+//	moved is ignored                             TestARecordThatLeftItsPlaceTakesTheOrder
+//	a page that contradicts proves               TestARecordThatLeftItsPlaceTakesTheOrder
+
 import (
 	"cmp"
 	"fmt"
