@@ -59,7 +59,7 @@ func (p *Poller) finished(ctx context.Context, r *reading, place *Place) error {
 			continue
 		}
 		e.place.missing++
-		if e.doubt >= presumedDoubt && !ordered && !p.ProvenEnds && e.place.Cost() > 1 {
+		if e.doubt >= presumedDoubt && !ordered && r.fixed == 0 && !p.ProvenEnds && e.place.Cost() > 1 {
 			presumed = append(presumed, e.id)
 			continue
 		}

@@ -80,7 +80,7 @@ type Page struct {
 const (
 	established = 50
 	needsMost   = 1 << 20
-	unwritten   = 0.1
+	unwritten   = 0.09 // a page of such records alone is not enough
 )
 
 // mostDisplaced is the part of a page's records that may be out of order; one
