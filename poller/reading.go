@@ -74,10 +74,10 @@ type reading struct {
 	// read, and waiting for two that meet would never end.
 	unjoined bool
 	news     int // sessions that nobody knew
-	barren  int             // pages in a row that showed nothing new
-	records int
-	twice   int // records that were meant to be read twice
-	fixed   int // the platform's own page size where it ignores per_page
+	barren   int // pages in a row that showed nothing new
+	records  int
+	twice    int // records that were meant to be read twice
+	fixed    int // the platform's own page size where it ignores per_page
 }
 
 func newReading(began time.Time, turn int) *reading {
