@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -62,10 +63,11 @@ func ackWait(o options, e Endpoint) time.Duration {
 	return d
 }
 
-// ensureConsumer makes or finds the durable consumer of the endpoint. A new one
-// starts with events published from now on. The position of one that exists is
-// kept, whatever else changes.
-func ensureConsumer(ctx context.Context, o options, e Endpoint) (jetstream.Stream, jetstream.Consumer, error) {
+// ensureConsumer makes or finds the durable consumer of the endpoint. The position
+// of one that exists is kept, whatever else changes. One that is gone although the
+// endpoint was served before was deleted: it goes on where that is known to have
+// been. That of a new endpoint starts with events published from now on.
+func ensureConsumer(ctx context.Context, o options, e Endpoint, before Standing, log *slog.Logger) (jetstream.Stream, jetstream.Consumer, error) {
 	fail := func(err error) (jetstream.Stream, jetstream.Consumer, error) {
 		return nil, nil, fmt.Errorf("consumer %s of stream %s: %w", Durable(e.Name), o.Stream, err)
 	}
@@ -73,12 +75,14 @@ func ensureConsumer(ctx context.Context, o options, e Endpoint) (jetstream.Strea
 	if err != nil {
 		return fail(err)
 	}
-	cfg := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy}
+	var cfg jetstream.ConsumerConfig
 	c, err := stream.Consumer(ctx, Durable(e.Name))
 	switch {
 	case err == nil:
 		cfg = c.CachedInfo().Config
-	case !errors.Is(err, jetstream.ErrConsumerNotFound):
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		cfg = startOf(stream.CachedInfo(), before, log)
+	default:
 		return fail(err)
 	}
 	cfg.Durable, cfg.Name = Durable(e.Name), Durable(e.Name)
@@ -92,4 +96,28 @@ func ensureConsumer(ctx context.Context, o options, e Endpoint) (jetstream.Strea
 		return fail(err)
 	}
 	return stream, c, nil
+}
+
+// clockMargin is how far the server's clock may be behind: what it stored in this
+// time is sent once more.
+const clockMargin = time.Minute
+
+// startOf says where a consumer that does not exist begins. Events that were
+// settled since the place was written down are sent again, with their ids.
+func startOf(stream *jetstream.StreamInfo, before Standing, log *slog.Logger) jetstream.ConsumerConfig {
+	at := before.Place
+	if at == nil {
+		return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy}
+	}
+	if !at.Stream.Equal(stream.Created) {
+		since := at.At.Add(-clockMargin)
+		log.Warn("webhooks: the stream was made anew; going on with what it got since the endpoint was last served", "since", since)
+		return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since}
+	}
+	next := at.Floor + 1
+	if first := stream.State.FirstSeq; next < first {
+		log.Warn("webhooks: events left the stream before they could be delivered", "from_sequence", next, "to_sequence", first-1)
+	}
+	log.Warn("webhooks: the endpoint's consumer was deleted; going on where it was last known to be", "sequence", next)
+	return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: next}
 }

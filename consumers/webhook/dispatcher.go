@@ -70,8 +70,7 @@ type Dispatcher struct {
 	allow     func(netip.Addr) bool // public, replaced in tests
 	fetchWait time.Duration         // of one pull request, which Run waits for when it ends: 1 s
 
-	mu   sync.Mutex
-	last map[string]lastTry // by endpoint, of this process
+	standings standings
 }
 
 // Observation is one try, for metrics.
@@ -81,12 +80,6 @@ type Observation struct {
 	Status   int // 0 when there was no answer
 	Duration time.Duration
 	Try      int // 1 for the first
-}
-
-type lastTry struct {
-	at     time.Time
-	result Result
-	reason string
 }
 
 // options are the settings with their defaults filled in.
@@ -107,7 +100,7 @@ type options struct {
 	subjects                               events.Subjects
 	Account                                string
 	JetStream                              jetstream.JetStream
-	note                                   func(endpoint string, t lastTry)
+	standings                              *standings
 }
 
 func or[T comparable](v, unset T) T {
@@ -132,7 +125,7 @@ func (d *Dispatcher) options() (options, error) {
 		Recheck: or(d.Recheck, 30*time.Second), ReloadEvery: or(d.ReloadEvery, 2*time.Second),
 		StopGrace: or(d.StopGrace, 5*time.Second), Log: or(d.Log, slog.Default()),
 		Observe: d.Observe, Now: d.Now, Rand: d.Rand, Sleep: d.Sleep, Resolve: d.Resolve, allow: d.allow,
-		fetchWait: or(d.fetchWait, time.Second), subjects: subjects, Account: d.Account, JetStream: d.JetStream, note: d.note,
+		fetchWait: or(d.fetchWait, time.Second), subjects: subjects, Account: d.Account, JetStream: d.JetStream, standings: &d.standings,
 	}
 	if o.Observe == nil {
 		o.Observe = func(Observation) {}
@@ -245,6 +238,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		}
 	})
 	s := supervisor{o: o, records: records, graves: graves, running: map[string]*served{}, told: map[string]Disabled{}}
+	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
+	background.Go(func() { d.writeStandings(writing, o, records) })
+	defer stopWriting() // after the last endpoint has stopped
 	defer s.stop()
 	for {
 		if !s.apply(ctx, w.config()) {
@@ -275,13 +271,25 @@ func (d *Dispatcher) follow(ctx context.Context, o options, w *watched, wake fun
 	}
 }
 
-func (d *Dispatcher) note(e string, t lastTry) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.last == nil {
-		d.last = map[string]lastTry{}
+// writeStandings keeps the records up to date until ctx ends, and once more then.
+func (d *Dispatcher) writeStandings(ctx context.Context, o options, r *records) {
+	reported := ""
+	write := func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, storeWait)
+		defer cancel()
+		err := o.standings.write(ctx, r)
+		switch {
+		case err == nil:
+			reported = ""
+		case err.Error() != reported:
+			reported = err.Error()
+			o.Log.Warn("webhooks: cannot write down how the endpoints fare; trying again", "error", err)
+		}
 	}
-	d.last[e] = t
+	for o.Sleep(ctx, o.ReloadEvery) == nil {
+		write(ctx)
+	}
+	write(context.WithoutCancel(ctx))
 }
 
 // endpoint loads the file and finds one endpoint.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -100,11 +101,23 @@ func newRunner(e Endpoint, o options, records *records, graves *graveyard, log *
 
 // run serves until ctx ends or NATS fails.
 func (r *runner) run(ctx context.Context) error {
-	stream, consumer, err := ensureConsumer(ctx, r.o, r.endpoint)
+	before, _, err := r.records.standing(ctx, r.endpoint.Name)
+	if err != nil {
+		return fmt.Errorf("standing of endpoint %s: %w", r.endpoint.Name, err)
+	}
+	stream, consumer, err := ensureConsumer(ctx, r.o, r.endpoint, before, r.log)
 	if err != nil {
 		return err
 	}
 	r.stream, r.consumer = stream, consumer
+	r.o.standings.serves(r.endpoint.Name, true)
+	defer r.o.standings.serves(r.endpoint.Name, false)
+	if err := r.measure(ctx); err != nil {
+		return fmt.Errorf("place of endpoint %s: %w", r.endpoint.Name, err)
+	}
+	if err := r.o.standings.write(ctx, r.records); err != nil {
+		return fmt.Errorf("standing of endpoint %s: %w", r.endpoint.Name, err)
+	}
 	info := consumer.CachedInfo()
 	if r.tries, err = r.records.tries(ctx, r.endpoint.Name, info.AckFloor.Stream); err != nil {
 		return fmt.Errorf("failed tries of endpoint %s: %w", r.endpoint.Name, err)
@@ -117,6 +130,11 @@ func (r *runner) run(ctx context.Context) error {
 		}
 	}
 	r.log.Info("webhooks: serving", "host", r.endpoint.URL.Host, "backlog", info.NumPending, "waiting", info.NumAckPending)
+	measuring, stop := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	background.Go(func() { r.keepMeasuring(measuring) })
+	defer background.Wait()
+	defer stop()
 	return r.loop(ctx, newFetcher(consumer, r.o.fetchWait))
 }
 

@@ -16,6 +16,7 @@ import (
 //
 //	disabled.<endpoint>      a Disabled record
 //	tries.<endpoint>.<seq>   failed tries so far of the event with that stream sequence
+//	standing.<endpoint>      a Standing record
 const DefaultBucket = "guestflow-webhooks"
 
 // Disabled says why an endpoint gets nothing.
@@ -37,7 +38,7 @@ func openRecords(ctx context.Context, js jetstream.JetStream, bucket string, rep
 	kv, err := js.KeyValue(ctx, bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: bucket, Description: "guestflow webhooks: disabled endpoints and counts of failed tries", Replicas: replicas,
+			Bucket: bucket, Description: "guestflow webhooks: disabled endpoints, counts of failed tries, and how endpoints fare", Replicas: replicas,
 		})
 		if errors.Is(err, jetstream.ErrBucketExists) { // another process was first
 			kv, err = js.KeyValue(ctx, bucket)
@@ -56,6 +57,7 @@ func openRecords(ctx context.Context, js jetstream.JetStream, bucket string, rep
 const (
 	disabledKey = "disabled."
 	triesKey    = "tries."
+	standingKey = "standing."
 )
 
 func (r *records) disable(ctx context.Context, endpoint string, d Disabled) error {
@@ -110,6 +112,45 @@ func (r *records) changes(ctx context.Context, notify func()) error {
 			}
 		}
 	}
+}
+
+// standing returns the endpoint's record; the zero value when it has none.
+func (r *records) standing(ctx context.Context, endpoint string) (s Standing, revision uint64, err error) {
+	entry, err := r.kv.Get(ctx, standingKey+endpoint)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return Standing{}, 0, nil
+	}
+	if err != nil {
+		return Standing{}, 0, err
+	}
+	if err := json.Unmarshal(entry.Value(), &s); err != nil {
+		return Standing{}, 0, fmt.Errorf("key %s: %w; delete the key, and the endpoint's figures begin anew", standingKey+endpoint, err)
+	}
+	s.written = entry.Created()
+	return s, entry.Revision(), nil
+}
+
+// updateStanding adds the news to the record. Another process that serves the
+// endpoint too may have written meanwhile: nothing of its news is lost.
+func (r *records) updateStanding(ctx context.Context, endpoint string, n news) (Standing, error) {
+	for {
+		s, revision, err := r.standing(ctx, endpoint)
+		if err != nil {
+			return s, err
+		}
+		s = s.with(n)
+		value, err := json.Marshal(s)
+		if err != nil {
+			return s, err
+		}
+		if _, err = r.kv.Update(ctx, standingKey+endpoint, value, revision); !errors.Is(err, jetstream.ErrKeyExists) {
+			return s, err
+		}
+	}
+}
+
+func (r *records) dropStanding(ctx context.Context, endpoint string) error {
+	return r.remove(ctx, standingKey+endpoint)
 }
 
 func (r *records) putTries(ctx context.Context, endpoint string, seq uint64, n int) error {

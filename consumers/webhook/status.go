@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -21,10 +20,7 @@ type EndpointStatus struct {
 	Backlog     uint64
 	Waiting     int
 	DeadLetters uint64
-	// The last try that this process made; zero when it made none.
-	LastTry    time.Time
-	LastResult Result
-	LastReason string // why it failed
+	Standing
 }
 
 // Status returns every endpoint of the file, in its order.
@@ -40,6 +36,9 @@ func (d *Dispatcher) Status(ctx context.Context) ([]EndpointStatus, error) {
 	records, graves, err := d.stores(ctx, o)
 	if err != nil {
 		return nil, err
+	}
+	if err := d.standings.write(ctx, records); err != nil {
+		return nil, fmt.Errorf("how the endpoints fare: %w", err)
 	}
 	info, err := graves.stream.Info(ctx, jetstream.WithSubjectFilter(o.DeadPrefix+".*"))
 	if err != nil {
@@ -61,10 +60,9 @@ func (d *Dispatcher) Status(ctx context.Context) ([]EndpointStatus, error) {
 		case !errors.Is(err, jetstream.ErrConsumerNotFound):
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
-		d.mu.Lock()
-		last := d.last[e.Name]
-		d.mu.Unlock()
-		s.LastTry, s.LastResult, s.LastReason = last.at, last.result, last.reason
+		if s.Standing, _, err = records.standing(ctx, e.Name); err != nil {
+			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
+		}
 		out = append(out, s)
 	}
 	return out, nil
@@ -125,5 +123,9 @@ func (d *Dispatcher) Forget(ctx context.Context, name string) error {
 	if _, err := records.tries(ctx, name, ^uint64(0)); err != nil {
 		return fmt.Errorf("forget endpoint %s: %w", name, err)
 	}
+	if err := records.dropStanding(ctx, name); err != nil {
+		return fmt.Errorf("forget endpoint %s: %w", name, err)
+	}
+	d.standings.forget(name)
 	return records.enable(ctx, name)
 }

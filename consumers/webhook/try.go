@@ -137,5 +137,5 @@ func (r *runner) stored(ctx context.Context, write func(context.Context) error) 
 
 func (r *runner) observe(j *job, a answer, result Result, reason string) {
 	r.o.Observe(Observation{Endpoint: r.endpoint.Name, Result: result, Status: a.status, Duration: a.took, Try: j.tries})
-	r.o.note(r.endpoint.Name, lastTry{at: r.o.Now(), result: result, reason: reason})
+	r.o.standings.tried(r.endpoint.Name, r.o.Now(), result, reason)
 }

@@ -1,0 +1,120 @@
+package webhook
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// TestDeletedConsumerLosesNothing: a durable consumer that somebody deleted took
+// the endpoint's place in the stream with it, and its backlog.
+func TestDeletedConsumerLosesNothing(t *testing.T) {
+	t.Parallel()
+	for name, running := range map[string]bool{"while it is served": true, "while it is not": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBroker(t)
+			r := newReceiver(t, accept)
+			tr := newTrial(t, b, endpointYAML("a", r.URL))
+			tr.start(b)
+			evs := starts(6)
+			b.publish(evs[:3]...)
+			r.untilAccepted(t, evs[:3]...)
+			if !running {
+				tr.stop()
+			}
+			r.kill()
+			b.publish(evs[3:]...)
+			if running {
+				tr.untilSeen("a", Failed, 1)
+			}
+			if err := b.js.DeleteConsumer(b.ctx, events.DefaultStream, Durable("a")); err != nil {
+				t.Fatal(err)
+			}
+			r.revive(t)
+			if !running {
+				tr.start(b)
+			}
+			r.untilAccepted(t, evs...)
+		})
+	}
+}
+
+// TestPlaceIsRememberedBeforeTheFirstEvent: a new endpoint has a place too.
+func TestPlaceIsRememberedBeforeTheFirstEvent(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	r := newReceiver(t, accept)
+	tr := newTrial(t, b, endpointYAML("a", r.URL))
+	evs := starts(4)
+	b.publish(evs[0]) // before its time
+	tr.start(b)
+	tr.eventually("a place", func() bool { return tr.statusOf(b.ctx, "a").Place != nil })
+	tr.stop()
+	b.publish(evs[1:]...)
+	if err := b.js.DeleteConsumer(b.ctx, events.DefaultStream, Durable("a")); err != nil {
+		t.Fatal(err)
+	}
+	tr.start(b)
+	r.untilAccepted(t, evs[1:]...)
+	for _, got := range r.taken() {
+		if got.id == evs[0].ID {
+			t.Error("an event from before the endpoint was sent")
+		}
+	}
+}
+
+// TestAnotherStreamIsReadFromWhenTheOldOneEnded: sequences of a stream that was
+// made anew mean nothing to the old place.
+func TestAnotherStreamIsReadFromWhenTheOldOneEnded(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	r := newReceiver(t, accept)
+	tr := newTrial(t, b, endpointYAML("a", r.URL))
+	tr.start(b)
+	evs := starts(5)
+	b.publish(evs[:3]...)
+	r.untilAccepted(t, evs[:3]...)
+	tr.stop()
+	if err := b.js.DeleteStream(b.ctx, events.DefaultStream); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.js.CreateStream(b.ctx, jetstream.StreamConfig{
+		Name: events.DefaultStream, Subjects: []string{events.Subjects{}.All()}, Storage: jetstream.MemoryStorage,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	b.publish(evs[3:]...)
+	tr.start(b)
+	r.untilAccepted(t, evs...)
+}
+
+// TestForgottenEndpointBeginsAnew, with the next event.
+func TestForgottenEndpointBeginsAnew(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	r := newReceiver(t, accept)
+	tr := newTrial(t, b, endpointYAML("a", r.URL))
+	tr.start(b)
+	tr.eventually("a place", func() bool { return tr.statusOf(b.ctx, "a").Place != nil })
+	tr.stop()
+	evs := starts(2)
+	write(t, tr.Path, "endpoints: []")
+	if err := tr.Forget(b.ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	b.publish(evs[0])
+	write(t, tr.Path, "endpoints:\n"+endpointYAML("a", r.URL))
+	tr.start(b)
+	b.publish(evs[1])
+	r.untilAccepted(t, evs[1])
+	if got := r.taken(); len(got) != 1 {
+		t.Errorf("%d events were sent, want the one after", len(got))
+	}
+	if _, err := b.js.Consumer(b.ctx, events.DefaultStream, Durable("a")); errors.Is(err, jetstream.ErrConsumerNotFound) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,236 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Standing is how an endpoint fares, as the process that serves it wrote down last.
+// It outlives the process and the endpoint's consumer.
+type Standing struct {
+	// Served says that a process serves the endpoint, or did when it died.
+	Served      bool      `json:"served"`
+	Delivered   uint64    `json:"delivered"` // since the first record
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	LastFailure time.Time `json:"last_failure,omitzero"`
+	LastError   string    `json:"last_error,omitempty"` // of LastFailure
+	// Failures counts tries in a row that nothing came of.
+	Failures int `json:"failures,omitempty"`
+	// Place is nil until the endpoint has one in the stream.
+	Place *place `json:"place,omitempty"`
+
+	written time.Time // when this record was
+}
+
+// place is where an endpoint stands in the stream of events.
+type place struct {
+	Floor  uint64    `json:"floor"`  // the sequence up to which every event is settled
+	Stream time.Time `json:"stream"` // when the stream was created that Floor counts in
+	At     time.Time `json:"at"`     // when this was so
+}
+
+// news is what happened since a Standing was written.
+type news struct {
+	served    *bool
+	delivered uint64
+	succeeded time.Time // last
+	failed    time.Time // last
+	why       string
+	failures  int // since succeeded
+	place     *place
+	due       bool // to be written though nothing happened
+}
+
+func (n news) none() bool { return n == news{} }
+
+// with returns the standing after the news.
+func (s Standing) with(n news) Standing {
+	if n.served != nil {
+		s.Served = *n.served
+	}
+	s.Delivered += n.delivered
+	if n.succeeded.After(s.LastSuccess) {
+		s.LastSuccess, s.Failures = n.succeeded, 0
+	}
+	s.Failures += n.failures
+	if n.failed.After(s.LastFailure) {
+		s.LastFailure, s.LastError = n.failed, n.why
+	}
+	if n.place != nil {
+		s.Place = n.place
+	}
+	return s
+}
+
+// then returns both, later coming after n.
+func (n news) then(later news) news {
+	if later.served != nil {
+		n.served = later.served
+	}
+	n.delivered += later.delivered
+	if !later.succeeded.IsZero() {
+		n.succeeded, n.failures = later.succeeded, 0
+	}
+	n.failures += later.failures
+	if !later.failed.IsZero() {
+		n.failed, n.why = later.failed, later.why
+	}
+	if later.place != nil {
+		n.place = later.place
+	}
+	n.due = n.due || later.due
+	return n
+}
+
+// standings are those of the endpoints that this process serves. They are kept in
+// memory while they change with every request, and written from time to time.
+type standings struct {
+	mu   sync.Mutex
+	by   map[string]*kept
+	save sync.Mutex // one at a time
+}
+
+// kept is the standing of one endpoint: as it was written, and what is news since.
+type kept struct {
+	written Standing
+	writing news // being written, or not taken by the server
+	news    news
+	pending pending
+}
+
+// pending is what waits for an endpoint.
+type pending struct {
+	backlog uint64
+	waiting int
+	oldest  time.Time // zero when nothing waits
+}
+
+func (k *kept) now() Standing { return k.written.with(k.writing).with(k.news) }
+
+func (s *standings) change(endpoint string, change func(*kept)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.by == nil {
+		s.by = map[string]*kept{}
+	}
+	k := s.by[endpoint]
+	if k == nil {
+		k = &kept{}
+		s.by[endpoint] = k
+	}
+	change(k)
+}
+
+// tried notes what a try came to.
+func (s *standings) tried(endpoint string, at time.Time, result Result, reason string) {
+	n := news{failed: at, why: reason, failures: 1}
+	if result == Delivered {
+		n = news{succeeded: at, delivered: 1}
+	}
+	s.change(endpoint, func(k *kept) { k.news = k.news.then(n) })
+}
+
+// serves notes that this process begins or ends to serve the endpoint.
+func (s *standings) serves(endpoint string, yes bool) {
+	s.change(endpoint, func(k *kept) { k.news = k.news.then(news{served: &yes}) })
+}
+
+func (s *standings) forget(endpoint string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.by, endpoint)
+}
+
+// measured notes where the endpoint stands and what waits for it.
+func (s *standings) measured(endpoint string, at *place, p pending) {
+	s.change(endpoint, func(k *kept) { k.news, k.pending = k.news.then(news{place: at, due: true}), p })
+}
+
+// write brings the records up to date. What the server does not take is tried again
+// the next time.
+func (s *standings) write(ctx context.Context, r *records) error {
+	s.save.Lock()
+	defer s.save.Unlock()
+	for _, endpoint := range s.takeNews() {
+		var of news
+		s.change(endpoint, func(k *kept) { of = k.writing })
+		written, err := r.updateStanding(ctx, endpoint, of)
+		if err != nil {
+			return err
+		}
+		s.change(endpoint, func(k *kept) { k.written, k.writing = written, news{} })
+	}
+	return nil
+}
+
+// takeNews moves the news of each endpoint to writing, and names those that have
+// any.
+func (s *standings) takeNews() (changed []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for endpoint, k := range s.by {
+		k.writing, k.news = k.writing.then(k.news), news{}
+		if !k.writing.none() {
+			changed = append(changed, endpoint)
+		}
+	}
+	return changed
+}
+
+// measureEvery is how often an endpoint's place and what waits for it are read, and its record
+// written: every request of a place that was deleted since is sent once more.
+const measureEvery = 10 * time.Second
+
+func (r *runner) keepMeasuring(ctx context.Context) {
+	for r.o.Sleep(ctx, measureEvery) == nil {
+		if err := r.measure(ctx); err != nil && ctx.Err() == nil {
+			r.log.Debug("webhooks: cannot read where the endpoint stands", "error", err)
+		}
+	}
+}
+
+// measure asks the server where the endpoint stands and what waits for it.
+func (r *runner) measure(ctx context.Context) error {
+	now := r.o.Now().UTC()
+	info, err := r.consumer.Info(ctx)
+	if err != nil {
+		return err
+	}
+	at := &place{Floor: info.AckFloor.Stream, Stream: r.stream.CachedInfo().Created, At: now}
+	p, err := pendingOf(ctx, r.stream, info)
+	if err != nil {
+		return err
+	}
+	r.o.standings.measured(r.endpoint.Name, at, p)
+	return nil
+}
+
+// pendingOf reads what waits for a consumer. The oldest is the first event after all
+// that are settled that it would get, before conditions.
+func pendingOf(ctx context.Context, stream jetstream.Stream, info *jetstream.ConsumerInfo) (pending, error) {
+	p := pending{backlog: info.NumPending, waiting: info.NumAckPending}
+	if p.backlog == 0 && p.waiting == 0 {
+		return p, nil
+	}
+	var first uint64
+	for _, subject := range append(info.Config.FilterSubjects, info.Config.FilterSubject) {
+		if subject == "" {
+			continue
+		}
+		m, err := stream.GetMsg(ctx, info.AckFloor.Stream+1, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return p, err
+		}
+		if first == 0 || m.Sequence < first {
+			first, p.oldest = m.Sequence, m.Time
+		}
+	}
+	return p, nil
+}
