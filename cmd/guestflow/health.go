@@ -31,6 +31,9 @@ func (a *app) routes() http.Handler {
 			return
 		}
 		fmt.Fprintln(w, "ready")
+		for _, text := range degraded(a.hooks, time.Now()) { // polling and publishing go on
+			fmt.Fprintln(w, "degraded: "+printable(text))
+		}
 	})
 	mux.HandleFunc("GET /plan", a.servePlan)
 	mux.Handle("/", a.web.Handler())
