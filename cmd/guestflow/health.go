@@ -31,8 +31,8 @@ func (a *app) routes() http.Handler {
 			return
 		}
 		fmt.Fprintln(w, "ready")
-		for _, text := range a.degraded() {
-			fmt.Fprintln(w, "degraded: "+text)
+		for _, text := range append(a.degraded(), degraded(a.hooks, time.Now())...) { // polling and publishing go on
+			fmt.Fprintln(w, "degraded: "+printable(text))
 		}
 	})
 	mux.HandleFunc("GET /plan", a.servePlan)

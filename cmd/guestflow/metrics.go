@@ -86,6 +86,7 @@ func newMetrics(a *app) *metrics {
 	} {
 		m.descriptor[name] = prometheus.NewDesc("guestflow_"+name, d.help, d.labels, account)
 	}
+	describeWebhooks(m.descriptor, account)
 	m.registry.MustRegister(m, m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.retries, m.lost, m.guests, m.webhooks,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -220,6 +221,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	offset, _ := m.app.client.Clock().Offset()
 	gauge("platform_clock_offset_seconds", offset.Seconds())
 	gauge("nats_connected", flag(m.app.nats.conn.IsConnected()))
+	if m.app.hooks != nil {
+		collectWebhooks(m.app.hooks, now, gauge)
+	}
 }
 
 func age(now, since time.Time) time.Duration {

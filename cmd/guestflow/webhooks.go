@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -103,10 +102,7 @@ the same where GUESTFLOW_WEBHOOKS_FILE is set.`,
 			RunE: webhookCommand(&file, true, checkWebhooks),
 		},
 		testCommand(&file),
-		&cobra.Command{
-			Use: "status", Short: "Show how each endpoint fares", Args: cobra.NoArgs,
-			RunE: webhookCommand(&file, false, webhookStatus),
-		},
+		statusCommand(&file),
 		&cobra.Command{
 			Use: "enable NAME", Short: "Send again to an endpoint that answered 410", Args: cobra.ExactArgs(1),
 			RunE: webhookCommand(&file, false, enableWebhook),
@@ -226,23 +222,6 @@ func enableWebhook(cmd *cobra.Command, args []string, d *webhook.Dispatcher) err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "endpoint %s is enabled again; it was disabled since %s: %s\n", args[0], was.Since.Format(time.RFC3339), printable(was.Reason))
 	return nil
-}
-
-func webhookStatus(cmd *cobra.Command, _ []string, d *webhook.Dispatcher) error {
-	all, err := d.Status(cmd.Context())
-	if err != nil {
-		return err
-	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ENDPOINT\tHOST\tSTATE\tBACKLOG\tWAITING\tDEAD")
-	for _, s := range all {
-		state := "enabled"
-		if s.Disabled != nil {
-			state = "disabled: " + s.Disabled.Reason
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\n", s.Name, s.Host, state, s.Backlog, s.Waiting, s.DeadLetters)
-	}
-	return w.Flush()
 }
 
 func replayCommand(file *string) *cobra.Command {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -102,5 +104,46 @@ func TestWebhooksTestSendsWhatTheEntryWants(t *testing.T) {
 		if code, out, errs := invoke(args...); code != tc.code || !strings.Contains(out+errs, tc.want) {
 			t.Errorf("%s: exit code %d, %s, %s", tc.args, code, out, errs)
 		}
+	}
+}
+
+// TestDeadReceiverIsSeenEverywhere: an operator who looks at one place is told.
+func TestDeadReceiverIsSeenEverywhere(t *testing.T) {
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
+	defer receiver.Close()
+	file := endpointsFile(t, receiver.URL, "kinds: [discovered, started, traffic]")
+	addr := free(t)
+	d := startDemo(t, "GUESTFLOW_HTTP_ADDR=127.0.0.1:0", "GUESTFLOW_NATS_LISTEN="+addr, "GUESTFLOW_WEBHOOKS_FILE="+file)
+	get := func(path string) (int, string) {
+		r, err := http.Get(strings.TrimSuffix(d.page, "/") + path)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer r.Body.Close()
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return 0, err.Error()
+		}
+		return r.StatusCode, string(body)
+	}
+	eventually(t, func() string {
+		code, body := get("/readyz")
+		if code != http.StatusOK || !strings.HasPrefix(body, "ready\ndegraded: endpoint a: ") || !strings.Contains(body, "status 502 Bad Gateway") {
+			return fmt.Sprintf("readyz: %d %s", code, body)
+		}
+		_, body = get("/metrics")
+		if value(body, `guestflow_webhook_state{account="default",endpoint="a",state="failing"}`) != 1 || value(body, `guestflow_webhook_state{account="default",endpoint="a",state="delivering"}`) != 0 ||
+			value(body, `guestflow_webhook_waiting_events{account="default",endpoint="a"}`) < 0 || value(body, `guestflow_webhook_oldest_waiting_seconds{account="default",endpoint="a"}`) < 0 {
+			return "metrics: " + body
+		}
+		return ""
+	})
+	environment(t, "GUESTFLOW_NATS_URL=nats://"+addr)
+	code, out, errs := invoke("webhooks", "status", "--file", file)
+	if code != 0 || !strings.Contains(out, "failing") || !strings.Contains(out, "tries in a row failed, the last ") || !strings.Contains(out, "status 502 Bad Gateway") {
+		t.Errorf("status: exit code %d, %s, %s", code, out, errs)
+	}
+	if code, out, errs := invoke("webhooks", "status", "--json", "--file", file); code != 0 || !strings.Contains(out, `"state":"failing"`) || !strings.Contains(out, `"oldest_waiting":"`) {
+		t.Errorf("status as JSON: exit code %d, %s, %s", code, out, errs)
 	}
 }

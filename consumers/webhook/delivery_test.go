@@ -80,8 +80,7 @@ func TestFailingReceiverGetsEveryEventInTheEnd(t *testing.T) {
 				inOrder(t, r.taken())
 			}
 			tr.eventually("a bucket in which nothing is left of the tries", func() bool {
-				s, err := b.js.Stream(b.ctx, "KV_"+DefaultBucket)
-				return err == nil && s.CachedInfo().State.Msgs == 0
+				return b.tries() == 0
 			})
 		})
 	}

@@ -103,6 +103,20 @@ func (b *broker) publish(evs ...events.Event) {
 	}
 }
 
+// tries counts the keys of the bucket that hold counts of tries.
+func (b *broker) tries() int {
+	b.t.Helper()
+	s, err := b.js.Stream(b.ctx, "KV_"+DefaultBucket)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	info, err := s.Info(b.ctx, jetstream.WithSubjectFilter("$KV."+DefaultBucket+"."+triesKey+">"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return len(info.State.Subjects)
+}
+
 // received is one request at a receiver.
 type received struct {
 	id, kind, session string

@@ -52,6 +52,7 @@ func TestPlaceIsRememberedBeforeTheFirstEvent(t *testing.T) {
 	evs := starts(4)
 	b.publish(evs[0]) // before its time
 	tr.start(b)
+	tr.eventually("a place", func() bool { return tr.statusOf(b.ctx, "a").Place != nil })
 	tr.stop()
 	b.publish(evs[1:]...)
 	if err := b.js.DeleteConsumer(b.ctx, events.DefaultStream, Durable("a")); err != nil {
@@ -98,6 +99,7 @@ func TestForgottenEndpointBeginsAnew(t *testing.T) {
 	r := newReceiver(t, accept)
 	tr := newTrial(t, b, endpointYAML("a", r.URL))
 	tr.start(b)
+	tr.eventually("a place", func() bool { return tr.statusOf(b.ctx, "a").Place != nil })
 	tr.stop()
 	evs := starts(2)
 	write(t, tr.Path, "endpoints: []")

@@ -218,19 +218,7 @@ func TestEventThatFailsForTooLongDies(t *testing.T) {
 		t.Errorf("%d tries, want 4", n)
 	}
 	tr.eventually("counts of tries removed", func() bool {
-		kv, err := b.js.KeyValue(b.ctx, DefaultBucket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys, err := kv.ListKeys(b.ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := 0
-		for range keys.Keys() {
-			n++
-		}
-		return n == 0
+		return b.tries() == 0
 	})
 }
 

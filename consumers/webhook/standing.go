@@ -3,6 +3,8 @@ package webhook
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,11 +55,11 @@ func (s Standing) with(n news) Standing {
 		s.Served = *n.served
 	}
 	s.Delivered += n.delivered
-	if n.succeeded.After(s.LastSuccess) {
+	if !n.succeeded.IsZero() && !n.succeeded.Before(s.LastSuccess) {
 		s.LastSuccess, s.Failures = n.succeeded, 0
 	}
 	s.Failures += n.failures
-	if n.failed.After(s.LastFailure) {
+	if !n.failed.IsZero() && !n.failed.Before(s.LastFailure) {
 		s.LastFailure, s.LastError = n.failed, n.why
 	}
 	if n.place != nil {
@@ -100,6 +102,9 @@ type kept struct {
 	writing news // being written, or not taken by the server
 	news    news
 	pending pending
+	listed  bool // in the file that is followed
+	host    string
+	off     *Disabled
 }
 
 // pending is what waits for an endpoint.
@@ -137,6 +142,38 @@ func (s *standings) tried(endpoint string, at time.Time, result Result, reason s
 // serves notes that this process begins or ends to serve the endpoint.
 func (s *standings) serves(endpoint string, yes bool) {
 	s.change(endpoint, func(k *kept) { k.news = k.news.then(news{served: &yes}) })
+}
+
+// follows notes the endpoints of the file, and which of them are disabled.
+func (s *standings) follows(cfg Config, off map[string]*Disabled) {
+	s.mu.Lock()
+	for _, k := range s.by {
+		k.listed = false
+	}
+	s.mu.Unlock()
+	for _, e := range cfg.Endpoints {
+		s.change(e.Name, func(k *kept) { k.listed, k.host, k.off = true, e.URL.Host, off[e.Name] })
+	}
+}
+
+// list returns the endpoints of the file by name.
+func (s *standings) list(now time.Time) []EndpointStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []EndpointStatus
+	for _, name := range slices.Sorted(maps.Keys(s.by)) {
+		k := s.by[name]
+		if !k.listed {
+			continue
+		}
+		e := EndpointStatus{Name: name, Host: k.host, Disabled: k.off, Standing: k.now()}
+		e.written = now // by this process, which lives
+		e.Started = e.Place != nil
+		e.waits(k.pending)
+		e.State = e.state(now)
+		out = append(out, e)
+	}
+	return out
 }
 
 func (s *standings) forget(endpoint string) {

@@ -4,23 +4,80 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// State says in a word how an endpoint fares.
+type State string
+
+const (
+	Idle       State = "idle"       // served, and nothing was sent to it yet
+	Delivering State = "delivering" // the last try succeeded
+	Retrying   State = "retrying"   // the last try or two failed
+	Failing    State = "failing"    // three tries or more in a row failed
+	NotServed  State = "not served" // no process sends to it
+	Off        State = "disabled"   // it answered 410
+)
+
+// States are all that there are.
+func States() []State { return []State{Idle, Delivering, Retrying, Failing, NotServed, Off} }
+
+// Well reports whether nobody needs to look.
+func (s State) Well() bool { return s == Idle || s == Delivering || s == Retrying }
+
+// servedFor is how long a record says that an endpoint is served: three times as
+// long as a process that lives takes to write the next.
+const servedFor = 3 * measureEvery
+
 // EndpointStatus is one endpoint as it stands.
 type EndpointStatus struct {
-	Name     string
-	Host     string    // of the URL
-	Disabled *Disabled // nil when enabled
+	Name     string    `json:"name"`
+	Host     string    `json:"host"` // of the URL
+	State    State     `json:"state"`
+	Disabled *Disabled `json:"disabled,omitempty"`
 	// Started is whether the endpoint has a place in the stream yet.
-	Started bool
+	Started bool `json:"started"`
 	// Backlog counts events of the stream that were not handed out yet, before
 	// conditions; Waiting those that wait for a try or are under way.
-	Backlog     uint64
-	Waiting     int
-	DeadLetters uint64
+	Backlog uint64 `json:"backlog"`
+	Waiting int    `json:"waiting"`
+	// OldestWaiting is when the oldest event of both was stored; zero without any.
+	OldestWaiting time.Time `json:"oldest_waiting,omitzero"`
+	DeadLetters   uint64    `json:"dead_letters"`
 	Standing
+}
+
+func (s *EndpointStatus) state(now time.Time) State {
+	switch {
+	case s.Disabled != nil:
+		return Off
+	case !s.Served || now.Sub(s.written) > servedFor:
+		return NotServed
+	case s.Failures >= failingAfter:
+		return Failing
+	case s.Failures > 0:
+		return Retrying
+	case s.LastSuccess.IsZero():
+		return Idle
+	}
+	return Delivering
+}
+
+func (s *EndpointStatus) waits(p pending) {
+	s.Backlog, s.Waiting, s.OldestWaiting = p.backlog, p.waiting, p.oldest
+}
+
+// Served returns the endpoints of the file that Run follows in this process, by
+// name and without asking NATS: what waits is as of some seconds ago, and dead
+// letters are not counted.
+func (d *Dispatcher) Served() []EndpointStatus {
+	now := time.Now
+	if d.Now != nil {
+		now = d.Now
+	}
+	return d.standings.list(now())
 }
 
 // Status returns every endpoint of the file, in its order.
@@ -44,25 +101,35 @@ func (d *Dispatcher) Status(ctx context.Context) ([]EndpointStatus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stream of dead letters %s: %w", o.DeadStream, err)
 	}
+	stream, err := d.JetStream.Stream(ctx, o.Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("stream %s: %w; start guestflow run, or correct the stream's name", o.Stream, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", o.Stream, err)
+	}
 	var out []EndpointStatus
 	for _, e := range cfg.Endpoints {
 		s := EndpointStatus{Name: e.Name, Host: e.URL.Host, DeadLetters: info.State.Subjects[graves.subject(e.Name)]}
 		if s.Disabled, err = records.disabled(ctx, e); err != nil {
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
-		c, err := d.JetStream.Consumer(ctx, o.Stream, Durable(e.Name))
+		c, err := stream.Consumer(ctx, Durable(e.Name))
 		switch {
 		case err == nil:
-			i := c.CachedInfo()
-			s.Started, s.Backlog, s.Waiting = true, i.NumPending, i.NumAckPending
-		case errors.Is(err, jetstream.ErrStreamNotFound):
-			return nil, fmt.Errorf("stream %s: %w; start guestflow run, or correct the stream's name", o.Stream, err)
+			s.Started = true
+			p, err := pendingOf(ctx, stream, c.CachedInfo())
+			if err != nil {
+				return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
+			}
+			s.waits(p)
 		case !errors.Is(err, jetstream.ErrConsumerNotFound):
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
 		if s.Standing, _, err = records.standing(ctx, e.Name); err != nil {
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
+		s.State = s.state(o.Now())
 		out = append(out, s)
 	}
 	return out, nil

@@ -32,6 +32,8 @@ type served struct {
 func (s *supervisor) apply(ctx context.Context, cfg Config) (complete bool) {
 	complete = true
 	wanted := map[string]bool{}
+	off := map[string]*Disabled{}
+	defer func() { s.o.standings.follows(cfg, off) }()
 	for _, e := range cfg.Endpoints {
 		log := s.o.Log.With("endpoint", e.Name)
 		disabled, err := s.records.disabled(ctx, e)
@@ -43,7 +45,7 @@ func (s *supervisor) apply(ctx context.Context, cfg Config) (complete bool) {
 			complete = false
 			continue
 		}
-		if disabled != nil {
+		if off[e.Name] = disabled; disabled != nil {
 			if s.told[e.Name] != *disabled {
 				s.told[e.Name] = *disabled
 				log.Warn("webhooks: endpoint is disabled; change its entry or enable it by command", "reason", disabled.Reason, "since", disabled.Since)
