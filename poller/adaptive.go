@@ -216,7 +216,7 @@ func (a *Adaptive) unordered(now time.Time, e *Estate) Look {
 	if look, ok := a.urgent(e); ok {
 		return look
 	}
-	if e.Unsettled != nil && e.Turn%3 != 0 {
+	if e.Unsettled != nil && e.Unsettled.Cost() == 1 && e.Turn%3 != 0 {
 		return Look{Kind: List, Location: e.Unsettled.ID}
 	}
 	if pages := 1 + e.Online/MaxPerPage; a.rota.requests(e.Places) > 2*pages && !e.Sweeping {

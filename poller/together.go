@@ -12,10 +12,10 @@ import (
 // list; that location's own list tells both.
 const (
 	// togetherLeast is how many arrivals of one start make a location unsettled,
-	// togetherShare which part of its sessions they are at least.
+	// togetherShare which part of its sessions they are at least, up to togetherMany.
 	togetherLeast = 3
 	togetherShare = 0.1
-	// togetherMany is from how many on the history is read again.
+	// From togetherMany on, the history is read again.
 	togetherMany = 30
 	// againSize is that of the pages then: other pages hide others.
 	againSize = 83
@@ -43,7 +43,7 @@ func (p *Poller) unsettle(ev *evidence, changes []events.Event) {
 		}
 	}
 	for g, n := range groups {
-		if place := p.places[g.location]; place != nil && n >= togetherLeast && float64(n) >= togetherShare*float64(place.Online) {
+		if place := p.places[g.location]; place != nil && n >= togetherLeast && float64(n) >= min(togetherMany, togetherShare*float64(place.Online)) {
 			place.unsettled = mostSettling
 			if ev.scope == history && n >= togetherMany {
 				p.readAgain(g.start)
