@@ -70,7 +70,9 @@ func TestErrorsNameLineAndRemedy(t *testing.T) {
 	const head = "endpoints:\n  - GOOD\n    "
 	for name, tc := range map[string]struct{ file, want string }{
 		"unknown key":        {head + "timout: 3s", `line 5: endpoint "a": unknown field "timout"; did you mean timeout?`},
-		"repeated key":       {head + "name: b", `[5:5] mapping key "name" already defined`},
+		"repeated key":       {head + "name: b", `line 5: endpoint "a": "name" stands on line 2 already; keep one`},
+		"repeated header":    {head + "headers: {X-A: a, X-A: b}", `line 5: endpoint "a": headers: "X-A" stands on line 5 already; keep one`},
+		"repeated top key":   {"endpoints: []\nendpoints: []", `line 2: "endpoints" stands on line 1 already; keep one`},
 		"unknown top key":    {"endpoint: []", `line 1: unknown field "endpoint"; did you mean endpoints?`},
 		"not a mapping":      {"hello", `line 1: the file must be a mapping`},
 		"duration":           {head + "timeout: 3", `line 5: endpoint "a": timeout: "3" is not a duration`},
