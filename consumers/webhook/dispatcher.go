@@ -232,9 +232,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			if err := records.changes(ctx, wake); err != nil {
 				o.Log.Warn("webhooks: cannot watch for disabled endpoints; trying again", "error", err)
 			}
-			if o.Sleep(ctx, o.ReloadEvery) == nil {
-				wake() // what changed while nobody watched
-			}
+			_ = o.Sleep(ctx, o.ReloadEvery) // its error is that ctx ended
 		}
 	})
 	s := supervisor{o: o, records: records, graves: graves, running: map[string]*served{}, told: map[string]Disabled{}}

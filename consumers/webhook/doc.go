@@ -5,8 +5,8 @@
 // that guestflow publishes, through one durable pull consumer per endpoint; they
 // go to the endpoints named in a small YAML or JSON file (see Load). What an
 // endpoint never took goes to a stream of dead letters; what must outlive a
-// restart (disabled endpoints, counts of failed tries) lives in a JetStream
-// key-value bucket. The package keeps no file of its own.
+// restart (disabled endpoints, counts of failed tries, each endpoint's place and how
+// it fares) lives in a JetStream key-value bucket. The package keeps no file of its own.
 //
 // Every event that matches an endpoint is delivered to it at least once, or ends
 // as a dead letter with the reason, as long as the stream's retention keeps it.

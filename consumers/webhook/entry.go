@@ -65,7 +65,7 @@ func readDocument(data []byte) (document, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return d, nil
 	}
-	tree, err := parser.ParseBytes(data, 0)
+	tree, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey()) // refused below, by name
 	if err != nil {
 		// Without the source excerpt, which may hold a secret.
 		return d, errors.New("line and column " + yaml.FormatError(err, false, false))
@@ -119,8 +119,18 @@ type member struct {
 	value ast.Node // resolved; nil where there is none
 }
 
-// members returns a mapping's own members and then those that it merges and does
-// not have itself; false when n is no mapping.
+// once notes where a member stands, and returns an error where one of its name did
+// before.
+func (m member) once(lines map[string]int) error {
+	if first := lines[m.name]; first > 0 {
+		return fmt.Errorf("%q stands on line %d already; keep one", m.name, first)
+	}
+	lines[m.name] = m.line
+	return nil
+}
+
+// members returns a mapping's own members, those that stand there twice too, and then
+// those that it merges and does not have itself; false when n is no mapping.
 func (d document) members(n ast.Node, depth int) (out []member, ok bool) {
 	mapping, ok := d.resolve(n).(ast.MapNode)
 	if !ok || depth > maxNesting {
@@ -173,7 +183,11 @@ func (d document) entries() (out []entry, problems []error) {
 	if !ok {
 		return nil, []error{fmt.Errorf(`line %d: the file must be a mapping; begin it with "endpoints:"`, lineOf(d.root))}
 	}
+	seen := map[string]int{}
 	for _, m := range top {
+		if err := m.once(seen); err != nil {
+			problems = append(problems, fmt.Errorf("line %d: %w", m.line, err))
+		}
 		if m.name != "endpoints" {
 			problems = append(problems, fmt.Errorf("line %d: unknown field %q%s", m.line, m.name, didYouMean(m.name, []string{"endpoints"})))
 			continue
@@ -201,9 +215,13 @@ func (d document) entry(n ast.Node) (e entry, problems []error) {
 		e.line = members[0].line // that of a block mapping is its first colon's
 	}
 	for _, m := range members {
-		e.lines[m.name] = m.line
-		if m.name == "name" { // first, since errors name it
+		if m.name == "name" && e.Name == "" { // before all others, since errors name it
 			e.Name, _ = d.text(m.value)
+		}
+	}
+	for _, m := range members {
+		if err := m.once(e.lines); err != nil {
+			problems = append(problems, fmt.Errorf("line %d: endpoint %q: %w", m.line, e.Name, err))
 		}
 	}
 	for _, m := range members {
@@ -300,8 +318,11 @@ func (d document) pairs(n ast.Node) (map[string]string, error) {
 	if !ok {
 		return nil, errors.New("must be a mapping; write each as Name: value on a line of its own")
 	}
-	out := map[string]string{}
+	out, seen := map[string]string{}, map[string]int{}
 	for _, m := range members {
+		if err := m.once(seen); err != nil {
+			return nil, err
+		}
 		if absent(m.value) {
 			return nil, fmt.Errorf(`%q has no value; write "" for an empty one`, m.name)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -48,7 +49,7 @@ func (d *Dispatcher) Test(ctx context.Context, name string, kind events.Kind) (E
 	unwanted := ""
 	ev, err := sampleFor(e, kind, o.Now())
 	if err != nil && kind != "" {
-		unwanted, ev = err.Error(), SampleEvent(kind, o.Now())
+		unwanted, ev = strings.TrimPrefix(err.Error(), ErrNoSample.Error()+": "), SampleEvent(kind, o.Now())
 	} else if err != nil {
 		return Exchange{}, fmt.Errorf("endpoint %s: %w", name, err)
 	}

@@ -219,7 +219,8 @@ func (s *standings) takeNews() (changed []string) {
 }
 
 // measureEvery is how often an endpoint's place and what waits for it are read, and its record
-// written: every request of a place that was deleted since is sent once more.
+// written. Events that were settled since then are sent again should the consumer be
+// deleted.
 const measureEvery = 10 * time.Second
 
 func (r *runner) keepMeasuring(ctx context.Context) {

@@ -92,13 +92,15 @@ func (r *records) disabled(ctx context.Context, e Endpoint) (*Disabled, error) {
 	return &d, nil
 }
 
-// changes calls back after every change of a disabled record, until ctx is done.
+// changes calls back once it watches, for what changed while nobody did, and after
+// every change of a disabled record, until ctx is done.
 func (r *records) changes(ctx context.Context, notify func()) error {
 	w, err := r.kv.Watch(ctx, disabledKey+"*", jetstream.UpdatesOnly())
 	if err != nil {
 		return err
 	}
 	defer w.Stop()
+	notify()
 	for {
 		select {
 		case <-ctx.Done():

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -98,5 +99,32 @@ func TestStateOfAnEndpoint(t *testing.T) {
 		if got := s.state(at.Add(15 * time.Second)); got != want {
 			t.Errorf("%+v: %s, want %s", s, got, want)
 		}
+	}
+}
+
+// TestEnabledWhileNobodyWatchedIsSeen: a command may come between the first look
+// and the watch, or while the watch was broken.
+func TestEnabledWhileNobodyWatchedIsSeen(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	r, err := openRecords(b.ctx, b.js, DefaultBucket, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.enable(b.ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(b.ctx)
+	done := make(chan error, 1)
+	go func() { done <- r.changes(ctx, func() { seen <- struct{}{} }) }()
+	select {
+	case <-seen:
+	case <-time.After(patience):
+		t.Error("what changed before is not seen")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
