@@ -63,9 +63,10 @@ func TestPlannerIsFresh(t *testing.T) {
 		{"E1", simulator.OldestFirst, 3.95, 0.40},
 		{"E2", simulator.NewestFirst, 12.6, 0.12},
 		{"E2", simulator.OldestFirst, 12.6, 0.12},
-		{"E5", simulator.NewestFirst, 7.7, 0.50},
-		{"E2", simulator.Unordered, 17.5, 0.20},
-		{"E8", simulator.Unordered, 22.5, 0.60},
+		{"E5", simulator.NewestFirst, 7.7, 0.65}, // round robin's pages prove ends, too
+		// Not sorted by start: only whole lists prove that anybody is gone.
+		{"E2", simulator.Unordered, 145, 0.75},
+		{"E8", simulator.Unordered, 55, 0.90},
 	} {
 		t.Run(c.estate+" "+c.order.String(), func(t *testing.T) {
 			run := Run{Estate: c.estate, Order: c.order, Seed: 5, Warmup: 20 * time.Minute, Horizon: 30 * time.Minute}
