@@ -179,6 +179,7 @@ func (p *Poller) judge(ev *evidence) (gone []string, reading order.Reading, err 
 			}
 		}
 	}
+	slices.Sort(gone)
 	return gone, reading, nil
 }
 

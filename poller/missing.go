@@ -21,8 +21,8 @@ const (
 	// equal queries hide equal rows, so that one reading is not quite independent of
 	// another.
 	leastHidden = 0.1
-	// sureDoubt and likelyDoubt are how surely sessions are gone that are worth a
-	// question: the probability that readings hid them is e to the minus of it.
+	// likelyDoubt is how surely a session is gone that is worth a question: the
+	// probability that readings hid it is e to the minus of that.
 	likelyDoubt = 2
 	// presumedDoubt is that of an end which is presumed: 1 in 100,000, and at least
 	// five readings.
@@ -50,7 +50,8 @@ func (p *Poller) finished(ctx context.Context, r *reading, place *Place) error {
 		l.missing = 0
 	}
 	var presumed []string
-	for e := range p.roster.at(place) {
+	all := slices.SortedFunc(p.roster.at(place), func(a, b *entry) int { return cmp.Compare(a.id, b.id) })
+	for _, e := range all {
 		if r.shown[e.id] || e.shown > began {
 			continue
 		}
