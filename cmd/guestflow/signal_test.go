@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -27,6 +28,11 @@ func (p *child) await(t *testing.T) int {
 // TestHangupEndsNoService: a supervisor's SIGHUP leaves run at work; what a person
 // looks at ends in good order when the terminal is closed.
 func TestHangupEndsNoService(t *testing.T) {
+	// A signal that is handled here is not ignored in children, as it would be if
+	// these tests were started to outlive a hang-up.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	p := simulate(t, simulator.Config{Token: "right"})
 	addr, temporary := free(t), t.TempDir()
 	environ := []string{actAs + "=guestflow", "TMPDIR=" + temporary, "GUESTFLOW_HTTP_ADDR=" + addr, "GUESTFLOW_NATS_LISTEN=127.0.0.1:0"}
