@@ -3,6 +3,7 @@ package poller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -29,6 +30,9 @@ const (
 	// a platform may write its record a little late.
 	mostAsked = 2
 	askAgain  = 3 * time.Second
+	// wholeWait is how long an end waits at most where one page is all of the list:
+	// nothing else would delay it there.
+	wholeWait = 2 * time.Second
 )
 
 // hold takes the inferred ends out of the changes that are worth asking about, and
@@ -82,11 +86,16 @@ func (p *Poller) release(ctx context.Context, ids []string) error {
 // letGo publishes the ends whose wait is over.
 func (p *Poller) letGo(ctx context.Context, now time.Time) error {
 	var due []string
+	wait := p.FiguresWait
+	if p.estate.Whole {
+		wait = min(wait, wholeWait)
+	}
 	for id, h := range p.held {
-		if now.Sub(h.since) >= p.FiguresWait || h.asked >= mostAsked {
+		if now.Sub(h.since) >= wait || h.asked >= mostAsked {
 			due = append(due, id)
 		}
 	}
+	slices.Sort(due)
 	return p.release(ctx, due)
 }
 
