@@ -219,7 +219,7 @@ func (a *Adaptive) unordered(now time.Time, e *Estate) Look {
 	if e.Unsettled != nil && e.Unsettled.Cost() == 1 && e.Turn%3 != 0 {
 		return Look{Kind: List, Location: e.Unsettled.ID}
 	}
-	if pages := 1 + e.Online/MaxPerPage; a.rota.requests(e.Places) > 4*pages && !e.Sweeping {
+	if pages := 1 + e.Online/MaxPerPage; a.rota.requests(e.Places) > 7*pages/2 && !e.Sweeping {
 		return Look{Kind: Sweep, InTurn: true}
 	}
 	return a.located(now, e)

@@ -130,12 +130,12 @@ func (p *Poller) weighMissing(now time.Time) {
 	for _, id := range looked {
 		e := p.roster.entries[id]
 		e.place.missing = 0
-		waits[e.place] += now.Sub(e.seen).Seconds()
+		waits[e.place] += min(now.Sub(e.seen), mostWait).Seconds()
 	}
 	best, most := 0, -1.0
 	for i, id := range looked {
 		e := p.roster.entries[id]
-		wait := now.Sub(e.seen).Seconds()
+		wait := min(now.Sub(e.seen), mostWait).Seconds()
 		if e.place.Cost() == 1 || e.doubt < sampled {
 			e.place.missing++
 		}
@@ -148,6 +148,10 @@ func (p *Poller) weighMissing(now time.Time) {
 	}
 	missing[0], missing[best] = missing[best], missing[0]
 }
+
+// mostWait is the most that one of them counts: beyond, who can only be asked about
+// alone would keep waiting many whom one list settles.
+const mostWait = 2 * time.Minute
 
 // mostWeighed bounds how many of the missing are compared for one decision.
 const mostWeighed = 256
@@ -224,7 +228,9 @@ func (p *Poller) overdue(now time.Time) {
 	}
 	const most = 10
 	pages := float64(len(p.roster.entries)) / MaxPerPage
-	limit := max(time.Duration((2.4*pages/p.estate.Budget+10)*float64(time.Second)), p.estate.Overdue*5/4)
+	// Probes, and these questions themselves, make the rounds longer.
+	pace := max(1/p.estate.Budget, p.sweep.pace.Seconds())
+	limit := max(seconds(2.4*pages*pace+10), p.estate.Overdue*5/4)
 	if p.estate.Missed {
 		limit *= 2 // reading what was missed slows the rounds
 	}

@@ -18,6 +18,9 @@ type sweep struct {
 	size    int      // records a page
 	fixed   bool     // the platform has a page size of its own
 	whole   bool     // the last page of a round was all of the list
+	// pace is the time between two pages, smoothed, at when the last one was asked for.
+	pace time.Duration
+	at   time.Time // local clock
 	// wanted is the share of records that belong to wanted locations, smoothed.
 	wanted float64
 }
@@ -65,6 +68,10 @@ func (p *Poller) swept(ctx context.Context, answer platform.Page, m moment, c ch
 	if err := p.take(ctx, ev); err != nil {
 		return err
 	}
+	if !s.at.IsZero() {
+		s.pace += (m.sent.Sub(s.at) - s.pace) / paceMemory
+	}
+	s.at = m.sent
 	p.aim.surge.page()
 	if answer.Records == 0 && w.number > 1 {
 		p.beyond(w.start())
@@ -230,6 +237,9 @@ func (p *Poller) foresee(now time.Time) {
 	}
 	p.weighFigures(now)
 }
+
+// paceMemory is over how many pages the pace is smoothed.
+const paceMemory = 30
 
 // discoverTurn is how many looks there are to a page of /locations that is read
 // again, where both spend the same budget.
