@@ -161,7 +161,7 @@ func (p *Poller) judge(ev *evidence) (gone []string, reading order.Reading, err 
 		reading = p.venues.Read(page)
 		for e := range p.roster.at(p.places[ev.location]) {
 			switch {
-			case !absent(e) || !reading.Whole && (e.displaced || !reading.Proves(e.since)):
+			case !absent(e) || !reading.Whole && (e.displaced || !p.keepsPlace(e) || !reading.Proves(e.since)):
 			case p.roaming:
 				p.miss(e.id) // It may have moved.
 			default:
@@ -186,6 +186,16 @@ func (p *Poller) judge(ev *evidence) (gone []string, reading order.Reading, err 
 // mayHide reports whether a record that could not be read may be a session's.
 func mayHide(skipped []platform.Skip, s *events.Session) bool {
 	return slices.ContainsFunc(skipped, func(skip platform.Skip) bool { return skip.MayHide(s) })
+}
+
+// keepsPlace reports whether a page of a location may judge a session by its start:
+// never while the account's list contradicts that order, nor where that list is known
+// and has not shown the session in its place.
+func (p *Poller) keepsPlace(e *entry) bool {
+	if p.online.Established() {
+		return e.placed
+	}
+	return p.online.Contradictions == 0
 }
 
 // learnOrder keeps ring and probe in step with what a page says of the order of the
