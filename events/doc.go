@@ -1,11 +1,11 @@
 // Package events is the contract between guestflow and everyone who reads its
 // stream: the session and its event kinds, the subjects, the CloudEvents
-// encoding, the JSON Schemas and the AsyncAPI document, and a consumer.
+// encoding, the JSON Schemas and the AsyncAPI document.
 //
-// It imports nothing of the project. guestflow's diff makes Events, its
-// publisher sends what Encode returns to the subject that Subjects.Of names; a
-// downstream program receives them with Consumer, or with any NATS client and
-// Decode.
+// It imports nothing of the project, and no NATS client. guestflow's diff makes
+// Events, its publisher sends what Encode returns to the subject that Subjects.Of
+// names; a downstream program receives them with package consume, or with any NATS
+// client and Decode.
 //
 // # What can be relied on
 //
@@ -22,14 +22,4 @@
 // An event never claims more than is known: Data.Observed bounds when the change
 // happened, says whether an end was reported or inferred, and carries the
 // rounding errors of the byte figures.
-//
-// # Reading the stream
-//
-//	consumer := events.Consumer{Durable: "crm", Kinds: []events.Kind{events.Started}}
-//	err := consumer.Run(ctx, js, func(ctx context.Context, d events.Delivery) error {
-//		return welcome(ctx, d.Data.Session)
-//	})
-//
-// The examples show filters, replays and retries; README.md shows other
-// languages.
 package events

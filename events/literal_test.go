@@ -2,15 +2,17 @@ package events
 
 import (
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/guestflow/guestflow/internal/natstest"
 )
 
 // TestNATSTakesTokensLiterally: whatever an account or location is called, the
 // server accepts the subject, and only the filter of that name matches it.
 func TestNATSTakesTokensLiterally(t *testing.T) {
-	b := startBroker(t)
-	nc := b.connect().Conn()
+	nc := natstest.New(t).JetStream().Conn()
 	names := []string{
 		"oWNe6XWDPLM", "a.b", "a", "b", "*", ">", "a.>", "a*", "%", "%2E", "a%2Eb", ".", "..", " ", "a b", "\t", "\r\n", "\x00", "\x7f",
 		"Café", "☃", "\xff", "$SYS", "$JS", "_INBOX", "-", "/", `\`, `"`, "started", "A", "Ａ",
@@ -47,7 +49,7 @@ func TestNATSTakesTokensLiterally(t *testing.T) {
 			if n, _, err := subs[key].Pending(); n != 1 || err != nil {
 				t.Fatalf("filter by %q received %d messages, want its own (error %v)", key, n, err)
 			}
-			msg, err := subs[key].NextMsg(patience)
+			msg, err := subs[key].NextMsg(time.Second)
 			if err != nil || msg.Subject != subjects.Of(e) {
 				t.Errorf("filter by %q received %q (error %v), want %q", key, msg.Subject, err, subjects.Of(e))
 			}

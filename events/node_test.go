@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strconv"
 	"testing"
+
+	"github.com/guestflow/guestflow/internal/natstest"
 )
 
 // nodeProject installs a project of testdata, with its packages, into a directory
@@ -51,12 +53,19 @@ func absolute(t *testing.T, path string) string {
 // reads the stream.
 func TestNodeClientValidatesEveryEvent(t *testing.T) {
 	dir := nodeProject(t, "node")
-	b := startBroker(t)
-	js := b.connect()
+	b := natstest.New(t)
+	b.CreateStream(DefaultStream, Subjects{}.All())
+	js := b.JetStream()
 	want := map[string]int{}
 	total := 0
 	tell := func(e Event) {
-		publish(t, js, e)
+		body, err := Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.Publish(t.Context(), Subjects{}.Of(e), body); err != nil {
+			t.Fatal(err)
+		}
 		want[string(e.Kind)]++
 		total++
 	}
@@ -69,7 +78,7 @@ func TestNodeClientValidatesEveryEvent(t *testing.T) {
 			tell(e.Sealed())
 		}
 	}
-	out := command(t, dir, "node", "consume.mjs", "nats://127.0.0.1:"+strconv.Itoa(b.port), absolute(t, "schemas"), strconv.Itoa(total))
+	out := command(t, dir, "node", "consume.mjs", b.URL(), absolute(t, "schemas"), strconv.Itoa(total))
 	var got struct {
 		Read, Sessions int
 		Kinds          map[string]int

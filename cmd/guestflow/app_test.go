@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/internal/simulator"
 )
 
@@ -169,7 +170,7 @@ func kept(t *testing.T, conn *nats.Conn) []events.Event {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var all []events.Event
-	err = events.Consumer{From: events.FromStart()}.Run(ctx, js, func(_ context.Context, d events.Delivery) error {
+	err = consume.Consumer{From: consume.FromStart()}.Run(ctx, js, func(_ context.Context, d consume.Delivery) error {
 		all = append(all, d.Event)
 		if d.Pending == 0 {
 			cancel()

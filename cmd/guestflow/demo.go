@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 )
 
 func demoCommand() *cobra.Command {
@@ -151,10 +152,10 @@ type demonstration struct {
 
 // watch shows the stream's events.
 func (d *demonstration) watch(ctx context.Context) {
-	consumer := events.Consumer{Stream: d.app.cfg.Stream, Prefix: d.app.cfg.SubjectPrefix, From: events.FromStart()}
+	consumer := consume.Consumer{Stream: d.app.cfg.Stream, Prefix: d.app.cfg.SubjectPrefix, From: consume.FromStart()}
 	discovered := 0
 	for ctx.Err() == nil {
-		err := consumer.Run(ctx, d.app.nats.js, func(_ context.Context, v events.Delivery) error {
+		err := consumer.Run(ctx, d.app.nats.js, func(_ context.Context, v consume.Delivery) error {
 			d.count(v.Kind)
 			if v.Kind == events.Discovered {
 				// Hundreds at once: who was there already is told as a number.

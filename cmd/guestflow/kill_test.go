@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/internal/simulator"
 )
 
@@ -143,7 +144,7 @@ func (w *world) stream() []events.Event {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var all []events.Event
-	err = events.Consumer{From: events.FromStart()}.Run(ctx, js, func(_ context.Context, d events.Delivery) error {
+	err = consume.Consumer{From: consume.FromStart()}.Run(ctx, js, func(_ context.Context, d consume.Delivery) error {
 		all = append(all, d.Event)
 		if d.Pending == 0 {
 			cancel()

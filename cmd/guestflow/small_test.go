@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/internal/simulator"
 )
 
@@ -92,7 +93,7 @@ func storedAt(t *testing.T, r *running) map[string]time.Time {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	stored := make(map[string]time.Time)
-	err = events.Consumer{From: events.FromStart()}.Run(ctx, js, func(_ context.Context, d events.Delivery) error {
+	err = consume.Consumer{From: consume.FromStart()}.Run(ctx, js, func(_ context.Context, d consume.Delivery) error {
 		stored[string(d.Kind)+d.Data.Session.ID] = d.Stored
 		if d.Pending == 0 {
 			cancel()

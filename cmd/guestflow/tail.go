@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/publisher"
 )
 
@@ -67,9 +68,9 @@ func tailCommand() *cobra.Command {
 				if chosen.from.After(now) {
 					return usageError(fmt.Sprintf("--since %s is in the future: nothing is stored there; leave it out to see what comes", since))
 				}
-				consumer.From = events.FromTime(chosen.from)
+				consumer.From = consume.FromTime(chosen.from)
 			case fromStart || chosen.noFollow || until != "":
-				consumer.From = events.FromStart()
+				consumer.From = consume.FromStart()
 			}
 			if until != "" {
 				if chosen.until, err = parseTime("until", until, now); err != nil {

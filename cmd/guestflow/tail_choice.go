@@ -11,11 +11,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 )
 
 // choice is which events tail shows, and where it ends.
 type choice struct {
-	consumer events.Consumer
+	consumer consume.Consumer
 	subjects events.Subjects
 	session  string // id; empty for all
 	limit    int    // 0 for none
@@ -47,7 +48,7 @@ func (c *choice) run(ctx context.Context, js jetstream.JetStream, show func(even
 		defer done()
 	}
 	shown := 0
-	return c.consumer.Run(ctx, js, func(_ context.Context, d events.Delivery) error {
+	return c.consumer.Run(ctx, js, func(_ context.Context, d consume.Delivery) error {
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/platform"
@@ -231,7 +232,7 @@ func (j *journey) settle() []events.Event {
 	var all []events.Event
 	ctx, cancel := context.WithCancel(j.t.Context())
 	defer cancel()
-	err = events.Consumer{From: events.FromStart()}.Run(ctx, j.js, func(_ context.Context, d events.Delivery) error {
+	err = consume.Consumer{From: consume.FromStart()}.Run(ctx, j.js, func(_ context.Context, d consume.Delivery) error {
 		all = append(all, d.Event)
 		if d.Pending == 0 {
 			cancel()

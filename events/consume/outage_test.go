@@ -1,4 +1,4 @@
-package events
+package consume
 
 import (
 	"context"
@@ -10,23 +10,25 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
 )
 
 func TestConsumerOutlivesTheServer(t *testing.T) {
 	both(t, func(t *testing.T, c Consumer) {
 		b := startBroker(t)
-		js := b.connect()
+		js := b.JetStream()
 		c.From = FromStart()
 		publish(t, js, visit("l", "0"))
 		r := run(t, c, js, nil)
 		r.expect("0")
 		for i := range 3 {
-			b.stop()
-			b.start()
+			b.Stop()
+			b.Start()
 			var ids []string
 			for j := range 5 {
 				ids = append(ids, fmt.Sprintf("%d.%d", i, j))
-				publish(t, b.connect(), visit("l", ids[j]))
+				publish(t, b.JetStream(), visit("l", ids[j]))
 			}
 			r.expect(ids...)
 		}
@@ -39,7 +41,7 @@ func TestConsumerOutlivesTheServer(t *testing.T) {
 
 func TestHandlerInHandOutlivesTheServer(t *testing.T) {
 	b := startBroker(t)
-	js := b.connect()
+	js := b.JetStream()
 	publish(t, js, visit("l", "1"), visit("l", "2"))
 	release := make(chan struct{})
 	r := run(t, Consumer{Durable: "d", From: FromStart()}, js, func(context.Context, Delivery) error {
@@ -47,9 +49,9 @@ func TestHandlerInHandOutlivesTheServer(t *testing.T) {
 		return nil
 	})
 	r.expect("1")
-	b.stop()
-	b.start()
-	publish(t, b.connect(), visit("l", "3"))
+	b.Stop()
+	b.Start()
+	publish(t, b.JetStream(), visit("l", "3"))
 	close(release)
 	r.expect("2", "3")
 	if err := r.end(); err != nil {
@@ -67,16 +69,20 @@ func TestDeletionEndsRunWithAClearError(t *testing.T) {
 		text    string
 	}{
 		{"durable", "d", func(ctx context.Context, js jetstream.JetStream) error {
-			return js.DeleteConsumer(ctx, DefaultStream, "d")
+			return js.DeleteConsumer(ctx, events.DefaultStream, "d")
 		}, ErrDurableGone, "call Run again"},
-		{"stream of a durable", "d", func(ctx context.Context, js jetstream.JetStream) error { return js.DeleteStream(ctx, DefaultStream) }, ErrNoStream, "start guestflow"},
-		{"stream of a reader", "", func(ctx context.Context, js jetstream.JetStream) error { return js.DeleteStream(ctx, DefaultStream) }, ErrNoStream, "start guestflow"},
+		{"stream of a durable", "d", func(ctx context.Context, js jetstream.JetStream) error {
+			return js.DeleteStream(ctx, events.DefaultStream)
+		}, ErrNoStream, "start guestflow"},
+		{"stream of a reader", "", func(ctx context.Context, js jetstream.JetStream) error {
+			return js.DeleteStream(ctx, events.DefaultStream)
+		}, ErrNoStream, "start guestflow"},
 		{"connection of a durable", "d", func(_ context.Context, js jetstream.JetStream) error { js.Conn().Close(); return nil }, nats.ErrConnectionClosed, "connect again"},
 		{"connection of a reader", "", func(_ context.Context, js jetstream.JetStream) error { js.Conn().Close(); return nil }, nats.ErrConnectionClosed, "connect again"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := startBroker(t)
-			js := b.connect()
+			js := b.JetStream()
 			publish(t, js, visit("l", "1"))
 			r := run(t, Consumer{Durable: c.durable, From: FromStart()}, js, nil)
 			r.expect("1")
@@ -84,7 +90,7 @@ func TestDeletionEndsRunWithAClearError(t *testing.T) {
 				t.Fatal(err)
 			}
 			err := receive(t, r.result, "the end of Run")
-			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.text) || !strings.Contains(err.Error(), DefaultStream) {
+			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.text) || !strings.Contains(err.Error(), events.DefaultStream) {
 				t.Errorf("error %v, want %v that names the stream and says %q", err, c.is, c.text)
 			}
 		})
@@ -95,15 +101,15 @@ func TestDeletionEndsRunWithAClearError(t *testing.T) {
 // asks of.
 func TestReaderGoesOnWhenItsConsumerIsGone(t *testing.T) {
 	b := startBroker(t)
-	js := b.connect()
+	js := b.JetStream()
 	r := run(t, Consumer{}, js, nil)
 	for i := range 3 {
-		stream, err := js.Stream(t.Context(), DefaultStream)
+		stream, err := js.Stream(t.Context(), events.DefaultStream)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for name := range stream.ConsumerNames(t.Context()).Name() {
-			if err := js.DeleteConsumer(t.Context(), DefaultStream, name); err != nil {
+			if err := js.DeleteConsumer(t.Context(), events.DefaultStream, name); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -114,7 +120,7 @@ func TestReaderGoesOnWhenItsConsumerIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.quiet()
-	stream, err := js.Stream(t.Context(), DefaultStream)
+	stream, err := js.Stream(t.Context(), events.DefaultStream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,13 +156,13 @@ func TestReaderNoticesThatTheStreamIsAnother(t *testing.T) {
 
 func TestReaderNoticesAGap(t *testing.T) {
 	b := startBroker(t)
-	js := b.connect()
+	js := b.JetStream()
 	publish(t, js, visit("l", "1"), visit("l", "2"), visit("l", "3"))
 	c := Consumer{From: FromStart()}
 	if err := c.settle(); err != nil {
 		t.Fatal(err)
 	}
-	r, err := c.openReader(t.Context(), js, []string{(Subjects{}).All()})
+	r, err := c.openReader(t.Context(), js, []string{(events.Subjects{}).All()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,10 +194,10 @@ func TestDurableThatExists(t *testing.T) {
 		text   string
 		result func(jetstream.ConsumerConfig) bool
 	}{
-		{name: "the same", have: jetstream.ConsumerConfig{FilterSubject: (Subjects{}).All(), AckPolicy: jetstream.AckExplicitPolicy}},
+		{name: "the same", have: jetstream.ConsumerConfig{FilterSubject: (events.Subjects{}).All(), AckPolicy: jetstream.AckExplicitPolicy}},
 		{
 			name: "tuning is taken over, the rest stays",
-			have: jetstream.ConsumerConfig{FilterSubject: (Subjects{}).All(), AckPolicy: jetstream.AckExplicitPolicy, Description: "mine", DeliverPolicy: jetstream.DeliverNewPolicy},
+			have: jetstream.ConsumerConfig{FilterSubject: (events.Subjects{}).All(), AckPolicy: jetstream.AckExplicitPolicy, Description: "mine", DeliverPolicy: jetstream.DeliverNewPolicy},
 			want: Consumer{From: FromStart(), MaxInFlight: 7, MaxDeliver: 5, AckWait: time.Minute},
 			result: func(c jetstream.ConsumerConfig) bool {
 				return c.MaxAckPending == 7 && c.MaxDeliver == 5 && c.AckWait == time.Minute && c.Description == "mine" && c.DeliverPolicy == jetstream.DeliverNewPolicy
@@ -212,15 +218,15 @@ func TestDurableThatExists(t *testing.T) {
 		},
 		{
 			name: "without acks",
-			have: jetstream.ConsumerConfig{FilterSubject: (Subjects{}).All(), AckPolicy: jetstream.AckNonePolicy},
+			have: jetstream.ConsumerConfig{FilterSubject: (events.Subjects{}).All(), AckPolicy: jetstream.AckNonePolicy},
 			is:   ErrDurableDiffers, text: "another name",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := startBroker(t)
-			js := b.connect()
+			js := b.JetStream()
 			c.have.Durable, c.want.Durable = "d", "d"
-			if _, err := js.CreateConsumer(t.Context(), DefaultStream, c.have); err != nil {
+			if _, err := js.CreateConsumer(t.Context(), events.DefaultStream, c.have); err != nil {
 				t.Fatal(err)
 			}
 			if c.is != nil {
@@ -235,7 +241,7 @@ func TestDurableThatExists(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			consumer, err := js.Consumer(t.Context(), DefaultStream, "d")
+			consumer, err := js.Consumer(t.Context(), events.DefaultStream, "d")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -248,8 +254,8 @@ func TestDurableThatExists(t *testing.T) {
 
 func TestPushConsumerOfThatNameIsRefused(t *testing.T) {
 	b := startBroker(t)
-	js := b.connect()
-	if _, err := js.CreatePushConsumer(t.Context(), DefaultStream, jetstream.ConsumerConfig{Durable: "d", DeliverSubject: "x"}); err != nil {
+	js := b.JetStream()
+	if _, err := js.CreatePushConsumer(t.Context(), events.DefaultStream, jetstream.ConsumerConfig{Durable: "d", DeliverSubject: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	err := Consumer{Durable: "d"}.Run(t.Context(), js, func(context.Context, Delivery) error { return nil })
@@ -260,7 +266,7 @@ func TestPushConsumerOfThatNameIsRefused(t *testing.T) {
 
 func TestTwoProcessesShareADurable(t *testing.T) {
 	b := startBroker(t)
-	js := b.connect()
+	js := b.JetStream()
 	c := Consumer{Durable: "shared", From: FromStart(), MaxInFlight: 4}
 	started := make(chan struct{}, 4)
 	release := make(chan struct{})
@@ -269,7 +275,7 @@ func TestTwoProcessesShareADurable(t *testing.T) {
 		<-release
 		return nil
 	}
-	one, two := run(t, c, js, hold), run(t, c, b.connect(), hold)
+	one, two := run(t, c, js, hold), run(t, c, b.JetStream(), hold)
 	publish(t, js, visit("l", "1"), visit("l", "2"), visit("l", "3"), visit("l", "4"))
 	for range 4 {
 		receive(t, started, "four handlers at the same time")

@@ -1,47 +1,27 @@
-package events
+package consume
 
 import (
 	"context"
 	"fmt"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/guestflow/guestflow/events"
 )
 
 // BenchmarkConsumer reads a stream of 100,000 events, decoded and folded, from an
 // embedded server with file storage.
 func BenchmarkConsumer(b *testing.B) {
-	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: b.TempDir(), NoSigs: true, NoLog: true})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ns.Start()
-	defer ns.WaitForShutdown()
-	defer ns.Shutdown()
-	nc, err := nats.Connect(ns.ClientURL())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: DefaultStream, Subjects: []string{Subjects{}.All()}}); err != nil {
-		b.Fatal(err)
-	}
+	js := startBroker(b).JetStream()
 	const total = 100_000
-	e := benchmarkEvent()
+	e := samples()[1]
 	for i := range total {
 		e.Data.Session.ID = fmt.Sprint(i % 1000)
 		e.Data.Revision = int64(i/1000) + 2
-		body, err := Encode(e.Sealed())
+		body, err := events.Encode(e.Sealed())
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := js.PublishAsync(Subjects{}.Of(e), body); err != nil {
+		if _, err := js.PublishAsync(events.Subjects{}.Of(e), body); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -65,14 +45,14 @@ func BenchmarkConsumer(b *testing.B) {
 					c.Durable = fmt.Sprintf("%d-%d", c.MaxInFlight, run)
 				}
 				ctx, cancel := context.WithCancel(b.Context())
-				states := map[string]State{}
-				seen := make(chan Event, c.MaxInFlight)
+				states := map[string]events.State{}
+				seen := make(chan events.Event, c.MaxInFlight)
 				folded := make(chan struct{})
 				go func() {
 					defer close(folded)
 					n := 0
 					for e := range seen {
-						states[e.Data.Session.ID] = StateOf(e)
+						states[e.Data.Session.ID] = events.StateOf(e)
 						if n++; n == c.limit {
 							cancel()
 						}

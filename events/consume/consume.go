@@ -1,4 +1,4 @@
-package events
+package consume
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
 )
 
 // Consumer subscribes to the events of a stream. Its zero value takes every
@@ -29,7 +31,7 @@ type Consumer struct {
 	// event belongs to the location in which its session is after the change.
 	Account   string
 	Locations []string
-	Kinds     []Kind
+	Kinds     []events.Kind
 	// Durable names the place in the stream that is kept across restarts. It
 	// must not hold white space, '.', '*', '>' or slashes.
 	Durable string
@@ -126,7 +128,7 @@ func (c Consumer) Run(ctx context.Context, js jetstream.JetStream, handle func(c
 // settle replaces zero settings by their defaults and checks the others.
 func (c *Consumer) settle() error {
 	if c.Stream == "" {
-		c.Stream = DefaultStream
+		c.Stream = events.DefaultStream
 	}
 	if c.MaxInFlight == 0 {
 		c.MaxInFlight = 1
@@ -159,21 +161,21 @@ func (c *Consumer) settle() error {
 // filters returns the subjects that the consumer takes. They never overlap:
 // each holds another location or kind.
 func (c *Consumer) filters() ([]string, error) {
-	subjects, err := NewSubjects(c.Prefix)
+	subjects, err := events.NewSubjects(c.Prefix)
 	if err != nil {
 		return nil, fmt.Errorf("consumer: %w", err)
 	}
 	for _, k := range c.Kinds {
 		if !k.Valid() {
-			return nil, fmt.Errorf("consumer: unknown kind %q in Kinds; the kinds are %v", k, Kinds())
+			return nil, fmt.Errorf("consumer: unknown kind %q in Kinds; the kinds are %v", k, events.Kinds())
 		}
 	}
 	if slices.Contains(c.Locations, "") {
 		return nil, errors.New("consumer: an empty id in Locations; leave it out, an empty list takes all locations")
 	}
 	locations, kinds := distinct(c.Locations), distinct(c.Kinds)
-	if len(kinds) == len(Kinds()) {
-		kinds = []Kind{""}
+	if len(kinds) == len(events.Kinds()) {
+		kinds = []events.Kind{""}
 	}
 	var filters []string
 	for _, location := range locations {

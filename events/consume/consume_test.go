@@ -1,4 +1,4 @@
-package events
+package consume
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
 )
 
 // both runs a test with a durable and with a reader.
@@ -20,14 +22,14 @@ func both(t *testing.T, test func(t *testing.T, c Consumer)) {
 func TestConsumerTakesEveryEventInOrder(t *testing.T) {
 	both(t, func(t *testing.T, c Consumer) {
 		b := startBroker(t)
-		js := b.connect()
+		js := b.JetStream()
 		c.From = FromStart()
 		all := samples()
 		sequences := publish(t, js, all...)
 		r := run(t, c, js, nil)
 		for i, e := range all {
 			d := r.next()
-			if d.ID != e.ID || d.Sequence != sequences[i] || d.Subject != (Subjects{}).Of(e) || d.Attempt != 1 ||
+			if d.ID != e.ID || d.Sequence != sequences[i] || d.Subject != (events.Subjects{}).Of(e) || d.Attempt != 1 ||
 				d.Pending != uint64(len(all)-1-i) || d.Stored.IsZero() || d.Stored.Location() != time.UTC {
 				t.Fatalf("delivery %d: %+v, want event %s", i, d, e.ID)
 			}
@@ -41,8 +43,8 @@ func TestConsumerTakesEveryEventInOrder(t *testing.T) {
 
 func TestConsumerTakesWhatItsFieldsName(t *testing.T) {
 	b := startBroker(t)
-	js := b.connect()
-	var all []Event
+	js := b.JetStream()
+	var all []events.Event
 	for _, account := range []string{"a", "b.c"} {
 		for _, location := range []string{"x", "y z", ">"} {
 			for _, e := range samples() {
@@ -58,11 +60,11 @@ func TestConsumerTakesWhatItsFieldsName(t *testing.T) {
 		{Account: "b.c"},
 		{Locations: []string{">"}},
 		{Locations: []string{"x", "y z", "x"}},
-		{Kinds: []Kind{Ended}},
-		{Kinds: []Kind{Started, Ended, Started}},
-		{Kinds: Kinds()},
-		{Account: "a", Locations: []string{"y z", ">"}, Kinds: []Kind{Started, Ended}},
-		{Locations: []string{"nowhere", "x"}, Kinds: []Kind{Discovered, Traffic}},
+		{Kinds: []events.Kind{events.Ended}},
+		{Kinds: []events.Kind{events.Started, events.Ended, events.Started}},
+		{Kinds: events.Kinds()},
+		{Account: "a", Locations: []string{"y z", ">"}, Kinds: []events.Kind{events.Started, events.Ended}},
+		{Locations: []string{"nowhere", "x"}, Kinds: []events.Kind{events.Discovered, events.Traffic}},
 	} {
 		t.Run(fmt.Sprintf("%s %v %v", c.Account, c.Locations, c.Kinds), func(t *testing.T) {
 			for _, c.Durable = range []string{"", strings.ReplaceAll(fmt.Sprintf("%x", t.Name()), " ", "")} {
@@ -97,9 +99,9 @@ func in[T comparable](list []T, v T) bool {
 func TestConsumerStartsWhereFromSays(t *testing.T) {
 	both(t, func(t *testing.T, c Consumer) {
 		b := startBroker(t)
-		js := b.connect()
+		js := b.JetStream()
 		sequences := publish(t, js, visit("l", "1"), visit("l", "2"), visit("l", "3"))
-		stream, err := js.Stream(t.Context(), DefaultStream)
+		stream, err := js.Stream(t.Context(), events.DefaultStream)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +139,7 @@ func TestConsumerStartsWhereFromSays(t *testing.T) {
 
 func TestDurableGoesOnWhereItStopped(t *testing.T) {
 	b := startBroker(t)
-	js := b.connect()
+	js := b.JetStream()
 	c := Consumer{Durable: "crm", From: FromStart()}
 	publish(t, js, visit("l", "1"), visit("l", "2"), visit("l", "3"))
 	r := run(t, c, js, func(_ context.Context, d Delivery) error {
@@ -150,10 +152,10 @@ func TestDurableGoesOnWhereItStopped(t *testing.T) {
 	if err := r.end(); err != nil {
 		t.Fatal(err)
 	}
-	b.stop()
-	b.start()
-	publish(t, b.connect(), visit("l", "4"))
-	r = run(t, c, b.connect(), nil)
+	b.Stop()
+	b.Start()
+	publish(t, b.JetStream(), visit("l", "4"))
+	r = run(t, c, b.JetStream(), nil)
 	if d := r.expect("2", "3", "4"); d[0].Attempt < 3 || d[1].Attempt != 1 {
 		t.Errorf("after the restart: attempts %d and %d", d[0].Attempt, d[1].Attempt)
 	}
@@ -165,7 +167,7 @@ func TestDurableGoesOnWhereItStopped(t *testing.T) {
 func TestFailedEventComesAgainBeforeLaterOnes(t *testing.T) {
 	both(t, func(t *testing.T, c Consumer) {
 		b := startBroker(t)
-		js := b.connect()
+		js := b.JetStream()
 		c.From = FromStart()
 		c.Backoff = func(attempt uint64) time.Duration { return time.Duration(attempt) * time.Millisecond }
 		publish(t, js, visit("l", "1"), visit("l", "2"), visit("l", "3"))
@@ -198,7 +200,7 @@ func TestFailedEventComesAgainBeforeLaterOnes(t *testing.T) {
 func TestDiscardedAndGivenUpEventsDoNotComeAgain(t *testing.T) {
 	both(t, func(t *testing.T, c Consumer) {
 		b := startBroker(t)
-		js := b.connect()
+		js := b.JetStream()
 		c.From, c.MaxDeliver = FromStart(), 3
 		publish(t, js, visit("l", "bad"), visit("l", "hopeless"), visit("l", "good"))
 		no := errors.New("no\r\nway")
@@ -231,7 +233,7 @@ func TestDiscardedAndGivenUpEventsDoNotComeAgain(t *testing.T) {
 func TestWhatIsNoEventIsReportedAndPassedOver(t *testing.T) {
 	both(t, func(t *testing.T, c Consumer) {
 		b := startBroker(t)
-		js := b.connect()
+		js := b.JetStream()
 		c.From = FromStart()
 		if _, err := js.Publish(t.Context(), "guest.sessions.a.b.started", []byte(`{"specversion":"1.0"}`)); err != nil {
 			t.Fatal(err)
@@ -240,7 +242,7 @@ func TestWhatIsNoEventIsReportedAndPassedOver(t *testing.T) {
 		r := run(t, c, js, nil)
 		r.expect("1")
 		f := receive(t, r.failed, "a failure")
-		if !errors.Is(f.Err, ErrNotEvent) || !f.Final || f.Delivery.Sequence != 1 || f.Delivery.Subject != "guest.sessions.a.b.started" || f.Delivery.ID != "" {
+		if !errors.Is(f.Err, events.ErrNotEvent) || !f.Final || f.Delivery.Sequence != 1 || f.Delivery.Subject != "guest.sessions.a.b.started" || f.Delivery.ID != "" {
 			t.Errorf("failure %+v, want a final ErrNotEvent of sequence 1", f)
 		}
 		if err := r.end(); err != nil {
@@ -253,7 +255,7 @@ func TestWhatIsNoEventIsReportedAndPassedOver(t *testing.T) {
 func TestStopWaitsForTheHandlerInHand(t *testing.T) {
 	both(t, func(t *testing.T, c Consumer) {
 		b := startBroker(t)
-		js := b.connect()
+		js := b.JetStream()
 		c.From = FromStart()
 		publish(t, js, visit("l", "1"), visit("l", "2"))
 		release := make(chan struct{})
@@ -285,7 +287,7 @@ func TestStopWaitsForTheHandlerInHand(t *testing.T) {
 func TestGraceEndsAHandlerThatDoesNot(t *testing.T) {
 	both(t, func(t *testing.T, c Consumer) {
 		b := startBroker(t)
-		js := b.connect()
+		js := b.JetStream()
 		c.From, c.Grace = FromStart(), time.Millisecond
 		publish(t, js, visit("l", "1"))
 		r := run(t, c, js, func(ctx context.Context, _ Delivery) error {
@@ -305,10 +307,10 @@ func TestGraceEndsAHandlerThatDoesNot(t *testing.T) {
 // TestSlowHandlerKeepsItsEvent: a handler may take longer than AckWait.
 func TestSlowHandlerKeepsItsEvent(t *testing.T) {
 	b := startBroker(t)
-	js := b.connect()
+	js := b.JetStream()
 	publish(t, js, visit("l", "1"), visit("l", "2"))
 	c := Consumer{Durable: "slow", From: FromStart(), AckWait: 150 * time.Millisecond}
-	news, err := js.Conn().SubscribeSync("$JS.ACK." + DefaultStream + ".slow.>")
+	news, err := js.Conn().SubscribeSync("$JS.ACK." + events.DefaultStream + ".slow.>")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +339,7 @@ func TestSlowHandlerKeepsItsEvent(t *testing.T) {
 
 func TestConsumerSaysWhatIsWrong(t *testing.T) {
 	b := startBroker(t)
-	js := b.connect()
+	js := b.JetStream()
 	for _, c := range []struct {
 		Consumer
 		is   error
@@ -346,7 +348,7 @@ func TestConsumerSaysWhatIsWrong(t *testing.T) {
 		{Consumer{Stream: "OTHER"}, ErrNoStream, "set Stream"},
 		{Consumer{Stream: "OTHER", Durable: "d"}, ErrNoStream, "set Stream"},
 		{Consumer{Prefix: "a.*"}, nil, "use letters"},
-		{Consumer{Kinds: []Kind{"merged"}}, nil, `unknown kind "merged"`},
+		{Consumer{Kinds: []events.Kind{"merged"}}, nil, `unknown kind "merged"`},
 		{Consumer{Locations: []string{""}}, nil, "empty id"},
 		{Consumer{MaxInFlight: -1}, nil, "MaxInFlight"},
 		{Consumer{MaxDeliver: -1}, nil, "MaxDeliver"},

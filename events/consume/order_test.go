@@ -1,4 +1,4 @@
-package events
+package consume
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/guestflow/guestflow/events"
 )
 
 // TestSessionsOfSeveralHandlersStayInOrder: handlers run at the same time, fail at
@@ -14,7 +16,7 @@ import (
 func TestSessionsOfSeveralHandlersStayInOrder(t *testing.T) {
 	both(t, func(t *testing.T, c Consumer) {
 		b := startBroker(t)
-		js := b.connect()
+		js := b.JetStream()
 		const sessions = 12
 		var total int
 		for i := range len(samples()) {
@@ -27,7 +29,7 @@ func TestSessionsOfSeveralHandlersStayInOrder(t *testing.T) {
 		}
 		c.From, c.MaxInFlight = FromStart(), 8
 		var mu sync.Mutex
-		states := map[string]State{}
+		states := map[string]events.State{}
 		running, most := 0, 0
 		enough := make(chan struct{})
 		done := make(chan struct{}, total)
@@ -84,7 +86,7 @@ func TestSessionsOfSeveralHandlersStayInOrder(t *testing.T) {
 // when Run stops, and comes in order to the next.
 func TestHeldBackEventsAreGivenBack(t *testing.T) {
 	b := startBroker(t)
-	js := b.connect()
+	js := b.JetStream()
 	all := samples()
 	publish(t, js, all...)
 	c := Consumer{Durable: "held", From: FromStart(), MaxInFlight: 8}

@@ -1,87 +1,52 @@
-package events
+package consume
 
 import (
 	"context"
-	"net"
-	"strconv"
+	"os"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/natstest"
 )
 
-// broker is an embedded NATS server with a stream of guest sessions.
-type broker struct {
-	t      *testing.T
-	dir    string
-	port   int
-	server *server.Server
-}
-
-func startBroker(t *testing.T) *broker {
+// startBroker starts a NATS server with an empty stream of guest sessions.
+func startBroker(t testing.TB) *natstest.Server {
 	t.Helper()
-	b := &broker{t: t, dir: t.TempDir(), port: server.RANDOM_PORT}
-	b.start()
-	t.Cleanup(func() { b.stop() })
-	js := b.connect()
-	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
-		Name: DefaultStream, Subjects: []string{Subjects{}.All()}, Storage: jetstream.FileStorage,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	s := natstest.New(t)
+	s.CreateStream(events.DefaultStream, events.Subjects{}.All())
+	return s
 }
 
-func (b *broker) start() {
-	b.t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: b.port, JetStream: true, StoreDir: b.dir, NoSigs: true, NoLog: true,
-	})
-	if err != nil {
-		b.t.Fatal(err)
+// samples is the life of one session, with one event of each kind but discovered.
+func samples() []events.Event {
+	var all []events.Event
+	for _, kind := range []events.Kind{events.Started, events.Traffic, events.Updated, events.Ended, events.Resumed} {
+		body, err := os.ReadFile("../testdata/" + string(kind) + ".json")
+		if err != nil {
+			panic(err)
+		}
+		e, err := events.Decode(body)
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, e)
 	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		b.t.Fatal("the NATS server does not accept connections")
-	}
-	b.server = s
-	b.port = s.Addr().(*net.TCPAddr).Port
-}
-
-func (b *broker) stop() {
-	b.server.Shutdown()
-	b.server.WaitForShutdown()
-}
-
-// connect returns JetStream on a connection of its own that outlives restarts.
-func (b *broker) connect() jetstream.JetStream {
-	b.t.Helper()
-	nc, err := nats.Connect("nats://127.0.0.1:"+strconv.Itoa(b.port),
-		nats.MaxReconnects(-1), nats.ReconnectWait(5*time.Millisecond), nats.ReconnectJitter(0, 0))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return js
+	return all
 }
 
 // publish stores events and returns their sequences in the stream.
-func publish(t *testing.T, js jetstream.JetStream, all ...Event) []uint64 {
+func publish(t *testing.T, js jetstream.JetStream, all ...events.Event) []uint64 {
 	t.Helper()
 	var sequences []uint64
 	for _, e := range all {
-		body, err := Encode(e)
+		body, err := events.Encode(e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ack, err := js.Publish(t.Context(), Subjects{}.Of(e), body, jetstream.WithMsgID(e.ID))
+		ack, err := js.Publish(t.Context(), events.Subjects{}.Of(e), body, jetstream.WithMsgID(e.ID))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,8 +56,8 @@ func publish(t *testing.T, js jetstream.JetStream, all ...Event) []uint64 {
 }
 
 // visit is the start of session id at a location.
-func visit(location, id string) Event {
-	e := sample()
+func visit(location, id string) events.Event {
+	e := samples()[0]
 	e.Data.Session.LocationID, e.Data.Session.ID = location, id
 	return e.Sealed()
 }

@@ -1,4 +1,4 @@
-package events
+package consume
 
 import (
 	"errors"
@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
 )
 
 // Delivery is one event as the stream hands it to a consumer.
 type Delivery struct {
-	Event
+	events.Event
 	// Subject that the event was published on; see Subjects.Parse.
 	Subject string
 	// Sequence of the event in the stream: what FromSequence takes.
@@ -34,7 +36,7 @@ func deliveryOf(msg jetstream.Msg) (Delivery, error) {
 	}
 	d.Sequence, d.Stored, d.Pending = meta.Sequence.Stream, meta.Timestamp.UTC(), meta.NumPending
 	d.Attempt = max(meta.NumDelivered, 1)
-	d.Event, err = Decode(msg.Data())
+	d.Event, err = events.Decode(msg.Data())
 	return d, err
 }
 

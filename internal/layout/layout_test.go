@@ -1,0 +1,46 @@
+// Package layout holds tests of what packages may link: what a linter of single
+// files cannot see.
+package layout
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const project = "github.com/guestflow/guestflow/"
+
+// TestContractIsApartFromItsClient: who only reads or makes events, and who compares
+// lists, links no NATS client.
+func TestContractIsApartFromItsClient(t *testing.T) {
+	for _, c := range []struct {
+		folder string
+		never  []string // beginnings of import paths
+	}{
+		{"events", []string{"github.com/nats-io/", project}},
+		{"diff", []string{"github.com/nats-io/"}},
+	} {
+		for _, linked := range links(t, c.folder) {
+			for _, never := range c.never {
+				if strings.HasPrefix(linked, never) && linked != project+c.folder {
+					t.Errorf("%s links %s", c.folder, linked)
+				}
+			}
+		}
+	}
+}
+
+// links are the import paths of all packages that a folder's package is linked
+// with, its tests aside.
+func links(t *testing.T, folder string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", project+folder).CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list -deps %s: %v\n%s", folder, err, out)
+	}
+	linked := strings.Fields(string(out))
+	if len(linked) < 10 {
+		t.Fatalf("%s links %d packages, which cannot be: %s", folder, len(linked), out)
+	}
+	return linked
+}
