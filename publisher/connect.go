@@ -28,8 +28,9 @@ type ConnectSettings struct {
 	CA, Cert, Key string
 	// Name is shown in the server's connection list. Default "guestflow".
 	Name string
-	// Embedded connects to a server in this process, and URL is not used.
-	Embedded *Embedded
+	// Embedded connects to a server in this process, such as package embedded's, and
+	// URL is not used. nil connects to URL.
+	Embedded nats.InProcessConnProvider
 	// Log gets a line when the connection is lost, restored or refused. Default
 	// slog.Default.
 	Log *slog.Logger

@@ -4,8 +4,8 @@
 //
 // It imports events and store. Data comes in through the Store interface and
 // goes out over a NATS connection; the stream's answers come back as a cursor
-// that the store keeps. Connect, EnsureStream and StartEmbedded provide what is
-// on the other side: a connection, a stream, and a server where there is none.
+// that the store keeps. Connect and EnsureStream provide what is on the other
+// side: a connection and a stream; package embedded a server where there is none.
 //
 // # Why each event is in the stream exactly once
 //

@@ -12,6 +12,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/publisher"
+	"github.com/guestflow/guestflow/publisher/embedded"
 	"github.com/guestflow/guestflow/store"
 )
 
@@ -32,7 +33,7 @@ func example() error {
 	ctx := context.Background()
 	log := slog.New(slog.DiscardHandler)
 
-	server, err := publisher.StartEmbedded(ctx, publisher.EmbeddedSettings{Dir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:0", Log: log})
+	server, err := embedded.Start(ctx, embedded.Settings{Dir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:0", Log: log})
 	if err != nil {
 		return err
 	}

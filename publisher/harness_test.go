@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/publisher/embedded"
 )
 
 // patience bounds every wait of the tests; none takes nearly as long.
@@ -197,7 +198,7 @@ type broker struct {
 	dir  string
 	addr string
 	sync time.Duration
-	*Embedded
+	*embedded.Server
 }
 
 func startBroker(t testing.TB) *broker {
@@ -210,22 +211,22 @@ func startBroker(t testing.TB) *broker {
 
 func (b *broker) start() {
 	b.t.Helper()
-	e, err := StartEmbedded(context.Background(), EmbeddedSettings{Dir: b.dir, Listen: b.addr, SyncInterval: b.sync, Log: quiet()})
+	e, err := embedded.Start(context.Background(), embedded.Settings{Dir: b.dir, Listen: b.addr, SyncInterval: b.sync, Log: quiet()})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.Embedded = e
+	b.Server = e
 	b.addr = strings.TrimPrefix(e.URL(), "nats://")
 }
 
 func (b *broker) stop() {
-	if b.Embedded == nil {
+	if b.Server == nil {
 		return
 	}
 	if err := b.Close(); err != nil {
 		b.t.Error(err)
 	}
-	b.Embedded = nil
+	b.Server = nil
 }
 
 // connect returns a connection that reconnects quickly.

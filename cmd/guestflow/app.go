@@ -25,6 +25,7 @@ import (
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/publisher"
+	"github.com/guestflow/guestflow/publisher/embedded"
 	"github.com/guestflow/guestflow/store"
 )
 
@@ -342,7 +343,7 @@ func (a *app) Close() error {
 type natsLink struct {
 	conn     *nats.Conn
 	js       jetstream.JetStream
-	embedded *publisher.Embedded
+	embedded *embedded.Server
 	settings publisher.ConnectSettings
 	log      *slog.Logger
 
@@ -365,7 +366,7 @@ func linkNATS(ctx context.Context, cfg Config, log *slog.Logger) (_ *natsLink, e
 		if made {
 			log.Warn("the embedded NATS server is open to the network, so its clients need a token from now on", "file", cfg.tokenPath())
 		}
-		l.embedded, err = publisher.StartEmbedded(ctx, publisher.EmbeddedSettings{
+		l.embedded, err = embedded.Start(ctx, embedded.Settings{
 			Dir: filepath.Join(cfg.DataDir, "nats"), Listen: cfg.NATSListen,
 			User: cfg.NATSUser, Password: cfg.NATSPassword, Token: cfg.NATSToken, Log: log,
 		})
@@ -373,7 +374,10 @@ func linkNATS(ctx context.Context, cfg Config, log *slog.Logger) (_ *natsLink, e
 			return nil, err
 		}
 	}
-	l.settings = connectSettings(cfg, l.embedded, log)
+	l.settings = connectSettings(cfg, log)
+	if l.embedded != nil {
+		l.settings.Embedded = l.embedded
+	}
 	if l.conn, err = publisher.Connect(ctx, l.settings); err != nil {
 		return nil, err
 	}
@@ -383,11 +387,11 @@ func linkNATS(ctx context.Context, cfg Config, log *slog.Logger) (_ *natsLink, e
 	return l, nil
 }
 
-func connectSettings(cfg Config, embedded *publisher.Embedded, log *slog.Logger) publisher.ConnectSettings {
+func connectSettings(cfg Config, log *slog.Logger) publisher.ConnectSettings {
 	return publisher.ConnectSettings{
 		URL: cfg.NATSURL, Creds: cfg.NATSCreds, NKeySeed: cfg.NATSNKey, User: cfg.NATSUser, Password: cfg.NATSPassword,
 		Token: cfg.NATSToken, CA: cfg.NATSCA, Cert: cfg.NATSCert, Key: cfg.NATSKey,
-		Name: "guestflow " + cfg.Account, Embedded: embedded, Log: log,
+		Name: "guestflow " + cfg.Account, Log: log,
 	}
 }
 

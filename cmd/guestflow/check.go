@@ -156,7 +156,7 @@ func checkNATS(ctx context.Context, cfg Config) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	conn, err := publisher.Reach(ctx, connectSettings(cfg, nil, slog.New(slog.DiscardHandler)))
+	conn, err := publisher.Reach(ctx, connectSettings(cfg, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return "", err
 	}

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/guestflow/guestflow/publisher"
+	"github.com/guestflow/guestflow/publisher/embedded"
 )
 
 // tokenPath is where the token is kept that clients of the embedded server need
@@ -19,7 +19,7 @@ func (c *Config) tokenPath() string { return filepath.Join(c.DataDir, "nats.toke
 // secureEmbedded gives an embedded server that is open to the network a token: the
 // one of earlier starts, else a new one.
 func secureEmbedded(cfg *Config) (made bool, err error) {
-	if cfg.NATSURL != "" || cfg.NATSUser != "" || cfg.NATSToken != "" || publisher.Loopback(cfg.NATSListen) {
+	if cfg.NATSURL != "" || cfg.NATSUser != "" || cfg.NATSToken != "" || embedded.Loopback(cfg.NATSListen) {
 		return false, nil
 	}
 	path := cfg.tokenPath()

@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/guestflow/guestflow/publisher"
+	"github.com/guestflow/guestflow/publisher/embedded"
 )
 
 // The test binary is also the program, and a NATS server, so that tests can kill
@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	case "guestflow":
 		os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
 	case "nats":
-		_, err := publisher.StartEmbedded(context.Background(), publisher.EmbeddedSettings{
+		_, err := embedded.Start(context.Background(), embedded.Settings{
 			Dir: os.Getenv(natsDir), Listen: os.Getenv(natsAddr), Log: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/publisher"
+	"github.com/guestflow/guestflow/publisher/embedded"
 )
 
 // broker is a NATS server that tests stop and start.
@@ -22,13 +23,13 @@ type broker struct {
 	t       *testing.T
 	dir     string
 	addr    string
-	running *publisher.Embedded
+	running *embedded.Server
 }
 
 func (b *broker) start() {
 	b.t.Helper()
 	var err error
-	b.running, err = publisher.StartEmbedded(b.t.Context(), publisher.EmbeddedSettings{Dir: b.dir, Listen: b.addr, Log: slog.New(slog.DiscardHandler)})
+	b.running, err = embedded.Start(b.t.Context(), embedded.Settings{Dir: b.dir, Listen: b.addr, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -137,7 +138,7 @@ func TestFullOutboxPausesPolling(t *testing.T) {
 // differs.
 func TestStreamThatDiffersEndsTheProcess(t *testing.T) {
 	p := simulate(t, simulator.Config{Token: "right"})
-	server, err := publisher.StartEmbedded(t.Context(), publisher.EmbeddedSettings{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)})
+	server, err := embedded.Start(t.Context(), embedded.Settings{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

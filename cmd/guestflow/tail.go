@@ -169,7 +169,7 @@ func connectClient(ctx context.Context, cfg Config, server string) (*nats.Conn, 
 }
 
 func client(ctx context.Context, cfg Config, server string, connect func(context.Context, publisher.ConnectSettings) (*nats.Conn, error)) (*nats.Conn, jetstream.JetStream, error) {
-	settings := connectSettings(cfg, nil, slog.New(slog.DiscardHandler))
+	settings := connectSettings(cfg, slog.New(slog.DiscardHandler))
 	settings.URL = clientURL(cfg, server)
 	if server == "" {
 		token, err := embeddedToken(cfg)

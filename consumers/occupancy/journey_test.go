@@ -22,6 +22,7 @@ import (
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/publisher"
+	natsserver "github.com/guestflow/guestflow/publisher/embedded"
 	"github.com/guestflow/guestflow/store"
 )
 
@@ -37,7 +38,7 @@ type journey struct {
 	mu  sync.Mutex
 	now time.Time
 
-	server *publisher.Embedded
+	server *natsserver.Server
 	listen string
 	js     jetstream.JetStream
 
@@ -134,7 +135,7 @@ func (j *journey) Looked(poller.Report)                        {}
 func (j *journey) startNATS() {
 	j.t.Helper()
 	var err error
-	j.server, err = publisher.StartEmbedded(context.Background(), publisher.EmbeddedSettings{
+	j.server, err = natsserver.Start(context.Background(), natsserver.Settings{
 		Dir: filepath.Join(j.dir, "nats"), Listen: j.listen, SyncInterval: time.Minute, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -11,15 +11,19 @@ import (
 
 const project = "github.com/guestflow/guestflow/"
 
-// TestContractIsApartFromItsClient: who only reads or makes events, and who compares
-// lists, links no NATS client.
-func TestContractIsApartFromItsClient(t *testing.T) {
+// TestPackagesLinkNoMoreThanTheyNeed: who only reads or makes events, or compares
+// lists, links no NATS client; who publishes or consumes them, no NATS server.
+func TestPackagesLinkNoMoreThanTheyNeed(t *testing.T) {
 	for _, c := range []struct {
 		folder string
 		never  []string // beginnings of import paths
 	}{
 		{"events", []string{"github.com/nats-io/", project}},
 		{"diff", []string{"github.com/nats-io/"}},
+		{"events/consume", []string{"github.com/nats-io/nats-server/"}},
+		{"publisher", []string{"github.com/nats-io/nats-server/"}},
+		{"consumers/webhook", []string{"github.com/nats-io/nats-server/"}},
+		{"consumers/occupancy", []string{"github.com/nats-io/nats-server/"}},
 	} {
 		for _, linked := range links(t, c.folder) {
 			for _, never := range c.never {

@@ -1,4 +1,4 @@
-package publisher
+package embedded
 
 import (
 	"context"
@@ -21,7 +21,7 @@ const (
 )
 
 // Fault returns what keeps the server from taking events, nil while nothing does.
-func (e *Embedded) Fault() error {
+func (e *Server) Fault() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.fault
@@ -29,7 +29,7 @@ func (e *Embedded) Fault() error {
 
 // watch starts the server anew after a write failed: a stream takes no more
 // messages from then on, even when the disk has room again.
-func (e *Embedded) watch(ctx context.Context) {
+func (e *Server) watch(ctx context.Context) {
 	ticker := time.NewTicker(healthPause)
 	defer ticker.Stop()
 	for {
@@ -58,12 +58,12 @@ func (e *Embedded) watch(ctx context.Context) {
 	}
 }
 
-func (e *Embedded) noRoom(err error) error {
+func (e *Server) noRoom(err error) error {
 	return fmt.Errorf("embedded NATS server in %s takes no events: %w; free some disk space; it goes on by itself", e.settings.Dir, err)
 }
 
 // failed keeps the fault, and logs it where it is news.
-func (e *Embedded) failed(err error) {
+func (e *Server) failed(err error) {
 	e.mu.Lock()
 	news := e.fault == nil || e.fault.Error() != err.Error()
 	e.fault = err

@@ -1,6 +1,12 @@
-package publisher
+// Package embedded runs a NATS server with JetStream inside this process, for an
+// estate that has none of its own. Whoever publishes to a server that exists does
+// not import it, and so does not link the server.
+//
+// It imports nothing of the project. publisher.ConnectSettings takes a Server.
+package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +23,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// EmbeddedSettings are those of a NATS server inside this process.
-type EmbeddedSettings struct {
+// Settings are those of a NATS server inside this process.
+type Settings struct {
 	// Dir holds the streams. It is made when missing, and locked.
 	Dir string
 	// Listen is the TCP address for other clients. Default 127.0.0.1:4222; port 0
@@ -41,11 +47,11 @@ type EmbeddedSettings struct {
 	Log *slog.Logger
 }
 
-// Embedded is a running NATS server with JetStream. While the disk is full it
+// Server is a running NATS server with JetStream. While the disk is full it
 // takes no events; once there is room it starts anew by itself, on the same
 // address.
-type Embedded struct {
-	settings EmbeddedSettings
+type Server struct {
+	settings Settings
 	options  server.Options
 	lock     *bbolt.DB
 	stop     context.CancelFunc
@@ -59,9 +65,9 @@ type Embedded struct {
 // readyWait bounds how long recovering the streams may take at start.
 const readyWait = 60 * time.Second
 
-// StartEmbedded starts a server and returns when it takes connections.
-func StartEmbedded(ctx context.Context, s EmbeddedSettings) (*Embedded, error) {
-	setDefault(&s.Listen, "127.0.0.1:4222")
+// Start starts a server and returns when it takes connections.
+func Start(ctx context.Context, s Settings) (*Server, error) {
+	s.Listen = cmp.Or(s.Listen, "127.0.0.1:4222")
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
@@ -74,7 +80,7 @@ func StartEmbedded(ctx context.Context, s EmbeddedSettings) (*Embedded, error) {
 		return nil, err
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
-	e := &Embedded{settings: s, lock: lock, stop: stop, options: server.Options{
+	e := &Server{settings: s, lock: lock, stop: stop, options: server.Options{
 		ServerName:        "guestflow",
 		Host:              host,
 		Port:              port,
@@ -105,7 +111,7 @@ func StartEmbedded(ctx context.Context, s EmbeddedSettings) (*Embedded, error) {
 }
 
 // start runs a server, and returns when it takes connections.
-func (e *Embedded) start(ctx context.Context) error {
+func (e *Server) start(ctx context.Context) error {
 	options := e.options
 	srv, err := server.NewServer(&options)
 	if err != nil {
@@ -124,7 +130,7 @@ func (e *Embedded) start(ctx context.Context) error {
 	return nil
 }
 
-func ready(ctx context.Context, srv *server.Server, log *serverLog, s EmbeddedSettings) error {
+func ready(ctx context.Context, srv *server.Server, log *serverLog, s Settings) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
 	for !srv.ReadyForConnections(50 * time.Millisecond) {
@@ -153,7 +159,7 @@ func Loopback(listen string) bool {
 
 // listenAddress checks the address, and that it is free: the server's own error
 // would come late and not say which variable to change.
-func listenAddress(s EmbeddedSettings) (host string, port int, err error) {
+func listenAddress(s Settings) (host string, port int, err error) {
 	fail := func(err error) (string, int, error) {
 		return "", 0, fmt.Errorf("embedded NATS server: GUESTFLOW_NATS_LISTEN=%s: %w", s.Listen, err)
 	}
@@ -229,12 +235,12 @@ func takeLock(path string) (db *bbolt.DB, err error) {
 }
 
 // URL returns the address for clients outside of this process.
-func (e *Embedded) URL() string { return e.current().ClientURL() }
+func (e *Server) URL() string { return e.current().ClientURL() }
 
 // InProcessConn connects a client of this process.
-func (e *Embedded) InProcessConn() (net.Conn, error) { return e.current().InProcessConn() }
+func (e *Server) InProcessConn() (net.Conn, error) { return e.current().InProcessConn() }
 
-func (e *Embedded) current() *server.Server {
+func (e *Server) current() *server.Server {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.server
@@ -242,7 +248,7 @@ func (e *Embedded) current() *server.Server {
 
 // Close stops the server after it has written what it took, and unlocks the
 // directory.
-func (e *Embedded) Close() error {
+func (e *Server) Close() error {
 	e.stop()
 	e.watching.Wait()
 	shutDown(e.current())
