@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/guestflow/guestflow/consumers/webhook"
@@ -48,8 +49,18 @@ func webhookRights(cfg Config) []publisher.Right {
 		{Subject: api + "CONSUMER.INFO." + cfg.Stream + ".>", For: "the webhooks' backlog"},
 		{Subject: "$JS.ACK." + cfg.Stream + ".>", For: "the webhooks' acknowledgements"},
 	}
+	if skipsOld(cfg) {
+		rights = append(rights, publisher.Right{Subject: webhook.DefaultSkippedPrefix + ".>", For: "the list of skipped events"})
+		rights = append(rights, keeping(webhook.DefaultSkippedStream)...)
+	}
 	rights = append(rights, keeping("KV_"+webhook.DefaultBucket)...)
 	return append(rights, keeping(webhook.DefaultDeadStream)...)
+}
+
+// skipsOld reports whether any endpoint has a max_age.
+func skipsOld(cfg Config) bool {
+	file, err := webhook.Load(cfg.WebhooksFile, absentFields(cfg))
+	return err == nil && slices.ContainsFunc(file.Endpoints, func(e webhook.Endpoint) bool { return e.MaxAge > 0 })
 }
 
 // readingRights are what a command needs that only reads the stream.

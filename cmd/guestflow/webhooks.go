@@ -107,7 +107,7 @@ the same where GUESTFLOW_WEBHOOKS_FILE is set.`,
 			Use: "enable NAME", Short: "Send again to an endpoint that answered 410", Args: cobra.ExactArgs(1),
 			RunE: webhookCommand(&file, false, enableWebhook),
 		},
-		deadCommand(&file), purgeCommand(&file), replayCommand(&file),
+		deadCommand(&file), skippedCommand(&file), purgeCommand(&file), replayCommand(&file),
 	)
 	return c
 }
@@ -142,6 +142,9 @@ func asksFor(e webhook.Endpoint) string {
 	}
 	if e.Condition != "" {
 		text += " where " + e.Condition
+	}
+	if e.MaxAge > 0 {
+		text += ", no older than " + e.MaxAge.String()
 	}
 	return text
 }

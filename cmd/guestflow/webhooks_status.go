@@ -40,9 +40,9 @@ func statusCommand(file *string) *cobra.Command {
 
 func showStatus(out io.Writer, all []webhook.EndpointStatus, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ENDPOINT\tSTATE\tWAITING\tOLDEST\tDELIVERED\tLAST SUCCESS\tDEAD\tHOST")
+	fmt.Fprintln(w, "ENDPOINT\tSTATE\tWAITING\tOLDEST\tDELIVERED\tLAST SUCCESS\tDEAD\tSKIPPED\tHOST")
 	for _, s := range all {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%s\t%d\t%s\n", s.Name, s.State, waiting(s), ago(now, s.OldestWaiting), s.Delivered, ago(now, s.LastSuccess), s.DeadLetters, s.Host)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%s\t%d\t%d\t%s\n", s.Name, s.State, waiting(s), ago(now, s.OldestWaiting), s.Delivered, ago(now, s.LastSuccess), s.DeadLetters, s.Skipped, s.Host)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -103,6 +103,7 @@ var webhookGauges = []struct {
 	{"webhook_oldest_waiting_seconds", "Age of the oldest event that waits for a webhook endpoint.", []string{"endpoint"}},
 	{"webhook_last_success_timestamp_seconds", "When a webhook endpoint last took an event; 0 for never.", []string{"endpoint"}},
 	{"webhook_delivered_events", "Events that a webhook endpoint took, over restarts.", []string{"endpoint"}},
+	{"webhook_skipped_events", "Events that were too old for a webhook endpoint and were not sent, over restarts.", []string{"endpoint"}},
 }
 
 func collectWebhooks(d *webhook.Dispatcher, now time.Time, gauge func(name string, v float64, labels ...string)) {
@@ -122,6 +123,7 @@ func collectWebhooks(d *webhook.Dispatcher, now time.Time, gauge func(name strin
 		}
 		gauge("webhook_last_success_timestamp_seconds", last, s.Name)
 		gauge("webhook_delivered_events", float64(s.Delivered), s.Name)
+		gauge("webhook_skipped_events", float64(s.Skipped), s.Name)
 	}
 }
 

@@ -139,7 +139,7 @@ func sendTo(t *testing.T, rawURL string, resolver *net.Resolver, allow func(neti
 	}
 	var out []answer
 	for range times {
-		out = append(out, s.send(t.Context(), "id", document, false))
+		out = append(out, s.send(t.Context(), parcel{id: "id", document: document}, false))
 		s.close() // so that each dials anew
 	}
 	return out

@@ -60,6 +60,9 @@ type Endpoint struct {
 	// MaxRetry bounds the sum of an event's waits between tries (Retry-After
 	// aside, which counts as the wait that it replaces).
 	MaxRetry time.Duration
+	// MaxAge is the greatest age at which an event is tried for the first time; zero
+	// means any. MaxRetry is not longer unless the entry says so.
+	MaxAge time.Duration
 	// AllowPrivate permits addresses that are not on the public internet.
 	AllowPrivate bool
 

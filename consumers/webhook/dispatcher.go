@@ -33,8 +33,11 @@ type Dispatcher struct {
 	Bucket     string        // DefaultBucket
 	DeadStream string        // DefaultDeadStream
 	DeadPrefix string        // DefaultDeadPrefix
-	DeadMaxAge time.Duration // of dead letters, when their stream is created: 30 days
-	Replicas   int           // of bucket and dead letter stream, when created: 1
+	DeadMaxAge time.Duration // of dead letters and of the list of skipped events, when their streams are created: 30 days
+	Replicas   int           // of the bucket and these streams, when created: 1
+
+	SkippedStream string // DefaultSkippedStream; made where an endpoint has a MaxAge
+	SkippedPrefix string // DefaultSkippedPrefix
 
 	// Backoff spaces the tries of an event; the zero value is DefaultBackoff.
 	Backoff Backoff
@@ -85,6 +88,7 @@ type Observation struct {
 // options are the settings with their defaults filled in.
 type options struct {
 	Stream, Bucket, DeadStream, DeadPrefix string
+	SkippedStream, SkippedPrefix           string
 	DeadMaxAge                             time.Duration
 	Replicas, RefusedTries, MaxWaiting     int
 	Backoff                                Backoff
@@ -119,6 +123,7 @@ func (d *Dispatcher) options() (options, error) {
 	o := options{
 		Stream: or(d.Stream, events.DefaultStream), Bucket: or(d.Bucket, DefaultBucket),
 		DeadStream: or(d.DeadStream, DefaultDeadStream), DeadPrefix: or(d.DeadPrefix, DefaultDeadPrefix),
+		SkippedStream: or(d.SkippedStream, DefaultSkippedStream), SkippedPrefix: or(d.SkippedPrefix, DefaultSkippedPrefix),
 		DeadMaxAge: or(d.DeadMaxAge, 30*24*time.Hour), Replicas: or(d.Replicas, 1),
 		RefusedTries: or(d.RefusedTries, 3), MaxWaiting: or(d.MaxWaiting, 1000), Backoff: or(d.Backoff, DefaultBackoff),
 		MaxRetryAfter: or(d.MaxRetryAfter, time.Hour), AckWait: or(d.AckWait, 30*time.Second),

@@ -4,7 +4,8 @@
 // It imports events and libraries only. Events come from the JetStream stream
 // that guestflow publishes, through one durable pull consumer per endpoint; they
 // go to the endpoints named in a small YAML or JSON file (see Load). What an
-// endpoint never took goes to a stream of dead letters; what must outlive a
+// endpoint never took goes to a stream of dead letters, what was too old for it to a list
+// of its own; what must outlive a
 // restart (disabled endpoints, counts of failed tries, each endpoint's place and how
 // it fares) lives in a JetStream key-value bucket. The package keeps no file of its own.
 //

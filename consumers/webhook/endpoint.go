@@ -83,7 +83,14 @@ func (l *loader) endpoint(raw entry) (Endpoint, error) {
 	if e.Timeout, err = duration(raw.Timeout, DefaultTimeout, 10*time.Minute); err != nil {
 		wrong("timeout", err)
 	}
-	if e.MaxRetry, err = duration(raw.MaxRetry, DefaultMaxRetry, 30*24*time.Hour); err != nil {
+	if e.MaxAge, err = duration(raw.MaxAge, 0, 30*24*time.Hour); err != nil {
+		wrong("max_age", err)
+	}
+	unset := DefaultMaxRetry
+	if e.MaxAge > 0 {
+		unset = min(unset, e.MaxAge)
+	}
+	if e.MaxRetry, err = duration(raw.MaxRetry, unset, 30*24*time.Hour); err != nil {
 		wrong("max_retry", err)
 	}
 	if e.headers, err = l.header(raw.Headers); err != nil {
@@ -165,7 +172,7 @@ func (l *loader) secrets(texts []string) ([]Secret, error) {
 var ours = map[string]bool{
 	"Content-Length": true, "Host": true, "Connection": true, "Transfer-Encoding": true,
 	"Te": true, "Trailer": true, "Upgrade": true, "Accept-Encoding": true, "User-Agent": true, "Expect": true,
-	"Proxy-Authorization": true, "Keep-Alive": true, "Proxy-Connection": true,
+	"Proxy-Authorization": true, "Keep-Alive": true, "Proxy-Connection": true, HeaderDelivery: true,
 }
 
 func (l *loader) header(raw map[string]string) (http.Header, error) {

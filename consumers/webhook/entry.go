@@ -29,6 +29,7 @@ type entry struct {
 	ContentType  string            `json:"content_type,omitempty"`
 	Timeout      string            `json:"timeout"`
 	MaxRetry     string            `json:"max_retry"`
+	MaxAge       string            `json:"max_age,omitempty"`
 	AllowPrivate bool              `json:"allow_private"`
 	Headers      map[string]string `json:"headers"`
 
@@ -38,7 +39,7 @@ type entry struct {
 
 var entryFields = []string{
 	"name", "url", "secrets", "kinds", "locations", "condition", "rate_limit", "concurrency", "ordered", "format",
-	"content_type", "timeout", "max_retry", "allow_private", "headers",
+	"content_type", "timeout", "max_retry", "max_age", "allow_private", "headers",
 }
 
 // lineOf is where a field stands, or the entry where it lacks the field.
@@ -253,6 +254,8 @@ func (d document) entry(n ast.Node) (e entry, problems []error) {
 			e.Timeout, err = d.text(m.value)
 		case "max_retry":
 			e.MaxRetry, err = d.text(m.value)
+		case "max_age":
+			e.MaxAge, err = d.text(m.value)
 		case "allow_private":
 			e.AllowPrivate, err = d.flag(m.value)
 		case "headers":

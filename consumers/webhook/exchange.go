@@ -59,7 +59,7 @@ func (d *Dispatcher) Test(ctx context.Context, name string, kind events.Kind) (E
 	}
 	s := newSender(e, o.Resolve, o.allow, o.Now)
 	defer s.close()
-	a := s.send(ctx, ev.ID, document, true)
+	a := s.send(ctx, parcelOf(&ev, document), true)
 	if ctx.Err() != nil {
 		return Exchange{}, ctx.Err()
 	}

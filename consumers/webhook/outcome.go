@@ -20,6 +20,7 @@ const (
 	Failed    Result = "failed"    // will be tried again
 	Dead      Result = "dead"      // went to the dead letters
 	Gone      Result = "gone"      // 410: the endpoint was disabled
+	Skipped   Result = "skipped"   // too old for the endpoint: nothing was sent
 )
 
 // verdict is what an answer means for the event.

@@ -192,7 +192,7 @@ func (r *replayer) send(ctx context.Context, ev again) {
 		if r.pace(ctx) != nil {
 			return
 		}
-		a = r.sender.send(ctx, ev.id, ev.document, false)
+		a = r.sender.send(ctx, parcel{ev.id, ev.document, replayed}, false)
 		if ctx.Err() != nil {
 			return
 		}

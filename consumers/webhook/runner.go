@@ -45,6 +45,7 @@ type outcome struct {
 	// The receiver made up its mind about the event, or was not able to.
 	answered, unwell bool
 	reason           string // of the try, for people
+	skipped          bool   // nothing was sent
 }
 
 // failingAfter is how many failures in a row are told in the log: one or two mend
@@ -65,6 +66,7 @@ type runner struct {
 	o        options
 	records  *records
 	graves   *graveyard
+	skipList *skipList // nil where nothing is too old
 	sender   *sender
 	limiter  *rate.Limiter
 	log      *slog.Logger
@@ -117,6 +119,11 @@ func (r *runner) run(ctx context.Context) error {
 	}
 	if err := r.o.standings.write(ctx, r.records); err != nil {
 		return fmt.Errorf("standing of endpoint %s: %w", r.endpoint.Name, err)
+	}
+	if r.endpoint.MaxAge > 0 {
+		if r.skipList, err = openSkipList(ctx, r.o); err != nil {
+			return err
+		}
 	}
 	info := consumer.CachedInfo()
 	if r.tries, err = r.records.tries(ctx, r.endpoint.Name, info.AckFloor.Stream); err != nil {
@@ -270,7 +277,7 @@ func (r *runner) finish(out outcome) {
 			r.log.Warn("webhooks: the endpoint fails; its events wait and are tried again", "event", j.event.ID, "reason", out.reason)
 		}
 	}
-	if until := now.Add(max(out.pause, r.spacing())); until.After(r.paused) {
+	if until := now.Add(max(out.pause, r.spacing())); !out.skipped && until.After(r.paused) {
 		r.paused = until
 	}
 	if r.gate == nil || j.bad != nil {

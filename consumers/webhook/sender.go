@@ -71,28 +71,34 @@ func (s *sender) close() { s.transport.CloseIdleConnections() }
 
 // send makes one signed request with a document of the stream. The body of the
 // answer is kept if keep says so.
-func (s *sender) send(ctx context.Context, id string, document []byte, keep bool) answer {
+func (s *sender) send(ctx context.Context, p parcel, keep bool) answer {
 	ctx, cancel := context.WithTimeout(ctx, s.endpoint.Timeout)
 	defer cancel()
 	begun := s.now()
-	a := s.exchange(ctx, id, document, keep)
+	a := s.exchange(ctx, p, keep)
 	a.took, a.timeout = s.now().Sub(begun), s.endpoint.Timeout
 	return a
 }
 
-func (s *sender) exchange(ctx context.Context, id string, document []byte, keep bool) answer {
+func (s *sender) exchange(ctx context.Context, p parcel, keep bool) answer {
 	header := make(http.Header, len(s.endpoint.headers)+12)
 	for k, v := range s.endpoint.headers {
 		header[k] = v
 	}
-	payload, err := s.endpoint.Format.render(header, document)
+	payload, err := s.endpoint.Format.render(header, marked(p.document, p.delivery))
 	if err != nil {
-		return answer{err: fmt.Errorf("event %s %w %s: %w", id, errRender, s.endpoint.Format, err)}
+		return answer{err: fmt.Errorf("event %s %w %s: %w", p.id, errRender, s.endpoint.Format, err)}
+	}
+	if s.endpoint.Format == PlainData {
+		payload = marked(payload, p.delivery)
+	}
+	if p.delivery != usual {
+		header[HeaderDelivery] = []string{string(p.delivery)}
 	}
 	if s.endpoint.ContentType != "" {
 		header["Content-Type"] = []string{s.endpoint.ContentType}
 	}
-	sign(header, s.endpoint.Secrets, id, s.now(), payload)
+	sign(header, s.endpoint.Secrets, p.id, s.now(), payload)
 	header["User-Agent"] = []string{userAgent}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.endpoint.URL.String(), bytes.NewReader(payload))
 	if err != nil {

@@ -132,7 +132,7 @@ func TestBodyIsOneThatReceiversParse(t *testing.T) {
 		}
 		s := newSender(e, nil, nil, time.Now)
 		defer s.close()
-		if a := s.send(t.Context(), "id", document, false); a.err != nil {
+		if a := s.send(t.Context(), parcel{id: "id", document: document}, false); a.err != nil {
 			t.Fatal(a.err)
 		}
 		if typ := <-got; typ != tc.want {

@@ -16,7 +16,8 @@ import (
 type Standing struct {
 	// Served says that a process serves the endpoint, or did when it died.
 	Served      bool      `json:"served"`
-	Delivered   uint64    `json:"delivered"` // since the first record
+	Delivered   uint64    `json:"delivered"`         // since the first record
+	Skipped     uint64    `json:"skipped,omitempty"` // too old to be sent, since the first record
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	LastFailure time.Time `json:"last_failure,omitzero"`
 	LastError   string    `json:"last_error,omitempty"` // of LastFailure
@@ -39,6 +40,7 @@ type place struct {
 type news struct {
 	served    *bool
 	delivered uint64
+	skipped   uint64
 	succeeded time.Time // last
 	failed    time.Time // last
 	why       string
@@ -55,6 +57,7 @@ func (s Standing) with(n news) Standing {
 		s.Served = *n.served
 	}
 	s.Delivered += n.delivered
+	s.Skipped += n.skipped
 	if !n.succeeded.IsZero() && !n.succeeded.Before(s.LastSuccess) {
 		s.LastSuccess, s.Failures = n.succeeded, 0
 	}
@@ -74,6 +77,7 @@ func (n news) then(later news) news {
 		n.served = later.served
 	}
 	n.delivered += later.delivered
+	n.skipped += later.skipped
 	if !later.succeeded.IsZero() {
 		n.succeeded, n.failures = later.succeeded, 0
 	}
@@ -133,8 +137,11 @@ func (s *standings) change(endpoint string, change func(*kept)) {
 // tried notes what a try came to.
 func (s *standings) tried(endpoint string, at time.Time, result Result, reason string) {
 	n := news{failed: at, why: reason, failures: 1}
-	if result == Delivered {
+	switch result {
+	case Delivered:
 		n = news{succeeded: at, delivered: 1}
+	case Skipped:
+		n = news{skipped: 1}
 	}
 	s.change(endpoint, func(k *kept) { k.news = k.news.then(n) })
 }

@@ -10,10 +10,14 @@ func (r *runner) try(ctx context.Context, j *job) outcome {
 	if j.bad != nil {
 		return r.bury(ctx, j, answer{}, j.bad.Error())
 	}
-	if r.pace(ctx) != nil {
+	// What is too old takes no turn; what has grown too old meanwhile is not sent.
+	if !r.stale(j) && r.pace(ctx) != nil {
 		return r.untried(j)
 	}
-	a := r.sender.send(ctx, j.event.ID, j.msg.Data(), false)
+	if r.stale(j) {
+		return r.skip(ctx, j)
+	}
+	a := r.sender.send(ctx, parcelOf(&j.event, j.msg.Data()), false)
 	if ctx.Err() != nil && a.err != nil { // broken off here, not by the receiver
 		return r.untried(j)
 	}

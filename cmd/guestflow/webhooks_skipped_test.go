@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/consumers/webhook"
+	"github.com/guestflow/guestflow/events"
+)
+
+// TestSkippedEventsAreListed: what was too old for an endpoint can be looked up.
+func TestSkippedEventsAreListed(t *testing.T) {
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("an event of last hour was sent") }))
+	defer receiver.Close()
+	file := endpointsFile(t, receiver.URL, "max_age: 15m")
+	url := natsServer(t, server.Options{})
+	conn, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.DefaultStream, Subjects: []string{events.DefaultPrefix + ".>"}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	skipped, ended := make(chan struct{}, 1), make(chan error, 1)
+	d := webhook.Dispatcher{JetStream: js, Path: file, Observe: func(o webhook.Observation) {
+		if o.Result == webhook.Skipped {
+			skipped <- struct{}{}
+		}
+	}}
+	go func() { ended <- d.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	eventually(t, func() string {
+		if _, err := js.Consumer(t.Context(), events.DefaultStream, webhook.Durable("a")); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	e := webhook.SampleEvent(events.Started, time.Now().Add(-time.Hour))
+	body, err := events.Encode(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), events.Subjects{}.Of(e), body); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-skipped:
+	case <-time.After(time.Minute):
+		t.Fatal("the event is not skipped")
+	}
+	environment(t, "GUESTFLOW_NATS_URL="+url)
+	for _, tc := range []struct{ args, want string }{
+		{"skipped a", e.ID},
+		{"skipped a --json", `"event_id":"` + e.ID + `"`},
+		{"skipped a --json", `"max_age_seconds":900`},
+		{"check --file " + file, "ok    a: every kind, no older than 15m0s to "},
+	} {
+		code, out, errs := invoke(append([]string{"webhooks"}, strings.Fields(tc.args)...)...)
+		if code != 0 || !strings.Contains(out, tc.want) {
+			t.Errorf("%s: exit code %d, %s, %s; want %s", tc.args, code, out, errs, tc.want)
+		}
+	}
+	if code, _, errs := invoke("webhooks", "skipped", "nobody"); code != 1 || !strings.Contains(errs, "no such webhook endpoint") {
+		t.Errorf("an endpoint that is not known: exit code %d, %s", code, errs)
+	}
+}

@@ -1,0 +1,150 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// Where the list of skipped events is: DefaultSkippedPrefix.<endpoint> in
+// DefaultSkippedStream.
+const (
+	DefaultSkippedStream = "GUEST_WEBHOOKS_SKIPPED"
+	DefaultSkippedPrefix = "guest.webhooks.skipped"
+)
+
+// maxSkippedListed is how many events of an endpoint the list holds, the newest.
+const maxSkippedListed = 10_000
+
+// SkippedEvent is an event that was too old for its endpoint when its first try was
+// due, and was not sent. The event itself is in the stream of events alone.
+type SkippedEvent struct {
+	Endpoint string      `json:"endpoint"`
+	EventID  string      `json:"event_id"`
+	Kind     events.Kind `json:"kind"`
+	Account  string      `json:"account"`
+	Session  string      `json:"session_id"`
+	Location string      `json:"location_id"`
+	// Happened is what its age was counted from.
+	Happened time.Time     `json:"happened"`
+	Age      time.Duration `json:"age_ns"`
+	MaxAge   time.Duration `json:"max_age_ns"` // of the endpoint at that time
+	// StreamSequence is where the event stands in the stream of events.
+	StreamSequence uint64 `json:"stream_sequence"`
+	// At is when it was skipped.
+	At time.Time `json:"-"`
+}
+
+// happened is the earliest time at which the event can have happened. That of a change
+// of which only the sight is known may be as long ago as the last look that did not
+// show it: after an outage, that is all of the outage.
+func happened(e *events.Event) time.Time {
+	o := &e.Data.Observed
+	if e.Time.Equal(o.At) && !o.NotYetAt.IsZero() {
+		return o.NotYetAt
+	}
+	return e.Time
+}
+
+// stale reports whether the event is too old to be tried for the first time. One that
+// was tried is never judged again: the receiver may have got it.
+func (r *runner) stale(j *job) bool {
+	return j.tries == 0 && r.endpoint.MaxAge > 0 && r.o.Now().Sub(happened(&j.event)) > r.endpoint.MaxAge
+}
+
+// skip writes down that the event is not sent.
+func (r *runner) skip(ctx context.Context, j *job) outcome {
+	e := &j.event
+	from := happened(e)
+	s := SkippedEvent{
+		Endpoint: r.endpoint.Name, EventID: e.ID, Kind: e.Kind, Account: e.Account, Session: e.Data.Session.ID,
+		Location: e.Data.Session.LocationID, Happened: from.UTC(), Age: r.o.Now().Sub(from), MaxAge: r.endpoint.MaxAge, StreamSequence: j.seq,
+	}
+	if err := r.stored(ctx, func(ctx context.Context) error { return r.skipList.add(ctx, s) }); err != nil {
+		r.log.Warn("webhooks: an event is too old to be sent and cannot be listed; it waits until it can", "event", e.ID, "error", err)
+		wait := min(r.o.Backoff.delay(1, r.o.Rand()), r.o.Recheck)
+		r.returned(j.msg.NakWithDelay(wait))
+		return outcome{job: j, again: true, due: r.o.Now().Add(wait), skipped: true}
+	}
+	r.settle(ctx, j)
+	r.observe(j, answer{}, Skipped, "")
+	r.log.Debug("webhooks: event skipped, since it is too old", "event", e.ID, "age", s.Age, "max_age", s.MaxAge)
+	return outcome{job: j, skipped: true}
+}
+
+// skipList is the stream of skipped events.
+type skipList struct {
+	js     jetstream.JetStream
+	prefix string
+}
+
+func openSkipList(ctx context.Context, o options) (*skipList, error) {
+	_, err := o.JetStream.Stream(ctx, o.SkippedStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		// Created only when absent: an operator's own limits are never touched.
+		_, err = o.JetStream.CreateStream(ctx, jetstream.StreamConfig{
+			Name: o.SkippedStream, Description: "events that were too old for their webhook endpoint",
+			Subjects: []string{o.SkippedPrefix + ".*"}, Storage: jetstream.FileStorage, MaxAge: o.DeadMaxAge,
+			MaxMsgsPerSubject: maxSkippedListed, Discard: jetstream.DiscardOld, Replicas: o.Replicas, AllowDirect: true,
+		})
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was first
+			err = nil
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream of skipped events %s: %w", o.SkippedStream, err)
+	}
+	return &skipList{o.JetStream, o.SkippedPrefix}, nil
+}
+
+// add writes one down, once also where the ack of the event is lost.
+func (l *skipList) add(ctx context.Context, s SkippedEvent) error {
+	body, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	id := s.Endpoint + "/" + strconv.FormatUint(s.StreamSequence, 10) + "/" + s.EventID
+	_, err = l.js.Publish(ctx, l.prefix+"."+s.Endpoint, body, jetstream.WithMsgID(id))
+	return err
+}
+
+// Skipped lists what was too old to be sent, in the order in which it was skipped: of
+// one endpoint, or of all when endpoint is empty, and no more than limit, 0 for all. An
+// endpoint that is known nowhere is ErrUnknownEndpoint.
+func (d *Dispatcher) Skipped(ctx context.Context, endpoint string, limit int) ([]SkippedEvent, error) {
+	o, _, err := d.graves(ctx, endpoint)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := d.JetStream.Stream(ctx, o.SkippedStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, nil // no endpoint with max_age was ever served
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream of skipped events %s: %w", o.SkippedStream, err)
+	}
+	if endpoint == "" {
+		endpoint = "*"
+	}
+	var out []SkippedEvent
+	cfg := jetstream.ConsumerConfig{FilterSubject: o.SkippedPrefix + "." + endpoint}
+	err = scan(ctx, stream, cfg, func(m jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
+		s := SkippedEvent{At: meta.Timestamp}
+		if err := json.Unmarshal(m.Data(), &s); err != nil {
+			return false, fmt.Errorf("message %d: %w", meta.Sequence.Stream, err)
+		}
+		out = append(out, s)
+		return limit <= 0 || len(out) < limit, nil
+	})
+	if err != nil {
+		err = fmt.Errorf("stream of skipped events %s: %w", o.SkippedStream, err)
+	}
+	return out, err
+}
