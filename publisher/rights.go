@@ -29,8 +29,9 @@ const rightsWait = 5 * time.Second
 const tried = "guestflow-check"
 
 // TryRights tries every right, and to subscribe for answers, and returns an error
-// for each that is missing, ErrPermission with its subject. Trials have no content
-// and change nothing: streams refuse them, since they are meant for another.
+// for each that is missing, ErrPermission with its subject. Trials change nothing:
+// streams refuse them, since they are meant for another, and JetStream does, since
+// they hold no request.
 func TryRights(ctx context.Context, nc *nats.Conn, rights []Right) error {
 	ctx, cancel := context.WithTimeout(ctx, rightsWait)
 	defer cancel()
@@ -60,6 +61,7 @@ func try(ctx context.Context, nc *nats.Conn, r Right) error {
 	defer cancel()
 	m := nats.NewMsg(strings.NewReplacer("*", tried, ">", tried).Replace(r.Subject))
 	m.Header.Set(jetstream.ExpectedStreamHeader, tried)
+	m.Data = []byte("{") // JSON that ends too soon: an empty request to purge or delete is one
 	if err := nc.PublishMsg(m); err != nil {
 		return missing("publish to", r.Subject, r.For, err)
 	}

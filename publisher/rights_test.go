@@ -63,6 +63,17 @@ func TestMissingRightsAreNamed(t *testing.T) {
 		t.Errorf("trying left something in the stream: %+v, %v", info, err)
 	}
 
+	// What is there stays, even where the right is one to remove it.
+	if _, err := as("all").Publish(testContext(t), "guest.sessions.default.hotel.started", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := TryRights(testContext(t), as("all").Conn(), []Right{{"$JS.API.STREAM.PURGE.TEST", ""}, {"$JS.API.STREAM.DELETE.TEST", ""}, {"$JS.API.STREAM.MSG.DELETE.TEST", ""}}); err != nil {
+		t.Error(err)
+	}
+	if left, err := info.Info(testContext(t)); err != nil || left.State.Msgs != 1 {
+		t.Errorf("trying to remove removed: %+v, %v", left, err)
+	}
+
 	// The stream cannot be looked for: that is no matter of JetStream being off.
 	began := time.Now()
 	_, err = EnsureStream(testContext(t), as("no-api"), StreamSettings{Name: testStream})

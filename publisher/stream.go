@@ -32,6 +32,9 @@ type StreamSettings struct {
 	// zero is the server's default of 2 minutes. Any window of an existing stream is
 	// accepted, since nothing rests on it.
 	Duplicates time.Duration
+	// Declared says that the stream is declared elsewhere: none is made, and what is
+	// wrong with one is to be mended in its declaration.
+	Declared bool
 }
 
 // Difference is one setting in which an existing stream is not what is wanted.
@@ -50,6 +53,8 @@ type Difference struct {
 type StreamError struct {
 	Name        string
 	Differences []Difference
+	// Declared is the setting's.
+	Declared bool
 }
 
 func (e *StreamError) Error() string {
@@ -67,9 +72,15 @@ func (e *StreamError) Error() string {
 			edit += " " + d.Edit
 		}
 	}
-	if fixed {
+	switch {
+	case e.Declared:
+		text.WriteString("; mend it where it is declared")
+		if fixed {
+			text.WriteString(", under another name: a stream cannot be changed in this")
+		}
+	case fixed:
 		fmt.Fprintf(&text, "; a stream cannot be changed in this: use another stream name (and subject prefix), or delete it with its events: nats stream rm %s", e.Name)
-	} else {
+	default:
 		fmt.Fprintf(&text, "; run: nats stream edit %s%s", e.Name, edit)
 	}
 	return text.String()
@@ -83,14 +94,18 @@ func (e *StreamError) Error() string {
 // takes the subjects as they are, keeps every event for MaxAge on disk with
 // Replicas copies, and acknowledges; everything else is the operator's business.
 //
-// The error is a *StreamError for an existing stream that will not do, and
-// ErrPermission where the user may not look for the stream, or make it.
+// The error is a *StreamError for an existing stream that will not do,
+// ErrPermission where the user may not look for the stream, or make it, and wraps
+// jetstream.ErrStreamNotFound where a declared one is not there.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, s StreamSettings) (*jetstream.StreamInfo, error) {
 	setDefault(&s.Name, events.DefaultStream)
 	setDefault(&s.Replicas, 1)
 	// An existing stream is looked for first, since making one that is the same but
 	// for a detail would fail with less to say.
 	info, err := existing(ctx, js, s.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) && s.Declared {
+		return nil, fmt.Errorf("%w; with GUESTFLOW_STREAM_MANAGE=false it is made elsewhere: declare it for %s, or unset the variable", err, s.Subjects.All())
+	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		info, err = create(ctx, js, s)
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
@@ -101,7 +116,7 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream, s StreamSettings)
 		return nil, err
 	}
 	if d := differences(info.Config, s); len(d) > 0 {
-		return nil, &StreamError{Name: s.Name, Differences: d}
+		return nil, &StreamError{Name: s.Name, Differences: d, Declared: s.Declared}
 	}
 	return info, nil
 }

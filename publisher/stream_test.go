@@ -142,3 +142,32 @@ func TestCovers(t *testing.T) {
 		t.Error("guest.* covers guest.>")
 	}
 }
+
+// TestDeclaredStreamIsNeverMade: whoever declares streams elsewhere finds none that
+// nobody declared, and is told to mend the declaration.
+func TestDeclaredStreamIsNeverMade(t *testing.T) {
+	js := connect(t, startBroker(t).URL())
+	ctx := testContext(t)
+	want := StreamSettings{Name: testStream, MaxAge: time.Hour, Declared: true}
+	_, err := EnsureStream(ctx, js, want)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) || !strings.Contains(err.Error(), "GUESTFLOW_STREAM_MANAGE=false") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := js.Stream(ctx, testStream); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("made: %v", err)
+	}
+	declared := jetstream.StreamConfig{Name: testStream, Subjects: []string{"guest.sessions.>"}, MaxAge: time.Minute}
+	if _, err := js.CreateStream(ctx, declared); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = EnsureStream(ctx, js, want); err == nil || !strings.HasSuffix(err.Error(), "max_age is 1m0s, wanted 1h0m0s or longer; mend it where it is declared") {
+		t.Errorf("got %v", err)
+	}
+	declared.MaxAge = time.Hour
+	if _, err := js.UpdateStream(ctx, declared); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := EnsureStream(ctx, js, want); err != nil {
+		t.Error(err)
+	}
+}

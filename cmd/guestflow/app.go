@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -49,6 +48,7 @@ type app struct {
 	web      *occupancy.Service
 	hooks    *webhook.Dispatcher
 	listener net.Listener  // nil where HTTP is off
+	level    *logLevel     // nil where it cannot be changed
 	stream   chan struct{} // closed when the stream is there
 	// streamFault is why it cannot be set up yet.
 	streamFault atomic.Pointer[error]
@@ -81,16 +81,6 @@ func (c *Config) strategy() poller.Strategy {
 // statePath is the account's file in the data directory.
 func (c *Config) statePath() string {
 	return filepath.Join(c.DataDir, events.EncodeToken(c.Account).String()+".db")
-}
-
-func newLogger(w io.Writer, cfg Config) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // checked by loadConfig
-	options := &slog.HandlerOptions{Level: level}
-	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }
 
 // newApp opens the store, NATS and the HTTP address. With an error nothing is
@@ -263,7 +253,7 @@ func (a *app) ensureStream(ctx context.Context) error {
 	for {
 		try, cancel := context.WithTimeout(ctx, 10*time.Second)
 		_, err = publisher.EnsureStream(try, a.nats.js, publisher.StreamSettings{
-			Name: a.cfg.Stream, Subjects: subjects, MaxAge: a.cfg.StreamMaxAge, Replicas: a.cfg.StreamReplicas,
+			Name: a.cfg.Stream, Subjects: subjects, MaxAge: a.cfg.StreamMaxAge, Replicas: a.cfg.StreamReplicas, Declared: !a.cfg.StreamManage,
 		})
 		cancel()
 		var differs *publisher.StreamError

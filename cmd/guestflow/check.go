@@ -170,24 +170,27 @@ func checkNATS(ctx context.Context, cfg Config) (string, error) {
 	}
 	stream, err := js.Stream(ctx, cfg.Stream)
 	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
+	case errors.Is(err, jetstream.ErrStreamNotFound) && cfg.StreamManage:
 		if err := publisher.TryRights(ctx, conn, creationRights(cfg)); err != nil {
 			return "", fmt.Errorf("NATS at %s: %w", hosts(cfg.NATSURL), err)
 		}
 		return fmt.Sprintf("server %s, stream %s will be created", conn.ConnectedServerVersion(), cfg.Stream), nil
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
 		return "", fmt.Errorf("JetStream at %s: %w; enable JetStream on the server (nats-server -js) and for the user's account", hosts(cfg.NATSURL), err)
-	case err != nil:
+	case err != nil && !errors.Is(err, jetstream.ErrStreamNotFound):
 		return "", fmt.Errorf("JetStream at %s: %w; see whether the server is overloaded, or a cluster has lost its majority", hosts(cfg.NATSURL), err)
 	}
-	// The stream exists, so this only compares.
+	// The stream exists, or is never made, so this only compares.
 	subjects, err := events.NewSubjects(cfg.SubjectPrefix)
 	if err != nil {
 		return "", err
 	}
 	if _, err := publisher.EnsureStream(ctx, js, publisher.StreamSettings{
-		Name: cfg.Stream, Subjects: subjects, MaxAge: cfg.StreamMaxAge, Replicas: cfg.StreamReplicas,
+		Name: cfg.Stream, Subjects: subjects, MaxAge: cfg.StreamMaxAge, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage,
 	}); err != nil {
+		return "", err
+	}
+	if err := checkDeclared(ctx, js, cfg); err != nil {
 		return "", err
 	}
 	info := stream.CachedInfo()

@@ -56,6 +56,7 @@ type Config struct {
 	SubjectPrefix  string        `envconfig:"SUBJECT_PREFIX" default:"guest.sessions" desc:"first tokens of every subject"`
 	StreamMaxAge   time.Duration `envconfig:"STREAM_MAX_AGE" default:"720h" desc:"how long the stream keeps events; 0 for ever"`
 	StreamReplicas int           `envconfig:"STREAM_REPLICAS" default:"1" desc:"copies of the stream in a NATS cluster"`
+	StreamManage   bool          `envconfig:"STREAM_MANAGE" default:"true" desc:"false uses a stream, buckets and a stream of dead letters that were declared elsewhere, and makes none"`
 
 	Planner         string        `envconfig:"PLANNER" default:"adaptive" desc:"what is asked next: adaptive, round-robin or sweep"`
 	Ends            string        `envconfig:"ENDS" default:"presumed" desc:"proven publishes an end only once it is proven; presumed also where the platform's lists have no order, proof cannot keep up, and many readings did not show the session"`
@@ -77,7 +78,7 @@ type Config struct {
 	GuestMinimum string        `envconfig:"GUEST_MINIMUM" default:"confirmed" desc:"how sure a guest must be to be published: confirmed or likely"`
 
 	HTTPAddr  string `envconfig:"HTTP_ADDR" default:"127.0.0.1:8080" desc:"address of the web page, API, metrics, /healthz and /readyz; - for none"`
-	LogLevel  string `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
+	LogLevel  string `envconfig:"LOG_LEVEL" default:"info" file:"true" desc:"debug, info, warn or error; the file is read again at SIGHUP"`
 	LogFormat string `envconfig:"LOG_FORMAT" default:"text" desc:"text or json"`
 
 	OccupancyToken string `envconfig:"OCCUPANCY_TOKEN" secret:"true" desc:"bearer token that the web API asks for before it shows personal data"`
@@ -89,13 +90,13 @@ type Config struct {
 // is wrong; warnings name variables that mean nothing.
 func loadConfig(environ []string) (cfg Config, warnings []string, err error) {
 	var errs []error
-	secrets, fileErrs := secretFiles(environ)
+	contents, fileErrs := files(environ)
 	errs = append(errs, fileErrs...)
 	bad, typeErrs := process(&cfg)
 	errs = append(errs, typeErrs...)
 	v := reflect.ValueOf(&cfg).Elem()
 	for i := range v.NumField() {
-		if s, ok := secrets[variable(v.Type().Field(i))]; ok {
+		if s, ok := contents[variable(v.Type().Field(i))]; ok {
 			v.Field(i).SetString(s)
 		}
 	}
@@ -163,13 +164,19 @@ func typeName(t reflect.Type) string {
 	return t.String()
 }
 
-// secretFiles reads the *_FILE variables: the name of a file that holds the
-// secret, as container platforms mount them.
-func secretFiles(environ []string) (map[string]string, []error) {
-	secrets := make(map[string]string)
+// mayBeFile reports whether the variable has a sister with _FILE: every secret has,
+// and what is read again.
+func mayBeFile(f reflect.StructField) bool {
+	return f.Tag.Get("secret") != "" || f.Tag.Get("file") != ""
+}
+
+// files reads the *_FILE variables: the name of a file that holds the value, as
+// container platforms mount them.
+func files(environ []string) (map[string]string, []error) {
+	contents := make(map[string]string)
 	var errs []error
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
-		if field.Tag.Get("secret") == "" {
+		if !mayBeFile(field) {
 			continue
 		}
 		name := variable(field)
@@ -186,9 +193,9 @@ func secretFiles(environ []string) (map[string]string, []error) {
 			errs = append(errs, fmt.Errorf("%s_FILE: %w; name a file that this user may read", name, err))
 			continue
 		}
-		secrets[name] = strings.TrimSpace(string(b))
+		contents[name] = strings.TrimSpace(string(b))
 	}
-	return secrets, errs
+	return contents, errs
 }
 
 func lookup(environ []string, name string) (string, bool) {
@@ -205,7 +212,7 @@ func unknownVariables(environ []string) []string {
 	known := make(map[string]bool)
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		known[variable(field)] = true
-		if field.Tag.Get("secret") != "" {
+		if mayBeFile(field) {
 			known[variable(field)+"_FILE"] = true
 		}
 	}

@@ -24,7 +24,8 @@ func occupancyCommand() *cobra.Command {
 guest-occupancy and over HTTP on GUESTFLOW_HTTP_ADDR. guestflow run does the same;
 this is for a process of its own. With --json it prints the present occupancy from
 the bucket, one object a location, and ends.`,
-		Args: cobra.NoArgs,
+		Args:        cobra.NoArgs,
+		Annotations: map[string]string{service: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := configured(cmd)
 			if err != nil {
@@ -43,8 +44,8 @@ the bucket, one object a location, and ends.`,
 				return err
 			}
 			defer conn.Close()
-			log := newLogger(cmd.ErrOrStderr(), cfg)
-			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), log)
+			log, level := changingLogger(cmd.ErrOrStderr(), cfg)
+			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), level.hangUp)
 			return serveOccupancy(cmd.Context(), cfg, js, log)
 		},
 	}

@@ -17,9 +17,9 @@ func configCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
 		Short: "List every variable of the configuration, with default and meaning",
-		Long: `Lists the environment variables that configure guestflow. For each secret, the
-same name with _FILE names a file that holds it. Values that are set are not
-shown.`,
+		Long: `Lists the environment variables that configure guestflow. Where it says
+so, the same name with _FILE names a file that holds the value. Values that are set
+are not shown.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
@@ -31,7 +31,7 @@ shown.`,
 			}
 			for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 				name, meaning := variable(f), f.Tag.Get("desc")
-				if f.Tag.Get("secret") != "" {
+				if mayBeFile(f) {
 					meaning += " (or " + name + "_FILE)"
 				}
 				if markdown {

@@ -36,6 +36,10 @@ func (a *app) routes() http.Handler {
 		}
 	})
 	mux.HandleFunc("GET /plan", a.servePlan)
+	if a.level != nil {
+		mux.HandleFunc("GET "+logLevelPath, a.level.serve)
+		mux.HandleFunc("PUT "+logLevelPath, a.level.serve)
+	}
 	mux.Handle("/", a.web.Handler())
 	return mux
 }

@@ -72,12 +72,15 @@ Check the configuration:     guestflow check`,
 		SilenceErrors: true,
 	}
 	root.AddCommand(demoCommand(), runCommand(), simulateCommand(), tailCommand(), checkCommand(),
-		configCommand(), planCommand(), benchCommand(), webhooksCommand(), occupancyCommand(), versionCommand())
+		configCommand(), planCommand(), benchCommand(), webhooksCommand(), occupancyCommand(), healthCommand(), logLevelCommand(), versionCommand())
 	root.SetVersionTemplate("guestflow {{.Version}}\n")
 	ran = new(bool)
 	prepare(root, ran)
 	return root, ran
 }
+
+// service is the annotation of commands that run until they are stopped.
+const service = "service"
 
 // prepare makes c and what is below it note that they run. A command that only
 // groups others shows its help, and refuses what it does not know.
@@ -89,6 +92,9 @@ func prepare(c *cobra.Command, ran *bool) {
 	run := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		*ran = true
+		if c.Annotations[service] != "" {
+			outliveHangup(c.Context(), c.ErrOrStderr(), func() {})
+		}
 		return run(c, args)
 	}
 	for _, sub := range c.Commands() {

@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -116,19 +114,12 @@ func (a *app) servePlan(w http.ResponseWriter, _ *http.Request) {
 // fetchPlan asks the guestflow that runs with this configuration.
 func fetchPlan(ctx context.Context, cfg Config) (livePlan, error) {
 	var p livePlan
-	if cfg.HTTPAddr == "-" {
-		return p, errors.New("plan: GUESTFLOW_HTTP_ADDR is -, so a running guestflow cannot be asked; set it, or reckon with --online and --locations")
-	}
-	host, port, err := net.SplitHostPort(cfg.HTTPAddr)
+	url, err := cfg.ownURL("/plan")
 	if err != nil {
-		return p, usageError("GUESTFLOW_HTTP_ADDR: " + err.Error())
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
+		return p, fmt.Errorf("plan: %w, or reckon with --online and --locations", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	url := "http://" + net.JoinHostPort(host, port) + "/plan"
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return p, err

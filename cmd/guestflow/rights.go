@@ -23,15 +23,17 @@ func neededRights(cfg Config) []publisher.Right {
 		{Subject: account, For: "the events"},
 		{Subject: api + "STREAM.INFO." + cfg.Stream, For: "the stream's state"},
 		{Subject: api + "STREAM.MSG.GET." + cfg.Stream, For: "the last event"},
+		{Subject: api + "DIRECT.GET." + cfg.Stream, For: "the event at which occupancy goes on"},
 		{Subject: api + "CONSUMER.CREATE." + cfg.Stream + ".>", For: "reading the stream"},
 		{Subject: api + "CONSUMER.MSG.NEXT." + cfg.Stream + ".>", For: "reading the stream"},
 		{Subject: api + "CONSUMER.DELETE." + cfg.Stream + ".>", For: "ending to read the stream"},
 		{Subject: api + "INFO", For: "the account's limits"},
 		{Subject: "$KV." + occupancyBucket + ".>", For: "occupancy's bucket"},
 		{Subject: "$O." + occupancyObject + ".>", For: "occupancy's state"},
+		{Subject: api + "STREAM.PURGE.OBJ_" + occupancyObject, For: "occupancy's former states, which else stay for ever"},
 	}
 	for _, stream := range []string{"KV_" + occupancyBucket, "OBJ_" + occupancyObject} {
-		rights = append(rights, keeping(stream)...)
+		rights = append(rights, stateRights(cfg, stream)...)
 	}
 	if cfg.WebhooksFile != "" {
 		rights = append(rights, webhookRights(cfg)...)
@@ -39,22 +41,53 @@ func neededRights(cfg Config) []publisher.Right {
 	return rights
 }
 
-// webhookRights are what the webhooks need beside.
+// webhookRights are what the webhooks need: of consumers, their endpoints' alone.
 func webhookRights(cfg Config) []publisher.Right {
 	const api = "$JS.API."
 	rights := []publisher.Right{
 		{Subject: "$KV." + webhook.DefaultBucket + ".>", For: "the webhooks' state"},
 		{Subject: webhook.DefaultDeadPrefix + ".>", For: "dead letters"},
-		{Subject: api + "CONSUMER.CREATE." + cfg.Stream + ".>", For: "reading the stream"},
-		{Subject: api + "CONSUMER.INFO." + cfg.Stream + ".>", For: "the webhooks' backlog"},
-		{Subject: "$JS.ACK." + cfg.Stream + ".>", For: "the webhooks' acknowledgements"},
+		{Subject: api + "STREAM.INFO." + cfg.Stream, For: "the stream's state"},
+		{Subject: api + "DIRECT.GET." + cfg.Stream, For: "the oldest event that waits"},
+	}
+	for _, endpoint := range endpointNames(cfg) {
+		of := cfg.Stream + "." + webhook.Durable(endpoint)
+		rights = append(rights,
+			publisher.Right{Subject: api + "CONSUMER.INFO." + of, For: "the backlog of endpoint " + endpoint},
+			publisher.Right{Subject: api + "CONSUMER.CREATE." + of, For: "the place of endpoint " + endpoint},
+			publisher.Right{Subject: api + "CONSUMER.CREATE." + of + ".>", For: "the place of endpoint " + endpoint},
+			publisher.Right{Subject: api + "CONSUMER.MSG.NEXT." + of, For: "the events of endpoint " + endpoint},
+			publisher.Right{Subject: "$JS.ACK." + of + ".>", For: "acknowledgements of endpoint " + endpoint})
 	}
 	if skipsOld(cfg) {
 		rights = append(rights, publisher.Right{Subject: webhook.DefaultSkippedPrefix + ".>", For: "the list of skipped events"})
-		rights = append(rights, keeping(webhook.DefaultSkippedStream)...)
+		rights = append(rights, stateRights(cfg, webhook.DefaultSkippedStream)...)
 	}
-	rights = append(rights, keeping("KV_"+webhook.DefaultBucket)...)
-	return append(rights, keeping(webhook.DefaultDeadStream)...)
+	rights = append(rights, stateRights(cfg, "KV_"+webhook.DefaultBucket)...)
+	return append(rights, stateRights(cfg, webhook.DefaultDeadStream)...)
+}
+
+// endpointNames are those of the endpoints file; none where it cannot be used, which
+// is told elsewhere.
+func endpointNames(cfg Config) (names []string) {
+	file, err := webhook.Load(cfg.WebhooksFile, absentFields(cfg))
+	if err != nil {
+		return nil
+	}
+	for _, e := range file.Endpoints {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+// stateRights are the rights to a stream that holds state: where it is declared elsewhere,
+// nobody needs to make it.
+func stateRights(cfg Config, stream string) []publisher.Right {
+	rights := keeping(stream)
+	if !cfg.StreamManage {
+		rights = slices.Delete(rights, 1, 2)
+	}
+	return rights
 }
 
 // skipsOld reports whether any endpoint has a max_age.
@@ -75,7 +108,7 @@ func readingRights(cfg Config) []publisher.Right {
 
 // bucketRights are what a command needs that only reads occupancy's bucket.
 func bucketRights() []publisher.Right {
-	return append(keeping("KV_" + occupancyBucket)[:1], keeping("KV_" + occupancyBucket)[2:]...)
+	return stateRights(Config{}, "KV_"+occupancyBucket)
 }
 
 // keeping are the rights to find and read a stream that holds state.

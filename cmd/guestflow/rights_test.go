@@ -140,4 +140,20 @@ func TestNeededRightsSuffice(t *testing.T) {
 	if err := conn.LastError(); err != nil && strings.Contains(err.Error(), "violation") {
 		t.Errorf("the server reported %v", err)
 	}
+
+	// A second checkpoint replaces the first.
+	r.Close()
+	r = launch(t, cfg)
+	r.eventuallyReady(http.StatusOK, "ready")
+	eventually(t, func() string {
+		if _, body := r.get("/v1/health"); !strings.Contains(body, `"state":"live"`) {
+			return "occupancy: " + body
+		}
+		return ""
+	})
+	r.eventuallyCommitted(1)
+	r.end()
+	if err := r.nats.conn.LastError(); err != nil && strings.Contains(err.Error(), "violation") {
+		t.Errorf("with a checkpoint to replace, the server reported %v", err)
+	}
 }

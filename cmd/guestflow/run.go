@@ -18,18 +18,20 @@ what it does, publishes what is left for at most 10 s, and ends. A second signal
 ends it at once; nothing is lost by that either.
 
 The configuration comes from the environment: see guestflow config.`,
-		Args: cobra.NoArgs,
+		Args:        cobra.NoArgs,
+		Annotations: map[string]string{service: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := configured(cmd, (*Config).needPlatform, (*Config).needEndpoints)
 			if err != nil {
 				return err
 			}
-			log := newLogger(cmd.ErrOrStderr(), cfg)
-			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), log)
+			log, level := changingLogger(cmd.ErrOrStderr(), cfg)
+			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), level.hangUp)
 			a, err := newApp(cmd.Context(), cfg, log)
 			if err != nil {
 				return err
 			}
+			a.level = level
 			log.Info("guestflow runs", "version", version(), "account", cfg.Account, "nats", a.nats.URL(), "stream", cfg.Stream, "page", a.pageURL())
 			if err := a.Run(cmd.Context()); err != nil {
 				a.Close()
@@ -54,7 +56,7 @@ func (a *app) pageURL() string {
 
 func occupancySettings(cfg Config, log *slog.Logger, pipelines occupancy.PipelineSource) occupancy.Settings {
 	s := occupancy.Settings{
-		Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas,
+		Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage,
 		Token: cfg.OccupancyToken, Log: log, Pipelines: pipelines,
 	}
 	if cfg.OccupancyCORS != "" {

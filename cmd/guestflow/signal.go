@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"sync"
@@ -60,14 +59,11 @@ func (s *signals) wait(ctx context.Context, end context.CancelFunc) {
 
 // outliveHangup makes a service stay at work after SIGHUP, which supervisors send
 // to have a configuration read again. Where its log is a terminal, that one's end
-// is meant.
-func outliveHangup(ctx context.Context, output io.Writer, log *slog.Logger) {
+// is meant. Until a command says what it does instead, SIGHUP does nothing.
+func outliveHangup(ctx context.Context, output io.Writer, instead func()) {
 	s, ok := ctx.Value(signalsKey{}).(*signals)
 	if !ok || isTerminal(output) {
 		return
 	}
-	notice := func() {
-		log.Info("hung up: nothing to do; the endpoints file is read when it changes, and variables at the start")
-	}
-	s.hungUp.Store(&notice)
+	s.hungUp.Store(&instead)
 }

@@ -37,7 +37,11 @@ func TestHangupEndsNoService(t *testing.T) {
 	addr, temporary := free(t), t.TempDir()
 	environ := []string{actAs + "=guestflow", "TMPDIR=" + temporary, "GUESTFLOW_HTTP_ADDR=" + addr, "GUESTFLOW_NATS_LISTEN=127.0.0.1:0"}
 	log := filepath.Join(t.TempDir(), "log")
-	run := startLogged(t, log, append(environ, "GUESTFLOW_API_URL="+p.url, "GUESTFLOW_API_TOKEN=right", "GUESTFLOW_DATA_DIR="+t.TempDir()), "run")
+	level := filepath.Join(t.TempDir(), "level")
+	if err := os.WriteFile(level, []byte("info\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := startLogged(t, log, append(environ, "GUESTFLOW_LOG_LEVEL_FILE="+level, "GUESTFLOW_API_URL="+p.url, "GUESTFLOW_API_TOKEN=right", "GUESTFLOW_DATA_DIR="+t.TempDir()), "run")
 	logged := func(part string) {
 		t.Helper()
 		eventually(t, func() string {
@@ -49,7 +53,26 @@ func TestHangupEndsNoService(t *testing.T) {
 	}
 	logged("guestflow runs")
 	run.cmd.Process.Signal(syscall.SIGHUP)
-	logged("hung up")
+	logged("hung up: log level read again")
+	for _, step := range []struct{ text, said string }{
+		{"debug\n", "from=info to=debug by=SIGHUP"},
+		{"loud\n", "use debug, info, warn, error"},
+	} {
+		if err := os.WriteFile(level, []byte(step.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		run.cmd.Process.Signal(syscall.SIGHUP)
+		logged(step.said)
+	}
+	environment(t, "GUESTFLOW_HTTP_ADDR="+addr)
+	for _, step := range []struct{ args, said string }{
+		{"log-level", "debug"}, {"log-level error", "error"}, {"log-level", "error"}, {"log-level info", "info"}, {"health", "ok"},
+	} {
+		if code, out, errs := invoke(strings.Fields(step.args)...); code != 0 || out != step.said+"\n" {
+			t.Errorf("%s: exit code %d, %q, %q", step.args, code, out, errs)
+		}
+	}
+	logged("from=debug to=error by=HTTP")
 	run.cmd.Process.Signal(syscall.SIGHUP)
 	run.cmd.Process.Signal(syscall.SIGTERM)
 	logged("guestflow ended")

@@ -17,7 +17,7 @@ import (
 
 func newDispatcher(cfg Config, js jetstream.JetStream, log *slog.Logger) *webhook.Dispatcher {
 	return &webhook.Dispatcher{
-		JetStream: js, Path: cfg.WebhooksFile, Absent: absentFields(cfg), Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas, Log: log,
+		JetStream: js, Path: cfg.WebhooksFile, Absent: absentFields(cfg), Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage, Log: log,
 	}
 }
 
@@ -76,7 +76,11 @@ func dispatch(cmd *cobra.Command, args []string, cfg Config, do func(*cobra.Comm
 		return err
 	}
 	defer conn.Close()
-	return do(cmd, args, newDispatcher(cfg, js, newLogger(cmd.ErrOrStderr(), cfg)))
+	log, level := changingLogger(cmd.ErrOrStderr(), cfg)
+	if cmd.Annotations[service] != "" {
+		outliveHangup(cmd.Context(), cmd.ErrOrStderr(), level.hangUp)
+	}
+	return do(cmd, args, newDispatcher(cfg, js, log))
 }
 
 func webhooksCommand() *cobra.Command {
@@ -91,9 +95,8 @@ the same where GUESTFLOW_WEBHOOKS_FILE is set.`,
 	c.PersistentFlags().StringVar(&file, "file", "", "endpoints file (default GUESTFLOW_WEBHOOKS_FILE)")
 	c.AddCommand(
 		&cobra.Command{
-			Use: "run", Short: "Send webhooks until stopped", Args: cobra.NoArgs,
+			Use: "run", Short: "Send webhooks until stopped", Args: cobra.NoArgs, Annotations: map[string]string{service: "yes"},
 			RunE: webhookCommand(&file, false, func(cmd *cobra.Command, _ []string, d *webhook.Dispatcher) error {
-				outliveHangup(cmd.Context(), cmd.ErrOrStderr(), d.Log)
 				return d.Run(cmd.Context())
 			}),
 		},

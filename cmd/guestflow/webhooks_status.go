@@ -102,6 +102,7 @@ var webhookGauges = []struct {
 	{"webhook_waiting_events", "Events that a webhook endpoint has not taken yet, before conditions.", []string{"endpoint"}},
 	{"webhook_oldest_waiting_seconds", "Age of the oldest event that waits for a webhook endpoint.", []string{"endpoint"}},
 	{"webhook_last_success_timestamp_seconds", "When a webhook endpoint last took an event; 0 for never.", []string{"endpoint"}},
+	{"webhook_dead_letters", "Dead letters that a webhook endpoint has: events that it never took, to be replayed or purged.", []string{"endpoint"}},
 	{"webhook_delivered_events", "Events that a webhook endpoint took, over restarts.", []string{"endpoint"}},
 	{"webhook_skipped_events", "Events that were too old for a webhook endpoint and were not sent, over restarts.", []string{"endpoint"}},
 }
@@ -117,6 +118,7 @@ func collectWebhooks(d *webhook.Dispatcher, now time.Time, gauge func(name strin
 		}
 		gauge("webhook_waiting_events", float64(waiting(s)), s.Name)
 		gauge("webhook_oldest_waiting_seconds", age(now, s.OldestWaiting).Seconds(), s.Name)
+		gauge("webhook_dead_letters", float64(s.DeadLetters), s.Name)
 		last := 0.0
 		if !s.LastSuccess.IsZero() {
 			last = float64(s.LastSuccess.UnixMilli()) / 1000

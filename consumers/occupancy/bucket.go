@@ -174,7 +174,7 @@ func (w *bucketWriter) round(ctx context.Context, js jetstream.JetStream, due []
 func (w *bucketWriter) open(ctx context.Context, js jetstream.JetStream) error {
 	name := w.s.settings.Bucket
 	store, err := js.KeyValue(ctx, name)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
+	if errors.Is(err, jetstream.ErrBucketNotFound) && !w.s.settings.Declared {
 		store, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: name, Replicas: w.s.settings.Replicas, Description: "guestflow: present occupancy, one JSON value a location",
 		})

@@ -27,7 +27,7 @@ type checkpoint struct {
 func (s *Service) checkpointStore(ctx context.Context, js jetstream.JetStream) (jetstream.ObjectStore, error) {
 	name := s.settings.Bucket + "-state"
 	store, err := js.ObjectStore(ctx, name)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
+	if errors.Is(err, jetstream.ErrBucketNotFound) && !s.settings.Declared {
 		store, err = js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
 			Bucket: name, Replicas: s.settings.Replicas, Description: "guestflow: checkpoints of the occupancy of a stream",
 		})

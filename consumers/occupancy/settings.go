@@ -24,6 +24,8 @@ type Settings struct {
 	Bucket string
 	// Replicas of the bucket and of the object store. Default 1.
 	Replicas int
+	// Declared says that bucket and object store are declared elsewhere: none is made.
+	Declared bool
 	// WriteEvery is the shortest time between two writes of one location, and
 	// between two occupancy messages to a browser. Default 1 s.
 	WriteEvery time.Duration

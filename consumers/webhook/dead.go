@@ -59,7 +59,7 @@ type graveyard struct {
 
 func openGraveyard(ctx context.Context, js jetstream.JetStream, o options) (*graveyard, error) {
 	s, err := js.Stream(ctx, o.DeadStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
+	if errors.Is(err, jetstream.ErrStreamNotFound) && !o.Declared {
 		// Created only when absent: an operator's own limits are never touched.
 		s, err = js.CreateStream(ctx, jetstream.StreamConfig{
 			Name: o.DeadStream, Description: "events that webhook endpoints did not take",
@@ -77,6 +77,15 @@ func openGraveyard(ctx context.Context, js jetstream.JetStream, o options) (*gra
 }
 
 func (g *graveyard) subject(endpoint string) string { return g.prefix + "." + endpoint }
+
+// count returns how many letters lie under each subject.
+func (g *graveyard) count(ctx context.Context) (map[string]uint64, error) {
+	info, err := g.stream.Info(ctx, jetstream.WithSubjectFilter(g.prefix+".*"))
+	if err != nil {
+		return nil, fmt.Errorf("stream of dead letters %s: %w", g.stream.CachedInfo().Config.Name, err)
+	}
+	return info.State.Subjects, nil
+}
 
 // bury stores a letter. The message id makes it one letter when the ack of the
 // event is lost and the event dies again.

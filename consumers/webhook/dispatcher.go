@@ -35,6 +35,7 @@ type Dispatcher struct {
 	DeadPrefix string        // DefaultDeadPrefix
 	DeadMaxAge time.Duration // of dead letters and of the list of skipped events, when their streams are created: 30 days
 	Replicas   int           // of the bucket and these streams, when created: 1
+	Declared   bool          // they are declared elsewhere, and never created
 
 	SkippedStream string // DefaultSkippedStream; made where an endpoint has a MaxAge
 	SkippedPrefix string // DefaultSkippedPrefix
@@ -91,6 +92,7 @@ type options struct {
 	SkippedStream, SkippedPrefix           string
 	DeadMaxAge                             time.Duration
 	Replicas, RefusedTries, MaxWaiting     int
+	Declared                               bool
 	Backoff                                Backoff
 	MaxRetryAfter, AckWait, Recheck        time.Duration
 	ReloadEvery, StopGrace, fetchWait      time.Duration
@@ -124,7 +126,7 @@ func (d *Dispatcher) options() (options, error) {
 		Stream: or(d.Stream, events.DefaultStream), Bucket: or(d.Bucket, DefaultBucket),
 		DeadStream: or(d.DeadStream, DefaultDeadStream), DeadPrefix: or(d.DeadPrefix, DefaultDeadPrefix),
 		SkippedStream: or(d.SkippedStream, DefaultSkippedStream), SkippedPrefix: or(d.SkippedPrefix, DefaultSkippedPrefix),
-		DeadMaxAge: or(d.DeadMaxAge, 30*24*time.Hour), Replicas: or(d.Replicas, 1),
+		DeadMaxAge: or(d.DeadMaxAge, 30*24*time.Hour), Replicas: or(d.Replicas, 1), Declared: d.Declared,
 		RefusedTries: or(d.RefusedTries, 3), MaxWaiting: or(d.MaxWaiting, 1000), Backoff: or(d.Backoff, DefaultBackoff),
 		MaxRetryAfter: or(d.MaxRetryAfter, time.Hour), AckWait: or(d.AckWait, 30*time.Second),
 		Recheck: or(d.Recheck, 30*time.Second), ReloadEvery: or(d.ReloadEvery, 2*time.Second),
@@ -166,7 +168,7 @@ func (d *Dispatcher) stores(ctx context.Context, o options) (*records, *graveyar
 	if d.JetStream == nil {
 		return nil, nil, errors.New("webhook dispatcher: no JetStream; connect to NATS first")
 	}
-	r, err := openRecords(ctx, d.JetStream, o.Bucket, o.Replicas)
+	r, err := openRecords(ctx, d.JetStream, o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -242,7 +244,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	})
 	s := supervisor{o: o, records: records, graves: graves, running: map[string]*served{}, told: map[string]Disabled{}}
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
-	background.Go(func() { d.writeStandings(writing, o, records) })
+	background.Go(func() { d.writeStandings(writing, o, records, graves) })
 	defer stopWriting() // after the last endpoint has stopped
 	defer s.stop()
 	for {
@@ -274,13 +276,19 @@ func (d *Dispatcher) follow(ctx context.Context, o options, w *watched, wake fun
 	}
 }
 
-// writeStandings keeps the records up to date until ctx ends, and once more then.
-func (d *Dispatcher) writeStandings(ctx context.Context, o options, r *records) {
+// writeStandings keeps the records, and the count of dead letters, up to date until
+// ctx ends, and once more then.
+func (d *Dispatcher) writeStandings(ctx context.Context, o options, r *records, graves *graveyard) {
 	reported := ""
 	write := func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, storeWait)
 		defer cancel()
 		err := o.standings.write(ctx, r)
+		dead, counting := graves.count(ctx)
+		if counting == nil {
+			o.standings.buried(func(endpoint string) uint64 { return dead[graves.subject(endpoint)] })
+		}
+		err = errors.Join(err, counting)
 		switch {
 		case err == nil:
 			reported = ""

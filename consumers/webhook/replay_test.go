@@ -53,6 +53,8 @@ func TestDeadLettersAreListedAndReplayed(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 
+	tr.eventually("the serving process to count them", func() bool { return tr.Served()[0].DeadLetters == 6 })
+
 	// Still broken: the letters stay.
 	report, err := tr.Replay(b.ctx, ReplayRequest{Endpoint: "a", All: true})
 	if err != nil || report != (ReplayReport{Failed: 6}) || tr.statusOf(b.ctx, "a").DeadLetters != 6 {
@@ -74,6 +76,7 @@ func TestDeadLettersAreListedAndReplayed(t *testing.T) {
 		t.Errorf("replay of all: %+v, %v", report, err)
 	}
 	r.untilAccepted(t, evs...)
+	tr.eventually("the serving process to see them gone", func() bool { return tr.Served()[0].DeadLetters == 0 })
 	if left, err := tr.DeadLetters(b.ctx, "a", 0); err != nil || len(left) != 0 {
 		t.Errorf("left over: %v, %v", left, err)
 	}

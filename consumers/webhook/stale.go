@@ -87,7 +87,7 @@ type skipList struct {
 
 func openSkipList(ctx context.Context, o options) (*skipList, error) {
 	_, err := o.JetStream.Stream(ctx, o.SkippedStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
+	if errors.Is(err, jetstream.ErrStreamNotFound) && !o.Declared {
 		// Created only when absent: an operator's own limits are never touched.
 		_, err = o.JetStream.CreateStream(ctx, jetstream.StreamConfig{
 			Name: o.SkippedStream, Description: "events that were too old for their webhook endpoint",

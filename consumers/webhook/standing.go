@@ -106,6 +106,7 @@ type kept struct {
 	writing news // being written, or not taken by the server
 	news    news
 	pending pending
+	dead    uint64
 	listed  bool // in the file that is followed
 	host    string
 	off     *Disabled
@@ -177,6 +178,7 @@ func (s *standings) list(now time.Time) []EndpointStatus {
 		e.written = now // by this process, which lives
 		e.Started = e.Place != nil
 		e.waits(k.pending)
+		e.DeadLetters = k.dead
 		e.State = e.state(now)
 		out = append(out, e)
 	}
@@ -192,6 +194,15 @@ func (s *standings) forget(endpoint string) {
 // measured notes where the endpoint stands and what waits for it.
 func (s *standings) measured(endpoint string, at *place, p pending) {
 	s.change(endpoint, func(k *kept) { k.news, k.pending = k.news.then(news{place: at, due: true}), p })
+}
+
+// buried notes how many dead letters every endpoint has.
+func (s *standings) buried(count func(endpoint string) uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, k := range s.by {
+		k.dead = count(name)
+	}
 }
 
 // write brings the records up to date. What the server does not take is tried again

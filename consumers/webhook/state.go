@@ -34,11 +34,12 @@ type records struct {
 	stream jetstream.Stream // that the bucket is kept in
 }
 
-func openRecords(ctx context.Context, js jetstream.JetStream, bucket string, replicas int) (*records, error) {
+func openRecords(ctx context.Context, js jetstream.JetStream, o options) (*records, error) {
+	bucket := o.Bucket
 	kv, err := js.KeyValue(ctx, bucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
+	if errors.Is(err, jetstream.ErrBucketNotFound) && !o.Declared {
 		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: bucket, Description: "guestflow webhooks: disabled endpoints, counts of failed tries, and how endpoints fare", Replicas: replicas,
+			Bucket: bucket, Description: "guestflow webhooks: disabled endpoints, counts of failed tries, and how endpoints fare", Replicas: o.Replicas,
 		})
 		if errors.Is(err, jetstream.ErrBucketExists) { // another process was first
 			kv, err = js.KeyValue(ctx, bucket)

@@ -70,8 +70,7 @@ func (s *EndpointStatus) waits(p pending) {
 }
 
 // Served returns the endpoints of the file that Run follows in this process, by
-// name and without asking NATS: what waits is as of some seconds ago, and dead
-// letters are not counted.
+// name and without asking NATS: what waits and what died is as of some seconds ago.
 func (d *Dispatcher) Served() []EndpointStatus {
 	now := time.Now
 	if d.Now != nil {
@@ -97,9 +96,9 @@ func (d *Dispatcher) Status(ctx context.Context) ([]EndpointStatus, error) {
 	if err := d.standings.write(ctx, records); err != nil {
 		return nil, fmt.Errorf("how the endpoints fare: %w", err)
 	}
-	info, err := graves.stream.Info(ctx, jetstream.WithSubjectFilter(o.DeadPrefix+".*"))
+	dead, err := graves.count(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("stream of dead letters %s: %w", o.DeadStream, err)
+		return nil, err
 	}
 	stream, err := d.JetStream.Stream(ctx, o.Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -110,7 +109,7 @@ func (d *Dispatcher) Status(ctx context.Context) ([]EndpointStatus, error) {
 	}
 	var out []EndpointStatus
 	for _, e := range cfg.Endpoints {
-		s := EndpointStatus{Name: e.Name, Host: e.URL.Host, DeadLetters: info.State.Subjects[graves.subject(e.Name)]}
+		s := EndpointStatus{Name: e.Name, Host: e.URL.Host, DeadLetters: dead[graves.subject(e.Name)]}
 		if s.Disabled, err = records.disabled(ctx, e); err != nil {
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}

@@ -107,7 +107,7 @@ func TestStateOfAnEndpoint(t *testing.T) {
 func TestEnabledWhileNobodyWatchedIsSeen(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
-	r, err := openRecords(b.ctx, b.js, DefaultBucket, 1)
+	r, err := openRecords(b.ctx, b.js, options{Bucket: DefaultBucket, Replicas: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func healthCommand() *cobra.Command {
+	var ready bool
+	c := &cobra.Command{
+		Use:   "health",
+		Short: "Ask whether the running guestflow lives, for images without a shell",
+		Long: `Asks the guestflow that runs with this configuration, over HTTP, whether it lives
+(/healthz), or with --ready whether it does its job (/readyz), and prints what it
+says. Exit code 1 where it does not, or does not answer within 10 s.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := configured(cmd)
+			if err != nil {
+				return err
+			}
+			path := "/healthz"
+			if ready {
+				path = "/readyz"
+			}
+			text, err := askRunning(cmd.Context(), cfg, http.MethodGet, path, "")
+			if err != nil {
+				return fmt.Errorf("health: %w", err)
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), text)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&ready, "ready", false, "ask whether it does its job")
+	return c
+}
+
+// askRunning sends one request to the guestflow that runs with cfg, and returns
+// what it answers. The error is what it refuses with.
+func askRunning(ctx context.Context, cfg Config, method, path, body string) (string, error) {
+	url, err := cfg.ownURL(path)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	if cfg.OccupancyToken != "" {
+		request.Header.Set("Authorization", "Bearer "+cfg.OccupancyToken)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", fmt.Errorf("no guestflow answers: %w; start it, or set GUESTFLOW_HTTP_ADDR as it has it", err)
+	}
+	defer answer.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err != nil {
+		return "", fmt.Errorf("reading the answer of %s: %w", url, err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	text := strings.Join(lines, "\n")
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s answers %s: %s", url, answer.Status, text)
+	}
+	return text, nil
+}
+
+// ownURL is where the guestflow that runs with this configuration, on this machine,
+// is asked.
+func (c *Config) ownURL(path string) (string, error) {
+	if c.HTTPAddr == "-" {
+		return "", errors.New("GUESTFLOW_HTTP_ADDR is -, so a running guestflow cannot be asked; set it")
+	}
+	host, port, err := net.SplitHostPort(c.HTTPAddr)
+	if err != nil {
+		return "", usageError("GUESTFLOW_HTTP_ADDR: " + err.Error())
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port) + path, nil
+}
