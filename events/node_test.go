@@ -90,25 +90,3 @@ func TestNodeClientValidatesEveryEvent(t *testing.T) {
 		t.Errorf("the client read %s, want %d events: %v", out, total, want)
 	}
 }
-
-// TestAsyncAPIIsValid: AsyncAPI's own parser has nothing to say against the
-// document, and finds the schemas behind it.
-func TestAsyncAPIIsValid(t *testing.T) {
-	dir := nodeProject(t, "asyncapi")
-	out := command(t, dir, "node", "parse.mjs", absolute(t, "asyncapi.yaml"))
-	var got struct {
-		Version  string
-		Channels int
-		Payloads []string
-	}
-	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	var want []string
-	for _, kind := range Kinds() {
-		want = append(want, kind.Type())
-	}
-	if got.Version != "3.1.0" || got.Channels != len(want) || !reflect.DeepEqual(got.Payloads, want) {
-		t.Errorf("the parser read %s, want payloads %q", out, want)
-	}
-}

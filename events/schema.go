@@ -8,9 +8,13 @@ import (
 // The schemas are made from event.v1.json.tmpl; a test holds them to it.
 //
 //go:generate go test -run TestSchemasAreThoseOfTheTemplate . -update
+//go:generate go test -run TestDraft7HasTheTypesOfTheSchemas . -update
 
 //go:embed schemas/*.v1.json
 var schemas embed.FS
+
+//go:embed schemas/events.v1.draft-07.json
+var typesSchema []byte
 
 //go:embed asyncapi.yaml
 var asyncAPI []byte
@@ -30,6 +34,11 @@ func Schema(kind Kind) []byte {
 	return text
 }
 
-// AsyncAPI returns the AsyncAPI 3 document of the stream, in YAML. It refers to
-// the schemas as ./schemas/<kind>.v1.json.
+// TypesSchema returns one JSON Schema (draft 7) of the events of all kinds, for
+// code generators: the fields of the kinds' schemas, with a definition for each
+// object, but without the rules that a type cannot hold.
+func TypesSchema() []byte { return bytes.Clone(typesSchema) }
+
+// AsyncAPI returns the AsyncAPI 3.0.0 document of the stream, in YAML. It refers to
+// TypesSchema as ./schemas/events.v1.draft-07.json.
 func AsyncAPI() []byte { return bytes.Clone(asyncAPI) }

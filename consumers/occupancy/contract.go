@@ -8,7 +8,7 @@ import (
 )
 
 // contract serves the description of the stream for developers in any language:
-// the AsyncAPI document, and the JSON Schemas that it refers to. Neither holds
+// the AsyncAPI document with the schema that it refers to, and that of each kind. Neither holds
 // data, so nobody needs a token for them.
 func (s *Service) contract(mux *http.ServeMux) {
 	document := events.AsyncAPI()
@@ -19,6 +19,7 @@ func (s *Service) contract(mux *http.ServeMux) {
 		document = bytes.ReplaceAll(document, []byte(name.standard), []byte(name.configured))
 	}
 	mux.HandleFunc("GET /v1/asyncapi.yaml", static("application/yaml", document))
+	mux.HandleFunc("GET /v1/schemas/events.v1.draft-07.json", static("application/schema+json", events.TypesSchema()))
 	for _, kind := range events.Kinds() {
 		mux.HandleFunc("GET /v1/schemas/"+string(kind)+".v1.json", static("application/schema+json", events.Schema(kind)))
 	}
