@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
-	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 )
 
 // warmUp is how many sequences before the checkpoint are read again at a start,
@@ -19,52 +17,20 @@ import (
 // own. The state ignores them.
 const warmUp = 512
 
-// errSkipped: the consumer lost its place, as an ordered consumer may.
-var errSkipped = errors.New("messages were skipped on the way; reading again from the last one")
-
 // follow reads the stream from where the state stands until something fails.
-//
-// It is an ordered consumer (no acks, in memory, checked for gaps) that looks at
-// the stream anew each time it begins, which the client library's own one does
-// not: it would wait for ever at a sequence of a stream that no longer exists.
 func (s *Service) follow(ctx context.Context, js jetstream.JetStream) error {
-	ctx, release := connected(ctx, js.Conn())
-	defer release()
+	if !js.Conn().IsConnected() {
+		return consume.ErrAway // without it each request waits for its time limit
+	}
 	err := s.read(ctx, js)
-	if cause := context.Cause(ctx); errors.Is(cause, errAway) {
-		return cause
+	if errors.Is(err, consume.ErrAway) {
+		return consume.ErrAway
 	}
 	return err
 }
 
-// errAway: the client library waits in silence for its server to come back.
-var errAway = errors.New("the connection to the NATS server is lost; it is made again as soon as the server answers")
-
-// connected returns a context that ends with errAway when the connection is lost.
-func connected(ctx context.Context, nc *nats.Conn) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	changes := nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
-	if !nc.IsConnected() {
-		cancel(errAway)
-	}
-	stop := make(chan struct{})
-	var wait sync.WaitGroup
-	wait.Go(func() {
-		select {
-		case <-changes:
-			cancel(errAway)
-		case <-stop:
-		}
-	})
-	return ctx, func() {
-		nc.RemoveStatusListener(changes)
-		close(stop)
-		wait.Wait()
-		cancel(nil)
-	}
-}
-
-// read is follow on a context that ends with the connection.
+// read is follow on a connection. It looks at the stream anew each time it begins: it
+// may be another by then.
 func (s *Service) read(ctx context.Context, js jetstream.JetStream) error {
 	stream, err := js.Stream(ctx, s.settings.Stream)
 	if err != nil {
@@ -78,29 +44,16 @@ func (s *Service) read(ctx context.Context, js jetstream.JetStream) error {
 	if _, oldest := s.feed.after(0); oldest == 0 {
 		from = max(1, from-min(from, warmUp))
 	}
-	consumer, err := stream.CreateConsumer(ctx, s.consumer(max(from, info.State.FirstSeq, 1), s.filterSubject()))
+	r, err := consume.Open(ctx, js.Conn(), stream, consume.FromSequence(max(from, info.State.FirstSeq, 1)), s.filterSubject())
 	if err != nil {
 		return fmt.Errorf("reading stream %s: %w", s.settings.Stream, err)
 	}
-	defer s.discard(js.Conn(), stream, consumer)
-	s.behind(consumer.CachedInfo().NumPending)
-
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(2000), jetstream.PullHeartbeat(2*time.Second), jetstream.PullExpiry(30*time.Second))
-	if err != nil {
-		return fmt.Errorf("reading stream %s: %w", s.settings.Stream, err)
-	}
-	defer messages.Stop()
-	for expected := uint64(1); ; expected++ {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
+	defer r.Close()
+	s.behind(r.Pending)
+	for {
+		msg, meta, err := r.Next()
 		if err != nil {
 			return fmt.Errorf("reading stream %s: %w", s.settings.Stream, err)
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("reading stream %s: %w", s.settings.Stream, err)
-		}
-		if meta.Sequence.Consumer != expected {
-			return errSkipped
 		}
 		s.receive(msg, meta)
 	}
@@ -139,27 +92,6 @@ func (s *Service) filterSubject() string {
 	return s.subjects.Filter(s.settings.Account, "", "")
 }
 
-func (s *Service) consumer(from uint64, filter string) jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
-		AckPolicy: jetstream.AckNonePolicy, FilterSubject: filter,
-		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
-	}
-}
-
-// discard deletes a consumer that is no longer read. Where that cannot be, the
-// server does it after a minute.
-func (s *Service) discard(nc *nats.Conn, stream jetstream.Stream, c jetstream.Consumer) {
-	if !nc.IsConnected() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if err := stream.DeleteConsumer(ctx, c.CachedInfo().Name); err != nil {
-		s.settings.Log.Debug("occupancy: consumer left to expire", "consumer", c.CachedInfo().Name, "error", err)
-	}
-}
-
 // align makes sure that the state is one of this very stream: a stream made
 // anew, or one that lost its tail, has other events under the same sequences.
 func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream, info *jetstream.StreamInfo) error {
@@ -191,7 +123,7 @@ func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jets
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stream, s.conn = stream, js.Conn()
+	s.stream = stream
 	if why != "" {
 		epoch := strconv.FormatInt(info.Created.UnixNano(), 36)
 		if created.Equal(info.Created) { // the same sequences mean other events now

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
@@ -70,7 +69,6 @@ type Service struct {
 	created time.Time
 	anchor  string // message id at the state's sequence
 	stream  jetstream.Stream
-	conn    *nats.Conn
 	bucket  written
 	saved   written
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 )
 
 const (
@@ -279,7 +280,7 @@ func (c *client) replay(ctx context.Context, upTo uint64) error {
 		return errStopping
 	}
 	s.mu.RLock()
-	stream, nc := s.stream, s.conn
+	stream := s.stream
 	s.mu.RUnlock()
 	if stream == nil {
 		return errors.New("the stream was not reached yet; reconnect in a moment")
@@ -301,39 +302,20 @@ func (c *client) replay(ctx context.Context, upTo uint64) error {
 	}
 	// A session that moves is published at its new location, and concerns the old
 	// one too: so the location is not filtered by the server.
-	consumer, err := stream.CreateConsumer(ctx, s.consumer(c.sent+1, s.subjects.Filter(account, "", "")))
-	if err != nil {
-		return fmt.Errorf("the past cannot be read now (%w); reconnect in a moment", err)
-	}
-	defer s.discard(nc, stream, consumer)
-	if consumer.CachedInfo().NumPending == 0 {
-		return nil
-	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(256), jetstream.PullHeartbeat(2*time.Second))
-	if err != nil {
-		return fmt.Errorf("the past cannot be read now (%w); reconnect in a moment", err)
-	}
-	defer messages.Stop()
-	for {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return fmt.Errorf("the past cannot be read now (%w); reconnect in a moment", err)
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		if meta.Sequence.Stream >= upTo {
-			return nil
-		}
-		if e, err := events.Decode(msg.Data()); err == nil {
-			f := eventFrame(Message{Sequence: meta.Sequence.Stream, Event: e}, msg.Data(), c.epoch)
-			if err := c.frames([]*frame{f}); err != nil {
-				return err
+	var gone error // of the client
+	err = consume.Past(ctx, stream, consume.FromSequence(c.sent+1), []string{s.subjects.Filter(account, "", "")},
+		func(msg jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
+			if meta.Sequence.Stream >= upTo {
+				return false, nil
 			}
-		}
-		if meta.NumPending == 0 {
-			return nil
-		}
+			if e, err := events.Decode(msg.Data()); err == nil {
+				f := eventFrame(Message{Sequence: meta.Sequence.Stream, Event: e}, msg.Data(), c.epoch)
+				gone = c.frames([]*frame{f})
+			}
+			return gone == nil, nil
+		})
+	if err != nil {
+		return fmt.Errorf("the past cannot be read now (%w); reconnect in a moment", err)
 	}
+	return gone
 }

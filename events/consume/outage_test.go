@@ -137,19 +137,19 @@ func TestReaderNoticesThatTheStreamIsAnother(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		now  *jetstream.StreamInfo
-		want uint64 // where it reads on
+		want From // where it reads on
 	}{
-		{"the same", info(day, 20), 11},
-		{"nothing new", info(day, 10), 11},
-		{"lost its tail", info(day, 7), 8},
-		{"lost everything", info(day, 0), 1},
-		{"another of that name", info(day.Add(1), 20), 1},
+		{"the same", info(day, 20), FromSequence(11)},
+		{"nothing new", info(day, 10), FromSequence(11)},
+		{"lost its tail", info(day, 7), FromSequence(8)},
+		{"lost everything", info(day, 0), FromSequence(1)},
+		{"another of that name", info(day.Add(1), 20), FromStart()},
 	} {
 		r := &reader{}
 		r.check(info(day, 10))
-		r.goOnAfter(10)
-		if r.check(c.now); r.config.OptStartSeq != c.want {
-			t.Errorf("%s: reads on at %d, want %d", c.name, r.config.OptStartSeq, c.want)
+		r.from = FromSequence(11)
+		if r.check(c.now); r.from != c.want {
+			t.Errorf("%s: reads on from %+v, want %+v", c.name, r.from, c.want)
 		}
 	}
 }
@@ -169,7 +169,7 @@ func TestReaderNoticesAGap(t *testing.T) {
 	if _, err := r.next(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.messages.Next(); err != nil { // lost on the way
+	if _, err := r.open.messages.Next(); err != nil { // lost on the way
 		t.Fatal(err)
 	}
 	for _, want := range []string{"2", "3"} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -12,72 +11,42 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// reader is the source of a consumer without a name. It keeps its place itself:
-// the stream only sends, without acks. Messages that got lost on a connection
-// leave a gap in the consumer's own numbering, or a reconnect; then the reader
-// starts anew behind the last message that it returned. So it delivers each
-// event once and in the order of the stream.
+// reader is the source of a consumer without a name. When its Reader is over, it
+// opens another behind the last message that it returned. So it delivers each event
+// once and in the order of the stream.
 type reader struct {
-	stream string
-	js     jetstream.JetStream
-	config jetstream.ConsumerConfig // of the next consumer
+	stream  string
+	js      jetstream.JetStream
+	filters []string
+	from    From // of the next Reader
 
-	created  time.Time // of the stream
-	name     string
-	messages jetstream.MessagesContext
-	expect   uint64 // number that the consumer gives to its next message
-
-	// current ends with Run's context, and when the connection came back: what
-	// was on its way is lost then.
-	current context.Context
-	abandon context.CancelFunc
-	status  chan nats.Status
-	watch   sync.WaitGroup
+	created time.Time // of the stream
+	open    *Reader
 }
 
-// forget is how long a server keeps a consumer whose reader is gone.
-const forget = 5 * time.Minute
-
 func (c *Consumer) openReader(ctx context.Context, js jetstream.JetStream, filters []string) (*reader, error) {
-	r := &reader{stream: c.Stream, js: js, config: jetstream.ConsumerConfig{
-		Description: "guest session events", FilterSubjects: filters, AckPolicy: jetstream.AckNonePolicy,
-		InactiveThreshold: forget, MemoryStorage: true, Replicas: 1,
-	}}
-	c.From.start(&r.config)
-	if err := r.open(ctx); err != nil {
+	r := &reader{stream: c.Stream, js: js, filters: filters, from: c.From}
+	if err := r.begin(ctx); err != nil {
 		return nil, c.explain("creating a consumer", err)
 	}
 	return r, nil
 }
 
-// open creates a consumer at the reader's place.
-func (r *reader) open(ctx context.Context) error {
+// begin opens a Reader at the place.
+func (r *reader) begin(ctx context.Context) error {
 	stream, err := r.js.Stream(ctx, r.stream)
 	if err != nil {
 		return err
 	}
 	r.check(stream.CachedInfo())
-	status := r.js.Conn().StatusChanged(nats.CONNECTED)
-	consumer, err := stream.CreateConsumer(ctx, r.config)
-	if err == nil {
-		r.messages, err = consumer.Messages(jetstream.PullMaxMessages(batch), jetstream.PullHeartbeat(heartbeat))
-	}
+	opened, err := Open(ctx, r.js.Conn(), stream, r.from, r.filters...)
 	if err != nil {
-		r.js.Conn().RemoveStatusListener(status)
 		return err
 	}
-	current, abandon := context.WithCancel(ctx)
-	r.watch.Go(func() {
-		if _, connected := <-status; connected {
-			abandon()
-		}
-	})
-	r.current, r.abandon, r.status = current, abandon, status
-	info := consumer.CachedInfo()
-	r.name, r.expect = info.Name, 1
+	r.open = opened
 	// From now on the place is a number, so that what is stored while no
 	// consumer exists is not passed over.
-	r.goOnAfter(info.Delivered.Stream)
+	r.from = FromSequence(r.open.Behind + 1)
 	return nil
 }
 
@@ -88,24 +57,20 @@ func (r *reader) check(stream *jetstream.StreamInfo) {
 	switch last := stream.State.LastSeq; {
 	case r.created.IsZero():
 	case !stream.Created.Equal(r.created):
-		r.goOnAfter(0)
-	case r.config.OptStartSeq > last+1:
-		r.goOnAfter(last)
+		r.from = FromStart()
+	case r.from.sequence > last+1:
+		r.from = FromSequence(last + 1)
 	}
 	r.created = stream.Created
-}
-
-func (r *reader) goOnAfter(sequence uint64) {
-	c := &r.config
-	c.DeliverPolicy, c.OptStartSeq, c.OptStartTime = jetstream.DeliverByStartSequencePolicy, sequence+1, nil
 }
 
 func (r *reader) acks() bool { return false }
 
 func (r *reader) next(ctx context.Context) (jetstream.Msg, error) {
 	for {
-		msg, err := r.await()
+		msg, meta, err := r.open.Next()
 		if err == nil {
+			r.from = FromSequence(meta.Sequence.Stream + 1)
 			return msg, nil
 		}
 		if ctx.Err() != nil {
@@ -117,34 +82,12 @@ func (r *reader) next(ctx context.Context) (jetstream.Msg, error) {
 	}
 }
 
-// errAnew: the consumer has to be created anew.
-var errAnew = errors.New("messages were lost on the way")
-
-// await returns the next message; an error, unless ctx ended, means that the
-// consumer has to be created anew.
-func (r *reader) await() (jetstream.Msg, error) {
-	msg, err := r.messages.Next(jetstream.NextContext(r.current))
-	if err != nil {
-		return nil, err
-	}
-	meta, err := msg.Metadata()
-	if err != nil {
-		return nil, err
-	}
-	if meta.Sequence.Consumer != r.expect {
-		return nil, errAnew
-	}
-	r.expect++
-	r.goOnAfter(meta.Sequence.Stream)
-	return msg, nil
-}
-
 // reopen waits out what may pass: a server that is away or restarts.
 func (r *reader) reopen(ctx context.Context) error {
-	r.drop()
+	r.open.Close()
 	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 	for {
-		err := r.open(ctx)
+		err := r.begin(ctx)
 		switch {
 		case err == nil:
 			return nil
@@ -161,18 +104,6 @@ func (r *reader) reopen(ctx context.Context) error {
 	}
 }
 
-// drop leaves the consumer that is open.
-func (r *reader) drop() {
-	r.messages.Stop()
-	r.js.Conn().RemoveStatusListener(r.status)
-	r.abandon()
-	r.watch.Wait()
-}
+func (r *reader) stop() { r.open.Close() }
 
-func (r *reader) stop() { r.drop() }
-
-func (r *reader) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), closing)
-	defer cancel()
-	_ = r.js.DeleteConsumer(ctx, r.stream, r.name) // else the server forgets it by itself
-}
+func (r *reader) close() {}

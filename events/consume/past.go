@@ -1,0 +1,111 @@
+package consume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Past calls each with every message that the stream holds now, from a place on, that
+// matches one of the subjects: in order and one at a time, until each returns false
+// or an error, which Past returns. Any other error means that the rest could not be
+// read, and says from where. Messages that get lost on the way are read again.
+func Past(ctx context.Context, stream jetstream.Stream, from From, subjects []string, each func(jetstream.Msg, *jetstream.MsgMetadata) (more bool, err error)) error {
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return err
+	}
+	p := past{stream: stream, from: from, subjects: subjects, last: info.State.LastSeq, each: each}
+	for {
+		read := p.read
+		lost, err := p.stretch(ctx)
+		switch {
+		case p.failed != nil:
+			return p.failed
+		case err == nil && lost && p.read == read:
+			err = errGap // again, without one that came
+		}
+		if err != nil {
+			return fmt.Errorf("reading stream %s after sequence %d: %w", info.Config.Name, p.place, err)
+		}
+		if !lost {
+			return nil
+		}
+	}
+}
+
+// past is a call of Past.
+type past struct {
+	stream   jetstream.Stream
+	from     From
+	subjects []string
+	last     uint64 // sequence of the stream when it began
+	each     func(jetstream.Msg, *jetstream.MsgMetadata) (bool, error)
+
+	read   int    // messages so far
+	place  uint64 // sequence of the last of them
+	failed error  // what each returned
+}
+
+// fetched is how many messages are asked for at once.
+const fetched = 256
+
+// stretch reads with one consumer up to the end, or until messages were lost.
+func (p *past) stretch(ctx context.Context) (lost bool, err error) {
+	consumer, err := reading(ctx, p.stream, p.from, p.subjects)
+	if err != nil {
+		return false, err
+	}
+	defer discard(p.stream, consumer.CachedInfo().Name)
+	expect := uint64(1)
+	for left := consumer.CachedInfo().NumPending; left > 0; {
+		messages, err := consumer.FetchNoWait(int(min(left, fetched)))
+		if err != nil {
+			return false, err
+		}
+		first := expect
+		for msg := range messages.Messages() {
+			meta, err := msg.Metadata()
+			switch {
+			case err != nil:
+				return false, err
+			case meta.Sequence.Consumer != expect:
+				return true, nil
+			case meta.Sequence.Stream > p.last:
+				return false, nil
+			}
+			expect++
+			left = meta.NumPending
+			if more, err := p.take(msg, meta); err != nil || !more {
+				return false, err
+			}
+		}
+		if err := errors.Join(messages.Error(), ctx.Err()); err != nil {
+			return false, err
+		}
+		if expect > first {
+			continue
+		}
+		// Either the rest was deleted meanwhile, or the answer did not come in
+		// time, which the client library does not tell.
+		info, err := consumer.Info(ctx)
+		if err != nil {
+			return false, err
+		}
+		if info.Delivered.Consumer >= expect {
+			return true, nil
+		}
+		left = info.NumPending
+	}
+	return false, nil
+}
+
+func (p *past) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) (more bool, err error) {
+	p.read++
+	p.place = meta.Sequence.Stream
+	p.from = FromSequence(p.place + 1)
+	more, p.failed = p.each(msg, meta)
+	return more, p.failed
+}
