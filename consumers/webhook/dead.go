@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 )
 
 // Where dead letters go: DefaultDeadPrefix.<endpoint> in DefaultDeadStream.
@@ -259,49 +260,7 @@ func (g *graveyard) each(ctx context.Context, endpoint string, visit func(DeadLe
 	if endpoint == "" {
 		endpoint = "*"
 	}
-	cfg := jetstream.ConsumerConfig{FilterSubject: g.subject(endpoint)}
-	return scan(ctx, g.stream, cfg, func(m jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
+	return consume.Past(ctx, g.stream, consume.FromStart(), []string{g.subject(endpoint)}, func(m jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
 		return visit(letter(meta.Sequence.Stream, meta.Timestamp, m.Headers(), m.Data()))
 	})
-}
-
-// scan hands the messages of a stream that match the filters to each, in order,
-// up to the last one that the stream holds when the scan begins. each returns
-// false to stop early.
-func scan(ctx context.Context, s jetstream.Stream, cfg jetstream.ConsumerConfig, each func(jetstream.Msg, *jetstream.MsgMetadata) (bool, error)) error {
-	cfg.AckPolicy = jetstream.AckNonePolicy
-	cfg.InactiveThreshold = 5 * time.Minute
-	cfg.MemoryStorage = true
-	c, err := s.CreateConsumer(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	info := c.CachedInfo()
-	// The name is the server's own: deleting it early only saves the threshold.
-	defer func() { _ = s.DeleteConsumer(context.WithoutCancel(ctx), info.Name) }()
-	for left := info.NumPending; left > 0; {
-		batch, err := c.FetchNoWait(int(min(left, 100)))
-		if err != nil {
-			return err
-		}
-		got := uint64(0)
-		for m := range batch.Messages() {
-			got++
-			meta, err := m.Metadata()
-			if err != nil {
-				return err
-			}
-			if more, err := each(m, meta); err != nil || !more {
-				return err
-			}
-		}
-		if err := errors.Join(batch.Error(), ctx.Err()); err != nil {
-			return err
-		}
-		if got == 0 { // the rest was deleted meanwhile
-			return nil
-		}
-		left -= min(got, left)
-	}
-	return nil
 }

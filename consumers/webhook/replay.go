@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 )
 
 // ReplayRequest says what to send again. Endpoint is always needed, and exactly
@@ -280,10 +281,7 @@ func (r *replayer) stretch(ctx context.Context, req ReplayRequest, lanes *lanes)
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", r.o.Stream, err)
 	}
-	cfg := jetstream.ConsumerConfig{
-		FilterSubjects: filters(r.o, r.endpoint), DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &req.Since,
-	}
-	return scan(ctx, stream, cfg, func(m jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
+	return consume.Past(ctx, stream, consume.FromTime(req.Since), filters(r.o, r.endpoint), func(m jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
 		if meta.Timestamp.After(until) {
 			return false, nil
 		}

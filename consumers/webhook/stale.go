@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 )
 
 // Where the list of skipped events is: DefaultSkippedPrefix.<endpoint> in
@@ -134,8 +135,8 @@ func (d *Dispatcher) Skipped(ctx context.Context, endpoint string, limit int) ([
 		endpoint = "*"
 	}
 	var out []SkippedEvent
-	cfg := jetstream.ConsumerConfig{FilterSubject: o.SkippedPrefix + "." + endpoint}
-	err = scan(ctx, stream, cfg, func(m jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
+	subject := o.SkippedPrefix + "." + endpoint
+	err = consume.Past(ctx, stream, consume.FromStart(), []string{subject}, func(m jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
 		s := SkippedEvent{At: meta.Timestamp}
 		if err := json.Unmarshal(m.Data(), &s); err != nil {
 			return false, fmt.Errorf("message %d: %w", meta.Sequence.Stream, err)

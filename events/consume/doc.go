@@ -9,5 +9,8 @@
 // with the same ID and the same revision, which events.State.Apply tells. Of the
 // project it imports events alone, so a downstream program links no more of it.
 //
+// Consumer is for programs that do something about events; Reader and Past are for
+// those that keep a place in the stream themselves, or only look at what is there.
+//
 // The examples show filters, replays and retries.
 package consume
