@@ -18,14 +18,17 @@ func Past(ctx context.Context, stream jetstream.Stream, from From, subjects []st
 		return err
 	}
 	p := past{stream: stream, from: from, subjects: subjects, last: info.State.LastSeq, each: each}
-	for {
+	for silent := 0; ; {
 		read := p.read
 		lost, err := p.stretch(ctx)
-		switch {
-		case p.failed != nil:
+		if p.failed != nil {
 			return p.failed
-		case err == nil && lost && p.read == read:
-			err = errGap // again, without one that came
+		}
+		if silent++; p.read > read {
+			silent = 0
+		}
+		if err == nil && lost && silent == 2 {
+			err = errSilent
 		}
 		if err != nil {
 			return fmt.Errorf("reading stream %s after sequence %d: %w", info.Config.Name, p.place, err)
@@ -35,6 +38,9 @@ func Past(ctx context.Context, stream jetstream.Stream, from From, subjects []st
 		}
 	}
 }
+
+// errSilent: there are messages, and none comes.
+var errSilent = errors.New("the server has more messages and sends none; try again")
 
 // past is a call of Past.
 type past struct {
@@ -52,7 +58,8 @@ type past struct {
 // fetched is how many messages are asked for at once.
 const fetched = 256
 
-// stretch reads with one consumer up to the end, or until messages were lost.
+// stretch reads with one consumer, up to the end or until it shows that messages were
+// lost on the way.
 func (p *past) stretch(ctx context.Context) (lost bool, err error) {
 	consumer, err := reading(ctx, p.stream, p.from, p.subjects)
 	if err != nil {
@@ -85,19 +92,11 @@ func (p *past) stretch(ctx context.Context) (lost bool, err error) {
 		if err := errors.Join(messages.Error(), ctx.Err()); err != nil {
 			return false, err
 		}
-		if expect > first {
-			continue
-		}
-		// Either the rest was deleted meanwhile, or the answer did not come in
-		// time, which the client library does not tell.
-		info, err := consumer.Info(ctx)
-		if err != nil {
-			return false, err
-		}
-		if info.Delivered.Consumer >= expect {
+		if expect == first {
+			// Either the rest was deleted meanwhile, or the answer did not come in
+			// time, which the client library does not tell: another consumer knows.
 			return true, nil
 		}
-		left = info.NumPending
 	}
 	return false, nil
 }

@@ -140,6 +140,33 @@ func TestPastEndsWhenTheRestIsDeleted(t *testing.T) {
 	s.expect(1, fetched)
 }
 
+// TestPastSaysThatNothingComes: it does not ask for ever.
+func TestPastSaysThatNothingComes(t *testing.T) {
+	stream := mute{visits(t, startBroker(t), 5)}
+	s := sequences{t: t}
+	if err := Past(t.Context(), stream, FromStart(), everything, s.each); !errors.Is(err, errSilent) {
+		t.Errorf("error is %v, want that the server sends nothing", err)
+	}
+	s.expect(1, 0)
+}
+
+// mute is a stream of whose consumers no message comes.
+type mute struct{ jetstream.Stream }
+
+func (m mute) CreateConsumer(ctx context.Context, c jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	consumer, err := m.Stream.CreateConsumer(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	gone, err := consumer.FetchNoWait(100)
+	if err != nil {
+		return nil, err
+	}
+	for range gone.Messages() {
+	}
+	return consumer, nil
+}
+
 func TestPastReadsAgainWhatWasLostOnTheWay(t *testing.T) {
 	b := startBroker(t)
 	stream := visits(t, b, fetched+100)
