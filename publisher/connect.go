@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,8 +60,8 @@ func Connect(ctx context.Context, s ConnectSettings) (*nats.Conn, error) {
 }
 
 func (s *ConnectSettings) defaults() {
-	setDefault(&s.URL, nats.DefaultURL)
-	setDefault(&s.Name, "guestflow")
+	s.URL = cmp.Or(s.URL, nats.DefaultURL)
+	s.Name = cmp.Or(s.Name, "guestflow")
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -204,21 +205,21 @@ const keyOutbox = "publisher/outbox"
 
 // start fills in defaults, and names the outbox when it has no name yet.
 func (p *Publisher) start() error {
-	setDefault(&p.Account, events.DefaultAccount)
-	setDefault(&p.Stream, events.DefaultStream)
-	setDefault(&p.MaxBatch, 1000)
-	setDefault(&p.MaxBatchBytes, 8<<20)
-	setDefault(&p.AckWait, 5*time.Second)
-	setDefault(&p.RetryFirst, 100*time.Millisecond)
-	setDefault(&p.RetryMax, 10*time.Second)
+	p.Account = cmp.Or(p.Account, events.DefaultAccount)
+	p.Stream = cmp.Or(p.Stream, events.DefaultStream)
+	p.MaxBatch = cmp.Or(p.MaxBatch, 1000)
+	p.MaxBatchBytes = cmp.Or(p.MaxBatchBytes, 8<<20)
+	p.AckWait = cmp.Or(p.AckWait, 5*time.Second)
+	p.RetryFirst = cmp.Or(p.RetryFirst, 100*time.Millisecond)
+	p.RetryMax = cmp.Or(p.RetryMax, 10*time.Second)
 	if p.Clock == nil {
 		p.Clock = systemClock{}
 	}
 	if p.Log == nil {
 		p.Log = slog.Default()
 	}
-	setDefault(&p.batchLimit, p.MaxBatch)
-	setDefault(&p.window, p.MaxBatch)
+	p.batchLimit = cmp.Or(p.batchLimit, p.MaxBatch)
+	p.window = cmp.Or(p.window, p.MaxBatch)
 	p.filter = p.Subjects.AccountFilter(p.Account)
 	if p.own == "" {
 		name, err := p.store.Get(keyOutbox)
@@ -235,13 +236,6 @@ func (p *Publisher) start() error {
 	}
 	p.messages = newMessages(p.Stream, p.Account, p.own, p.Subjects)
 	return nil
-}
-
-func setDefault[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
 }
 
 // awaitConnection returns when there is a connection.

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,8 +99,8 @@ func (e *StreamError) Error() string {
 // ErrPermission where the user may not look for the stream, or make it, and wraps
 // jetstream.ErrStreamNotFound where a declared one is not there.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, s StreamSettings) (*jetstream.StreamInfo, error) {
-	setDefault(&s.Name, events.DefaultStream)
-	setDefault(&s.Replicas, 1)
+	s.Name = cmp.Or(s.Name, events.DefaultStream)
+	s.Replicas = cmp.Or(s.Replicas, 1)
 	// An existing stream is looked for first, since making one that is the same but
 	// for a detail would fail with less to say.
 	info, err := existing(ctx, js, s.Name)

@@ -37,14 +37,15 @@ func loaded(b *testing.B, n, perLocation int, o Options) *Store {
 // benchID spreads ids over the key space, as the platform's random ids do.
 func benchID(i int) string { return fmt.Sprintf("%08x%03d", uint32(i)*2654435761, i%1000) }
 
-func BenchmarkLocation100k(b *testing.B) {
+func BenchmarkAll100k(b *testing.B) {
 	const n = 100_000
 	s := loaded(b, n, n, Options{})
 	b.ReportAllocs()
 	for b.Loop() {
-		l, err := s.Location("oWNe6X00000")
-		if err != nil || len(l.Sessions) != n {
-			b.Fatal(len(l.Sessions), err)
+		online := 0
+		err := s.All(func(events.State) bool { online++; return true })
+		if err != nil || online != n {
+			b.Fatal(online, err)
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/session")
@@ -143,7 +144,7 @@ func BenchmarkSize(b *testing.B) {
 		return m.HeapAlloc
 	}
 	s := loaded(b, n, 1000, Options{Now: c.Now, SentRetention: 1})
-	path := s.Path()
+	path := s.path
 	for range 20 { // Trims the outbox.
 		c.advance(cursorEvery)
 		if err := s.Acked(Cursor{OutboxSeq: n, StreamSeq: uint64(c.Now().Unix())}); err != nil {
@@ -153,9 +154,7 @@ func BenchmarkSize(b *testing.B) {
 	if err := s.Close(); err != nil {
 		b.Fatal(err)
 	}
-	if _, _, err := Compact(path); err != nil {
-		b.Fatal(err)
-	}
+	compacted(b, path)
 	before := heap()
 	s, err := Open(path, Options{Now: c.Now, NoSync: true})
 	if err != nil {

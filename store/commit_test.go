@@ -171,7 +171,7 @@ func TestIdlePollWritesNothing(t *testing.T) {
 	if err := s.Acked(Cursor{OutboxSeq: entries[0].Seq, StreamSeq: 1}); err != nil {
 		t.Fatal(err)
 	}
-	before, err := os.ReadFile(s.Path())
+	before, err := os.ReadFile(s.path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestIdlePollWritesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	after, err := os.ReadFile(s.Path())
+	after, err := os.ReadFile(s.path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,12 +203,12 @@ func TestIdlePollWritesNothing(t *testing.T) {
 		t.Errorf("seen at %v, want %v", got, c.Now())
 	}
 	// What is in memory reaches the file with the next commit that writes.
-	crashed := openedAt(t, copied(t, s.Path()), Options{Now: c.Now})
+	crashed := openedAt(t, copied(t, s.path), Options{Now: c.Now})
 	if got := located(t, crashed, "here").SeenAt; !got.Equal(c.Now().Add(-50 * time.Minute)) {
 		t.Errorf("seen at %v in the file, want 50 minutes ago", got)
 	}
 	commit(t, s, arrival("elsewhere", "there", c.Now()))
-	crashed = openedAt(t, copied(t, s.Path()), Options{Now: c.Now})
+	crashed = openedAt(t, copied(t, s.path), Options{Now: c.Now})
 	if got := located(t, crashed, "here").SeenAt; !got.Equal(c.Now()) {
 		t.Errorf("seen at %v in the file, want now", got)
 	}
@@ -228,7 +228,7 @@ func TestCloseKeepsWhenLocationsWereSeen(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again := openedAt(t, s.Path(), Options{Now: c.Now})
+	again := openedAt(t, s.path, Options{Now: c.Now})
 	if got := located(t, again, "here").SeenAt; !got.Equal(c.Now().Add(-time.Minute)) {
 		t.Errorf("seen at %v, want a minute ago", got)
 	}
@@ -275,7 +275,7 @@ func TestValuesAreKept(t *testing.T) {
 		if err := s.Put("a", []byte(v)); err != nil {
 			t.Fatal(err)
 		}
-		again := openedAt(t, copied(t, s.Path()), Options{})
+		again := openedAt(t, copied(t, s.path), Options{})
 		if got, err := again.Get("a"); string(got) != v || err != nil {
 			t.Errorf("got %q, %v; want %q", got, err, v)
 		}
@@ -288,14 +288,12 @@ func TestClosedStoreSaysSo(t *testing.T) {
 	if err := errors.Join(s.Close(), s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	_, location := s.Location("here")
 	_, find := s.Find([]string{"a"})
 	_, list := s.Locations()
 	_, take := s.Take(0, 1)
 	_, get := s.Get("a")
-	_, size := s.Size()
 	for name, err := range map[string]error{
-		"Location": location, "Find": find, "Locations": list, "Take": take, "Get": get, "Size": size,
+		"Find": find, "Locations": list, "Take": take, "Get": get,
 		"Commit": s.Commit(Commit{Changes: []events.Event{arrival("a", "here", c.Now())}}), "empty Commit": s.Commit(Commit{}),
 		"Put": s.Put("a", nil), "Acked": s.Acked(Cursor{StreamSeq: 1}), "Rewind": s.Rewind(0), "Invariants": s.Invariants(),
 		"All": s.All(func(events.State) bool { return true }),

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-func TestCompactKeepsEverythingAndGivesSpaceBack(t *testing.T) {
+// TestCompactedFileHoldsEverything: operators use the command of bbolt for it.
+func TestCompactedFileHoldsEverything(t *testing.T) {
 	path := filled(t)
 	c := newClock()
 	s := openedAt(t, path, Options{Now: c.Now, SentRetention: time.Second})
@@ -20,38 +21,40 @@ func TestCompactKeepsEverythingAndGivesSpaceBack(t *testing.T) {
 		}
 	}
 	want, cursor := located(t, s, "here"), s.Cursor()
-	size, err := s.Size()
-	if err != nil || size.Free <= 0 {
-		t.Fatalf("size is %+v, error %v; the test wants free pages", size, err)
-	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// What a crash of an earlier compaction left.
-	leftover := path + suffixCompact + "123"
-	if err := os.WriteFile(leftover, []byte("half"), 0o600); err != nil {
+	before, err := os.Stat(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	before, after, err := Compact(path)
-	if err != nil || after >= before || before != size.File {
-		t.Fatalf("%d bytes before, %d after, error %v", before, after, err)
+	compacted(t, path)
+	after, err := os.Stat(path)
+	if err != nil || after.Size() >= before.Size() {
+		t.Fatalf("%d bytes before, %d after, error %v", before.Size(), after.Size(), err)
 	}
 	s = openedAt(t, path, Options{Now: c.Now})
 	sound(t, s)
 	if got := located(t, s, "here"); !reflect.DeepEqual(got, want) || s.Cursor() != cursor {
 		t.Error("the location or the cursor changed")
 	}
+}
+
+func TestFilesThatACrashLeftAreRemoved(t *testing.T) {
+	path := filled(t)
+	leftover := path + suffixNew + "123"
+	if err := os.WriteFile(leftover, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	openedAt(t, path, Options{})
 	left, err := os.ReadDir(filepath.Dir(path))
 	if err != nil || len(left) != 1 {
 		t.Errorf("the directory has %v, error %v; want the store alone", left, err)
 	}
-	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
-		t.Errorf("mode is %v, error %v", info.Mode(), err)
-	}
 }
 
-// Whoever waits for the lock of a file that a compaction replaces must not write
-// to the file that is no longer there.
+// Whoever waits for the lock of a file that is replaced must not write to the file
+// that is no longer there.
 func TestOpenFollowsAReplacedFile(t *testing.T) {
 	path := filled(t)
 	holder, err := openBolt(path, fileMode{wait: time.Second})
@@ -66,13 +69,7 @@ func TestOpenFollowsAReplacedFile(t *testing.T) {
 		}
 		result <- s
 	}()
-	temp, err := emptyBeside(path, suffixCompact)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := holder.copyTo(temp); err != nil {
-		t.Fatal(err)
-	}
+	temp := copied(t, path)
 	if err := os.Rename(temp, path); err != nil {
 		t.Fatal(err)
 	}

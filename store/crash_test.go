@@ -173,7 +173,7 @@ func TestTornCommitNeverHappened(t *testing.T) {
 		in = append(in, arrival(sessionID(i), "here", c.Now()))
 	}
 	commit(t, s, in...)
-	before, err := os.ReadFile(s.Path())
+	before, err := os.ReadFile(s.path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestTornCommitNeverHappened(t *testing.T) {
 		in = append(in, traffic(st, 1000, c.Now()))
 	}
 	commit(t, s, in...)
-	after, err := os.ReadFile(s.Path())
+	after, err := os.ReadFile(s.path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ func TestCursorIsWrittenSeldomAndWithEveryCommit(t *testing.T) {
 	commit(t, s, in...)
 	inFile := func() uint64 {
 		t.Helper()
-		again := openedAt(t, copied(t, s.Path()), Options{Now: c.Now})
+		again := openedAt(t, copied(t, s.path), Options{Now: c.Now})
 		sound(t, again)
 		return again.Cursor().OutboxSeq
 	}
@@ -117,7 +117,7 @@ func TestSentEntriesAreKeptThenTrimmed(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			s = openedAt(t, s.Path(), Options{Now: c.Now, SentRetention: 16 * time.Minute})
+			s = openedAt(t, s.path, Options{Now: c.Now, SentRetention: 16 * time.Minute})
 		}
 		c.advance(time.Minute)
 	}
@@ -171,7 +171,7 @@ func TestRewindBringsBackWhatIsKept(t *testing.T) {
 	if box.Depth != 4 || box.Bytes != full.Bytes*4/6 || box.Oldest.IsZero() {
 		t.Errorf("after Rewind: %+v, before: %+v", box, full)
 	}
-	again := openedAt(t, copied(t, s.Path()), Options{Now: c.Now})
+	again := openedAt(t, copied(t, s.path), Options{Now: c.Now})
 	sound(t, again)
 	at.OutboxSeq = 2
 	if got := again.Cursor(); got != at {
@@ -217,10 +217,8 @@ func TestSequenceNumbersNeverRepeat(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Compact(s.Path()); err != nil {
-		t.Fatal(err)
-	}
-	s = openedAt(t, s.Path(), o)
+	compacted(t, s.path)
+	s = openedAt(t, s.path, o)
 	commit(t, s, arrival("c", "here", c.Now()))
 	if got := taken(t, s, 0, 9); len(got) != 1 || got[0].Seq != 3 {
 		t.Errorf("entries are %+v, want one of number 3", got)

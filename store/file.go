@@ -16,12 +16,9 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 )
 
-// Endings of files in the making beside the store. One that a crash left behind
-// is removed by the next Open.
-const (
-	suffixNew     = ".new-"
-	suffixCompact = ".compact-"
-)
+// suffixNew ends the name of a file in the making beside the store. One that a crash
+// left behind is removed by the next Open.
+const suffixNew = ".new-"
 
 // boltFile is an open bbolt file with its lock.
 type boltFile struct {
@@ -44,8 +41,8 @@ func openBolt(path string, m fileMode) (boltFile, error) {
 		if err != nil {
 			return boltFile{}, unopened(path, err)
 		}
-		// A compaction may have put another file in its place while this one
-		// waited for the lock.
+		// Somebody may have put another file in its place while this one waited for
+		// the lock: a backup, or a smaller copy.
 		same, err := f.stillAt(path)
 		if err == nil && same {
 			if err = f.wholeLength(); err == nil {
@@ -71,7 +68,7 @@ func tryBolt(path string, m fileMode) (f boltFile, err error) {
 			NoSync:   m.noSync,
 			ReadOnly: m.readOnly,
 			// The list of free pages is written with each commit, although that costs
-			// time while many are free (Compact helps): without it each Open would
+			// time while many are free: without it each Open would
 			// have to read the whole file, and would panic out of reach on a damaged
 			// page.
 			NoFreelistSync: false,
@@ -172,7 +169,7 @@ func create(path string, s schema, now time.Time) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("store %s: %w; let guestflow write there, or set GUESTFLOW_DATA_DIR to a directory where it may", path, err)
 	}
-	temp, err := emptyBeside(path, suffixNew)
+	temp, err := emptyBeside(path)
 	if err != nil {
 		return unopened(path, err)
 	}
@@ -200,8 +197,8 @@ func create(path string, s schema, now time.Time) error {
 }
 
 // emptyBeside makes an empty file in the directory of path.
-func emptyBeside(path, suffix string) (string, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+suffix+"*")
+func emptyBeside(path string) (string, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+suffixNew+"*")
 	if err != nil {
 		return "", err
 	}
@@ -216,7 +213,7 @@ func sweep(path string) {
 	}
 	for _, e := range entries {
 		rest, ok := strings.CutPrefix(e.Name(), filepath.Base(path))
-		if ok && (strings.HasPrefix(rest, suffixNew) || strings.HasPrefix(rest, suffixCompact)) {
+		if ok && strings.HasPrefix(rest, suffixNew) {
 			_ = os.Remove(filepath.Join(filepath.Dir(path), e.Name()))
 		}
 	}

@@ -36,7 +36,7 @@ func filled(t testing.TB) string {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return s.Path()
+	return s.path
 }
 
 // refused checks that Open and Check refuse a file with the error, name it and
@@ -58,9 +58,6 @@ func refused(t *testing.T, path string, want error, remedy string) {
 		if text := err.Error(); !strings.Contains(text, path) || !strings.HasSuffix(text, remedy) {
 			t.Errorf("%s: the error names no file or no remedy: %v", name, err)
 		}
-	}
-	if _, _, err := Compact(path); !errors.Is(err, want) {
-		t.Errorf("Compact: error is %v, want %v", err, want)
 	}
 	after, err := os.ReadFile(path)
 	if err != nil {
@@ -91,15 +88,12 @@ func TestFileIsPrivate(t *testing.T) {
 
 func TestLockedFileIsNamed(t *testing.T) {
 	s := opened(t, Options{})
-	_, err := Open(s.Path(), Options{LockTimeout: time.Millisecond})
-	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), s.Path()) || !strings.HasSuffix(err.Error(), remedyLocked) {
+	_, err := Open(s.path, Options{LockTimeout: time.Millisecond})
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), s.path) || !strings.HasSuffix(err.Error(), remedyLocked) {
 		t.Errorf("Open: error is %v", err)
 	}
-	if err := Check(s.Path()); !errors.Is(err, ErrLocked) {
+	if err := Check(s.path); !errors.Is(err, ErrLocked) {
 		t.Errorf("Check: error is %v", err)
-	}
-	if _, _, err := Compact(s.Path()); !errors.Is(err, ErrLocked) {
-		t.Errorf("Compact: error is %v", err)
 	}
 	commit(t, s, arrival("a", "here", time.Unix(1e9, 0)))
 }
@@ -213,7 +207,7 @@ func TestDamagedPageIsAnErrorWhenItIsRead(t *testing.T) {
 		s, err := Open(path, Options{NoSync: true})
 		if err == nil {
 			c := newClock()
-			_, read := s.Location("here")
+			read := s.All(func(events.State) bool { return true })
 			err = errors.Join(read, s.Invariants(), s.Commit(Commit{Changes: []events.Event{arrival("new", "here", c.Now())}}))
 			_ = s.Close()
 			// Whatever happened, the lock is gone.
@@ -395,9 +389,7 @@ func TestFileOfVersion1Opens(t *testing.T) {
 	if err := Check(path); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Compact(path); err != nil {
-		t.Fatal(err)
-	}
+	compacted(t, path)
 	for again := range 2 {
 		s, err := Open(path, Options{NoSync: true})
 		if err != nil {
@@ -467,9 +459,6 @@ func TestUnreadablePathSaysWhatToDo(t *testing.T) {
 	missing := filepath.Join(dir, "missing.db")
 	if err := Check(missing); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Check: error is %v, want fs.ErrNotExist", err)
-	}
-	if _, _, err := Compact(missing); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Compact: error is %v, want fs.ErrNotExist", err)
 	}
 	if _, err := os.Stat(missing); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("Check made a file")

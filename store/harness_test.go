@@ -1,12 +1,15 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/guestflow/guestflow/events"
 )
@@ -144,13 +147,56 @@ func taken(t testing.TB, s *Store, after uint64, max int) []Entry {
 	return entries
 }
 
-func located(t testing.TB, s *Store, id string) Location {
+// location is one with its online sessions, in the order of their ids.
+type location struct {
+	LocationInfo
+	Sessions []events.State
+}
+
+func located(t testing.TB, s *Store, id string) location {
 	t.Helper()
-	l, err := s.Location(id)
+	l, err := locate(s, id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// locate puts together what the store says of a location.
+func locate(s *Store, id string) (location, error) {
+	l := location{LocationInfo: LocationInfo{ID: id}}
+	infos, err := s.Locations()
+	for _, info := range infos {
+		if info.ID == id {
+			l.LocationInfo = info
+		}
+	}
+	all := s.All(func(st events.State) bool {
+		if st.Session.LocationID == id {
+			l.Sessions = append(l.Sessions, st)
+		}
+		return true
+	})
+	return l, errors.Join(err, all)
+}
+
+// compacted puts a copy without free pages into the place of a file that nobody has
+// open, as the command of bbolt makes it.
+func compacted(t testing.TB, path string) {
+	t.Helper()
+	from, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "small.db")
+	to, err := bbolt.Open(copied, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = bbolt.Compact(to, from, 16<<20)
+	if err := errors.Join(err, to.Close(), from.Close(), copyFile(copied, path)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func sound(t testing.TB, s *Store) {

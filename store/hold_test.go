@@ -117,7 +117,7 @@ func TestCrashWhileArrivalsWait(t *testing.T) {
 		if amended {
 			amend(t, s, 1, Amendment{Seq: 1, Guest: ada, Sure: events.GuestConfirmed})
 		}
-		again := openedAt(t, copied(t, s.Path()), Options{Now: c.Now, HoldArrivals: wait})
+		again := openedAt(t, copied(t, s.path), Options{Now: c.Now, HoldArrivals: wait})
 		sound(t, again)
 		var got []string
 		for _, e := range published(t, taken(t, again, 0, 10)) {

@@ -9,22 +9,14 @@ import (
 	"github.com/guestflow/guestflow/events"
 )
 
-// Location is what is known of one location.
-type Location struct {
+// LocationInfo is what is known of one location.
+type LocationInfo struct {
 	ID, Name string
 	// TrackedSince is when its first look began; zero means that it was never
 	// tracked.
 	TrackedSince time.Time
 	// SeenAt is when its last complete look began; zero means that there was none.
 	SeenAt time.Time
-	// Sessions are the states of its online sessions, in the order of their ids.
-	Sessions []events.State
-}
-
-// LocationInfo is a Location without its sessions.
-type LocationInfo struct {
-	ID, Name             string
-	TrackedSince, SeenAt time.Time
 	// Online is the number of its online sessions.
 	Online int
 }
@@ -63,42 +55,6 @@ func readPlace(id, b []byte) (p place, err error) {
 
 func (p *place) equal(q *place) bool {
 	return p.name == q.name && p.online == q.online && p.trackedSince.Equal(q.trackedSince) && p.seenAt.Equal(q.seenAt)
-}
-
-// Location returns what is known of one location, without reading any other. A
-// location that was never seen has no sessions and a zero TrackedSince.
-func (s *Store) Location(id string) (Location, error) {
-	if id == "" {
-		return Location{}, nil
-	}
-	l := Location{ID: id}
-	err := s.view("read location "+id, func(tx *bbolt.Tx) error {
-		l.Sessions = nil
-		p, err := readPlace([]byte(id), tx.Bucket(bucketLocations).Get([]byte(id)))
-		if err != nil {
-			return err
-		}
-		l.Name, l.TrackedSince, l.SeenAt = p.name, p.trackedSince, p.seenAt
-		b := tx.Bucket(bucketOnline).Bucket([]byte(id))
-		if b == nil {
-			return nil
-		}
-		l.Sessions = make([]events.State, 0, min(p.online, 1<<20))
-		var r stateReader
-		c := b.Cursor()
-		for k, v := c.First(); k != nil; k, v = c.Next() {
-			l.Sessions = append(l.Sessions, events.State{})
-			if err := r.read(k, v, &l.Sessions[len(l.Sessions)-1]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return Location{}, err
-	}
-	l.SeenAt = s.seenAt(id, l.SeenAt)
-	return l, nil
 }
 
 // Locations lists every location that was tracked or that a session was in, in

@@ -270,13 +270,13 @@ func (m *model) put(t *rapid.T) {
 
 func (m *model) reopen(*rapid.T) {
 	m.must(m.s.Close())
-	m.open(m.s.Path())
+	m.open(m.s.path)
 }
 
 // crash goes on from what the file holds at this moment.
 func (m *model) crash(t *rapid.T) {
 	path := filepath.Join(m.dir(), "copy.db")
-	m.must(copyFile(m.s.Path(), path))
+	m.must(copyFile(m.s.path, path))
 	m.must(m.s.Close())
 	m.open(path)
 	got := m.s.Cursor()
@@ -308,18 +308,16 @@ func (m *model) compare(t *rapid.T) {
 	}
 	online := map[string]events.State{}
 	for _, id := range modelLocations {
-		want := Location{ID: id, Name: m.marks[id].Name, TrackedSince: m.marks[id].TrackedSince, SeenAt: m.marks[id].SeenAt}
+		want := location{LocationInfo: LocationInfo{ID: id, Name: m.marks[id].Name, TrackedSince: m.marks[id].TrackedSince, SeenAt: m.marks[id].SeenAt}}
 		for _, sid := range modelIDs {
 			if st := m.states[sid]; st.Session.Online && st.Session.LocationID == id {
 				want.Sessions = append(want.Sessions, st)
 				online[sid] = st
 			}
 		}
-		got, err := m.s.Location(id)
+		want.Online = len(want.Sessions)
+		got, err := locate(m.s, id)
 		m.must(err)
-		if len(got.Sessions) == 0 {
-			got.Sessions = nil
-		}
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("location is\n%+v, want\n%+v", got, want)
 		}

@@ -85,7 +85,7 @@ func TestTrafficLeftByAnEarlierProcessIsNotMerged(t *testing.T) {
 	s := opened(t, Options{Now: c.Now})
 	commit(t, s, arrival("a", "here", c.Now()))
 	commit(t, s, traffic(state(t, s, "a"), 10, c.Now()))
-	again := openedAt(t, copied(t, s.Path()), Options{Now: c.Now})
+	again := openedAt(t, copied(t, s.path), Options{Now: c.Now})
 	commit(t, again, traffic(state(t, again, "a"), 10, c.Now()))
 	if got := again.Outbox().Depth; got != 3 {
 		t.Errorf("%d unsent, want 3", got)
@@ -187,7 +187,7 @@ func TestWakeAfterEventsAlone(t *testing.T) {
 	if !woken(s) || woken(s) {
 		t.Error("want one signal for two commits")
 	}
-	if again := openedAt(t, copied(t, s.Path()), Options{}); !woken(again) {
+	if again := openedAt(t, copied(t, s.path), Options{}); !woken(again) {
 		t.Error("not woken by what an earlier process left unsent")
 	}
 }

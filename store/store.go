@@ -142,9 +142,6 @@ func open(path string, o Options, s schema) (*Store, error) {
 	return st, nil
 }
 
-// Path returns the file's path.
-func (s *Store) Path() string { return s.path }
-
 // Close writes what may lag behind in the file (the cursor, and when locations
 // were last seen), waits for calls under way, and lets the file go. Calling it
 // again does nothing.
@@ -187,25 +184,6 @@ func (s *Store) flush() error {
 	}
 	s.adopt(w)
 	return nil
-}
-
-// Size is how much disk the file takes.
-type Size struct {
-	File int64 // bytes
-	Free int64 // bytes of it that hold nothing and will be used again; Compact gives them back
-}
-
-// Size returns how much disk the file takes.
-func (s *Store) Size() (Size, error) {
-	if err := s.usable(); err != nil {
-		return Size{}, explained(s.path, "read its size", err)
-	}
-	info, err := s.file.Stat()
-	if err != nil {
-		return Size{}, explained(s.path, "read its size", err)
-	}
-	stats := s.db.Stats()
-	return Size{File: info.Size(), Free: int64(stats.FreePageN+stats.PendingPageN) * s.page}, nil
 }
 
 // view runs f in a read transaction. What f reads must be copied.

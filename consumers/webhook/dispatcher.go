@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,30 +110,22 @@ type options struct {
 	standings                              *standings
 }
 
-func or[T comparable](v, unset T) T {
-	var zero T
-	if v == zero {
-		return unset
-	}
-	return v
-}
-
 func (d *Dispatcher) options() (options, error) {
 	subjects, err := events.NewSubjects(d.Prefix)
 	if err != nil {
 		return options{}, err
 	}
 	o := options{
-		Stream: or(d.Stream, events.DefaultStream), Bucket: or(d.Bucket, DefaultBucket),
-		DeadStream: or(d.DeadStream, DefaultDeadStream), DeadPrefix: or(d.DeadPrefix, DefaultDeadPrefix),
-		SkippedStream: or(d.SkippedStream, DefaultSkippedStream), SkippedPrefix: or(d.SkippedPrefix, DefaultSkippedPrefix),
-		DeadMaxAge: or(d.DeadMaxAge, 30*24*time.Hour), Replicas: or(d.Replicas, 1), Declared: d.Declared,
-		RefusedTries: or(d.RefusedTries, 3), MaxWaiting: or(d.MaxWaiting, 1000), Backoff: or(d.Backoff, DefaultBackoff),
-		MaxRetryAfter: or(d.MaxRetryAfter, time.Hour), AckWait: or(d.AckWait, 30*time.Second),
-		Recheck: or(d.Recheck, 30*time.Second), ReloadEvery: or(d.ReloadEvery, 2*time.Second),
-		StopGrace: or(d.StopGrace, 5*time.Second), Log: or(d.Log, slog.Default()),
+		Stream: cmp.Or(d.Stream, events.DefaultStream), Bucket: cmp.Or(d.Bucket, DefaultBucket),
+		DeadStream: cmp.Or(d.DeadStream, DefaultDeadStream), DeadPrefix: cmp.Or(d.DeadPrefix, DefaultDeadPrefix),
+		SkippedStream: cmp.Or(d.SkippedStream, DefaultSkippedStream), SkippedPrefix: cmp.Or(d.SkippedPrefix, DefaultSkippedPrefix),
+		DeadMaxAge: cmp.Or(d.DeadMaxAge, 30*24*time.Hour), Replicas: cmp.Or(d.Replicas, 1), Declared: d.Declared,
+		RefusedTries: cmp.Or(d.RefusedTries, 3), MaxWaiting: cmp.Or(d.MaxWaiting, 1000), Backoff: cmp.Or(d.Backoff, DefaultBackoff),
+		MaxRetryAfter: cmp.Or(d.MaxRetryAfter, time.Hour), AckWait: cmp.Or(d.AckWait, 30*time.Second),
+		Recheck: cmp.Or(d.Recheck, 30*time.Second), ReloadEvery: cmp.Or(d.ReloadEvery, 2*time.Second),
+		StopGrace: cmp.Or(d.StopGrace, 5*time.Second), Log: cmp.Or(d.Log, slog.Default()),
 		Observe: d.Observe, Now: d.Now, Rand: d.Rand, Sleep: d.Sleep, Resolve: d.Resolve, allow: d.allow,
-		fetchWait: or(d.fetchWait, time.Second), subjects: subjects, Account: d.Account, JetStream: d.JetStream, standings: &d.standings,
+		fetchWait: cmp.Or(d.fetchWait, time.Second), subjects: subjects, Account: d.Account, JetStream: d.JetStream, standings: &d.standings,
 	}
 	if o.Observe == nil {
 		o.Observe = func(Observation) {}

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -141,9 +142,9 @@ type followed struct {
 
 // Check compares the stream, in its order, with the truth.
 func (c Checker) Check(truth []Truth, stream []events.Event) *Report {
-	setDefault(&c.Slack, 2*time.Second)
-	setDefault(&c.Lag, 5*time.Second)
-	setDefault(&c.Passes, 3)
+	c.Slack = cmp.Or(c.Slack, 2*time.Second)
+	c.Lag = cmp.Or(c.Lag, 5*time.Second)
+	c.Passes = cmp.Or(c.Passes, 3)
 	r := &Report{Events: len(stream)}
 	lives := livesOf(truth)
 	r.Sessions = len(lives)

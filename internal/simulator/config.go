@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -216,31 +217,24 @@ const (
 
 // withDefaults returns cfg with the zero values replaced, or says what is wrong.
 func (cfg Config) withDefaults() (Config, error) {
-	setDefault(&cfg.Stay, Stay{45 * time.Minute, 1})
-	setDefault(&cfg.AccountingInterval, time.Minute)
-	setDefault(&cfg.Throughput, 25_000)
-	setDefault(&cfg.DevicesPerGuest, 1)
-	setDefault(&cfg.IPPool, ipPoolMax)
-	setDefault(&cfg.Speed, 1)
-	setDefault(&cfg.History, 7*24*time.Hour)
-	setDefault(&cfg.HistoryBefore, time.Hour)
-	setDefault(&cfg.StartGrain, time.Second)
-	setDefault(&cfg.ByteBase, 1000)
-	setDefault(&cfg.AuthHeader, "Authorization")
-	setDefault(&cfg.AuthScheme, "Bearer")
-	setDefault(&cfg.RateLimit, 60)
-	setDefault(&cfg.Window, time.Minute)
+	cfg.Stay = cmp.Or(cfg.Stay, Stay{45 * time.Minute, 1})
+	cfg.AccountingInterval = cmp.Or(cfg.AccountingInterval, time.Minute)
+	cfg.Throughput = cmp.Or(cfg.Throughput, 25_000)
+	cfg.DevicesPerGuest = cmp.Or(cfg.DevicesPerGuest, 1)
+	cfg.IPPool = cmp.Or(cfg.IPPool, ipPoolMax)
+	cfg.Speed = cmp.Or(cfg.Speed, 1)
+	cfg.History = cmp.Or(cfg.History, 7*24*time.Hour)
+	cfg.HistoryBefore = cmp.Or(cfg.HistoryBefore, time.Hour)
+	cfg.StartGrain = cmp.Or(cfg.StartGrain, time.Second)
+	cfg.ByteBase = cmp.Or(cfg.ByteBase, 1000)
+	cfg.AuthHeader = cmp.Or(cfg.AuthHeader, "Authorization")
+	cfg.AuthScheme = cmp.Or(cfg.AuthScheme, "Bearer")
+	cfg.RateLimit = cmp.Or(cfg.RateLimit, 60)
+	cfg.Window = cmp.Or(cfg.Window, time.Minute)
 	if cfg.Sleep == nil {
 		cfg.Sleep = sleep
 	}
 	return cfg, cfg.validate()
-}
-
-func setDefault[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
 }
 
 func (cfg *Config) validate() error {

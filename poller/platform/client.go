@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,12 +82,12 @@ type Client struct {
 
 // New checks the configuration, and names everything that is wrong with it.
 func New(cfg Config) (*Client, error) {
-	setDefault(&cfg.AuthHeader, "Authorization")
-	setDefault(&cfg.AuthScheme, "Bearer")
-	setDefault(&cfg.Timeout, 15*time.Second)
-	setDefault(&cfg.MaxBody, 8<<20)
-	setDefault(&cfg.ByteBase, 1000)
-	setDefault(&cfg.UserAgent, "guestflow")
+	cfg.AuthHeader = cmp.Or(cfg.AuthHeader, "Authorization")
+	cfg.AuthScheme = cmp.Or(cfg.AuthScheme, "Bearer")
+	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
+	cfg.MaxBody = cmp.Or(cfg.MaxBody, 8<<20)
+	cfg.ByteBase = cmp.Or(cfg.ByteBase, 1000)
+	cfg.UserAgent = cmp.Or(cfg.UserAgent, "guestflow")
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -146,13 +147,6 @@ func isHeaderName(name string) bool {
 		}
 	}
 	return name != ""
-}
-
-func setDefault[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
 }
 
 // Clock estimates the platform's clock from the answers so far.

@@ -15,21 +15,6 @@ import (
 // do not overflow.
 const mostBytes = math.MaxInt64 / 4
 
-// ParseBytes reads an amount such as "3.34 MB", "900,58 kB" or "0 B". A kB, MB …
-// has base bytes to the power (1000 or 1024; "kB" with a small k is SI's), a KiB,
-// MiB … always 1024. Figures may be cut as well as rounded to their last decimal,
-// so its Error is a whole step of that, rounded up; whole bytes are exact.
-//
-// A point or a comma is the decimal one unless three digits follow it and one to
-// three stand before it: "1.234 kB" is then read as documented, with a decimal
-// point, and "1,234 kB", which may be either, is not read. Where both stand, or
-// one several times, there is no doubt. Bytes have no decimals, so "1,023 B" is
-// read. A Client knows more: see separators.
-func ParseBytes(s string, base int) (events.Bytes, error) {
-	b, _, _, err := parseFigure(s, base, separators{})
-	return b, err
-}
-
 // separators are the decimal separators that an account's figures showed beyond
 // doubt. Where they showed one of the two, doubtful figures are read with it;
 // where they showed both, these are not read.
@@ -41,9 +26,19 @@ func (s separators) and(o separators) separators {
 
 var errNumber = errors.New("not a number")
 
-// parseFigure is ParseBytes for an account of which something is known. It returns
-// what the figure shows of the account in turn; doubtful says that the result
-// depends on what is known.
+// parseFigure reads an amount such as "3.34 MB", "900,58 kB" or "0 B". A kB, MB …
+// has base bytes to the power (1000 or 1024; "kB" with a small k is SI's), a KiB,
+// MiB … always 1024. Figures may be cut as well as rounded to their last decimal,
+// so its Error is a whole step of that, rounded up; whole bytes are exact.
+//
+// A point or a comma is the decimal one unless three digits follow it and one to
+// three stand before it: "1.234 kB" is then read as documented, with a decimal
+// point, and "1,234 kB", which may be either, is not read, unless what is known of
+// the account says which. Where both stand, or one several times, there is no doubt.
+// Bytes have no decimals, so "1,023 B" is read.
+//
+// shown is what the figure shows of the account in turn; doubtful says that the
+// result depends on what is known.
 func parseFigure(s string, base int, known separators) (b events.Bytes, shown separators, doubtful bool, err error) {
 	bad := func(why string) (events.Bytes, separators, bool, error) {
 		return events.UnknownBytes, separators{}, doubtful, fmt.Errorf("amount of data %q: %s", clipped(s), why)

@@ -19,7 +19,7 @@ func FuzzParseBytes(f *testing.F) {
 		if si {
 			base = 1000
 		}
-		b, err := ParseBytes(s, base)
+		b, err := parseBytes(s, base)
 		if err != nil {
 			if b != events.UnknownBytes {
 				t.Fatalf("%q: %+v with %v", s, b, err)
@@ -29,7 +29,7 @@ func FuzzParseBytes(f *testing.F) {
 		if b.Value < 0 || b.Value > math.MaxInt64/4 || b.Error < 0 || b.Error > 1<<50 {
 			t.Fatalf("%q: %+v", s, b)
 		}
-		if again, err := ParseBytes("  "+s+" ", base); err != nil || again != b {
+		if again, err := parseBytes("  "+s+" ", base); err != nil || again != b {
 			t.Fatalf("%q with spaces: %+v %v, without %+v", s, again, err, b)
 		}
 	})
@@ -58,14 +58,14 @@ func FuzzParseTime(f *testing.F) {
 		if m, err := parseMoment(s); err == nil && (m.at.IsZero() || nullDate(s)) {
 			t.Fatalf("%q: %+v, and no date", s, m)
 		}
-		at, err := ParseTime(s)
+		at, err := parseTime(s)
 		if err != nil {
 			if !at.IsZero() {
 				t.Fatalf("%q: %v with %v", s, at, err)
 			}
 			return
 		}
-		again, err := ParseTime(at.Format(time.RFC3339Nano))
+		again, err := parseTime(at.Format(time.RFC3339Nano))
 		if err != nil || !again.Equal(at) || at.Location() != time.UTC || at.Before(earliest) || !at.Before(latest) {
 			t.Fatalf("%q: %v, again %v %v", s, at, again, err)
 		}

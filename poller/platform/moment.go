@@ -12,20 +12,6 @@ var (
 	latest   = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// ParseTime reads an RFC 3339 time with any offset, as UTC. A space may stand for
-// the T and before the offset, and the offset may be written as "+0000", "+00" or
-// "UTC". A time without one is refused: see Config.TimeZone.
-func ParseTime(s string) (time.Time, error) {
-	m, err := parseMoment(s)
-	if err == nil && m.local {
-		err = fmt.Errorf("time %q: it has no zone", clipped(s))
-	}
-	if err != nil {
-		return time.Time{}, err
-	}
-	return m.at, nil
-}
-
 // moment is a time as it was written: UTC, or local where it named no zone.
 type moment struct {
 	at    time.Time
@@ -34,6 +20,9 @@ type moment struct {
 
 const wallLayout = "2006-01-02T15:04:05"
 
+// parseMoment reads an RFC 3339 time with any offset. A space may stand for the T and
+// before the offset, and the offset may be written as "+0000", "+00" or "UTC", or be
+// missing: see Config.TimeZone.
 func parseMoment(s string) (moment, error) {
 	text := strings.TrimSpace(s)
 	bad := func(why string) (moment, error) { return moment{}, fmt.Errorf("time %q: %s", clipped(s), why) }

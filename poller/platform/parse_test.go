@@ -14,6 +14,21 @@ import (
 	"github.com/guestflow/guestflow/events"
 )
 
+// parseBytes reads a figure of an account of which nothing is known.
+func parseBytes(s string, base int) (events.Bytes, error) {
+	b, _, _, err := parseFigure(s, base, separators{})
+	return b, err
+}
+
+// parseTime reads a time that names its zone.
+func parseTime(s string) (time.Time, error) {
+	m, err := parseMoment(s)
+	if err == nil && m.local {
+		return time.Time{}, fmt.Errorf("time %q: it has no zone", s)
+	}
+	return m.at, err
+}
+
 func TestBytesAreRead(t *testing.T) {
 	for text, want := range map[string][2]events.Bytes{ // base 1000, base 1024
 		"0 B": {}, "0": {}, "512 B": {{Value: 512}, {Value: 512}}, "1,023 B": {{Value: 1023}, {Value: 1023}},
@@ -40,12 +55,12 @@ func TestBytesAreRead(t *testing.T) {
 		"0.00 kB":        {{Value: 0, Error: 10}, {Value: 0, Error: 11}},
 	} {
 		for i, base := range []int{1000, 1024} {
-			if got, err := ParseBytes(text, base); err != nil || got != want[i] {
+			if got, err := parseBytes(text, base); err != nil || got != want[i] {
 				t.Errorf("%q, base %d: %+v %v, want %+v", text, base, got, err, want[i])
 			}
 		}
 	}
-	if _, err := ParseBytes("1 kB", 10); err == nil || !strings.Contains(err.Error(), "use 1000 or 1024") {
+	if _, err := parseBytes("1 kB", 10); err == nil || !strings.Contains(err.Error(), "use 1000 or 1024") {
 		t.Error(err)
 	}
 	for _, text := range []string{
@@ -55,7 +70,7 @@ func TestBytesAreRead(t *testing.T) {
 		"3.34 MB 2 kB", "3.34 MB\x00", strings.Repeat("9", 100_000) + " B", "1." + strings.Repeat("3", 100_000) + " kB",
 	} {
 		for _, base := range []int{1000, 1024} {
-			got, err := ParseBytes(text, base)
+			got, err := parseBytes(text, base)
 			if err == nil || got != events.UnknownBytes || len(err.Error()) > 250 {
 				t.Errorf("%.30q, base %d: %+v %.300v", text, base, got, err)
 			}
@@ -96,7 +111,7 @@ func TestErrorBoundsTheTrueFigure(t *testing.T) {
 			written.SetFrac(steps, power)
 		}
 		text := written.FloatString(decimals) + " " + unit
-		got, err := ParseBytes(text, base)
+		got, err := parseBytes(text, base)
 		if err != nil {
 			t.Fatalf("%d bytes as %s: %v", truth, text, err)
 		}
@@ -113,10 +128,10 @@ func TestErrorBoundsTheTrueFigure(t *testing.T) {
 
 func TestLargerFiguresAreNotRead(t *testing.T) {
 	// At the edge of what is taken, exactly.
-	if got, err := ParseBytes(fmt.Sprint(int64(mostBytes), " B"), 1000); err != nil || got.Value != mostBytes {
+	if got, err := parseBytes(fmt.Sprint(int64(mostBytes), " B"), 1000); err != nil || got.Value != mostBytes {
 		t.Errorf("%+v %v", got, err)
 	}
-	if _, err := ParseBytes(fmt.Sprint(int64(mostBytes)+1, " B"), 1000); err == nil || !strings.Contains(err.Error(), "too large") {
+	if _, err := parseBytes(fmt.Sprint(int64(mostBytes)+1, " B"), 1000); err == nil || !strings.Contains(err.Error(), "too large") {
 		t.Error(err)
 	}
 }
@@ -128,7 +143,7 @@ func TestBytesAreMonotone(t *testing.T) {
 		cents := rapid.Int64Range(0, 99_999)
 		a, b := cents.Draw(t, "a"), cents.Draw(t, "b")
 		parse := func(n int64) int64 {
-			got, err := ParseBytes(fmt.Sprintf("%d.%02d %s", n/100, n%100, unit), base)
+			got, err := parseBytes(fmt.Sprintf("%d.%02d %s", n/100, n%100, unit), base)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,7 +152,7 @@ func TestBytesAreMonotone(t *testing.T) {
 		if x, y := parse(a), parse(b); a < b && x > y || a > b && x < y || a == b && x != y {
 			t.Fatalf("%d of %s: %d, %d: %d", a, unit, x, b, y)
 		}
-		if larger, err := ParseBytes(fmt.Sprintf("%d.%02d %s", a/100, a%100, unit), 1024); err != nil || larger.Value < parse(a) {
+		if larger, err := parseBytes(fmt.Sprintf("%d.%02d %s", a/100, a%100, unit), 1024); err != nil || larger.Value < parse(a) {
 			t.Fatalf("base 1024 gives %+v, base %d gives %d: %v", larger, base, parse(a), err)
 		}
 	})
@@ -184,7 +199,7 @@ func TestTimesAreRead(t *testing.T) {
 		"2026-03-01T20:30:00.25Z": at.Add(250 * time.Millisecond),
 		"2000-01-01T00:00:00Z":    earliest, "2199-12-31T23:59:59Z": latest.Add(-time.Second), "2200-01-01T00:30:00+01:00": latest.Add(-30 * time.Minute),
 	} {
-		if got, err := ParseTime(text); err != nil || !got.Equal(want) || got.Location() != time.UTC {
+		if got, err := parseTime(text); err != nil || !got.Equal(want) || got.Location() != time.UTC {
 			t.Errorf("%q: %v %v, want %v", text, got, err, want)
 		}
 	}
@@ -193,7 +208,7 @@ func TestTimesAreRead(t *testing.T) {
 		"0000-00-00T00:00:00Z", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1999-12-31T23:59:59Z", "2200-01-01T00:00:00Z",
 		"9999-12-31T23:59:59Z", "2026-03-01T20:30:00+3", "1772397000", strings.Repeat("2026", 100_000),
 	} {
-		if got, err := ParseTime(text); err == nil || !got.IsZero() || len(err.Error()) > 250 {
+		if got, err := parseTime(text); err == nil || !got.IsZero() || len(err.Error()) > 250 {
 			t.Errorf("%.30q: %v %.300v", text, got, err)
 		}
 	}
@@ -201,7 +216,7 @@ func TestTimesAreRead(t *testing.T) {
 		want := time.Unix(rapid.Int64Range(earliest.Unix(), latest.Unix()-1).Draw(t, "time"), 0)
 		zone := time.FixedZone("", 60*rapid.IntRange(-14*60, 14*60).Draw(t, "minutes east"))
 		text := want.In(zone).Format(time.RFC3339)
-		if got, err := ParseTime(text); err != nil || !got.Equal(want) {
+		if got, err := parseTime(text); err != nil || !got.Equal(want) {
 			t.Fatalf("%s: %v %v", text, got, err)
 		}
 	})
