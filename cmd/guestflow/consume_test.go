@@ -76,6 +76,19 @@ func TestReplaySucceedsOnlyWhereEverythingWasTaken(t *testing.T) {
 	if code, out, errs := invoke("webhooks", "enable", "crm", "--file", file); code != 0 || !strings.Contains(out, "was not disabled") {
 		t.Errorf("enable: exit code %d, %q, %q", code, out, errs)
 	}
+	if code, out, errs := invoke("webhooks", "forget", "crm", "--file", file); code != 1 || !strings.Contains(errs, "is still in "+file) {
+		t.Errorf("forgetting an endpoint of the file: exit code %d, %q, %q", code, out, errs)
+	}
+	none := filepath.Join(t.TempDir(), "none.yaml")
+	if err := os.WriteFile(none, []byte("endpoints: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := invoke("webhooks", "forget", "cmr", "--file", none); code != 1 || !strings.Contains(errs, "did you mean crm?") {
+		t.Errorf("forgetting nobody: exit code %d, %q, %q", code, out, errs)
+	}
+	if code, out, errs := invoke("webhooks", "forget", "crm", "--file", none); code != 0 || out != "endpoint crm is forgotten\n" {
+		t.Errorf("forgetting: exit code %d, %q, %q", code, out, errs)
+	}
 	status = http.StatusNoContent
 	if code, out, errs := invoke("webhooks", "replay", "crm", "--all", "--file", file); code != 0 || !strings.Contains(out, "1 delivered, 0 failed") {
 		t.Errorf("a receiver that is mended: exit code %d, %q, %q", code, out, errs)

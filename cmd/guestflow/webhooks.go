@@ -110,6 +110,12 @@ the same where GUESTFLOW_WEBHOOKS_FILE is set.`,
 			Use: "enable NAME", Short: "Send again to an endpoint that answered 410", Args: cobra.ExactArgs(1),
 			RunE: webhookCommand(&file, false, enableWebhook),
 		},
+		&cobra.Command{
+			Use: "forget NAME", Short: "Forget the place of an endpoint that has left the file", Args: cobra.ExactArgs(1),
+			Long: `Forgets the place in the stream of an endpoint that has left the file, and how it
+fared. Should it come back, it begins with the next event. Its dead letters stay.`,
+			RunE: webhookCommand(&file, false, forgetWebhook),
+		},
 		deadCommand(&file), skippedCommand(&file), purgeCommand(&file), replayCommand(&file),
 	)
 	return c
@@ -227,6 +233,14 @@ func enableWebhook(cmd *cobra.Command, args []string, d *webhook.Dispatcher) err
 		return nil
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "endpoint %s is enabled again; it was disabled since %s: %s\n", args[0], was.Since.Format(time.RFC3339), printable(was.Reason))
+	return nil
+}
+
+func forgetWebhook(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
+	if err := d.Forget(cmd.Context(), args[0]); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "endpoint %s is forgotten\n", args[0])
 	return nil
 }
 

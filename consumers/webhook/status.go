@@ -162,7 +162,8 @@ func (d *Dispatcher) Enable(ctx context.Context, name string) (*Disabled, error)
 
 // Forget removes an endpoint's place in the stream and its records, for one that
 // has left the file for good. Its dead letters stay. It refuses an endpoint that
-// is still in the file, since a running dispatcher would skip events.
+// is still in the file, since a running dispatcher would skip events; one that is
+// known nowhere is ErrUnknownEndpoint.
 func (d *Dispatcher) Forget(ctx context.Context, name string) error {
 	o, err := d.options()
 	if err != nil {
@@ -178,9 +179,18 @@ func (d *Dispatcher) Forget(ctx context.Context, name string) error {
 	if !validName.MatchString(name) {
 		return fmt.Errorf("%q cannot be an endpoint's name", name)
 	}
-	records, _, err := d.stores(ctx, o)
+	records, graves, err := d.stores(ctx, o)
 	if err != nil {
 		return err
+	}
+	_, written, err := records.standing(ctx, name)
+	if err != nil {
+		return fmt.Errorf("forget endpoint %s: %w", name, err)
+	}
+	if written == 0 {
+		if err := d.known(ctx, o, graves, name); err != nil {
+			return err
+		}
 	}
 	err = d.JetStream.DeleteConsumer(ctx, o.Stream, Durable(name))
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
