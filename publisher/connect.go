@@ -3,6 +3,7 @@ package publisher
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"github.com/guestflow/guestflow/internal/handwritten"
+	"github.com/guestflow/guestflow/internal/outbound"
 )
 
 // ConnectSettings say which NATS server to use, and as whom.
@@ -27,6 +32,13 @@ type ConnectSettings struct {
 	User, Password, Token string
 	// CA, Cert and Key are paths of PEM files for TLS. Cert and Key go together.
 	CA, Cert, Key string
+	// Proxy is the URL of an HTTP proxy that permits CONNECT to the servers' ports.
+	// Empty connects to them directly.
+	Proxy string
+	// Timeout is that of connecting and of writing, and how often the server is asked
+	// for a sign of life: a connection without one for two of them is made anew.
+	// Default 5 s.
+	Timeout time.Duration
 	// Name is shown in the server's connection list. Default "guestflow".
 	Name string
 	// Embedded connects to a server in this process, such as package embedded's, and
@@ -62,6 +74,7 @@ func Connect(ctx context.Context, s ConnectSettings) (*nats.Conn, error) {
 func (s *ConnectSettings) defaults() {
 	s.URL = cmp.Or(s.URL, nats.DefaultURL)
 	s.Name = cmp.Or(s.Name, "guestflow")
+	s.Timeout = cmp.Or(s.Timeout, 5*time.Second)
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
@@ -86,10 +99,10 @@ func (s ConnectSettings) options() ([]nats.Option, error) {
 		nats.ReconnectWait(500 * time.Millisecond),
 		nats.ReconnectJitter(500*time.Millisecond, time.Second),
 		nats.ReconnectBufSize(-1),
-		nats.Timeout(5 * time.Second),
-		nats.FlusherTimeout(5 * time.Second),
-		nats.PingInterval(20 * time.Second),
-		nats.MaxPingsOutstanding(2),
+		nats.Timeout(s.Timeout),
+		nats.FlusherTimeout(s.Timeout),
+		nats.PingInterval(s.Timeout),
+		nats.MaxPingsOutstanding(1),
 		nats.ConnectHandler(func(nc *nats.Conn) {
 			log.Info("connected to NATS", "server", server(nc), "version", nc.ConnectedServerVersion())
 		}),
@@ -112,7 +125,7 @@ func (s ConnectSettings) options() ([]nats.Option, error) {
 	case s.Creds != "":
 		options = append(options, nats.UserCredentials(s.Creds))
 	case s.NKeySeed != "":
-		nkey, err := nats.NkeyOptionFromSeed(s.NKeySeed)
+		nkey, err := nkeyOf(s.NKeySeed)
 		if err != nil {
 			return nil, fmt.Errorf("GUESTFLOW_NATS_NKEY: %s: %w; it must hold one nkey seed, a line that starts with SU", s.NKeySeed, err)
 		}
@@ -130,8 +143,39 @@ func (s ConnectSettings) options() ([]nats.Option, error) {
 	}
 	if s.Embedded != nil {
 		options = append(options, nats.InProcessServer(s.Embedded))
+	} else if s.Proxy != "" {
+		tunnel, err := s.tunnel()
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, nats.SetCustomDialer(tunnel), nats.SkipHostLookup()) // names are for the proxy to resolve
 	}
 	return options, nil
+}
+
+// nkeyOf is nats.NkeyOptionFromSeed, which does not see the seed behind a byte order
+// mark.
+func nkeyOf(path string) (nats.Option, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	text, err := handwritten.Decoded(data)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := nkeys.ParseDecoratedNKey([]byte(text))
+	if err != nil {
+		return nil, err
+	}
+	public, err := pair.PublicKey()
+	if err != nil {
+		return nil, err
+	}
+	if !nkeys.IsValidPublicUserKey(public) {
+		return nil, errors.New("not the seed of a user")
+	}
+	return nats.Nkey(public, pair.Sign), nil
 }
 
 func (s ConnectSettings) check() error {
@@ -146,12 +190,8 @@ func (s ConnectSettings) check() error {
 		return errors.New("NATS: more than one of credentials file, nkey, user and token is set; keep one")
 	case s.Password != "" && s.User == "":
 		return errors.New("NATS: a password is set without a user; set GUESTFLOW_NATS_USER too")
-	case (s.Cert == "") != (s.Key == ""):
-		return errors.New("NATS: a TLS client certificate needs both the certificate and the key file")
 	}
-	for _, file := range [...]struct{ variable, path string }{
-		{"CREDS", s.Creds}, {"NKEY", s.NKeySeed}, {"CA", s.CA}, {"CERT", s.Cert}, {"KEY", s.Key},
-	} {
+	for _, file := range [...]struct{ variable, path string }{{"CREDS", s.Creds}, {"NKEY", s.NKeySeed}} {
 		if file.path == "" {
 			continue
 		}
@@ -159,12 +199,50 @@ func (s ConnectSettings) check() error {
 			return fmt.Errorf("GUESTFLOW_NATS_%s: %w; name a file that this user may read", file.variable, err)
 		}
 	}
+	if err := s.CheckFiles(); err != nil {
+		return err
+	}
 	for part := range strings.SplitSeq(s.URL, ",") {
 		if u, err := url.Parse(strings.TrimSpace(part)); err != nil || u.Host == "" {
 			return fmt.Errorf("GUESTFLOW_NATS_URL: want nats://host:port (or tls://, ws://, wss://), more than one separated by commas; %d characters given cannot be read as that", len(part))
 		}
 	}
 	return nil
+}
+
+// variables are the settings that an error of TLS may be about.
+var variables = outbound.Names{URL: "GUESTFLOW_NATS_URL", CA: "GUESTFLOW_NATS_CA", Cert: "GUESTFLOW_NATS_CERT", Key: "GUESTFLOW_NATS_KEY"}
+
+// CheckFiles reads the certificates and the proxy's URL. The error names each variable
+// that is wrong.
+func (s ConnectSettings) CheckFiles() error {
+	if _, err := s.tls(); err != nil || s.Proxy == "" {
+		return err
+	}
+	_, err := s.tunnel()
+	return err
+}
+
+// tls reads the certificates.
+func (s ConnectSettings) tls() (*tls.Config, error) {
+	files, err := outbound.ReadPEM(s.CA, s.Cert, s.Key, variables)
+	if err != nil {
+		return nil, err
+	}
+	return files.Config(variables)
+}
+
+// tunnel leads through the proxy.
+func (s ConnectSettings) tunnel() (*outbound.Tunnel, error) {
+	proxy, err := outbound.ParseProxy(s.Proxy)
+	if err != nil {
+		return nil, fmt.Errorf("GUESTFLOW_NATS_PROXY: %w", err)
+	}
+	config, err := s.tls()
+	if err != nil {
+		return nil, err
+	}
+	return &outbound.Tunnel{Proxy: proxy, RootCAs: config.RootCAs, Timeout: s.Timeout}, nil
 }
 
 // where is the URL without what it may hold of user, password or token.

@@ -101,7 +101,7 @@ func TestConnectSettingsAreCheckedWithoutTellingSecrets(t *testing.T) {
 	}{
 		{"two ways to log in", ConnectSettings{User: "u", Password: secret, Token: secret}, "more than one"},
 		{"password alone", ConnectSettings{Password: secret}, "GUESTFLOW_NATS_USER"},
-		{"half a certificate", ConnectSettings{Cert: "c.pem"}, "key file"},
+		{"half a certificate", ConnectSettings{Cert: "c.pem"}, "GUESTFLOW_NATS_CERT and GUESTFLOW_NATS_KEY belong together"},
 		{"no URL", ConnectSettings{URL: "u:" + secret + "@host"}, "GUESTFLOW_NATS_URL"},
 		{"not a seed", ConnectSettings{NKeySeed: seed}, "GUESTFLOW_NATS_NKEY"},
 		{"no CA file", ConnectSettings{URL: "tls://u:" + secret + "@127.0.0.1:1", CA: filepath.Join(t.TempDir(), "ca.pem")}, "GUESTFLOW_NATS_CA: open "},
@@ -134,10 +134,12 @@ func TestConnectReadsAnNKeySeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	seed := filepath.Join(t.TempDir(), "seed")
-	if err := os.WriteFile(seed, append(text, '\n'), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := (ConnectSettings{NKeySeed: seed, URL: "nats://127.0.0.1:1", Log: quiet()}).options(); err != nil {
-		t.Fatal(err)
+	for _, written := range []string{string(text) + "\n", "\ufeff" + string(text) + "\r\n"} {
+		if err := os.WriteFile(seed, []byte(written), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (ConnectSettings{NKeySeed: seed, URL: "nats://127.0.0.1:1", Log: quiet()}).options(); err != nil {
+			t.Errorf("%q: %v", written[:1], err)
+		}
 	}
 }

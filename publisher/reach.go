@@ -2,13 +2,14 @@ package publisher
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/guestflow/guestflow/internal/outbound"
 )
 
 // Why a server does not take a connection, see Reach.
@@ -61,26 +62,21 @@ func Reach(ctx context.Context, s ConnectSettings) (*nats.Conn, error) {
 
 // unreached says why the one server of s takes no connection.
 func (s ConnectSettings) unreached(err error) error {
-	var authority x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var certificate x509.CertificateInvalidError
 	why, remedy := ErrNoServer, "check GUESTFLOW_NATS_URL, and that the server runs"
+	handshake := outbound.Remedy(err, variables)
 	switch text := err.Error(); {
+	case errors.Is(err, outbound.ErrProxyCredentials), errors.Is(err, outbound.ErrProxyRefuses):
+		remedy = "see GUESTFLOW_NATS_PROXY"
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked),
 		errors.Is(err, nats.ErrAccountAuthExpired), errors.Is(err, nats.ErrNkeysNotSupported):
 		why, remedy = ErrAuthentication, s.credentialsRemedy()
-	case errors.As(err, &authority):
-		why, remedy = ErrTLS, "set GUESTFLOW_NATS_CA to the certificate of the authority that signed the server's"
-	case errors.As(err, &name):
-		why, remedy = ErrTLS, "use a name in GUESTFLOW_NATS_URL that the server's certificate bears"
-	case errors.As(err, &certificate):
-		why, remedy = ErrTLS, "renew the server's certificate, or set this machine's clock"
 	case errors.Is(err, nats.ErrSecureConnWanted):
 		why, remedy = ErrTLS, "the server offers none: enable TLS there, or use nats:// in GUESTFLOW_NATS_URL and unset GUESTFLOW_NATS_CA and GUESTFLOW_NATS_CERT"
-	case strings.Contains(text, "certificate required"), strings.Contains(text, "bad certificate"),
-		strings.Contains(text, "unknown certificate authority"), strings.Contains(text, "closed by remote after TLS handshake"):
+	case strings.Contains(text, "closed by remote after TLS handshake"):
 		why, remedy = ErrTLS, "the server asks for a client certificate that it accepts: set GUESTFLOW_NATS_CERT and GUESTFLOW_NATS_KEY"
-	case strings.Contains(text, "tls: "), strings.Contains(text, "x509: "), errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrTLS):
+	case handshake != "":
+		why, remedy = ErrTLS, handshake
+	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrTLS):
 		why, remedy = ErrTLS, "check GUESTFLOW_NATS_CA, GUESTFLOW_NATS_CERT and GUESTFLOW_NATS_KEY"
 	case !dialled(err):
 		remedy = "what answers there does not greet as a NATS server does: check the port in GUESTFLOW_NATS_URL, or whether the server takes TLS first"

@@ -2,65 +2,21 @@ package publisher
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-)
 
-// certificate makes one for a host, signed by itself, with its PEM files.
-func certificate(t *testing.T, host string, until time.Time) (tls.Certificate, *x509.CertPool, string, string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, NotBefore: until.Add(-48 * time.Hour), NotAfter: until,
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, DNSNames: []string{host},
-	}
-	if ip := net.ParseIP(host); ip != nil {
-		template.DNSNames, template.IPAddresses = nil, []net.IP{ip}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool.AddCert(parsed)
-	dir := t.TempDir()
-	cert, secret := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, secret: {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool, cert, secret
-}
+	"github.com/guestflow/guestflow/internal/blackhole"
+	"github.com/guestflow/guestflow/internal/certtest"
+)
 
 // serve runs a server with options of its own, and returns host and port.
 func serve(t *testing.T, o server.Options) string {
@@ -82,12 +38,12 @@ func serve(t *testing.T, o server.Options) string {
 // different errors with different remedies, and none tells a secret.
 func TestUnreachedServersAreToldApart(t *testing.T) {
 	now := time.Now()
-	own, pool, ca, key := certificate(t, "127.0.0.1", now.Add(24*time.Hour))
-	_, _, other, otherKey := certificate(t, "127.0.0.1", now.Add(24*time.Hour))
-	foreign, _, foreignCA, _ := certificate(t, "nats.example", now.Add(24*time.Hour))
-	old, _, oldCA, _ := certificate(t, "127.0.0.1", now.Add(-time.Hour))
-	secure := func(c tls.Certificate, clients tls.ClientAuthType) server.Options {
-		config := &tls.Config{Certificates: []tls.Certificate{c}, ClientCAs: pool, ClientAuth: clients, MinVersion: tls.VersionTLS12}
+	own := certtest.New(t, "127.0.0.1", now.Add(24*time.Hour))
+	other := certtest.New(t, "127.0.0.1", now.Add(24*time.Hour))
+	foreign := certtest.New(t, "nats.example", now.Add(24*time.Hour))
+	old := certtest.New(t, "127.0.0.1", now.Add(-time.Hour))
+	secure := func(c certtest.Certificate, clients tls.ClientAuthType) server.Options {
+		config := &tls.Config{Certificates: []tls.Certificate{c.TLS}, ClientCAs: own.Pool, ClientAuth: clients, MinVersion: tls.VersionTLS12}
 		return server.Options{TLSConfig: config, TLSVerify: clients == tls.RequireAndVerifyClientCert, TLSTimeout: 5}
 	}
 	password := serve(t, server.Options{Username: "guestflow", Password: "right"})
@@ -118,14 +74,14 @@ func TestUnreachedServersAreToldApart(t *testing.T) {
 		"unknown name":      {ConnectSettings{URL: "nats.invalid:4222"}, ErrNoServer, "GUESTFLOW_NATS_URL"},
 		"web server":        {ConnectSettings{URL: web.Listener.Addr().String()}, ErrNoServer, "check the port in GUESTFLOW_NATS_URL"},
 		"no CA":             {ConnectSettings{URL: withTLS}, ErrTLS, "GUESTFLOW_NATS_CA"},
-		"another CA":        {ConnectSettings{URL: withTLS, CA: other}, ErrTLS, "GUESTFLOW_NATS_CA"},
-		"right CA":          {ConnectSettings{URL: withTLS, CA: ca}, nil, ""},
-		"another name":      {ConnectSettings{URL: another, CA: foreignCA}, ErrTLS, "name in GUESTFLOW_NATS_URL"},
-		"expired":           {ConnectSettings{URL: expired, CA: oldCA}, ErrTLS, "renew the server's certificate"},
-		"TLS not offered":   {ConnectSettings{URL: open, CA: ca}, ErrTLS, "use nats:// in GUESTFLOW_NATS_URL"},
-		"no client's":       {ConnectSettings{URL: mutual, CA: ca}, ErrTLS, "GUESTFLOW_NATS_CERT"},
-		"another client's":  {ConnectSettings{URL: mutual, CA: ca, Cert: other, Key: otherKey}, ErrTLS, "GUESTFLOW_NATS_CERT"},
-		"right client's":    {ConnectSettings{URL: mutual, CA: ca, Cert: ca, Key: key}, nil, ""},
+		"another CA":        {ConnectSettings{URL: withTLS, CA: other.Cert}, ErrTLS, "GUESTFLOW_NATS_CA"},
+		"right CA":          {ConnectSettings{URL: withTLS, CA: own.Cert}, nil, ""},
+		"another name":      {ConnectSettings{URL: another, CA: foreign.Cert}, ErrTLS, "name in GUESTFLOW_NATS_URL"},
+		"expired":           {ConnectSettings{URL: expired, CA: old.Cert}, ErrTLS, "renew the server's certificate"},
+		"TLS not offered":   {ConnectSettings{URL: open, CA: own.Cert}, ErrTLS, "use nats:// in GUESTFLOW_NATS_URL"},
+		"no client's":       {ConnectSettings{URL: mutual, CA: own.Cert}, ErrTLS, "GUESTFLOW_NATS_CERT"},
+		"another client's":  {ConnectSettings{URL: mutual, CA: own.Cert, Cert: other.Cert, Key: other.Key}, ErrTLS, "GUESTFLOW_NATS_CERT"},
+		"right client's":    {ConnectSettings{URL: mutual, CA: own.Cert, Cert: own.Cert, Key: own.Key}, nil, ""},
 		"one of two":        {ConnectSettings{URL: "nats://" + nobody.Addr().String() + ", nats://" + open}, nil, ""},
 		"neither of two":    {ConnectSettings{URL: "nats://" + password + ",nats://" + nobody.Addr().String(), User: "guestflow", Password: "t0psecret"}, ErrAuthentication, "that the server runs"},
 		"neither, reversed": {ConnectSettings{URL: "nats://" + nobody.Addr().String() + ",nats://" + password, User: "guestflow", Password: "t0psecret"}, ErrAuthentication, "GUESTFLOW_NATS_PASSWORD"},
@@ -158,5 +114,70 @@ func TestUnreachedServersAreToldApart(t *testing.T) {
 	cancel()
 	if _, err := Reach(ended, ConnectSettings{URL: "nats://" + open}); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end: %v", err)
+	}
+}
+
+// TestForgottenConnectionToNATSIsMadeAnew: where a NAT or firewall has forgotten the
+// connection, and nothing is refused.
+func TestForgottenConnectionToNATSIsMadeAnew(t *testing.T) {
+	hole, err := blackhole.To(serve(t, server.Options{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hole.Close()
+	again := make(chan struct{}, 1)
+	nc, err := Connect(testContext(t), ConnectSettings{
+		URL: "nats://" + hole.Address(), Timeout: 200 * time.Millisecond, Log: slog.New(signalHandler{"connected to NATS again", again}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for nc.FlushWithContext(testContext(t)) != nil { // until it is connected
+	}
+	hole.Forget()
+	select {
+	case <-again:
+	case <-testContext(t).Done():
+		t.Fatal("the connection is still taken for one")
+	}
+	if err := nc.FlushWithContext(testContext(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNATSIsReachedThroughAProxy: by name, which the proxy alone has to know, also
+// over TLS, and with the proxy's refusals told.
+func TestNATSIsReachedThroughAProxy(t *testing.T) {
+	own := certtest.New(t, "nats.invalid", time.Now().Add(24*time.Hour))
+	targets := map[string]string{
+		"plain.invalid:4222": serve(t, server.Options{}),
+		"nats.invalid:4222":  serve(t, server.Options{TLSConfig: &tls.Config{Certificates: []tls.Certificate{own.TLS}, MinVersion: tls.VersionTLS12}, TLSTimeout: 5}),
+	}
+	proxy := certtest.Proxy(t, "user", "t0psecret", targets)
+	with := func(credentials string) string { return "http://" + credentials + proxy }
+	for name, c := range map[string]struct {
+		s    ConnectSettings
+		want string // of the error
+	}{
+		"plain":           {ConnectSettings{URL: "nats://plain.invalid:4222", Proxy: with("user:t0psecret@")}, ""},
+		"TLS":             {ConnectSettings{URL: "tls://nats.invalid:4222", CA: own.Cert, Proxy: with("user:t0psecret@")}, ""},
+		"unknown to it":   {ConnectSettings{URL: "nats://another.invalid:4222", Proxy: with("user:t0psecret@")}, "HTTP 403"},
+		"no credentials":  {ConnectSettings{URL: "nats://plain.invalid:4222", Proxy: with("")}, "HTTP 407"},
+		"not a proxy URL": {ConnectSettings{URL: "nats://plain.invalid:4222", Proxy: "socks5://user:t0psecret@" + proxy}, "GUESTFLOW_NATS_PROXY"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.s.Log = quiet()
+			nc, err := Reach(testContext(t), c.s)
+			if err == nil {
+				nc.Close()
+			}
+			if (err == nil) != (c.want == "") {
+				t.Fatal(err)
+			}
+			if err != nil && (!strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "GUESTFLOW_NATS_PROXY") || strings.Contains(err.Error(), "t0psecret")) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
 	}
 }

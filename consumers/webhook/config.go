@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/handwritten"
+	"github.com/guestflow/guestflow/internal/outbound"
 )
 
 // Defaults of an endpoint's optional fields.
@@ -66,7 +69,10 @@ type Endpoint struct {
 	// AllowPrivate permits addresses that are not on the public internet.
 	AllowPrivate bool
 
-	headers     http.Header // may hold tokens, so not exported
+	headers     http.Header  // may hold tokens, so not exported
+	proxy       *url.URL     // may hold a password; nil for none
+	pem         outbound.PEM // digested below
+	tls         *tls.Config  // of pem
 	condition   *condition
 	fingerprint string // of the entry as written, inline secrets aside
 	digest      string // of everything, resolved secrets included; never leaves the process
@@ -127,7 +133,7 @@ type loader struct {
 }
 
 func (l *loader) parse(data []byte) (Config, error) {
-	text, err := decoded(data)
+	text, err := handwritten.Decoded(data)
 	if err != nil {
 		return Config{}, err
 	}
@@ -161,6 +167,9 @@ func (e *Endpoint) identify(raw entry) {
 			raw.Secrets[i] = ""
 		}
 	}
+	if !isReference(raw.Proxy) {
+		raw.Proxy = ""
+	}
 	written, _ := json.Marshal(raw) // strings, numbers and maps of them: cannot fail
 	sum := sha256.Sum256(written)
 	e.fingerprint = hex.EncodeToString(sum[:12])
@@ -172,6 +181,7 @@ func (e *Endpoint) identify(raw entry) {
 	}
 	headers, _ := json.Marshal(e.headers)
 	all.Write(headers)
+	fmt.Fprintf(all, "%q %q %q %v", e.pem.CA, e.pem.Cert, e.pem.Key, e.proxy)
 	e.digest = string(all.Sum(nil))
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/handwritten"
 )
 
 // maxConcurrency keeps a slip of the keyboard from opening 100,000 connections.
@@ -96,6 +97,7 @@ func (l *loader) endpoint(raw entry) (Endpoint, error) {
 	if e.headers, err = l.header(raw.Headers); err != nil {
 		wrong("headers", err)
 	}
+	problems = append(problems, l.route(&e, raw)...)
 	if len(problems) > 0 {
 		return e, errors.Join(problems...)
 	}
@@ -192,7 +194,7 @@ func (l *loader) header(raw map[string]string) (http.Header, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", name, err)
 		}
-		if _, quoted := unquoted(value); quoted && isReference(text) {
+		if _, quoted := handwritten.Unquoted(value); quoted && isReference(text) {
 			return nil, fmt.Errorf("%q: the value of %s is in quotation marks, which docker --env-file and the like keep; remove them there, or write the value into this file if they are meant", name, text)
 		}
 		if !validHeaderValue.MatchString(value) {

@@ -32,6 +32,10 @@ type entry struct {
 	MaxAge       string            `json:"max_age,omitempty"`
 	AllowPrivate bool              `json:"allow_private"`
 	Headers      map[string]string `json:"headers"`
+	CA           string            `json:"ca,omitempty"`
+	ClientCert   string            `json:"client_cert,omitempty"`
+	ClientKey    string            `json:"client_key,omitempty"`
+	Proxy        string            `json:"proxy,omitempty"`
 
 	line  int            // where it begins
 	lines map[string]int // of its fields
@@ -40,6 +44,7 @@ type entry struct {
 var entryFields = []string{
 	"name", "url", "secrets", "kinds", "locations", "condition", "rate_limit", "concurrency", "ordered", "format",
 	"content_type", "timeout", "max_retry", "max_age", "allow_private", "headers",
+	"ca", "client_cert", "client_key", "proxy",
 }
 
 // lineOf is where a field stands, or the entry where it lacks the field.
@@ -260,6 +265,14 @@ func (d document) entry(n ast.Node) (e entry, problems []error) {
 			e.AllowPrivate, err = d.flag(m.value)
 		case "headers":
 			e.Headers, err = d.pairs(m.value)
+		case "ca":
+			e.CA, err = d.text(m.value)
+		case "client_cert":
+			e.ClientCert, err = d.text(m.value)
+		case "client_key":
+			e.ClientKey, err = d.text(m.value)
+		case "proxy":
+			e.Proxy, err = d.text(m.value)
 		default:
 			problems = append(problems, fmt.Errorf("line %d: endpoint %q: unknown field %q%s", m.line, e.Name, m.name, didYouMean(m.name, entryFields)))
 		}

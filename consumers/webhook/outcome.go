@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/guestflow/guestflow/internal/outbound"
 )
 
 // Result says what one try came to. It is a label of metrics.
@@ -40,6 +42,9 @@ func judge(a answer) (verdict, string) {
 		reason := "request failed: " + a.err.Error()
 		if errors.Is(a.err, context.DeadlineExceeded) || isTimeout(a.err) {
 			reason = fmt.Sprintf("no complete answer within %s", a.timeout)
+		}
+		if remedy := outbound.Remedy(a.err, fieldNames); remedy != "" {
+			reason += "; " + remedy
 		}
 		if errors.Is(a.err, ErrPrivateAddress) || errors.Is(a.err, errRender) {
 			return refused, reason

@@ -4,8 +4,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
+
+	"github.com/guestflow/guestflow/internal/handwritten"
 )
 
 const secretPrefix = "whsec_"
@@ -35,11 +36,11 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 // A byte order mark, white space and quotation marks round it are ignored. The
 // error never contains the text.
 func ParseSecret(text string) (Secret, error) {
-	text, err := singleLine([]byte(text))
+	text, err := handwritten.Line([]byte(text))
 	if err != nil {
 		return Secret{}, fmt.Errorf("the secret %w; %s", err, makeSecret)
 	}
-	if text, _ = unquoted(text); text == "" {
+	if text, _ = handwritten.Unquoted(text); text == "" {
 		return Secret{}, fmt.Errorf("the secret is empty; %s", makeSecret)
 	}
 	encoded, ok := strings.CutPrefix(text, secretPrefix)
@@ -78,22 +79,18 @@ func (l *loader) reference(text string) (string, error) {
 		if !set {
 			return "", fmt.Errorf("environment variable %q is not set", name)
 		}
-		value, err := singleLine([]byte(value))
+		value, err := handwritten.Line([]byte(value))
 		if err != nil {
 			return "", fmt.Errorf("environment variable %q %w", name, err)
 		}
 		return value, nil
 	}
 	if path, ok := strings.CutPrefix(text, fileReference); ok {
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(l.folder, path)
-		}
-		l.files = append(l.files, path) // also one that is still to be made
-		data, err := l.read(path)
+		data, err := l.file(path)
 		if err != nil {
 			return "", fmt.Errorf("cannot read the referenced file: %w", err)
 		}
-		value, err := singleLine(data)
+		value, err := handwritten.Line(data)
 		if err != nil {
 			return "", fmt.Errorf("the referenced file %s %w", path, err)
 		}

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"github.com/guestflow/guestflow/internal/outbound"
 )
 
 // maxAnswer is how much of an answer's body is read, in bytes. Beyond it the
@@ -24,7 +26,7 @@ var errRender = errors.New("cannot be put into the endpoint's format")
 type sender struct {
 	endpoint  Endpoint
 	client    *http.Client
-	transport *http.Transport
+	transport *outbound.Transport
 	now       func() time.Time
 }
 
@@ -44,22 +46,7 @@ type answer struct {
 // newSender returns a sender that resolves names with resolver (nil: the
 // system's) and connects only where allow says yes.
 func newSender(e Endpoint, resolver *net.Resolver, allow func(netip.Addr) bool, now func() time.Time) *sender {
-	dialer := &net.Dialer{Timeout: e.Timeout, KeepAlive: 30 * time.Second, Resolver: resolver}
-	if !e.AllowPrivate {
-		dialer.Control = guard(allow)
-	}
-	transport := &http.Transport{
-		Proxy:                  nil, // a proxy would connect where guard cannot see
-		DialContext:            dialer.DialContext,
-		ForceAttemptHTTP2:      true,
-		DisableCompression:     true, // a small answer cannot grow
-		MaxConnsPerHost:        e.Concurrency,
-		MaxIdleConns:           e.Concurrency,
-		MaxIdleConnsPerHost:    e.Concurrency,
-		IdleConnTimeout:        90 * time.Second,
-		TLSHandshakeTimeout:    e.Timeout,
-		MaxResponseHeaderBytes: maxAnswer,
-	}
+	transport := transport(e, resolver, allow)
 	client := &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

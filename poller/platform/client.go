@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -54,7 +55,14 @@ type Config struct {
 	Guests bool
 	// UserAgent defaults to "guestflow".
 	UserAgent string
-	// Transport carries the requests; nil means a transport of its own.
+	// CA is the path of a PEM file of the authorities that are trusted in place of the
+	// system's; ClientCert and ClientKey are those of this client's certificate.
+	CA, ClientCert, ClientKey string
+	// Proxy is the URL of an HTTP proxy; "-" uses none. Empty takes that of HTTPS_PROXY,
+	// HTTP_PROXY and NO_PROXY.
+	Proxy string
+	// Transport carries the requests; nil means a transport of its own, which is the
+	// one that knows the files and the proxy.
 	Transport http.RoundTripper
 	// Now is the local clock; nil means time.Now.
 	Now func() time.Time
@@ -94,12 +102,13 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Transport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.MaxIdleConnsPerHost = 4
-		cfg.Transport = t
-	}
 	var errs []error
+	if cfg.Transport == nil {
+		var err error
+		if cfg.Transport, err = cfg.transport(); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	base, err := url.Parse(cfg.BaseURL)
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.User != nil || base.RawQuery != "" || base.Fragment != "" {
 		errs = append(errs, fmt.Errorf("API URL %q: use an absolute http or https URL such as https://api.example.com/api/v1, without user, query or fragment", redacted(cfg.BaseURL)))
@@ -353,7 +362,7 @@ func (c *Client) get(ctx context.Context, endpoint Endpoint, path string, query 
 	if m.Bytes > c.cfg.MaxBody {
 		return nil, m, &Error{Kind: TooLarge, Endpoint: endpoint, Meta: m, Err: fmt.Errorf("more than %d bytes", c.cfg.MaxBody)}
 	}
-	return body, m, nil
+	return bytes.TrimPrefix(body, []byte("\ufeff")), m, nil // some frameworks begin with a byte order mark
 }
 
 func headerInt(h http.Header, name string) int {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/guestflow/guestflow/internal/outbound"
 )
 
 // ErrorKind says what to make of a failed request.
@@ -39,6 +41,8 @@ const (
 	Network
 	// Redirected: 3xx; it is not followed, since the token would go with it.
 	Redirected
+	// Untrusted: no TLS connection came about.
+	Untrusted
 )
 
 var kinds = [...]struct{ name, remedy string }{
@@ -51,6 +55,7 @@ var kinds = [...]struct{ name, remedy string }{
 	TooLarge:     {"answer too large", "check that GUESTFLOW_API_URL is the API"},
 	TimedOut:     {"timed out", "it is asked again; if it happens often, raise GUESTFLOW_API_TIMEOUT"},
 	Network:      {"network error", "it is asked again; check the network and GUESTFLOW_API_URL"},
+	Untrusted:    {"no TLS connection", "check GUESTFLOW_API_CA, GUESTFLOW_API_CLIENT_CERT and GUESTFLOW_API_CLIENT_KEY"},
 	Redirected:   {"redirected", "redirects are not followed, since the token would go with them: set GUESTFLOW_API_URL to the final address"},
 }
 
@@ -71,7 +76,8 @@ type Error struct {
 	// none.
 	RetryAfter time.Duration
 	Meta       Meta
-	Err        error // may be nil
+	Err        error  // may be nil
+	remedy     string // in place of the kind's
 }
 
 func (e *Error) Error() string {
@@ -86,7 +92,9 @@ func (e *Error) Error() string {
 	if e.Err != nil {
 		fmt.Fprintf(&b, ": %v", e.Err)
 	}
-	if e.Kind >= 1 && int(e.Kind) < len(kinds) {
+	if e.remedy != "" {
+		fmt.Fprintf(&b, "; %s", e.remedy)
+	} else if e.Kind >= 1 && int(e.Kind) < len(kinds) {
 		fmt.Fprintf(&b, "; %s", kinds[e.Kind].remedy)
 	}
 	return b.String()
@@ -100,12 +108,16 @@ func (c *Client) networkError(endpoint Endpoint, m Meta, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 		kind = TimedOut
 	}
+	remedy := outbound.Remedy(err, variables)
+	if remedy != "" {
+		kind = Untrusted
+	}
 	// net/http puts the URL in front, whose filters and path are personal data.
 	var of *url.Error
 	if errors.As(err, &of) {
 		err = of.Err
 	}
-	return &Error{Kind: kind, Endpoint: endpoint, Meta: m, Err: c.scrubError(err)}
+	return &Error{Kind: kind, Endpoint: endpoint, Meta: m, Err: c.scrubError(err), remedy: remedy}
 }
 
 func (c *Client) statusError(endpoint Endpoint, m Meta, h http.Header, body []byte) error {

@@ -277,13 +277,13 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 
 func TestKindsHaveNames(t *testing.T) {
 	seen := map[string]bool{}
-	for k := Unauthorised; k <= Redirected; k++ {
+	for k := Unauthorised; k <= Untrusted; k++ {
 		if s := k.String(); s == "" || s == "unknown" || seen[s] || kinds[k].remedy == "" {
 			t.Errorf("%d is %q, remedy %q", int(k), s, kinds[k].remedy)
 		}
 		seen[k.String()] = true
 	}
-	for _, k := range []ErrorKind{-1, 0, Redirected + 1} {
+	for _, k := range []ErrorKind{-1, 0, Untrusted + 1} {
 		if k.String() != "unknown" || (&Error{Kind: k}).Error() == "" {
 			t.Errorf("%d is %q", int(k), k)
 		}
