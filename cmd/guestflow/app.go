@@ -61,6 +61,7 @@ func (c *Config) platform() platform.Config {
 		TimeZone: zone,
 		BaseURL:  c.APIURL, Token: c.APIToken, AuthHeader: c.APIAuthHeader, AuthScheme: c.APIAuthScheme,
 		Timeout: c.APITimeout, ByteBase: c.ByteBase, UserAgent: "guestflow/" + version(),
+		CA: c.APICA, ClientCert: c.APIClientCert, ClientKey: c.APIClientKey, Proxy: c.APIProxy,
 		Privacy: platform.Privacy{
 			MAC: platform.Mode(c.MAC), IP: platform.Mode(c.IP), Name: platform.Mode(c.Name), Email: platform.Mode(c.Email), Key: c.PrivacyKey,
 		},
@@ -380,7 +381,7 @@ func linkNATS(ctx context.Context, cfg Config, log *slog.Logger) (_ *natsLink, e
 func connectSettings(cfg Config, log *slog.Logger) publisher.ConnectSettings {
 	return publisher.ConnectSettings{
 		URL: cfg.NATSURL, Creds: cfg.NATSCreds, NKeySeed: cfg.NATSNKey, User: cfg.NATSUser, Password: cfg.NATSPassword,
-		Token: cfg.NATSToken, CA: cfg.NATSCA, Cert: cfg.NATSCert, Key: cfg.NATSKey,
+		Token: cfg.NATSToken, CA: cfg.NATSCA, Cert: cfg.NATSCert, Key: cfg.NATSKey, Proxy: cfg.NATSProxy,
 		Name: "guestflow " + cfg.Account, Log: log,
 	}
 }

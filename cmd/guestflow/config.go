@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"reflect"
 	"slices"
 	"sort"
@@ -37,6 +36,11 @@ type Config struct {
 	APITimeout     time.Duration `envconfig:"API_TIMEOUT" default:"15s" desc:"longest time that one request may take"`
 	APITimeZone    string        `envconfig:"API_TIME_ZONE" desc:"zone of the platform's times where these name none, for instance Europe/Istanbul"`
 
+	APICA         string `envconfig:"API_CA" desc:"path of a PEM file of the authorities that sign the API's certificate, in place of the system's"`
+	APIClientCert string `envconfig:"API_CLIENT_CERT" desc:"path of the client certificate for the API, PEM"`
+	APIClientKey  string `envconfig:"API_CLIENT_KEY" desc:"path of the client certificate's key"`
+	APIProxy      string `envconfig:"API_PROXY" secret:"true" desc:"URL of the HTTP proxy to the API; - for none; empty takes HTTPS_PROXY and NO_PROXY"`
+
 	Account   string   `envconfig:"ACCOUNT" default:"default" desc:"name of the platform account, a token of every subject"`
 	Locations []string `envconfig:"LOCATIONS" desc:"comma list of location ids to watch; empty discovers them"`
 	DataDir   string   `envconfig:"DATA_DIR" default:"data" desc:"directory for state, outbox and the embedded NATS server's streams"`
@@ -45,11 +49,12 @@ type Config struct {
 	NATSCreds    string `envconfig:"NATS_CREDS" desc:"path of a NATS credentials file"`
 	NATSNKey     string `envconfig:"NATS_NKEY" desc:"path of an nkey seed file"`
 	NATSUser     string `envconfig:"NATS_USER" desc:"NATS user name"`
-	NATSPassword string `envconfig:"NATS_PASSWORD" secret:"true" desc:"NATS password"`
-	NATSToken    string `envconfig:"NATS_TOKEN" secret:"true" desc:"NATS token"`
+	NATSPassword string `envconfig:"NATS_PASSWORD" secret:"verbatim" desc:"NATS password"`
+	NATSToken    string `envconfig:"NATS_TOKEN" secret:"verbatim" desc:"NATS token"`
 	NATSCA       string `envconfig:"NATS_CA" desc:"path of the certificate authority that signs the NATS server's certificate"`
 	NATSCert     string `envconfig:"NATS_CERT" desc:"path of the client certificate for NATS"`
 	NATSKey      string `envconfig:"NATS_KEY" desc:"path of the client certificate's key"`
+	NATSProxy    string `envconfig:"NATS_PROXY" secret:"true" desc:"URL of the HTTP proxy to the NATS server, by CONNECT; empty for none"`
 	NATSListen   string `envconfig:"NATS_LISTEN" default:"127.0.0.1:4222" desc:"address of the embedded NATS server"`
 
 	Stream         string        `envconfig:"STREAM" default:"GUEST_SESSIONS" desc:"name of the JetStream stream"`
@@ -71,7 +76,7 @@ type Config struct {
 	IP         string `envconfig:"IP" default:"keep" desc:"device IP addresses: keep, hash or drop"`
 	Name       string `envconfig:"NAME" default:"keep" desc:"guests' names and user names: keep, hash or drop"`
 	Email      string `envconfig:"EMAIL" default:"keep" desc:"guests' e-mail addresses: keep, hash or drop"`
-	PrivacyKey string `envconfig:"PRIVACY_KEY" secret:"true" desc:"key of the pseudonyms that hash makes, at least 16 characters"`
+	PrivacyKey string `envconfig:"PRIVACY_KEY" secret:"verbatim" desc:"key of the pseudonyms that hash makes, at least 16 characters"`
 
 	Guests       bool          `envconfig:"GUESTS" default:"false" desc:"true looks up who arrives, and publishes name and e-mail with it"`
 	GuestWait    time.Duration `envconfig:"GUEST_WAIT" default:"5s" desc:"longest time that arrivals, and what comes after them, wait for the guest's name"`
@@ -87,19 +92,13 @@ type Config struct {
 }
 
 // loadConfig reads and checks the environment. The error lists everything that
-// is wrong; warnings name variables that mean nothing.
+// is wrong; warnings name variables that mean nothing, and values that seem not to
+// be meant as they are.
 func loadConfig(environ []string) (cfg Config, warnings []string, err error) {
-	var errs []error
-	contents, fileErrs := files(environ)
-	errs = append(errs, fileErrs...)
-	bad, typeErrs := process(&cfg)
+	values, warnings, errs := read(environ)
+	bad, typeErrs := process(&cfg, values)
 	errs = append(errs, typeErrs...)
-	v := reflect.ValueOf(&cfg).Elem()
-	for i := range v.NumField() {
-		if s, ok := contents[variable(v.Type().Field(i))]; ok {
-			v.Field(i).SetString(s)
-		}
-	}
+	warnings = append(warnings, cfg.bareTokens()...)
 	cfg.Locations = trimmed(cfg.Locations)
 	for _, fault := range cfg.faults() {
 		// What could not be read has no value that could be judged.
@@ -107,28 +106,23 @@ func loadConfig(environ []string) (cfg Config, warnings []string, err error) {
 			errs = append(errs, fault)
 		}
 	}
-	return cfg, unknownVariables(environ), errors.Join(errs...)
+	return cfg, append(unknownVariables(environ), warnings...), errors.Join(errs...)
 }
 
-// process reads the variables one by one, so that every bad one is named and not
-// the first alone. Each is given to envconfig by its whole name: with a prefix it
-// would also take a plain LOG_LEVEL or API_TOKEN, which are other programs'. An
-// empty variable counts as unset: compose passes those that its user left out.
-func process(cfg *Config) (bad []string, errs []error) {
+// process sets the fields one by one, so that every bad value is named and not
+// the first alone. envconfig is given each value in place of a default: asked for
+// the variables themselves, it would take them as they were written.
+func process(cfg *Config, values map[string]string) (bad []string, errs []error) {
 	v := reflect.ValueOf(cfg).Elem()
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		name := variable(field)
-		asked := name
-		if os.Getenv(name) == "" {
-			asked += "=" // which no variable can be called
-		}
 		whole := field
-		whole.Tag = reflect.StructTag(fmt.Sprintf("envconfig:%q default:%q", asked, field.Tag.Get("default")))
+		whole.Tag = reflect.StructTag(fmt.Sprintf(`envconfig:%q default:%q`, name+"=", cmp.Or(values[name], field.Tag.Get("default")))) // no variable can be called so
 		one := reflect.New(reflect.StructOf([]reflect.StructField{whole}))
 		if err := envconfig.Process("", one.Interface()); err != nil {
 			bad = append(bad, name)
-			errs = append(errs, fmt.Errorf("%s=%q: use %s (%s)", name, os.Getenv(name), typeName(field.Type), field.Tag.Get("desc")))
+			errs = append(errs, fmt.Errorf("%s=%q: use %s (%s)", name, values[name], typeName(field.Type), field.Tag.Get("desc")))
 			continue
 		}
 		v.Field(i).Set(one.Elem().Field(0))
@@ -168,34 +162,6 @@ func typeName(t reflect.Type) string {
 // and what is read again.
 func mayBeFile(f reflect.StructField) bool {
 	return f.Tag.Get("secret") != "" || f.Tag.Get("file") != ""
-}
-
-// files reads the *_FILE variables: the name of a file that holds the value, as
-// container platforms mount them.
-func files(environ []string) (map[string]string, []error) {
-	contents := make(map[string]string)
-	var errs []error
-	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
-		if !mayBeFile(field) {
-			continue
-		}
-		name := variable(field)
-		path, ok := lookup(environ, name+"_FILE")
-		if !ok || path == "" {
-			continue
-		}
-		if value, set := lookup(environ, name); set && value != "" {
-			errs = append(errs, fmt.Errorf("%s and %s_FILE are both set; keep one", name, name))
-			continue
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s_FILE: %w; name a file that this user may read", name, err))
-			continue
-		}
-		contents[name] = strings.TrimSpace(string(b))
-	}
-	return contents, errs
 }
 
 func lookup(environ []string, name string) (string, bool) {
@@ -291,7 +257,7 @@ func (c *Config) faults() []error {
 		err := occupancy.Settings{Origins: []string{c.OccupancyCORS}}.Check()
 		bad(err != nil, "OCCUPANCY_CORS=%q: use scheme and host alone, as in https://board.example, or *", c.OccupancyCORS)
 	}
-	bad((c.NATSCert == "") != (c.NATSKey == ""), "NATS_CERT and NATS_KEY belong together: set both or none")
+	errs = append(errs, each(connectSettings(*c, nil).CheckFiles())...)
 	sort.Slice(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
 	return errs
 }
@@ -354,6 +320,7 @@ func (c *Config) needPlatform() error {
 	// The rest is judged as it was read, see faults.
 	_, err := platform.New(platform.Config{
 		BaseURL: cmp.Or(c.APIURL, "https://unset.invalid"), Token: c.APIToken, AuthHeader: c.APIAuthHeader, AuthScheme: c.APIAuthScheme,
+		CA: c.APICA, ClientCert: c.APIClientCert, ClientKey: c.APIClientKey, Proxy: c.APIProxy,
 	})
 	for _, e := range each(err) {
 		for what, name := range map[string]string{"API URL": "API_URL", "API token": "API_TOKEN", "API auth scheme": "API_AUTH_SCHEME", "API auth header": "API_AUTH_HEADER"} {

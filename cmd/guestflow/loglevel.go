@@ -37,8 +37,7 @@ func newLogger(w io.Writer, cfg Config) *slog.Logger {
 // changingLogger is newLogger for a service, which runs long enough for the level
 // to be changed.
 func changingLogger(w io.Writer, cfg Config) (*slog.Logger, *logLevel) {
-	file, _ := lookup(os.Environ(), envPrefix+"_LOG_LEVEL_FILE")
-	level := &logLevel{file: file, token: cfg.OccupancyToken}
+	level := &logLevel{file: pathOf(os.Environ(), envPrefix+"_LOG_LEVEL_FILE"), token: cfg.OccupancyToken}
 	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // checked by loadConfig
 	options := &slog.HandlerOptions{Level: level}
 	if cfg.LogFormat == "json" {
@@ -78,7 +77,7 @@ func (l *logLevel) hangUp() {
 	}
 	b, err := os.ReadFile(l.file)
 	if err == nil {
-		err = l.set(string(b), "SIGHUP")
+		err = l.set(unwrapped(string(b)), "SIGHUP")
 	}
 	if err != nil {
 		l.log.Error("hung up: GUESTFLOW_LOG_LEVEL_FILE cannot be used, so the level stays", "file", l.file, "error", err, "level", l.name())
