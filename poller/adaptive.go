@@ -25,7 +25,8 @@ type Adaptive struct {
 	// rate, where the budget permits; zero means 5 minutes.
 	MaxStaleness time.Duration
 
-	rota rota
+	rota  rota
+	aside int // looks since the last one of the sweep
 }
 
 // Next takes the look with the highest index.
@@ -51,20 +52,36 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 		return a.unordered(now, e)
 	}
 	e.Overdue = a.overdue(e, limit)
-	if e.Reading != nil {
-		return Look{Kind: List, Location: e.Reading.ID}
+	look := a.ordered(now, e, weight)
+	if a.aside++; look.Kind == Sweep {
+		a.aside = 0
 	}
-	if e.Unsettled != nil && e.Turn%3 != 0 {
+	return look
+}
+
+// ordered plans where the list has an order. Whatever else is to be done, every
+// third look is one of the sweep.
+func (a *Adaptive) ordered(now time.Time, e *Estate, weight float64) Look {
+	if e.Unsettled != nil && e.Unsettled.Cost() == 1 && e.Turn%3 != 0 {
 		return Look{Kind: List, Location: e.Unsettled.ID}
 	}
 	best, index := Look{Kind: Sweep}, e.SweepGain
 	e.Price += smoothing * (index - e.Price)
+	period := a.period(e, weight)
 	switch {
+	case a.aside > 1:
+		return best
+	case e.Probing && e.ProbeAge > 2*period:
+		return Look{Kind: Probe} // Whatever else there is, nobody waits longer.
+	case e.Reading != nil && e.Turn%readingTurn == 1:
+		return Look{Kind: List, Location: e.Reading.ID}
+	case e.Unsettled != nil && e.Turn%readingTurn == 1:
+		return Look{Kind: List, Location: e.Unsettled.ID}
 	case proves(e):
 		return Look{Kind: Verify, Session: e.Missing[0]}
 	case e.Missed && e.Turn%backfillTurn == 0:
 		return Look{Kind: Backfill}
-	case e.Probing && e.ProbeAge+seconds(0.5/e.Budget) > a.period(e, weight):
+	case e.Probing && e.ProbeAge+seconds(0.5/e.Budget) > period:
 		return Look{Kind: Probe}
 	case e.Figures != "" && e.FiguresGain > index && !e.Due:
 		best, index = Look{Kind: Figures, Session: e.Figures}, e.FiguresGain
@@ -124,6 +141,10 @@ const preference = 1.1
 
 // backfillTurn is how many looks there are to one at what an outage left unread.
 const backfillTurn = 3
+
+// readingTurn is how many looks there are to a page of a location's list of several,
+// where the account's list shows the same, and so do probes.
+const readingTurn = 4
 
 // proves reports whether the next request goes into what is missing: one in four, or
 // every other one where many are.
@@ -213,6 +234,9 @@ func (p *Place) gain(now time.Time, e *Estate) float64 {
 // another takes hardly more requests, or a page of the round is under way, that does
 // both.
 func (a *Adaptive) unordered(now time.Time, e *Estate) Look {
+	if e.Promising && !e.Sweeping && e.Turn%promisingTurn == 0 {
+		return Look{Kind: Sweep, InTurn: true}
+	}
 	if look, ok := a.urgent(e); ok {
 		return look
 	}
@@ -224,6 +248,10 @@ func (a *Adaptive) unordered(now time.Time, e *Estate) Look {
 	}
 	return a.located(now, e)
 }
+
+// promisingTurn is how many looks there are to a page of the account's list that
+// may tell its order.
+const promisingTurn = 3
 
 // urgent is what comes before the rest where there is no order.
 func (a *Adaptive) urgent(e *Estate) (Look, bool) {

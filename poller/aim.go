@@ -298,7 +298,18 @@ func (p *Poller) choosePage(now time.Time, overdue time.Duration) {
 		a.most = max(a.most, gain)
 	}
 	a.enough = a.most / worth
+	var aside []*entry
+	defer func() {
+		// Only now, since blocks of the ring may go with them.
+		for _, e := range aside {
+			p.setAside(e)
+		}
+	}()
 	for _, e := range a.late {
+		if !e.in[account].placed {
+			aside = append(aside, e) // No page proves it gone, and the sweep has been by.
+			continue
+		}
 		first, last := r.group(e)
 		if r.count(first, last)+2*int(p.margin()+1) <= p.sweep.size {
 			a.must, a.turn = e, false
@@ -308,11 +319,8 @@ func (p *Poller) choosePage(now time.Time, overdue time.Duration) {
 		// No page has all who began with it, and each shows others of them: that it is
 		// gone is likely only once several did not show it.
 		if now.Sub(e.seen) > tiedOverdue*overdue {
-			p.setAside(e)
+			aside = append(aside, e)
 		}
-	}
-	if r.n == 0 {
-		return
 	}
 	at := -1
 	for i := len(a.front) - 1; i >= 0; i-- {

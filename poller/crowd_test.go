@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
@@ -216,7 +217,7 @@ type counter struct {
 func newCounter(t tester, s *shelf, now time.Time) *counter {
 	t.Helper()
 	c := &counter{t: t, clock: &stopped{now}, shelf: s}
-	c.Poller = &Poller{Account: "lab", Store: s, Clock: c.clock, Strategy: &Adaptive{}, Budgets: make(map[platform.Endpoint]*Budget)}
+	c.Poller = &Poller{Account: "lab", Rules: diff.Rules{TrafficMinBytes: 1 << 40}, Store: s, Clock: c.clock, Strategy: &Adaptive{}, Budgets: make(map[platform.Endpoint]*Budget)}
 	for _, e := range platform.Endpoints() {
 		c.Budgets[e] = NewBudget(60, nil, now)
 	}
@@ -226,9 +227,14 @@ func newCounter(t tester, s *shelf, now time.Time) *counter {
 	return c
 }
 
-// answer hands the poller an answer, and returns whose end it published.
+// answer hands the poller an answer, in which every row was written since the last
+// second, and returns whose end it published.
 func (c *counter) answer(ev evidence) []string {
 	c.t.Helper()
+	ev.sessions = slices.Clone(ev.sessions)
+	for i := range ev.sessions {
+		ev.sessions[i].Downloaded.Value = ev.sent.Unix()
+	}
 	c.clock.now = ev.came
 	if err := c.take(context.Background(), ev); err != nil {
 		c.t.Fatal(err)

@@ -183,9 +183,13 @@ func TestRestartsForgetNoBound(t *testing.T) {
 type guest struct {
 	id, location string
 	from, to     time.Duration // since the beginning; zero to is online to the end
+	// row is where it stands in a list in order of rows: a database without ORDER BY.
+	row int
+	kB  int // downloaded; zero is 1 MB
 }
 
-// guests answers requests from a list in some order: newest, oldest or id.
+// scripted answers requests from a list in some order: newest, oldest, row or id. The
+// guests may be changed while it does.
 func (l *lab) scripted(order string, guests []guest) {
 	online := func(g guest, at time.Duration) bool { return g.from <= at && (g.to == 0 || at < g.to) }
 	l.intercept = func(r *http.Request) *http.Response {
@@ -219,6 +223,8 @@ func (l *lab) scripted(order string, guests []guest) {
 				return cmp.Compare(b.from, a.from)
 			case "oldest":
 				return cmp.Compare(a.from, b.from)
+			case "row":
+				return cmp.Compare(a.row, b.row)
 			}
 			return cmp.Compare(a.id, b.id)
 		})
@@ -231,6 +237,9 @@ func (l *lab) scripted(order string, guests []guest) {
 			record := map[string]any{
 				"id": g.id, "location_id": g.location, "guest_id": g.id, "start_time": l.began.Add(g.from).Format(time.RFC3339), "end_time": nil,
 				"connection_status": "Online", "connection_status_value": 1, "total_duration": "00:01:00", "downloaded_data": "1 MB", "uploaded_data": "1 MB",
+			}
+			if g.kB > 0 {
+				record["downloaded_data"] = fmt.Sprintf("%d kB", g.kB)
 			}
 			if !online(g, at) {
 				record["end_time"], record["connection_status"], record["connection_status_value"] = l.began.Add(g.to).Format(time.RFC3339), "Offline", 0
@@ -270,7 +279,7 @@ func TestSmallEstatesAreQuick(t *testing.T) {
 					t.Run(fmt.Sprintf("%s, %s, %d to %d", order, name, before, after), func(t *testing.T) {
 						t.Parallel()
 						// One more comes to those who are there, and leaves with some of them.
-						guests := []guest{{"phone", "L1", comes, goes}}
+						guests := []guest{{id: "phone", location: "L1", from: comes, to: goes}}
 						for i := range before {
 							g := guest{id: fmt.Sprint("guest", i), location: fmt.Sprint("L", i%2+1), from: -time.Duration(i) * time.Minute}
 							if i >= after {
@@ -310,7 +319,7 @@ func TestOneLocationsListSaysNothingOfAnother(t *testing.T) {
 	for _, n := range []int{20, 90, 150} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
-			guests := []guest{{"late", "L2", 5*time.Minute + 45*time.Second, 0}}
+			guests := []guest{{id: "late", location: "L2", from: 5*time.Minute + 45*time.Second}}
 			for i := range n {
 				g := guest{id: fmt.Sprintf("guest%d", i*7919%1000), location: "L1", from: -time.Duration(i) * time.Second}
 				if i > 0 {

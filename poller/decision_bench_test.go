@@ -28,7 +28,7 @@ func estateOf(tb testing.TB, strategy Strategy, locations int, ordered bool) *Po
 		id := fmt.Sprint(i)
 		place := p.place(fmt.Sprint(i*7919%locations), "")
 		e := p.roster.add(id, place, noon.Add(-time.Duration(i)*time.Second), instant(seen(i)))
-		e.placed = true
+		e.in[account].placed = true
 		place.SeenAt, place.AskedAt = seen(i), seen(i)
 	}
 	p.wide.SeenAt = noon

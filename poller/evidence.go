@@ -114,10 +114,8 @@ func (p *Poller) take(ctx context.Context, ev evidence) error {
 	}
 	p.apply(changes, ev.moment, slices.Concat(sessions, unread))
 	p.unsettle(&ev, changes)
-	if ev.scope == account {
-		if err := p.settlePlaces(reading, ev.sessions); err != nil {
-			return err
-		}
+	if err := p.settlePlaces(reading, &ev); err != nil {
+		return err
 	}
 	p.Sightings.show(sessions, ev.sent)
 	p.report(&ev, changes, start)
@@ -133,7 +131,9 @@ func (ev *evidence) unread() []events.Session {
 	var sessions []events.Session
 	for i := range ev.skipped {
 		if s := &ev.skipped[i]; s.ID != "" {
-			sessions = append(sessions, events.Session{ID: s.ID, StartedAt: s.StartedAt, Online: true})
+			sessions = append(sessions, events.Session{
+				ID: s.ID, StartedAt: s.StartedAt, Online: true, Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes,
+			})
 		}
 	}
 	return sessions
@@ -141,7 +141,6 @@ func (ev *evidence) unread() []events.Session {
 
 // judge says which sessions an answer proves gone.
 func (p *Poller) judge(ev *evidence) (gone []string, reading order.Reading, err error) {
-	page := order.Page{Records: p.roster.records(ev.sessions), First: ev.first, Last: ev.last}
 	on := make(map[string]bool, len(ev.sessions))
 	for i := range ev.sessions {
 		on[ev.sessions[i].ID] = true
@@ -158,10 +157,13 @@ func (p *Poller) judge(ev *evidence) (gone []string, reading order.Reading, err 
 	}
 	switch ev.scope {
 	case location:
-		reading = p.venues.Read(page)
+		reading = p.venues.Read(p.roster.page(ev))
+		if reading.Contradicted {
+			p.roster.disorder(location)
+		}
 		for e := range p.roster.at(p.places[ev.location]) {
 			switch {
-			case !absent(e) || !reading.Whole && (e.displaced || !p.keepsPlace(e) || !reading.Proves(e.since)):
+			case !absent(e) || !reading.Whole && (!p.keepsPlace(e) || !reading.Proves(e.since)):
 			case p.roaming:
 				p.miss(e.id) // It may have moved.
 			default:
@@ -169,7 +171,7 @@ func (p *Poller) judge(ev *evidence) (gone []string, reading order.Reading, err 
 			}
 		}
 	case account:
-		reading = p.online.Read(page)
+		reading = p.online.Read(p.roster.page(ev))
 		if err := p.learnOrder(reading); err != nil {
 			return nil, reading, err
 		}
@@ -189,13 +191,12 @@ func mayHide(skipped []platform.Skip, s *events.Session) bool {
 }
 
 // keepsPlace reports whether a page of a location may judge a session by its start:
-// never while the account's list contradicts that order, nor where that list is known
-// and has not shown the session in its place.
+// either list has shown it in its place, and neither out of it; and never while the
+// account's list contradicts that order.
 func (p *Poller) keepsPlace(e *entry) bool {
-	if p.online.Established() {
-		return e.placed
-	}
-	return p.online.Contradictions == 0
+	inAccount, inLocation := e.in[account], e.in[location]
+	return !inAccount.displaced && !inLocation.displaced && (inAccount.placed || inLocation.placed) &&
+		(p.online.Established() || p.online.Contradictions == 0)
 }
 
 // learnOrder keeps ring and probe in step with what a page says of the order of the
@@ -207,34 +208,60 @@ func (p *Poller) learnOrder(reading order.Reading) error {
 		if p.online.Contradictions == 1 {
 			p.Logger.Warn("the list is not sorted by start: until it is, only whole lists prove that a session is gone")
 		}
-		p.roster.disorder()
+		p.roster.disorder(account)
+		if err := p.rememberOrder(""); err != nil {
+			return err
+		}
 		p.probe = probe{Frontier: p.probe.Frontier, Gaps: reorder(p.probe.Gaps)}
 		return p.remember(displacedKey, []string{})
 	case d != "" && p.roster.ring.direction != d:
 		p.roster.turn(d)
 	}
-	if p.online.Established() && p.probe.Direction != d && !now.Before(p.probe.faultyTill) {
+	if !p.online.Established() {
+		return nil
+	}
+	if p.probe.Direction != d && !now.Before(p.probe.faultyTill) {
 		p.Logger.Info("the list's order is known: arrivals are read at its end", "order", string(d))
 		p.probe = probe{Direction: d, Frontier: p.probe.Frontier, Gaps: reorder(p.probe.Gaps)}
+		p.past.Expect(d)
 	}
-	return nil
+	return p.rememberOrder(d)
 }
 
-// settlePlaces notes which sessions of a page stood in their place.
-func (p *Poller) settlePlaces(reading order.Reading, sessions []events.Session) error {
-	if reading.Contradicted {
+// orderKey names the order of the account's list, so that the next process expects it.
+const orderKey = "account.order"
+
+// rememberOrder remembers it where it is another one than before.
+func (p *Poller) rememberOrder(d order.Direction) error {
+	if p.remembered == d {
+		return nil
+	}
+	p.remembered = d
+	return p.remember(orderKey, d)
+}
+
+// settlePlaces notes which sessions of a page stood in their place in its list.
+func (p *Poller) settlePlaces(reading order.Reading, ev *evidence) error {
+	if reading.Contradicted || ev.scope != account && ev.scope != location {
 		return nil
 	}
 	news := false
 	for _, id := range reading.Displaced {
-		if e := p.roster.entries[id]; e != nil && !e.displaced && !e.since.IsZero() {
+		e := p.roster.entries[id]
+		switch {
+		case e == nil || e.since.IsZero() || e.in[ev.scope].displaced:
+		case ev.scope == account:
 			p.roster.displace(e)
 			news = true
+		default:
+			e.in[location].displaced = true
 		}
 	}
-	for i := range sessions {
-		if e := p.roster.entries[sessions[i].ID]; e != nil {
-			e.placed = !e.displaced && (e.placed || !slices.Contains(reading.Doubtful, e.id))
+	for i := range ev.sessions {
+		if e := p.roster.entries[ev.sessions[i].ID]; e != nil {
+			in := &e.in[ev.scope]
+			in.placed = !in.displaced && (in.placed || !slices.Contains(reading.Doubtful, e.id))
+			in.writes = e.writes
 		}
 	}
 	if !news {
@@ -242,7 +269,7 @@ func (p *Poller) settlePlaces(reading order.Reading, sessions []events.Session) 
 	}
 	var displaced []string
 	for e := range p.roster.loose {
-		if e.displaced {
+		if e.in[account].displaced {
 			displaced = append(displaced, e.id)
 		}
 	}
@@ -368,6 +395,7 @@ func (p *Poller) apply(changes []events.Event, m moment, shown []events.Session)
 	for i := range shown {
 		if e := p.roster.entries[shown[i].ID]; e != nil && shown[i].Online {
 			p.roster.touch(e, shown[i].StartedAt, m)
+			e.read(&shown[i])
 		}
 	}
 }

@@ -97,6 +97,9 @@ type Estate struct {
 	// proves who is not on it; Learning while that is being found out. Whole is true
 	// while one page is all of the list.
 	Ordered, Learning, Whole bool
+	// Promising is true while the list has no order and no page has contradicted one:
+	// there is not enough evidence yet.
+	Promising bool
 	// Sweeping is true while a page of the account's list is under way.
 	Sweeping bool
 	// Unsettled is a location at which many sessions began at once, so that pages hide

@@ -119,9 +119,10 @@ type Poller struct {
 	probe     probe
 	// What is known of the order of each kind of list: a filter may change it.
 	online, venues, past order.List
-	wide                 diff.Tracking // of the account as a whole
-	tended               time.Time     // local clock: when the ages of all places were last worked out
-	disordered           time.Time     // local clock: when the list was last taken to have no order
+	remembered           order.Direction // of online
+	wide                 diff.Tracking   // of the account as a whole
+	tended               time.Time       // local clock: when the ages of all places were last worked out
+	disordered           time.Time       // local clock: when the list was last taken to have no order
 
 	flights []*flight          // under way
 	parted  map[string]float64 // when sessions had ended that an answer under way may still show; see stale
@@ -262,6 +263,11 @@ func (p *Poller) recallAll() error {
 	if err := p.recallRates(); err != nil {
 		return err
 	}
+	if err := p.recall(orderKey, &p.remembered); err != nil {
+		return err
+	}
+	p.online.Expect(p.remembered)
+	p.past.Expect(p.probe.Direction)
 	p.probe.sought = p.probe.Date != ""
 	p.probe.resumed = p.probe.sought
 	return nil
@@ -275,7 +281,8 @@ func (p *Poller) enrol() error {
 	err := p.Store.All(func(s events.State) bool {
 		if place := p.places[s.Session.LocationID]; place != nil || len(p.Locations) == 0 {
 			e := p.roster.add(s.Session.ID, p.place(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, moment{sent: seen, came: seen})
-			e.placed = true
+			e.in[account].placed = true
+			e.read(&s.Session)
 		}
 		return true
 	})

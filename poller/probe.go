@@ -104,7 +104,7 @@ func (p *Poller) askHistory(ctx context.Context, q platform.Query, then func(pla
 		}
 		ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: history}
 		ev.first, ev.last = q.Page == 1 && q.StartDate == "", ends(answer, window{q.Page, q.PerPage})
-		reading := p.past.Read(order.Page{Records: p.roster.records(answer.Sessions), First: ev.first, Last: ev.last})
+		reading := p.past.Read(p.roster.page(&ev))
 		if ev.first && direction == order.NewestFirst || ev.last && direction == order.OldestFirst {
 			p.aim.edge = m.sent
 		}
@@ -115,7 +115,7 @@ func (p *Poller) askHistory(ctx context.Context, q platform.Query, then func(pla
 		for i := range answer.Sessions {
 			// The same key sorts the sessions online.
 			if e := p.roster.entries[answer.Sessions[i].ID]; e != nil && !slices.Contains(reading.Displaced, e.id) && !slices.Contains(reading.Doubtful, e.id) {
-				e.placed = e.placed || !e.displaced
+				e.in[account].placed = e.in[account].placed || !e.in[account].displaced
 			}
 		}
 		return then(answer, m)

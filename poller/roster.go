@@ -27,21 +27,35 @@ type roster struct {
 
 // entry is one online session.
 type entry struct {
-	id        string
-	place     *Place
-	since     time.Time // platform's clock: when it began; zero where that is not known
-	seen      time.Time // local clock: when the request that last showed it was sent
-	at        float64   // the same in seconds, as sums count it
-	shown     float64   // when the answer came that last showed it; seconds, too
-	rate      float64   // at which it ends, per second, as learned when it was seen
-	placed    bool      // the account's list showed it in its place
-	displaced bool      // it was shown out of order
-	block     *block    // of the ring; nil outside of it
-	missed    time.Time // local clock: when it was queued for verification
-	queued    bool      // it is, still
-	sought    int       // pages in a row that were read for it and did not show it
-	doubt     float64   // how surely it is gone by lists that prove nothing; see presume
+	id      string
+	place   *Place
+	since   time.Time // platform's clock: when it began; zero where that is not known
+	seen    time.Time // local clock: when the request that last showed it was sent
+	at      float64   // the same in seconds, as sums count it
+	shown   float64   // when the answer came that last showed it; seconds, too
+	rate    float64   // at which it ends, per second, as learned when it was seen
+	in      standings // the lists that show it
+	figures figures   // as last shown
+	writes  int       // times that these were found changed
+	block   *block    // of the ring; nil outside of it
+	missed  time.Time // local clock: when it was queued for verification
+	queued  bool      // it is, still
+	sought  int       // pages in a row that were read for it and did not show it
+	doubt   float64   // how surely it is gone by lists that prove nothing; see presume
 }
+
+// standings are where a session stands in the list of a scope: that of the account
+// or that of its location.
+type standings [history]standing
+
+type standing struct {
+	placed    bool // it was shown in its place
+	displaced bool // it was shown out of order
+	writes    int  // of the entry, when it was last shown
+}
+
+// figures are what changes where a session's row is written.
+type figures struct{ downloaded, uploaded events.Bytes }
 
 func newRoster(began time.Time) *roster {
 	return &roster{began: began, entries: make(map[string]*entry), loose: make(map[*entry]bool)}
@@ -55,6 +69,7 @@ func (r *roster) add(id string, place *Place, since time.Time, m moment) *entry 
 	e := r.entries[id]
 	if e == nil {
 		e = &entry{id: id, place: place, since: since, seen: m.sent, at: r.seconds(m.sent), shown: r.seconds(m.came)}
+		e.figures = figures{events.UnknownBytes, events.UnknownBytes}
 		r.weigh(e)
 		r.entries[id] = e
 		r.link(e)
@@ -69,7 +84,7 @@ func (r *roster) touch(e *entry, since time.Time, m moment) {
 	if since.IsZero() {
 		since = e.since
 	}
-	if !since.Equal(e.since) || e.block == nil && !since.IsZero() && !e.displaced {
+	if !since.Equal(e.since) || e.block == nil && !since.IsZero() && !e.in[account].displaced {
 		r.unlink(e)
 		e.since = since
 		r.link(e)
@@ -101,7 +116,7 @@ func (r *roster) move(id string, to *Place) {
 	if e := r.entries[id]; e != nil {
 		e.place.leave(e)
 		to.enter(e)
-		e.place = to
+		e.place, e.in[location] = to, standing{writes: e.writes}
 	}
 }
 
@@ -116,7 +131,7 @@ func (r *roster) remove(id string) {
 
 // link puts an entry where it belongs, unlink takes it out.
 func (r *roster) link(e *entry) {
-	if e.since.IsZero() || e.displaced {
+	if e.since.IsZero() || e.in[account].displaced {
 		r.loose[e] = true
 		return
 	}
@@ -133,17 +148,19 @@ func (r *roster) unlink(e *entry) {
 // displace takes the place of a session that was shown out of order.
 func (r *roster) displace(e *entry) {
 	r.unlink(e)
-	e.displaced = true
+	e.in[account].displaced = true
 	r.link(e)
 }
 
-// disorder notes that the order was lost: who was out of it may stand in it once
-// there is one, and nobody has a place until then.
-func (r *roster) disorder() {
+// disorder notes that the order of a list was lost: who was out of it may stand in it
+// once there is one, and nobody has a place until then.
+func (r *roster) disorder(list scope) {
 	for _, e := range r.entries {
-		e.placed, e.displaced = false, false
+		e.in[list] = standing{writes: e.writes}
 	}
-	r.turn(r.ring.direction)
+	if list == account {
+		r.turn(r.ring.direction)
+	}
 }
 
 // turn sorts the ring anew, for a list with another direction.
@@ -203,28 +220,54 @@ func (r *roster) provenBy(reading order.Reading) iter.Seq[*entry] {
 			return
 		}
 		for e := range r.ring.between(after, before) {
-			if e.placed && !yield(e) {
+			if e.in[account].placed && !yield(e) {
 				return
 			}
 		}
 		// Who was set aside has its place still.
 		for e := range r.loose {
-			if e.placed && !e.displaced && reading.Proves(e.since) && !yield(e) {
+			if e.in[account].placed && !e.in[account].displaced && reading.Proves(e.since) && !yield(e) {
 				return
 			}
 		}
 	}
 }
 
+// page returns an answer as a page of its list.
+func (r *roster) page(ev *evidence) order.Page {
+	list := ev.scope
+	if list == history {
+		list = account // the same key sorts both
+	}
+	return order.Page{Records: r.records(ev.sessions, list), First: ev.first, Last: ev.last}
+}
+
 // records returns what the order of a list rests on.
-func (r *roster) records(sessions []events.Session) []order.Record {
+func (r *roster) records(sessions []events.Session, list scope) []order.Record {
 	records := make([]order.Record, len(sessions))
 	for i := range sessions {
 		s := &sessions[i]
-		records[i] = order.Record{ID: s.ID, Start: s.StartedAt, Written: s.Downloaded.Value > 0 || s.Uploaded.Value > 0 || !s.Online}
+		records[i] = order.Record{ID: s.ID, Start: s.StartedAt}
 		if e := r.entries[s.ID]; e != nil {
-			records[i].Placed = e.placed && e.since.Equal(s.StartedAt)
+			in := &e.in[list]
+			records[i].Written = e.writes > in.writes || e.written(s)
+			records[i].Placed = in.placed && e.since.Equal(s.StartedAt)
 		}
 	}
 	return records
+}
+
+// written reports whether a record shows that its row was written since the session
+// was last shown.
+func (e *entry) written(s *events.Session) bool {
+	changed := func(was, is events.Bytes) bool { return was.Error >= 0 && is.Error >= 0 && was != is }
+	return changed(e.figures.downloaded, s.Downloaded) || changed(e.figures.uploaded, s.Uploaded)
+}
+
+// read notes the figures that a record shows.
+func (e *entry) read(s *events.Session) {
+	if e.written(s) {
+		e.writes++
+	}
+	e.figures = figures{s.Downloaded, s.Uploaded}
 }

@@ -177,7 +177,7 @@ func (p *Poller) plan() Plan {
 	}
 	plan.Missing, plan.Hidden = len(e.Missing), e.Hidden
 	for loose := range p.roster.loose {
-		if loose.displaced {
+		if loose.in[account].displaced {
 			plan.Displaced++
 		}
 	}

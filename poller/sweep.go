@@ -15,6 +15,7 @@ import (
 type sweep struct {
 	reading *reading // of the round under way; nil outside of one
 	rounds  int      // made so far
+	pages   int      // read in turn so far
 	size    int      // records a page
 	fixed   bool     // the platform has a page size of its own
 	whole   bool     // the last page of a round was all of the list
@@ -93,6 +94,7 @@ func (p *Poller) swept(ctx context.Context, answer platform.Page, m moment, c ch
 		s.reading = nil
 		return nil
 	}
+	s.pages++
 	if !done {
 		return nil
 	}
@@ -212,11 +214,14 @@ func (p *Poller) foresee(now time.Time) {
 	e.Budget = float64(limit) / Window.Seconds()
 	e.Online = len(p.roster.entries)
 	e.Ordered, e.Whole = p.online.Established(), p.sweep.whole && e.Online < wholeMost
-	if !e.Ordered && p.online.Contradictions >= disorderly && now.Sub(p.disordered) > recheck {
-		p.disordered = now
-		p.online.Retry()
+	if !e.Ordered && now.Sub(p.disordered) > recheck {
+		p.disordered, p.sweep.rounds, p.sweep.pages = now, 0, 0
+		if p.online.Contradictions >= disorderly {
+			p.online.Retry()
+		}
 	}
-	e.Learning = p.wide.SeenAt.IsZero() || !e.Ordered && p.online.Contradictions < disorderly && p.sweep.rounds < learning
+	e.Learning = p.wide.SeenAt.IsZero() || !e.Ordered && p.online.Contradictions < disorderly && (p.sweep.rounds < learning || p.sweep.pages < learningPages)
+	e.Promising = !e.Ordered && p.online.Contradictions == 0
 	e.Probing = e.Ordered && p.probe.possible(now)
 	e.rates(now)
 	e.ProbeAge = p.probe.age(now)
@@ -246,11 +251,12 @@ const paceMemory = 30
 const discoverTurn = 10
 
 // disorderly is how many contradictions in a row make the list count as without
-// order, learning how many rounds without evidence do, recheck how long until that
-// is tried again. Below wholeMost sessions, the list probably fits one page.
+// order, learning how many rounds without enough evidence do, of so many pages at
+// least, recheck how long until that is tried again. Below wholeMost sessions, the list probably fits one page.
 const (
-	disorderly = 4
-	learning   = 2
-	recheck    = 30 * time.Minute
-	wholeMost  = 95
+	disorderly    = 4
+	learning      = 2
+	learningPages = 40
+	recheck       = 30 * time.Minute
+	wholeMost     = 95
 )

@@ -21,19 +21,21 @@
 // outermost one will do where it was shown in its place before, between others, and
 // no record of the list has ever been out of order.
 //
-// Whether a list is sorted is read off its pages. Each page that is sorted by start
-// is evidence, as many bits as there are arrangements of its records that would
-// not be; only records that were written again since they began count in full, as a
-// list in which rows move when they are written looks sorted until then. A record
-// out of order has no place, so nothing is proven about its session. Where many
-// are, or one is that stood in its place before, the list has no order until there
-// is evidence anew.
+// Whether a list is sorted is read off its pages. A table whose rows move when they
+// are written may stand by start for as long as nobody writes it, so only records
+// that were written since a page last showed them are evidence: as many bits as there
+// are ways in which they could stand on the page and not be in order. Such rows move
+// to one end, so those that all stand there say little. A record out of order has no
+// place, so nothing is proven about its session; one that was written, and is, counts
+// against the order. Where many are, or one is that stood in its place before, the
+// list has no order until there is evidence anew.
 //
 // It imports nothing of the project: records come in, and what they prove goes out.
 package order
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -60,8 +62,8 @@ type Record struct {
 	ID string
 	// Start is zero where it is not known: the record has no place then.
 	Start time.Time
-	// Written is true where the record shows that it was written after its start,
-	// by counters for instance.
+	// Written is true where it was written since a page of the list last showed it:
+	// its counters have changed.
 	Written bool
 	// Placed is true where the session was shown in its place before.
 	Placed bool
@@ -74,13 +76,18 @@ type Page struct {
 	First, Last bool
 }
 
-// Evidence in bits: established is how much it takes for a list to count as
-// sorted, doubled by each contradiction up to needsMost. A record that was never
-// written again counts as unwritten of one that was.
+// The evidence that it takes for a list to count as sorted: bits that tell it from
+// chance, and so many writes, since a database may leave most rows where they are when
+// it writes them. Where a former process found the same order, the bits are enough. It
+// takes twice as much after each contradiction, up to mostTimes as much, and leaving
+// times after a record left its place. A record that was written and is out of order
+// takes away as much as against others in order bring.
 const (
-	established = 50
-	needsMost   = 1 << 20
-	unwritten   = 0.09 // a page of such records alone is not enough
+	enoughBits   = 50
+	enoughWrites = 200
+	leaving      = 32
+	mostTimes    = 1 << 14
+	against      = 2
 )
 
 // mostDisplaced is the part of a page's records that may be out of order; one
@@ -94,19 +101,29 @@ type List struct {
 	// between.
 	Contradictions int
 
-	evidence, needed float64
-	toward           Direction // what the evidence is of
-	odd              bool      // a page showed a record out of order
+	evidence evidence
+	times    float64   // as much as at first is needed
+	expected Direction // that of a former process
+	toward   Direction // what the evidence is of
+	odd      bool      // a page showed a record out of order
+}
+
+// evidence of an order.
+type evidence struct {
+	bits   float64
+	writes float64 // records that were written and stayed in their place
 }
 
 // Established reports whether the list counts as sorted.
-func (l *List) Established() bool {
-	return l.Direction != "" && l.evidence >= max(established, l.needed)
-}
+func (l *List) Established() bool { return l.Direction != "" }
 
-// Retry lets the next page that is sorted establish the order again, however many
+// Expect says how the list was sorted when a former process read it, so that it takes
+// little for it to count as sorted again.
+func (l *List) Expect(d Direction) { l.expected = d }
+
+// Retry lets little evidence establish the order again, however many pages
 // contradicted it.
-func (l *List) Retry() { l.Contradictions, l.needed = 0, 0 }
+func (l *List) Retry() { l.Contradictions, l.times = 0, 0 }
 
 // Reading is what one page says.
 type Reading struct {
@@ -115,7 +132,7 @@ type Reading struct {
 	Displaced []string
 	// Doubtful are the ids of those that stand in order, and might if they had no
 	// place: close to a bound of the page, or to a record out of order, of which either
-	// may be the one that has none; and all while the list does not count as sorted.
+	// may be the one that has none.
 	Doubtful []string
 	// Contradicted is true where the page took its order from the list.
 	Contradicted bool
@@ -175,7 +192,7 @@ func (l *List) Read(p Page) Reading {
 		}
 	}
 	if moved || float64(out) > max(1, mostDisplaced*float64(known)) {
-		l.contradict()
+		l.contradict(moved)
 		r.Contradicted = true
 		return r
 	}
@@ -183,7 +200,7 @@ func (l *List) Read(p Page) Reading {
 	l.odd = l.odd || out > 0
 	from, to := r.bounds(p.Records, in, out, !l.odd)
 	for i := range in {
-		if in[i] && (!l.Established() || i < from || i > to || near(p.Records, in, i, out)) {
+		if in[i] && (i < from || i > to || near(p.Records, in, i, out)) {
 			r.Doubtful = append(r.Doubtful, p.Records[i].ID)
 		}
 	}
@@ -204,9 +221,14 @@ func (l *List) learn(d Direction, records []Record, in []bool) {
 		return
 	}
 	if d != l.toward {
-		l.toward, l.evidence = d, 0
+		l.toward, l.evidence = d, evidence{}
 	}
-	if l.evidence += bits(records, in); l.evidence >= max(established, l.needed) {
+	l.evidence.add(records, in)
+	bits, writes := enoughBits*max(1, l.times), enoughWrites*max(1, l.times)
+	if d == l.expected {
+		bits, writes = enoughBits, 0
+	}
+	if l.evidence.bits >= bits && l.evidence.writes >= writes {
 		l.Direction = d
 	}
 }
@@ -242,10 +264,14 @@ func near(records []Record, in []bool, i, places int) bool {
 	return false
 }
 
-func (l *List) contradict() {
+func (l *List) contradict(moved bool) {
 	l.Contradictions++
-	l.needed = min(2*max(established, l.needed), needsMost)
-	l.evidence, l.Direction = 0, ""
+	times := 2.0
+	if moved {
+		times = leaving
+	}
+	l.times = min(times*max(1, l.times), mostTimes)
+	l.evidence, l.Direction, l.expected = evidence{}, "", ""
 }
 
 // Of says how a page's records are sorted by start, and whether they are at all;
@@ -342,32 +368,47 @@ func sorted(records []Record, d Direction) (in []bool, moved bool) {
 	return in, moved
 }
 
-// bits is the evidence of a page whose records in their place are sorted: the
-// logarithm of the number of ways in which they could stand if they were not.
-func bits(records []Record, in []bool) float64 {
-	of := func(count func(Record) bool) float64 {
-		n, group := 0, 0
-		var last time.Time
-		sum := 0.0
-		closing := func() {
+// add takes the records of a page that are sorted where they are in place: the bits
+// are the binary logarithm of the number of ways in which those that were written
+// could stand among the others, and those at either end among themselves.
+func (e *evidence) add(records []Record, in []bool) {
+	var placed []Record
+	out := 0
+	for i := range records {
+		switch {
+		case in[i]:
+			placed = append(placed, records[i])
+		case records[i].Written && !records[i].Start.IsZero():
+			out++
+		}
+	}
+	first, last := 0, len(placed)
+	for first < last && placed[first].Written {
+		first++
+	}
+	for last > first && placed[last-1].Written {
+		last--
+	}
+	head, among, tail := placed[:first], placed[first:last], placed[last:]
+	still := slices.DeleteFunc(slices.Clone(among), func(r Record) bool { return r.Written })
+	bits := arrangements(head) + arrangements(tail) + arrangements(among) - arrangements(still)
+	writes := max(0, len(head)-1) + max(0, len(tail)-1) + len(among) - len(still)
+	e.bits = max(0, e.bits+bits-against*float64(out)*math.Log2(float64(len(records))))
+	e.writes = max(0, e.writes+float64(writes-against*out))
+}
+
+// arrangements is the binary logarithm of the number of orders in which sorted records
+// could stand; those of equal starts have none.
+func arrangements(records []Record) float64 {
+	sum, group := factorial(len(records)), 0
+	for i := range records {
+		if i > 0 && !records[i].Start.Equal(records[i-1].Start) {
 			sum -= factorial(group)
 			group = 0
 		}
-		for i := range records {
-			if !in[i] || !count(records[i]) {
-				continue
-			}
-			if !records[i].Start.Equal(last) {
-				closing()
-				last = records[i].Start
-			}
-			n++
-			group++
-		}
-		closing()
-		return sum + factorial(n)
+		group++
 	}
-	return unwritten*of(func(Record) bool { return true }) + (1-unwritten)*of(func(r Record) bool { return r.Written })
+	return sum - factorial(group)
 }
 
 // factorial is the binary logarithm of n!.

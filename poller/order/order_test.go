@@ -7,7 +7,12 @@ package order
 //	the outermost record is a bound              TestFewRecordsOutOfOrderHaveNoPlace
 //	a record fewer is left out at the ends       TestNobodyWhoStandsInPlaceIsProvenAbsent
 //	an unknown start is proven                   TestNothingIsProvenOfAnUnknownStart
-//	unwritten is 1                               TestOrderNeedsEvidence
+//	records that were not written count          TestOrderNeedsEvidence
+//	those written that stand at an end count     TestWrittenRecordsAtAnEndSayLittle
+//	against is 0                                 TestAWrittenRecordOutOfOrderCountsAgainst
+//	expected is not taken back                   TestAnOrderThatIsExpectedNeedsLess
+//	writes do not count                          TestOrderNeedsEvidence
+//	leaving is 1                                 TestARecordThatLeftItsPlaceTakesTheOrder
 //	a list that is not established proves        TestOrderNeedsEvidence
 //	evidence of two directions adds up           TestEvidenceOfTwoDirectionsDoesNotAddUp
 //	mostDisplaced is 1                           TestManyRecordsOutOfOrderTakeTheOrder
@@ -35,7 +40,7 @@ func at(s int) time.Time {
 	return noon.Add(time.Duration(s) * time.Second)
 }
 
-// records have these starts, and were written again since.
+// records have these starts, and were written since they were last shown.
 func records(starts ...int) []Record {
 	r := make([]Record, len(starts))
 	for i, s := range starts {
@@ -47,18 +52,27 @@ func records(starts ...int) []Record {
 // known is a list that counts as sorted.
 func known(t *testing.T, d Direction) *List {
 	t.Helper()
-	var starts []int
-	for i := range 30 {
-		starts = append(starts, 1000-i)
-	}
+	starts := falling(100)
 	if d == OldestFirst {
 		slices.Reverse(starts)
 	}
 	l := &List{}
-	if l.Read(Page{Records: records(starts...)}); !l.Established() || l.Direction != d {
-		t.Fatalf("a sorted page does not establish %s: %+v", d, l)
+	for range 4 {
+		l.Read(Page{Records: records(starts...)})
+	}
+	if !l.Established() || l.Direction != d {
+		t.Fatalf("sorted pages do not establish %s: %+v", d, l)
 	}
 	return l
+}
+
+// falling are n starts, newest first; 100 of them are 525 bits.
+func falling(n int) []int {
+	starts := make([]int, n)
+	for i := range starts {
+		starts[i] = 1000 - i
+	}
+	return starts
 }
 
 // TestPageProvesStrictlyBetweenItsEnds: of the record at each end nothing is taken
@@ -154,39 +168,109 @@ func TestNothingIsProvenOfAnUnknownStart(t *testing.T) {
 	}
 }
 
-// TestOrderNeedsEvidence: few records, equal starts, or records that were never
-// written again, show no order; and whatever they show, a page proves nothing before
-// it is established.
+// TestOrderNeedsEvidence: few records, equal starts, or records that were not written
+// since, show no order; and whatever they show, a page proves nothing before it is
+// established.
 func TestOrderNeedsEvidence(t *testing.T) {
-	falling := func(n, step int) []Record {
+	steps := func(n, step int) []Record {
 		r := make([]Record, n)
 		for i := range r {
 			r[i] = Record{ID: fmt.Sprint(i), Start: at(10_000 - i/step), Written: true}
 		}
 		return r
 	}
-	unwritten := falling(60, 1)
+	unwritten := steps(60, 1)
 	for i := range unwritten {
 		unwritten[i].Written = false
 	}
 	for _, c := range []struct {
 		name    string
 		records []Record
-		enough  bool
+		pages   int // with the one that establishes it
 	}{
-		{"10 records", falling(10, 1), false},
-		{"30 records", falling(30, 1), true},
-		{"100 of one start", falling(100, 100), false},
-		{"100 of two starts", falling(100, 50), true},
-		{"60 that were never written again", unwritten, false},
+		{"10 records", steps(10, 1), 23},
+		{"30 records", steps(30, 1), 7},
+		{"100 records", steps(100, 1), 3},
+		{"100 of one start", steps(100, 100), 0},
+		{"100 of two starts", steps(100, 50), 3},
+		{"60 that were not written", unwritten, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var l List
-			r := l.Read(Page{Records: c.records, First: true})
-			if l.Established() != c.enough || r.Proves(c.records[0].Start.Add(time.Second)) != c.enough {
-				t.Errorf("established %t, want %t; it proves %t", l.Established(), c.enough, !c.enough)
+			for i := 1; i < 200; i++ {
+				r := l.Read(Page{Records: c.records, First: true})
+				enough := c.pages > 0 && i >= c.pages
+				if l.Established() != enough || r.Proves(c.records[0].Start.Add(time.Second)) != enough {
+					t.Fatalf("after %d pages: established %t, want %t; it proves %t", i, l.Established(), enough, !enough)
+				}
 			}
 		})
+	}
+}
+
+// TestAnOrderThatIsExpectedNeedsLess, but no other one, and not once it is
+// contradicted.
+func TestAnOrderThatIsExpectedNeedsLess(t *testing.T) {
+	for d, want := range map[Direction]bool{NewestFirst: true, OldestFirst: false} {
+		var l List
+		l.Expect(d)
+		if l.Read(Page{Records: records(falling(20)...)}); l.Established() != want {
+			t.Errorf("%s is expected: established %t", d, l.Established())
+		}
+	}
+	var l List
+	l.Expect(NewestFirst)
+	l.Read(Page{Records: records(90, 10, 80, 20, 70, 30, 60)})
+	if l.Read(Page{Records: records(falling(20)...)}); l.Established() {
+		t.Error("it is so after a contradiction")
+	}
+}
+
+// TestWrittenRecordsAtAnEndSayLittle: rows that move when they are written stand there.
+func TestWrittenRecordsAtAnEndSayLittle(t *testing.T) {
+	page := func(from, to int) []Record {
+		r := make([]Record, 60)
+		for i := range r {
+			r[i] = Record{ID: fmt.Sprint(i), Start: at(i + 1), Written: from <= i && i < to}
+		}
+		return r
+	}
+	for _, c := range []struct{ from, to, pages int }{
+		{20, 40, 10}, {20, 24, 50}, {59, 60, -1}, {0, 1, -1}, {50, 60, 23}, {0, 10, 23}, {57, 60, 100},
+	} {
+		t.Run(fmt.Sprint(c.from, " to ", c.to), func(t *testing.T) {
+			var l List
+			pages := -1
+			for i := 1; i <= 1000 && pages < 0; i++ {
+				if l.Read(Page{Records: page(c.from, c.to)}); l.Established() {
+					pages = i
+				}
+			}
+			if pages != c.pages {
+				t.Errorf("established by %d pages, want %d", pages, c.pages)
+			}
+		})
+	}
+}
+
+// TestAWrittenRecordOutOfOrderCountsAgainst as much as two in order count for it; one
+// that was not written may be odd.
+func TestAWrittenRecordOutOfOrderCountsAgainst(t *testing.T) {
+	page := func(written bool) []Record {
+		r := records(10, 20, 30, 40, 50, 5, 60, 70, 80, 90, 95, 96)
+		for i := range r {
+			r[i].Written = i == 2 || i == 3 || written && i == 5
+		}
+		return r
+	}
+	for _, written := range []bool{true, false} {
+		var l List
+		for range 400 {
+			l.Read(Page{Records: page(written)})
+		}
+		if l.Established() == written {
+			t.Errorf("written %t: established %t", written, l.Established())
+		}
 	}
 }
 
@@ -234,10 +318,6 @@ func TestFewRecordsOutOfOrderHaveNoPlace(t *testing.T) {
 func TestManyRecordsOutOfOrderTakeTheOrder(t *testing.T) {
 	l := known(t, NewestFirst)
 	mixed := records(90, 10, 80, 20, 70, 30, 60, 40, 50)
-	sorted := make([]int, 22) // 70 bits
-	for i := range sorted {
-		sorted[i] = 1000 - i
-	}
 	readings := 0
 	for n := 1; n <= 3; n++ {
 		r := l.Read(Page{Records: mixed, First: true})
@@ -245,12 +325,12 @@ func TestManyRecordsOutOfOrderTakeTheOrder(t *testing.T) {
 			t.Fatalf("it still counts as sorted: %+v", l)
 		}
 		for i := 1; !l.Established(); i++ {
-			l.Read(Page{Records: records(sorted...)})
-			if readings++; i > 10 {
+			l.Read(Page{Records: records(falling(100)...)})
+			if readings++; i > 100 {
 				t.Fatal("the order is never established again")
 			}
 		}
-		if want := []int{0, 2, 3, 6}[n]; readings != want {
+		if want := []int{0, 5, 9, 17}[n]; readings != want {
 			t.Errorf("contradiction %d: the order takes %d pages, want %d", n, readings, want)
 		}
 		readings = 0
@@ -263,8 +343,11 @@ func TestManyRecordsOutOfOrderTakeTheOrder(t *testing.T) {
 	if l.Retry(); l.Contradictions != 0 {
 		t.Error("they are still counted")
 	}
-	if l.Read(Page{Records: records(sorted...)}); !l.Established() {
-		t.Error("one page does not establish the order again")
+	for range 4 {
+		l.Read(Page{Records: records(falling(100)...)})
+	}
+	if !l.Established() {
+		t.Error("it takes more than at first")
 	}
 }
 
@@ -276,6 +359,12 @@ func TestARecordThatLeftItsPlaceTakesTheOrder(t *testing.T) {
 	page[4].Placed = true
 	if r := l.Read(Page{Records: page, First: true}); !r.Contradicted || r.Proves(at(75)) || l.Established() {
 		t.Error("the list still counts as sorted")
+	}
+	for range 64 {
+		l.Read(Page{Records: records(falling(100)...)})
+	}
+	if l.Established() {
+		t.Error("some pages establish the order again")
 	}
 }
 
@@ -355,6 +444,9 @@ func (p *platform) query(number, size int) Page {
 	return page
 }
 
+// mostOnline is how many sessions a platform begins with.
+const mostOnline = 90
+
 // TestNobodyWhoStandsInPlaceIsProvenAbsent, whatever the order of equal starts in
 // each query, the window, who comes and goes, and what stands out of order; and who
 // is gone is proven so by a page around their start.
@@ -365,7 +457,7 @@ func TestNobodyWhoStandsInPlaceIsProvenAbsent(t *testing.T) {
 			t: t, now: noon, direction: rapid.SampledFrom([]Direction{NewestFirst, OldestFirst}).Draw(t, "direction"),
 			grain: time.Duration(rapid.SampledFrom([]int{1, 1, 5, 60}).Draw(t, "grain, s")) * time.Second,
 		}
-		for range rapid.IntRange(30, 90).Draw(t, "online") {
+		for range rapid.IntRange(30, mostOnline).Draw(t, "online") {
 			p.arrive()
 		}
 		if rapid.Bool().Draw(t, "one is odd") {
@@ -374,6 +466,9 @@ func TestNobodyWhoStandsInPlaceIsProvenAbsent(t *testing.T) {
 			p.online[i].key = p.online[j].key.Add(time.Second / 2)
 		}
 		var l List
+		for range 100 {
+			l.Read(p.query(1, mostOnline))
+		}
 		placed := make(map[string]bool)
 		for range rapid.IntRange(5, 15).Draw(t, "queries") {
 			size := rapid.IntRange(5, 40).Draw(t, "size")
