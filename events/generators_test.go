@@ -16,9 +16,9 @@ import (
 // TestGenerators runs the usual code generators, and what they made, over real
 // events: TypeScript, Python, Java and C# read each and write it back unchanged.
 func TestGenerators(t *testing.T) {
-	dir := nodeProject(t, "generators")
+	dir := nodeProject(t, "testdata/generators")
 	check := filepath.Join(dir, "check")
-	schema, document := absolute(t, "schemas/events.v1.draft-07.json"), absolute(t, "asyncapi.yaml")
+	schema, document := absolute(t, "schemas/draft-07/events.v1.json"), absolute(t, "asyncapi.yaml")
 	quicktype := func(t *testing.T, language, file string, options ...string) {
 		t.Helper()
 		mkdir(t, filepath.Dir(filepath.Join(check, file)))
@@ -52,7 +52,9 @@ func TestGenerators(t *testing.T) {
 	t.Run("TypeScript", func(t *testing.T) {
 		quicktype(t, "typescript", "quicktype.ts")
 		modelina(t, "typescript", "modelina")
-		write(t, filepath.Join(check, "types.ts"), command(t, dir, "npx", "--no-install", "json-schema-to-typescript", "--no-additionalProperties", schema))
+		types := command(t, dir, "npx", "--no-install", "json-schema-to-typescript", "--no-additionalProperties", "--bannerComment", typesBanner, schema)
+		golden(t, "clients/typescript/src/types.ts", types)
+		write(t, filepath.Join(check, "types.ts"), types)
 		write(t, filepath.Join(check, "golden.ts"), literals(t))
 		command(t, check, "npx", "--no-install", "tsc", "-p", ".")
 		sameEvents(t, 1, check, "node", "out/check.js")
@@ -88,6 +90,8 @@ func TestGenerators(t *testing.T) {
 		sameEvents(t, 1, check, "mono", "check.exe")
 	})
 }
+
+const typesBanner = "// Made from events/schemas/draft-07/events.v1.json: GUESTFLOW_NODE=1 go test -run TestGenerators ./events -update"
 
 // large are the examples with figures beyond 32 bits and text beyond ASCII.
 func large() []Event {

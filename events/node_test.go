@@ -10,22 +10,44 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/guestflow/guestflow/internal/natstest"
 )
 
-// nodeProject installs a project of testdata, with its packages, into a directory
+// installing are npm's arguments for packages that are only tried.
+var installing = []string{"install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"}
+
+// nodeProject installs a project of a folder, with its packages, into a directory
 // of the test. It takes npm and its registry, so it runs where GUESTFLOW_NODE says that
 // both are there: in CI.
-func nodeProject(t *testing.T, name string) string {
+func nodeProject(t *testing.T, folder string) string {
 	t.Helper()
 	if os.Getenv("GUESTFLOW_NODE") != "1" {
 		t.Skip("needs Node.js and npm's registry; set GUESTFLOW_NODE=1 to run it")
 	}
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", name))); err != nil {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
 		t.Fatal(err)
 	}
-	command(t, dir, "npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+	for _, entry := range entries {
+		from, to := filepath.Join(folder, entry.Name()), filepath.Join(dir, entry.Name())
+		switch {
+		case entry.Name() == "node_modules" || entry.Name() == "dist": // a developer's
+		case entry.IsDir():
+			err = os.CopyFS(to, os.DirFS(from))
+		default:
+			var text []byte
+			if text, err = os.ReadFile(from); err == nil {
+				err = os.WriteFile(to, text, 0o644)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	command(t, dir, "npm", installing...)
 	return dir
 }
 
@@ -52,7 +74,7 @@ func absolute(t *testing.T, path string) string {
 // TestNodeClientValidatesEveryEvent: a program that knows nothing of this package
 // reads the stream.
 func TestNodeClientValidatesEveryEvent(t *testing.T) {
-	dir := nodeProject(t, "node")
+	dir := nodeProject(t, "testdata/node")
 	b := natstest.New(t)
 	b.CreateStream(DefaultStream, Subjects{}.All())
 	js := b.JetStream()
@@ -63,7 +85,7 @@ func TestNodeClientValidatesEveryEvent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := js.Publish(t.Context(), Subjects{}.Of(e), body); err != nil {
+		if _, err := js.Publish(t.Context(), Subjects{}.Of(e), body, jetstream.WithMsgID(e.ID)); err != nil {
 			t.Fatal(err)
 		}
 		want[string(e.Kind)]++

@@ -13,7 +13,7 @@ import (
 //go:embed schemas/*.v1.json
 var schemas embed.FS
 
-//go:embed schemas/events.v1.draft-07.json
+//go:embed schemas/draft-07/events.v1.json
 var typesSchema []byte
 
 //go:embed asyncapi.yaml
@@ -40,5 +40,5 @@ func Schema(kind Kind) []byte {
 func TypesSchema() []byte { return bytes.Clone(typesSchema) }
 
 // AsyncAPI returns the AsyncAPI 3.0.0 document of the stream, in YAML. It refers to
-// TypesSchema as ./schemas/events.v1.draft-07.json.
+// TypesSchema as ./schemas/draft-07/events.v1.json.
 func AsyncAPI() []byte { return bytes.Clone(asyncAPI) }

@@ -313,7 +313,7 @@ func TestAsyncAPINamesEveryKind(t *testing.T) {
 			t.Errorf("channel %s: %+v, want address %s", kind, channel, want)
 		}
 		file, definition, _ := strings.Cut(message.Payload.Ref, "#/definitions/")
-		if message.Name != kind.Type() || file != "./schemas/events.v1.draft-07.json" {
+		if message.Name != kind.Type() || file != "./schemas/draft-07/events.v1.json" {
 			t.Errorf("message %s: %+v", kind, message)
 		}
 		if got := types.Definitions[definition].Properties["type"].Const; got != kind.Type() {

@@ -19,7 +19,7 @@ func (s *Service) contract(mux *http.ServeMux) {
 		document = bytes.ReplaceAll(document, []byte(name.standard), []byte(name.configured))
 	}
 	mux.HandleFunc("GET /v1/asyncapi.yaml", static("application/yaml", document))
-	mux.HandleFunc("GET /v1/schemas/events.v1.draft-07.json", static("application/schema+json", events.TypesSchema()))
+	mux.HandleFunc("GET /v1/schemas/draft-07/events.v1.json", static("application/schema+json", events.TypesSchema()))
 	for _, kind := range events.Kinds() {
 		mux.HandleFunc("GET /v1/schemas/"+string(kind)+".v1.json", static("application/schema+json", events.Schema(kind)))
 	}

@@ -133,5 +133,5 @@ func tell(w io.Writer, left []leftOut) {
 	for _, l := range left {
 		fmt.Fprintf(w, "  %s\n      %s\n", l.test, l.why)
 	}
-	fmt.Fprintln(w, "\nAll of them, on Debian: apt-get install chromium nodejs npm default-jdk-headless libjackson2-databind-java mono-mcs libnewtonsoft-json5.0-cil python3-dateutil; then, as root, go run ./internal/test -require")
+	fmt.Fprintln(w, "\nAll of them, on Debian: apt-get install chromium nodejs npm default-jdk-headless libjackson2-databind-java mono-mcs libnewtonsoft-json5.0-cil python3-dateutil; go install github.com/nats-io/natscli/nats@v0.5.0; then, as root, go run ./internal/test -require")
 }
