@@ -76,8 +76,14 @@ func versionText() string {
 // unnamed is the version of a build that names no commit.
 const unnamed = "devel"
 
-// version is the module's, or the commit that was built.
+// stamped is the version that a release was built as: -ldflags "-X main.stamped=v1.2.3".
+var stamped string
+
+// version is what a release was built as, the module's, or the commit that was built.
 func version() string {
+	if stamped != "" {
+		return stamped
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
