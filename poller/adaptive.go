@@ -60,7 +60,7 @@ func (a *Adaptive) Next(now time.Time, e *Estate) Look {
 }
 
 // ordered plans where the list has an order. Whatever else is to be done, every
-// third look is one of the sweep.
+// fifth look is one of the sweep.
 func (a *Adaptive) ordered(now time.Time, e *Estate, weight float64) Look {
 	if e.Unsettled != nil && e.Unsettled.Cost() == 1 && e.Turn%3 != 0 {
 		return Look{Kind: List, Location: e.Unsettled.ID}
@@ -69,7 +69,7 @@ func (a *Adaptive) ordered(now time.Time, e *Estate, weight float64) Look {
 	e.Price += smoothing * (index - e.Price)
 	period := a.period(e, weight)
 	switch {
-	case a.aside > 1:
+	case a.aside > 3:
 		return best
 	case e.Probing && e.ProbeAge > 2*period:
 		return Look{Kind: Probe} // Whatever else there is, nobody waits longer.
