@@ -20,6 +20,18 @@ type Snapshot struct {
 	// History is true for a list that shows ended sessions as well: an ended
 	// session that was never seen online is then published as both, backfilled.
 	History bool
+	// Past are the starts of sessions that a History tells of as well though they ended
+	// before their location was watched. The zero Span is none.
+	Past Span
+}
+
+// Span is a time from From on and before To; the zero To is no end, the zero From
+// nothing at all.
+type Span struct{ From, To time.Time }
+
+// Contains reports whether t lies within the span.
+func (s Span) Contains(t time.Time) bool {
+	return !s.From.IsZero() && !t.Before(s.From) && (s.To.IsZero() || t.Before(s.To))
 }
 
 // Tracking says since when a location is watched.
@@ -143,9 +155,13 @@ func (c *comparison) arrived(s events.Session) {
 		c.publish(events.State{}, kind, s, notYet, func(*events.Data) {})
 		return
 	}
-	// Nobody saw it online. In a history it is a session to backfill, unless it
-	// began before its location was watched: that is not this stream's to tell.
-	if !c.snap.History || tracking.Since.IsZero() || s.StartedAt.IsZero() || tracking.before(s.StartedAt) {
+	// Nobody saw it online. In a history it is a session to backfill. If it began
+	// before its location was watched, it is only where it was asked for and had ended
+	// by then: the stream has told of all others.
+	if !c.snap.History || tracking.Since.IsZero() || s.StartedAt.IsZero() {
+		return
+	}
+	if tracking.before(s.StartedAt) && !(c.snap.Past.Contains(s.StartedAt) && !s.EndedAt.IsZero() && s.EndedAt.Before(tracking.Since)) {
 		return
 	}
 	begun := s

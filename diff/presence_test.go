@@ -188,6 +188,29 @@ func TestHistoryIsBackfilled(t *testing.T) {
 			}
 		})
 	}
+	for _, tt := range []struct {
+		name     string
+		past     diff.Span
+		from, to int
+		want     string
+	}{
+		{"within the past that is asked for", diff.Span{From: minute(-20)}, -15, -10, backfilled},
+		{"at its beginning", diff.Span{From: minute(-15)}, -15, -10, backfilled},
+		{"before it", diff.Span{From: minute(-14)}, -15, -10, ""},
+		{"behind what was asked for earlier", diff.Span{From: minute(-20), To: minute(-15)}, -15, -10, ""},
+		{"online when tracking began", diff.Span{From: minute(-20)}, -15, 5, ""},
+		{"nothing is asked for", diff.Span{}, -15, -10, ""},
+	} {
+		t.Run("past: "+tt.name, func(t *testing.T) {
+			l := newLedger(diff.Rules{})
+			l.tracking["hall"] = looked
+			snap := list(40, ended(tt.from, tt.to))
+			snap.History, snap.Past = true, tt.past
+			if got := told(l.part(t, "hall", snap)); got != tt.want {
+				t.Errorf("told %q, want %q", got, tt.want)
+			}
+		})
+	}
 	t.Run("with its own times", func(t *testing.T) {
 		l := newLedger(diff.Rules{})
 		l.tracking["hall"] = looked

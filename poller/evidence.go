@@ -29,6 +29,9 @@ type evidence struct {
 	missing []string
 	// presumed: they are not proven gone; see presume.
 	presumed bool
+	// past are the starts of sessions of the history that are told of though they ended
+	// before tracking began.
+	past diff.Span
 	// marks are committed with what the answer shows.
 	marks []store.LocationMark
 }
@@ -103,7 +106,7 @@ func (p *Poller) take(ctx context.Context, ev evidence) error {
 	}
 	sessions := p.wantedOf(shown)
 	changes := diff.Compare(known, diff.Snapshot{
-		Sessions: sessions, From: ev.from, At: ev.at, History: ev.scope == history, Presumed: ev.presumed,
+		Sessions: sessions, From: ev.from, At: ev.at, History: ev.scope == history, Past: ev.past, Presumed: ev.presumed,
 	}, p.Rules)
 	if err := p.learnRoaming(changes); err != nil {
 		return err
@@ -114,6 +117,9 @@ func (p *Poller) take(ctx context.Context, ev evidence) error {
 	}
 	p.apply(changes, ev.moment, slices.Concat(sessions, unread))
 	p.unsettle(&ev, changes)
+	if !ev.past.From.IsZero() {
+		p.toldOfPast(changes)
+	}
 	if err := p.settlePlaces(reading, &ev); err != nil {
 		return err
 	}

@@ -175,6 +175,8 @@ func (p *Poller) beside(look Look) bool {
 	switch look.Kind {
 	case Probe, Backfill:
 		return !p.flying(Probe, "") && !p.flying(Backfill, "")
+	case Past:
+		return !p.flying(Past, "")
 	case Discover, Survey:
 		return !p.flying(Discover, "") && !p.flying(Survey, "")
 	case Sweep:

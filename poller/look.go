@@ -31,6 +31,9 @@ const (
 	Figures
 	// Backfill: the next page of a part of the account's history that was missed.
 	Backfill
+	// Past: the next page of the history from before tracking began; see
+	// Poller.Backfill. Asked beside what the strategy chooses.
+	Past
 	// Count: how many sessions are online by the platform's own count; asked beside
 	// what the strategy chooses.
 	Count
@@ -40,7 +43,7 @@ const (
 )
 
 func (k Kind) String() string {
-	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey", "figures", "backfill", "count", "identify"}[k]
+	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey", "figures", "backfill", "past", "count", "identify"}[k]
 }
 
 // Endpoint is the one whose budget a look of the kind spends.

@@ -108,15 +108,17 @@ type Poller struct {
 	late      bool  // it was said that the maximum staleness cannot be kept
 	full      error // the outbox's, while it takes nothing
 
-	begun     time.Time // local clock
-	roster    *roster
-	sweep     sweep
-	aim       aim
-	tenure    tenure
-	known     map[string]counts // what is usual at places that are not known yet, by location
-	memorable bool              // somebody came or went since rates were remembered
-	memorised time.Time         // local clock: when they were
-	probe     probe
+	begun        time.Time // local clock
+	roster       *roster
+	sweep        sweep
+	aim          aim
+	tenure       tenure
+	known        map[string]counts // what is usual at places that are not known yet, by location
+	memorable    bool              // somebody came or went since rates were remembered
+	memorised    time.Time         // local clock: when they were
+	probe        probe
+	history      past      // from before tracking began
+	historySaved time.Time // local clock
 	// What is known of the order of each kind of list: a filter may change it.
 	online, venues, past order.List
 	remembered           order.Direction // of online
@@ -130,8 +132,9 @@ type Poller struct {
 	landing sync.Mutex
 	landed  []*flight // returned, not worked in yet
 
-	mu     sync.Mutex
-	status Status
+	mu       sync.Mutex
+	status   Status
+	backfill time.Time // what Backfill asked for
 }
 
 // Run polls until ctx ends. It returns nil then, and an error only where going
@@ -184,6 +187,8 @@ func (p *Poller) Step(ctx context.Context) error {
 		return p.count(ctx)
 	case Backfill:
 		return p.fillGap(ctx)
+	case Past:
+		return p.readPast(ctx)
 	case Figures:
 		return p.figures(ctx, look.Session)
 	default:
@@ -264,6 +269,9 @@ func (p *Poller) recallAll() error {
 		return err
 	}
 	if err := p.recall(orderKey, &p.remembered); err != nil {
+		return err
+	}
+	if err := p.recall(pastKey, &p.history); err != nil {
 		return err
 	}
 	p.online.Expect(p.remembered)
@@ -347,13 +355,19 @@ func (p *Poller) choose(ctx context.Context) (Look, error) {
 		if err := p.saveRates(now, false); err != nil {
 			return Look{}, err
 		}
+		if err := p.askedBack(); err != nil {
+			return Look{}, err
+		}
 		// Nothing is decided before a request may go out.
 		look, at := Look{}, p.Budgets[platform.Sessions].Next(now)
 		if p.countDue(now) {
 			look, at = Look{Kind: Count}, now
 		} else if !at.After(now) || p.discovery.due(now) {
 			p.foresee(now)
-			if look = p.Strategy.Next(now, &p.estate); look.Kind == Rest {
+			if look = p.Strategy.Next(now, &p.estate); p.pastDue() {
+				look = Look{Kind: Past}
+			}
+			if look.Kind == Rest {
 				return look, ctx.Err()
 			}
 			at = p.Budgets[look.Kind.Endpoint()].Next(now)

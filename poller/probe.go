@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/platform"
@@ -97,12 +98,18 @@ func (p *Poller) probeHead(ctx context.Context) error {
 // called where the list's order was learned anew in the meantime, or the page shows
 // that the history is not to be trusted: the cursors mean nothing then.
 func (p *Poller) askHistory(ctx context.Context, q platform.Query, then func(platform.Page, moment) error) error {
+	return p.askPast(ctx, q, diff.Span{}, then)
+}
+
+// askPast does the same, and tells of sessions of a span that ended before tracking
+// began.
+func (p *Poller) askPast(ctx context.Context, q platform.Query, past diff.Span, then func(platform.Page, moment) error) error {
 	direction := p.probe.Direction
 	return p.askSessions(ctx, q, func(answer platform.Page, m moment, err error) error {
 		if err != nil || p.probe.Direction != direction {
 			return nil
 		}
-		ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: history}
+		ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: history, past: past}
 		ev.first, ev.last = q.Page == 1 && q.StartDate == "", ends(answer, window{q.Page, q.PerPage})
 		reading := p.past.Read(p.roster.page(&ev))
 		if ev.first && direction == order.NewestFirst || ev.last && direction == order.OldestFirst {

@@ -50,6 +50,8 @@ type Plan struct {
 	// Gaps counts the parts of the history that were missed and are still being
 	// read.
 	Gaps int
+	// Past says how far the history from before tracking began was read.
+	Past PastStatus
 	// Held counts the ends that wait for their final figures.
 	Held int
 	// Census compares what is known with the platform's own count.
@@ -175,6 +177,7 @@ func (p *Poller) plan() Plan {
 		Order: "none", Roams: p.roaming, Gaps: len(p.probe.Gaps), Held: len(p.held), Late: e.Late, Census: p.census.Census,
 		Starts: 3600 * e.arrivals, Ends: 3600 * e.Hazard * float64(online),
 	}
+	plan.Past = p.pastStatus()
 	plan.Missing, plan.Hidden = len(e.Missing), e.Hidden
 	for loose := range p.roster.loose {
 		if loose.in[account].displaced {

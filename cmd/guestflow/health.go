@@ -36,6 +36,8 @@ func (a *app) routes() http.Handler {
 		}
 	})
 	mux.HandleFunc("GET /plan", a.servePlan)
+	mux.HandleFunc("GET "+backfillPath, a.serveBackfill)
+	mux.HandleFunc("PUT "+backfillPath, a.serveBackfill)
 	if a.level != nil {
 		mux.HandleFunc("GET "+logLevelPath, a.level.serve)
 		mux.HandleFunc("PUT "+logLevelPath, a.level.serve)

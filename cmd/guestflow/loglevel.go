@@ -92,7 +92,7 @@ const logLevelPath = "/log-level"
 // serve answers with the level, after changing it to the body of a PUT.
 func (l *logLevel) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPut {
-		if !l.permits(r) {
+		if !permits(r, l.token) {
 			http.Error(w, "The level is changed from this machine alone (http://127.0.0.1), or with GUESTFLOW_OCCUPANCY_TOKEN where it is set, as \"Authorization: Bearer …\".", http.StatusForbidden)
 			return
 		}
@@ -108,13 +108,13 @@ func (l *logLevel) serve(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, l.name())
 }
 
-// permits reports whether a request may change the level. Where no token is set it
-// has to come from this machine, and mean it: a page of another site that has its
-// name resolved to 127.0.0.1 does not bear that address as its host.
-func (l *logLevel) permits(r *http.Request) bool {
-	if l.token != "" {
+// permits reports whether a request may change what the process does. Where no token
+// is set it has to come from this machine, and mean it: a page of another site that
+// has its name resolved to 127.0.0.1 does not bear that address as its host.
+func permits(r *http.Request, token string) bool {
+	if token != "" {
 		given := sha256.Sum256([]byte(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")))
-		wanted := sha256.Sum256([]byte(l.token))
+		wanted := sha256.Sum256([]byte(token))
 		return subtle.ConstantTimeCompare(given[:], wanted[:]) == 1
 	}
 	return here(r.RemoteAddr) && here(r.Host)

@@ -26,6 +26,7 @@ type livePlan struct {
 	Order            string             `json:"order"`
 	Roams            bool               `json:"roams"`
 	HistoryGaps      int                `json:"history_gaps"`
+	Backfill         string             `json:"backfill,omitempty"`
 	HeldEnds         int                `json:"held_ends"`
 	Missing          int                `json:"missing"`
 	Hidden           float64            `json:"hidden"`
@@ -79,6 +80,9 @@ func (a *app) plan(now time.Time) livePlan {
 		Starts:         changePlan{PerHour: s.Plan.Starts, ExpectedMean: f.StartMean, ExpectedP95: f.StartP95},
 		Ends:           changePlan{PerHour: s.Plan.Ends, ExpectedMean: f.EndMean, ExpectedP95: f.EndP95},
 		RequestsByLook: a.metrics.recent.perMinute(now), LocationsByDelay: []locationPlan{},
+	}
+	if !s.Plan.Past.From.IsZero() {
+		p.Backfill = explainPast(s.Plan.Past)
 	}
 	if c := s.Plan.Census; !c.At.IsZero() {
 		p.Census = &censusPlan{c.Counted, c.Known, now.Sub(c.At).Seconds()}
@@ -162,6 +166,9 @@ func (p livePlan) write(out io.Writer, locations int) error {
 	if p.HistoryGaps > 0 {
 		fmt.Fprintf(out, "history: %d parts that were missed are being read\n", p.HistoryGaps)
 	}
+	if p.Backfill != "" {
+		fmt.Fprintf(out, "backfill: %s\n", p.Backfill)
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\ndelay in s\ta day\texpected mean\tp95\tmeasured p50\tp95\tof the newest")
 	for _, c := range []struct {
@@ -202,6 +209,7 @@ var reasons = map[string]string{
 	"figures":  "the platform's final figures of ended sessions",
 	"identify": "who the guests of arrivals are",
 	"backfill": "a part of the history that was missed",
+	"past":     "the history from before tracking began, as asked for by backfill",
 	"count":    "how many sessions the platform counts, to compare",
 }
 

@@ -114,14 +114,17 @@ func kindNames() string {
 	return strings.Join(names, ", ")
 }
 
-// parseTime reads the value of a flag: a time, or how long ago it was.
+// parseTime reads the value of a flag: a time, a day in UTC, or how long ago it was.
 func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	if d, err := parseDuration(text); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return day, nil
+	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return at, usageError(fmt.Sprintf("--%s %q: use a duration such as 2h, 7d or 1d12h, or a time such as 2026-01-31T08:00:00Z", flag, text))
+		return at, usageError(fmt.Sprintf("--%s %q: use a duration such as 2h, 7d or 1d12h, or a time such as 2026-01-31 or 2026-01-31T08:00:00Z", flag, text))
 	}
 	return at, nil
 }

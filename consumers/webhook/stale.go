@@ -57,8 +57,17 @@ func happened(e *events.Event) time.Time {
 // stale reports whether the event is too old to be tried for the first time. One that
 // was tried is never judged again: the receiver may have got it.
 func (r *runner) stale(j *job) bool {
-	return j.tries == 0 && r.endpoint.MaxAge > 0 && r.o.Now().Sub(happened(&j.event)) > r.endpoint.MaxAge
+	limit := r.endpoint.MaxAge
+	if limit == 0 && j.event.Data.Observed.Backfilled {
+		limit = backfilledMaxAge
+	}
+	return j.tries == 0 && limit > 0 && r.o.Now().Sub(happened(&j.event)) > limit
 }
+
+// backfilledMaxAge is the greatest age of a backfilled event where the endpoint sets
+// none: nobody is welcomed for a visit of last year, since a person asked for the
+// history.
+const backfilledMaxAge = 24 * time.Hour
 
 // skip writes down that the event is not sent.
 func (r *runner) skip(ctx context.Context, j *job) outcome {
@@ -67,6 +76,11 @@ func (r *runner) skip(ctx context.Context, j *job) outcome {
 	s := SkippedEvent{
 		Endpoint: r.endpoint.Name, EventID: e.ID, Kind: e.Kind, Account: e.Account, Session: e.Data.Session.ID,
 		Location: e.Data.Session.LocationID, Happened: from.UTC(), Age: r.o.Now().Sub(from), MaxAge: r.endpoint.MaxAge, StreamSequence: j.seq,
+	}
+	if r.skipList == nil { // only where max_age is set
+		r.settle(ctx, j)
+		r.observe(j, answer{}, Skipped, "")
+		return outcome{job: j, skipped: true}
 	}
 	if err := r.stored(ctx, func(ctx context.Context) error { return r.skipList.add(ctx, s) }); err != nil {
 		r.log.Warn("webhooks: an event is too old to be sent and cannot be listed; it waits until it can", "event", e.ID, "error", err)

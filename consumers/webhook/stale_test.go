@@ -264,6 +264,8 @@ func TestDeliverySaysWhenItIsBackfilled(t *testing.T) {
 	b := newBroker(t)
 	r := newReceiver(t, accept)
 	tr := newTrial(t, b, endpointYAML("a", r.URL))
+	tr.Now = newTestClock().now
+	r.ownTime = true
 	tr.start(b)
 	usual, filled := sample(events.Started, "usual", 1), sample(events.Started, "filled", 1)
 	filled.Data.Observed.Backfilled = true
@@ -323,5 +325,40 @@ func TestSkippedListIsBounded(t *testing.T) {
 	})
 	if cfg := s.CachedInfo().Config; cfg.MaxMsgsPerSubject != maxSkippedListed || cfg.Discard != jetstream.DiscardOld || cfg.MaxAge <= 0 {
 		t.Errorf("stream %+v", cfg)
+	}
+}
+
+// TestWhatWasBackfilledFromLongAgoGoesNowhere unless the endpoint's max_age says how
+// old it may be: nobody is welcomed for a visit of last year.
+func TestWhatWasBackfilledFromLongAgoGoesNowhere(t *testing.T) {
+	t.Parallel()
+	for setting, hours := range map[string]int{"max_age: 480h": 480, "max_retry: 1h": 24} {
+		t.Run(setting, func(t *testing.T) {
+			t.Parallel()
+			b, clock := newBroker(t), newTestClock()
+			r := newReceiver(t, accept)
+			r.ownTime = true
+			tr := newTrial(t, b, endpointYAML("crm", r.URL, setting))
+			tr.Now = clock.now
+			tr.start(b)
+			var sent []events.Event
+			skipped := 0
+			for i, age := range []time.Duration{time.Hour, 23 * time.Hour, 25 * time.Hour, 400 * time.Hour, 500 * time.Hour} {
+				e := aged(clock, events.Started, fmt.Sprint("s", i), age)
+				e.Data.Observed.Backfilled = true
+				e = e.Sealed()
+				b.publish(e)
+				if age < time.Duration(hours)*time.Hour {
+					sent = append(sent, e)
+				} else {
+					skipped++
+				}
+			}
+			r.untilAccepted(t, sent...)
+			tr.untilSeen("crm", Skipped, skipped)
+			if n := r.count(); n != len(sent) {
+				t.Errorf("%d requests, want %d", n, len(sent))
+			}
+		})
 	}
 }
