@@ -1,0 +1,82 @@
+package visit
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// checkpoint is the state at one sequence of both streams.
+type checkpoint struct {
+	Input    time.Time `json:"input"`  // when the stream of session events was created
+	Anchor   string    `json:"anchor"` // message id at the state's sequence
+	Visits   time.Time `json:"visits"` // when the stream of visits was created
+	Last     uint64    `json:"last"`   // sequence of the last visit event
+	Snapshot Snapshot  `json:"snapshot"`
+}
+
+const checkpointName = "checkpoint"
+
+func (s *Service) checkpoints(ctx context.Context, js jetstream.JetStream) (jetstream.ObjectStore, error) {
+	name := s.settings.State
+	store, err := js.ObjectStore(ctx, name)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		store, err = js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
+			Bucket: name, Replicas: s.settings.Replicas, Description: "guestflow: checkpoint of the visits",
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("object store %s: %w", name, err)
+	}
+	return store, nil
+}
+
+// load returns nil where there is no checkpoint, or none that can be read.
+func (s *Service) load(ctx context.Context, js jetstream.JetStream) (*checkpoint, error) {
+	store, err := s.checkpoints(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := store.GetBytes(ctx, checkpointName)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint in %s: %w", s.settings.State, err)
+	}
+	var c checkpoint
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err == nil {
+		err = json.NewDecoder(r).Decode(&c)
+	}
+	if err != nil {
+		s.settings.Log.Warn("visits: the checkpoint cannot be read; reading the streams from their start", "error", err)
+		return nil, nil
+	}
+	return &c, nil
+}
+
+func (s *Service) save(ctx context.Context, js jetstream.JetStream, c checkpoint) error {
+	var packed bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed) // the level is a valid one
+	if err := json.NewEncoder(w).Encode(c); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	store, err := s.checkpoints(ctx, js)
+	if err == nil {
+		_, err = store.PutBytes(ctx, checkpointName, packed.Bytes())
+	}
+	if err != nil {
+		return fmt.Errorf("saving the checkpoint in %s: %w", s.settings.State, err)
+	}
+	return nil
+}

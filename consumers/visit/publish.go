@@ -1,0 +1,175 @@
+package visit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/visits"
+)
+
+// Headers of a visit event that the next start needs.
+const (
+	// HeaderInput is the sequence of the last session event that was applied.
+	HeaderInput = "Guestflow-Input"
+	// HeaderClock is the time of the Tick that caused the event, where one did.
+	HeaderClock = "Guestflow-Clock"
+)
+
+// message puts an output into the form in which it is published.
+func message(subjects visits.Subjects, o Output) (*nats.Msg, error) {
+	body, err := visits.Encode(o.Event)
+	if err != nil {
+		return nil, err
+	}
+	h := nats.Header{}
+	h.Set(jetstream.MsgIDHeader, o.Event.ID)
+	h.Set("Content-Type", events.ContentType)
+	h.Set(HeaderInput, strconv.FormatUint(o.Input, 10))
+	if !o.Clock.IsZero() {
+		h.Set(HeaderClock, o.Clock.Format(time.RFC3339Nano))
+	}
+	return &nats.Msg{Subject: subjects.Of(o.Event), Header: h, Data: body}, nil
+}
+
+// errOther: somebody else publishes visits into the same stream.
+var errOther = errors.New("the stream of visits has grown by other hands; reading it again")
+
+// maxUnacked bounds the messages that wait for their acks.
+const maxUnacked = 1000
+
+// writer publishes in order. Each message says which sequence must come before it, so
+// that the first one which fails makes all after it fail too.
+type writer struct {
+	js       jetstream.JetStream
+	stream   string
+	subjects visits.Subjects
+	last     uint64 // sequence that the stream has when all is acked
+	unacked  []unacked
+}
+
+type unacked struct {
+	ack  jetstream.PubAckFuture
+	want uint64
+}
+
+func (w *writer) publish(ctx context.Context, o Output) error {
+	m, err := message(w.subjects, o)
+	if err != nil {
+		return err
+	}
+	if len(w.unacked) >= maxUnacked {
+		if err := w.settle(ctx, maxUnacked/2); err != nil {
+			return err
+		}
+	}
+	ack, err := w.js.PublishMsgAsync(m, jetstream.WithExpectStream(w.stream), jetstream.WithExpectLastSequence(w.last))
+	if err != nil {
+		return fmt.Errorf("publishing a visit: %w", err)
+	}
+	w.last++
+	w.unacked = append(w.unacked, unacked{ack, w.last})
+	return nil
+}
+
+// settle waits until no more than so many messages wait for their acks.
+func (w *writer) settle(ctx context.Context, left int) error {
+	for len(w.unacked) > left {
+		u := w.unacked[0]
+		select {
+		case ack := <-u.ack.Ok():
+			if ack.Duplicate || ack.Sequence != u.want {
+				return errOther
+			}
+		case err := <-u.ack.Err():
+			var refused *jetstream.APIError
+			if errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+				return errOther
+			}
+			return fmt.Errorf("publishing a visit: %w", err)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		w.unacked = w.unacked[1:]
+	}
+	return nil
+}
+
+// published is what the stream of visits holds beyond the checkpoint.
+type published struct {
+	ids   map[string]bool
+	ticks []tick // in the order of publishing
+}
+
+// tick is a Tick that has published something.
+type tick struct {
+	account string
+	input   uint64
+	at      time.Time
+}
+
+// readPublished reads the visit events after a sequence, up to last.
+func readPublished(ctx context.Context, stream jetstream.Stream, subjects visits.Subjects, after, last uint64) (*published, error) {
+	p := &published{ids: map[string]bool{}}
+	if after >= last {
+		return p, nil
+	}
+	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, AckPolicy: jetstream.AckNonePolicy,
+		HeadersOnly: true, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+	})
+	if err != nil {
+		return nil, err
+	}
+	info := consumer.CachedInfo()
+	// The server forgets it in a minute where that fails.
+	defer func() { _ = stream.DeleteConsumer(context.WithoutCancel(ctx), info.Name) }()
+	for left := info.NumPending; left > 0; {
+		batch, err := consumer.FetchNoWait(int(min(left, 1000)))
+		if err != nil {
+			return nil, err
+		}
+		got := uint64(0)
+		for m := range batch.Messages() {
+			got++
+			meta, err := m.Metadata()
+			if err != nil {
+				return nil, err
+			}
+			if meta.Sequence.Stream <= last {
+				p.add(m.Subject(), subjects, m.Headers())
+			}
+		}
+		if err := errors.Join(batch.Error(), ctx.Err()); err != nil {
+			return nil, err
+		}
+		if got == 0 { // the rest was removed meanwhile
+			break
+		}
+		left -= min(left, got)
+	}
+	return p, nil
+}
+
+func (p *published) add(subject string, subjects visits.Subjects, h nats.Header) {
+	p.ids[h.Get(jetstream.MsgIDHeader)] = true
+	at, err := time.Parse(time.RFC3339Nano, h.Get(HeaderClock))
+	if err != nil {
+		return // a session event caused it
+	}
+	input, err := strconv.ParseUint(h.Get(HeaderInput), 10, 64)
+	account, _, _, wrong := subjects.Parse(subject)
+	if err != nil || wrong != nil {
+		return // nothing that this package published
+	}
+	t := tick{account, input, at}
+	if n := len(p.ticks); n == 0 || p.ticks[n-1] != t {
+		p.ticks = append(p.ticks, t)
+	}
+}

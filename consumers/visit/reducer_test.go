@@ -1,0 +1,301 @@
+package visit
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/visits"
+)
+
+// TestVisitsAreThoseOfTheDefinition: of random crowds, whatever the order in which their
+// sessions became known.
+func TestVisitsAreThoseOfTheDefinition(t *testing.T) {
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		told, all := crowd(r, 1+r.IntN(8), 10+r.IntN(120))
+		list := told.messages()
+		reducer := NewReducer(testRules())
+		out := fold(reducer, list)
+		got, want := checked(t, out), expected(all, 1800)
+		if len(got) != len(want) {
+			t.Errorf("seed %d: %d visits, want %d", seed, len(got), len(want))
+		}
+		for k, w := range want {
+			e, ok := got[k]
+			v := e.Data.Visit
+			if !ok || !v.EndedAt.Equal(w.to) || v.Sessions != w.sessions || v.Devices != w.devices || v.DownloadedBytes != w.bytes {
+				t.Errorf("seed %d: visit %+v, want %+v", seed, v, w)
+			}
+		}
+		stays(t, seed, out)
+		if n, present := reducer.Open(); n+present+len(reducer.accounts[events.DefaultAccount].index) != 0 {
+			t.Errorf("seed %d: %d open, %d present, %d in the index after all are over", seed, n, present, len(reducer.accounts[events.DefaultAccount].index))
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// stays checks that exactly the thresholds which a visit surely reached were published.
+func stays(t *testing.T, seed uint64, out []Output) {
+	reached := map[string][]int64{}
+	for _, o := range out {
+		v := o.Event.Data.Visit
+		switch o.Event.Kind {
+		case visits.Stayed:
+			reached[v.ID] = append(reached[v.ID], o.Event.Data.ThresholdSeconds)
+		case visits.Ended:
+			certain := v.EndedAt
+			if at := o.Event.Data.Observed.NotYetAt; !at.IsZero() {
+				certain = at
+			}
+			var want []int64
+			for _, s := range []int64{600, 3600} {
+				if certain.Sub(v.StartedAt) >= time.Duration(s)*time.Second {
+					want = append(want, s)
+				}
+			}
+			if !slices.Equal(reached[v.ID], want) {
+				t.Errorf("seed %d: visit from %s to %s, surely to %s: stays %v, want %v", seed, v.StartedAt, v.EndedAt, certain, reached[v.ID], want)
+			}
+		}
+	}
+}
+
+// TestRestoredReducerGoesOnExactly: at every place, over the JSON of a checkpoint.
+func TestRestoredReducerGoesOnExactly(t *testing.T) {
+	for seed := range uint64(10) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		told, _ := crowd(r, 1+r.IntN(8), 40)
+		list := told.messages()
+		want := fold(NewReducer(testRules()), list)
+		reducer := NewReducer(testRules())
+		var got []Output
+		for _, m := range list {
+			got = append(got, reducer.Apply(m)...)
+			if r.IntN(3) > 0 {
+				continue
+			}
+			text, err := json.Marshal(reducer.Snapshot())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s Snapshot
+			if err := json.Unmarshal(text, &s); err != nil {
+				t.Fatal(err)
+			}
+			if reducer, err = Restore(testRules(), s); err != nil {
+				t.Fatal(err)
+			}
+			if again, err := json.Marshal(reducer.Snapshot()); err != nil || string(again) != string(text) {
+				t.Fatalf("restored as another state: %v\n%s\n%s", err, text, again)
+			}
+		}
+		got = append(got, reducer.Tick(events.DefaultAccount, epoch.Add(1000*time.Hour))...)
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("seed %d: %d events, want %d, or others", seed, len(got), len(want))
+		}
+	}
+}
+
+// TestTicksChangeNothingButTheTime: with a tick after every event, each at the time that
+// the event knows of, the visits are the same.
+func TestTicksChangeNothingButTheTime(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	told, _ := crowd(r, 6, 100)
+	list := told.messages()
+	want := checked(t, fold(NewReducer(testRules()), list))
+	reducer := NewReducer(testRules())
+	var out []Output
+	for _, m := range list {
+		out = append(out, reducer.Apply(m)...)
+		if at := m.Event.Data.Observed.At; reducer.Due(m.Event.Account, at) {
+			out = append(out, reducer.Tick(m.Event.Account, at)...)
+		}
+	}
+	out = append(out, reducer.Tick(events.DefaultAccount, epoch.Add(1000*time.Hour))...)
+	got := checked(t, out)
+	for k, w := range want {
+		w.Data.Observed.At = time.Time{}
+		g := got[k]
+		g.Data.Observed.At = time.Time{}
+		if !reflect.DeepEqual(g, w) {
+			t.Errorf("with ticks %+v\nwithout %+v", g, w)
+		}
+	}
+}
+
+// story is told in lines: "<kind> <session> <guest> <device> <location> <happened>[ <seen>]",
+// times in minutes, "-" for nothing.
+func story(t *testing.T, lines string) []Message {
+	t.Helper()
+	teller := newTeller()
+	for line := range strings.Lines(strings.TrimSpace(lines)) {
+		var kind, session, guest, device, location string
+		var happened, seen int
+		n, _ := fmt.Sscan(strings.TrimSpace(line), &kind, &session, &guest, &device, &location, &happened, &seen)
+		if n < 6 {
+			t.Fatalf("line %q", line)
+		}
+		if n == 6 {
+			seen = happened
+		}
+		s := events.Session{ID: session, LocationID: location, StartedAt: sec(60 * happened), Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes, DurationSeconds: events.UnknownSeconds}
+		if was, ok := teller.state[session]; ok {
+			s = was.Session
+			s.LocationID = location
+		}
+		if s.GuestID = ""; guest != "-" {
+			s.GuestID = guest
+		}
+		if s.DeviceMAC = ""; device != "-" {
+			s.DeviceMAC = device
+		}
+		backfilled := strings.HasPrefix(kind, "+")
+		teller.tell(events.Kind(strings.TrimPrefix(kind, "+")), s, 60*happened, 60*seen, 0)
+		teller.list[len(teller.list)-1].e.Data.Observed.Backfilled = backfilled
+	}
+	return teller.messages()
+}
+
+// told renders visit events in lines.
+func lines(out []Output) string {
+	var b strings.Builder
+	minute := func(at time.Time) int { return int(at.Sub(epoch) / time.Minute) }
+	for _, o := range out {
+		e, v := o.Event, o.Event.Data.Visit
+		who := v.GuestID
+		if who == "" {
+			who = v.DeviceMAC
+		}
+		fmt.Fprintf(&b, "%s %s:%s at %s from %d", e.Kind, v.Identity, who, v.Place, minute(v.StartedAt))
+		switch e.Kind {
+		case visits.Started:
+			fmt.Fprintf(&b, " %s", v.Arrival)
+		case visits.Stayed:
+			fmt.Fprintf(&b, " for %d", e.Data.ThresholdSeconds/60)
+		case visits.Ended:
+			fmt.Fprintf(&b, " to %d, %d sessions, %d devices, %s", minute(v.EndedAt), v.Sessions, v.Devices, strings.Join(v.Locations, "+"))
+		}
+		fmt.Fprintf(&b, " (%d)\n", minute(e.Data.Observed.At))
+	}
+	return b.String()
+}
+
+func TestStories(t *testing.T) {
+	for name, tc := range map[string]struct{ story, want string }{
+		"a profile of 60 minutes splits nothing": {`
+			started s1 ann d1 a 0
+			ended   s1 ann d1 a 60 61
+			started s2 ann d1 a 61 62
+			ended   s2 ann d1 a 90 91
+			started x  bob d9 a 125
+			started y  bob d9 a 128`, `
+			started guest:ann at a from 0 seen (0)
+			stayed guest:ann at a from 0 for 10 (61)
+			stayed guest:ann at a from 0 for 60 (61)
+			started guest:bob at a from 125 seen (125)
+			ended guest:ann at a from 0 to 90, 2 sessions, 1 devices, a (128)`},
+		"a silence longer than the gap ends a visit at once when the guest is back": {`
+			started s1 ann d1 a 0
+			ended   s1 ann d1 a 5
+			started s2 ann d1 a 36`, `
+			started guest:ann at a from 0 seen (0)
+			ended guest:ann at a from 0 to 5, 1 sessions, 1 devices, a (36)
+			started guest:ann at a from 36 seen (36)`},
+		"a device without a guest is found again, and gets its guest later": {`
+			started s1 -   d1 a 0
+			ended   s1 -   d1 a 5
+			started s2 ann d1 a 10
+			ended   s2 ann d1 a 15
+			started s3 ann d2 a 20
+			started s4 -   d2 b 21
+			ended   s3 ann d2 a 22
+			started s5 -   d1 a 23`, `
+			started device:d1 at a from 0 seen (0)
+			stayed guest:ann at a from 0 for 10 (20)
+			started device:d2 at b from 21 seen (21)`},
+		"a device that two guests share is two guests": {`
+			started s1 ann d1 a 0
+			ended   s1 ann d1 a 1
+			started s2 bob d1 a 2`, `
+			started guest:ann at a from 0 seen (0)
+			started guest:bob at a from 2 seen (2)`},
+		"who has neither is one visit a session": {`
+			started s1 - - a 0
+			started s2 - - a 0`, `
+			started session: at a from 0 seen (0)
+			started session: at a from 0 seen (0)`},
+		"going about a group is not leaving, going elsewhere is": {`
+			started s1 ann d1 m1 0
+			updated s1 ann d1 m2 1
+			ended   s1 ann d1 m2 2
+			started s2 ann d1 m1 3
+			updated s2 ann d1 b 4
+			started x  bob d9 a 5
+			started y  bob d9 a 37
+			started z  bob d9 a 40`, `
+			started guest:ann at mall from 0 seen (0)
+			started guest:ann at b from 4 seen (4)
+			started guest:bob at a from 5 seen (5)
+			stayed guest:ann at b from 4 for 10 (40)
+			stayed guest:bob at a from 5 for 10 (40)
+			ended guest:ann at mall from 0 to 4, 2 sessions, 1 devices, m1+m2 (40)`},
+		"a session that learns its guest joins the guest's visit": {`
+			started s1 ann d1 a 0
+			started s2 -   d2 a 1
+			updated s2 ann d2 a 2`, `
+			started guest:ann at a from 0 seen (0)
+			started device:d2 at a from 1 seen (1)`},
+		"who was there before is no arrival": {`
+			discovered s1 ann d1 a 0 20`, `
+			started guest:ann at a from 0 discovered (20)
+			stayed guest:ann at a from 0 for 10 (20)`},
+		"what the history has belongs to its time": {`
+			started  s1 ann d1 a 0
+			ended    s1 ann d1 a 5
+			+started s2 ann d1 a 20 61
+			+ended   s2 ann d1 a 40 61
+			started  s3 ann d1 a 60 61`, `
+			started guest:ann at a from 0 seen (0)
+			stayed guest:ann at a from 0 for 10 (61)`},
+		"what the history has of before is a visit of its own": {`
+			started  s3 ann d1 a 100
+			+started s2 ann d1 a 20 101
+			+ended   s2 ann d1 a 40 101`, `
+			started guest:ann at a from 100 seen (100)
+			started guest:ann at a from 20 backfilled (101)
+			stayed guest:ann at a from 20 for 10 (101)
+			ended guest:ann at a from 20 to 40, 1 sessions, 1 devices, a (101)`},
+		"a session that comes back counts once": {`
+			started s1 ann d1 a 0
+			ended   s1 ann d1 a 5
+			resumed s1 ann d1 a 10
+			ended   s1 ann d1 a 12 13
+			started x  bob d9 a 50
+			started y  bob d9 a 50`, `
+			started guest:ann at a from 0 seen (0)
+			stayed guest:ann at a from 0 for 10 (13)
+			started guest:bob at a from 50 seen (50)`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reducer := NewReducer(testRules())
+			var out []Output
+			for _, m := range story(t, tc.story) {
+				out = append(out, reducer.Apply(m)...)
+			}
+			want := strings.ReplaceAll(strings.TrimSpace(tc.want), "\t", "") + "\n"
+			if got := lines(out); got != want {
+				t.Errorf("got\n%swant\n%s", got, want)
+			}
+		})
+	}
+}

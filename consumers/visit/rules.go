@@ -1,0 +1,80 @@
+package visit
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Defaults of Rules.
+const (
+	DefaultGap      = 30 * time.Minute
+	DefaultLateness = 5 * time.Minute
+)
+
+// Rules say what a visit is. The zero value has the defaults, no thresholds and no
+// groups.
+type Rules struct {
+	// Gap is the longest silence, without any session online, that a visit outlasts. A
+	// guest who comes back later begins another visit. Default DefaultGap.
+	Gap time.Duration
+	// Lateness is how late a change may become known: so much longer a stay or an end
+	// waits, since a session that began or ended before may still show. It should not be
+	// shorter than the time that a look at every location takes. Default DefaultLateness.
+	Lateness time.Duration
+	// Stays are the lengths of stay that get an event of their own.
+	Stays []time.Duration
+	// Groups are places of several locations, by name. Going from one to another is not
+	// leaving. A location is in one group at most.
+	Groups map[string][]string
+}
+
+// Check returns what is wrong with the rules.
+func (r Rules) Check() error {
+	var errs []error
+	if r.Gap < 0 || r.Lateness < 0 {
+		errs = append(errs, errors.New("visits: gap and lateness must not be negative"))
+	}
+	for _, d := range r.Stays {
+		if d < time.Second || d%time.Second != 0 {
+			errs = append(errs, fmt.Errorf("visits: a stay of %v: use whole seconds, 1s or more", d))
+		}
+	}
+	in := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(r.Groups)) {
+		if name == "" {
+			errs = append(errs, errors.New("visits: a group has no name"))
+		}
+		for _, location := range r.Groups[name] {
+			if other, ok := in[location]; ok {
+				errs = append(errs, fmt.Errorf("visits: location %s is in the groups %s and %s; a location is in one group at most", location, other, name))
+			}
+			in[location] = name
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r Rules) withDefaults() Rules {
+	if r.Gap == 0 {
+		r.Gap = DefaultGap
+	}
+	if r.Lateness == 0 {
+		r.Lateness = DefaultLateness
+	}
+	r.Stays = slices.Compact(slices.Sorted(slices.Values(r.Stays)))
+	return r
+}
+
+// groupOf returns the group of each location that is in one.
+func (r Rules) groupOf() map[string]string {
+	of := map[string]string{}
+	for name, locations := range r.Groups {
+		for _, location := range locations {
+			of[location] = name
+		}
+	}
+	return of
+}

@@ -1,0 +1,135 @@
+package visit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events/visits"
+)
+
+// Service makes the stream of visits. New makes one.
+type Service struct {
+	settings Settings
+
+	mu     sync.Mutex
+	status Status
+}
+
+// Status is how the service fares.
+type Status struct {
+	// Live is whether every session event is in.
+	Live bool `json:"live"`
+	// Error says why it is not, where that is not for a lack of time.
+	Error string `json:"error,omitempty"`
+	// Sequence is of the last session event that was applied; Behind counts those that are
+	// still to be read.
+	Sequence uint64 `json:"sequence"`
+	Behind   uint64 `json:"behind"`
+	// Open visits are not over; Present ones have a session online.
+	Open    int `json:"open"`
+	Present int `json:"present"`
+	// Published counts events by kind since the start of this process.
+	Published map[visits.Kind]uint64 `json:"published"`
+}
+
+// New returns a service with these settings; Run reports what is wrong with them.
+func New(settings Settings) *Service {
+	return &Service{settings: settings.withDefaults(), status: Status{Published: map[visits.Kind]uint64{}}}
+}
+
+// Status returns the present state.
+func (s *Service) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.status
+	st.Published = map[visits.Kind]uint64{}
+	for k, n := range s.status.Published {
+		st.Published[k] = n
+	}
+	return st
+}
+
+// Run makes visits until ctx ends, then saves a checkpoint and returns nil. It outlives
+// every outage of NATS, the loss of a checkpoint, and streams that are deleted and made
+// anew. It returns an error only for settings that cannot work.
+func (s *Service) Run(ctx context.Context, js jetstream.JetStream) error {
+	if err := s.settings.Check(); err != nil {
+		return err
+	}
+	pause := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+	for ctx.Err() == nil {
+		before := s.Status().Sequence
+		err := s.connected(ctx, js)
+		if ctx.Err() != nil {
+			break
+		}
+		if s.Status().Sequence > before {
+			pause.Reset()
+		}
+		s.failed(err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause.NextBackOff()):
+		}
+	}
+	return nil
+}
+
+// failed notes why nothing can be done at the moment.
+func (s *Service) failed(err error) {
+	text := err.Error()
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		text = fmt.Sprintf("stream %s does not exist; it is made when guestflow publishes its first event (guestflow run)", s.settings.Stream)
+	}
+	s.mu.Lock()
+	first := s.status.Error != text
+	s.status.Live, s.status.Error = false, text
+	s.mu.Unlock()
+	if first {
+		s.settings.Log.Warn("visits: cannot go on; trying again", "error", text)
+	}
+}
+
+var errAway = errors.New("the connection to the NATS server is lost; it is made again as soon as the server answers")
+
+// connected works until something fails or the connection is lost.
+func (s *Service) connected(ctx context.Context, js jetstream.JetStream) error {
+	nc := js.Conn()
+	working, cancel := context.WithCancelCause(ctx)
+	changes := nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	if !nc.IsConnected() {
+		cancel(errAway)
+	}
+	stop := make(chan struct{})
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		select {
+		case <-changes:
+			cancel(errAway)
+		case <-stop:
+		}
+	})
+	w, err := s.open(working, js)
+	if err == nil {
+		err = w.run(working)
+	}
+	if err == nil {
+		err = w.end(working, ctx.Err() != nil)
+	}
+	nc.RemoveStatusListener(changes)
+	close(stop)
+	wait.Wait()
+	if cause := context.Cause(working); errors.Is(cause, errAway) {
+		err = cause
+	}
+	cancel(nil)
+	return err
+}

@@ -1,0 +1,209 @@
+package visit
+
+import (
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// Snapshot is a Reducer's state, for a checkpoint: Restore makes a Reducer of it that
+// gives the same events as the one that it was taken of.
+type Snapshot struct {
+	Sequence uint64            `json:"sequence"`
+	Made     uint64            `json:"made"`
+	Accounts []accountSnapshot `json:"accounts,omitempty"`
+}
+
+type accountSnapshot struct {
+	Name      string              `json:"name"`
+	Watermark int64               `json:"watermark"`
+	Hold      int64               `json:"hold,omitempty"`
+	Locations map[string]string   `json:"locations"` // names by id
+	Visits    []visitSnapshot     `json:"visits,omitempty"`
+	Backfill  map[hexKey]eventDoc `json:"backfill,omitempty"`
+}
+
+type visitSnapshot struct {
+	ID        hexKey   `json:"id"`
+	Ordinal   uint64   `json:"n"`
+	Place     string   `json:"place"`
+	Group     bool     `json:"group,omitempty"`
+	At        string   `json:"at"`
+	Locations []string `json:"locations,omitempty"`
+	Guest     string   `json:"guest,omitempty"`
+	Device    string   `json:"device,omitempty"`
+	Devices   []string `json:"devices,omitempty"`
+	Finds     []string `json:"finds,omitempty"` // devices whose next session it gets
+	Online    []hexKey `json:"online,omitempty"`
+	Gone      []hexKey `json:"gone,omitempty"`
+	Started   int64    `json:"started"`
+	Ended     int64    `json:"ended,omitempty"`
+	Certain   int64    `json:"certain"`
+	Due       int64    `json:"due,omitempty"`
+	Down      int64    `json:"down,omitempty"`
+	Up        int64    `json:"up,omitempty"`
+	Revision  int32    `json:"revision"`
+	Sessions  int32    `json:"sessions"`
+	Stayed    int16    `json:"stayed,omitempty"`
+	Arrival   byte     `json:"arrival,omitempty"`
+	End       byte     `json:"end,omitempty"`
+}
+
+type hexKey key
+
+func (k hexKey) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, k[:]), nil }
+
+func (k *hexKey) UnmarshalText(b []byte) error {
+	if len(b) != 2*len(k) {
+		return fmt.Errorf("a key of %d digits, want %d", len(b), 2*len(k))
+	}
+	_, err := hex.Decode(k[:], b)
+	return err
+}
+
+// eventDoc is an event in its wire form.
+type eventDoc struct{ e *events.Event }
+
+func (d eventDoc) MarshalJSON() ([]byte, error) { return events.Encode(*d.e) }
+
+func (d *eventDoc) UnmarshalJSON(b []byte) error {
+	e, err := events.Decode(b)
+	d.e = &e
+	return err
+}
+
+// Snapshot returns the state as it is now; it shares nothing that changes.
+func (r *Reducer) Snapshot() Snapshot {
+	s := Snapshot{Sequence: r.sequence, Made: r.made}
+	for _, name := range slices.Sorted(maps.Keys(r.accounts)) {
+		s.Accounts = append(s.Accounts, r.accounts[name].snapshot())
+	}
+	return s
+}
+
+func (a *account) snapshot() accountSnapshot {
+	out := accountSnapshot{Name: a.name, Watermark: a.watermark, Hold: a.hold, Locations: map[string]string{}}
+	for id, l := range a.locations {
+		out.Locations[id] = l.name
+	}
+	for k, e := range a.backfill {
+		if out.Backfill == nil {
+			out.Backfill = map[hexKey]eventDoc{}
+		}
+		out.Backfill[hexKey(k)] = eventDoc{e}
+	}
+	online := map[*open][]hexKey{}
+	for k, v := range a.sessions {
+		online[v] = append(online[v], hexKey(k))
+	}
+	all := slices.Clone(a.queue)
+	for v := range online {
+		if v.heap == 0 {
+			all = append(all, v)
+		}
+	}
+	slices.SortFunc(all, func(x, y *open) int { return int(int64(x.ordinal) - int64(y.ordinal)) })
+	for _, v := range all {
+		keys := online[v]
+		slices.SortFunc(keys, func(x, y hexKey) int { return slices.Compare(x[:], y[:]) })
+		out.Visits = append(out.Visits, v.snapshot(a, keys))
+	}
+	return out
+}
+
+func (v *open) snapshot(a *account, online []hexKey) visitSnapshot {
+	s := visitSnapshot{
+		ID: hexKey(v.id), Ordinal: v.ordinal, Place: v.place.name, Group: v.place.group, At: v.at.id, Guest: v.guest, Device: v.device,
+		Online: online, Started: v.started, Ended: v.ended, Certain: v.certain, Due: v.due, Down: v.down, Up: v.up,
+		Revision: v.revision, Sessions: v.sessions, Stayed: v.stayed, Arrival: v.arrival, End: v.end,
+	}
+	devices := []string{v.device}
+	if x := v.more; x != nil {
+		s.Devices = slices.Clone(x.devices)
+		devices = append(devices, x.devices...)
+		for _, l := range x.locations {
+			s.Locations = append(s.Locations, l.id)
+		}
+		for _, k := range x.sessions {
+			s.Gone = append(s.Gone, hexKey(k))
+		}
+	}
+	for _, d := range devices {
+		if d != "" && a.index[deviceKey(v.place.key(), d)] == v {
+			s.Finds = append(s.Finds, d)
+		}
+	}
+	return s
+}
+
+// Restore returns the Reducer that the snapshot was taken of. Rules that differ hold from
+// now on.
+func Restore(rules Rules, s Snapshot) (*Reducer, error) {
+	r := NewReducer(rules)
+	r.sequence, r.made = s.Sequence, s.Made
+	for _, from := range s.Accounts {
+		a := newAccount(from.Name)
+		a.watermark, a.hold = from.Watermark, from.Hold
+		for id, name := range from.Locations {
+			a.locations[id] = &location{id: id, name: name, place: a.place(r.groups, id)}
+		}
+		for k, d := range from.Backfill {
+			a.backfill[key(k)] = d.e
+		}
+		for _, v := range from.Visits {
+			r.open++
+			if len(v.Online) > 0 {
+				r.present++
+			}
+			if err := a.restore(v); err != nil {
+				return nil, fmt.Errorf("visit %d of account %s: %w", v.Ordinal, from.Name, err)
+			}
+		}
+		r.accounts[a.name] = a
+	}
+	return r, nil
+}
+
+func (a *account) restore(s visitSnapshot) error {
+	p := &place{name: s.Place, group: s.Group}
+	if known := a.places[p.key()]; known != nil {
+		p = known
+	} else {
+		a.places[p.key()] = p
+	}
+	v := &open{
+		id: key(s.ID), ordinal: s.Ordinal, place: p, at: a.locations[s.At], guest: s.Guest, device: s.Device,
+		started: s.Started, ended: s.Ended, certain: s.Certain, down: s.Down, up: s.Up,
+		revision: s.Revision, sessions: s.Sessions, online: int32(len(s.Online)), stayed: s.Stayed, arrival: s.Arrival, end: s.End,
+	}
+	if v.at == nil || int(s.Arrival) >= len(arrivals) || int(s.End) >= len(ends) {
+		return fmt.Errorf("location %q, arrival %d or end %d is not known", s.At, s.Arrival, s.End)
+	}
+	if len(s.Devices)+len(s.Locations)+len(s.Gone) > 0 {
+		x := v.extra()
+		x.devices = s.Devices
+		for _, id := range s.Locations {
+			if a.locations[id] == nil {
+				return fmt.Errorf("location %q is not known", id)
+			}
+			x.locations = append(x.locations, a.locations[id])
+		}
+		for _, k := range s.Gone {
+			x.sessions = append(x.sessions, key(k))
+		}
+	}
+	for _, k := range s.Online {
+		a.sessions[key(k)] = v
+	}
+	if v.guest != "" {
+		a.index[guestKey(p.key(), v.guest)] = v
+	}
+	for _, d := range s.Finds {
+		a.index[deviceKey(p.key(), d)] = v
+	}
+	a.schedule(v, s.Due)
+	return nil
+}

@@ -1,0 +1,244 @@
+package visit
+
+import (
+	"container/heap"
+	"crypto/sha256"
+	"encoding/base32"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/visits"
+)
+
+// key names a session, or a guest or device at a place, within an account: a digest,
+// since the names themselves would take most of the memory.
+type key [16]byte
+
+func keyOf(fields ...string) (k key) {
+	var scratch [160]byte
+	b := scratch[:0]
+	for _, f := range fields {
+		b = append(b, byte(len(f)>>16), byte(len(f)>>8), byte(len(f)))
+		b = append(b, f...)
+	}
+	sum := sha256.Sum256(b)
+	copy(k[:], sum[:])
+	return k
+}
+
+func sessionKey(id string) key           { return keyOf("session", id) }
+func guestKey(place, guest string) key   { return keyOf("guest", place, guest) }
+func deviceKey(place, device string) key { return keyOf("device", place, device) }
+
+func (k key) String() string {
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(k[:]))
+}
+
+// location is interned: many visits are at each.
+type location struct {
+	id, name string
+	place    *place
+}
+
+// place is a group or a location outside of all groups; interned.
+type place struct {
+	name  string
+	group bool
+}
+
+// open is a visit that may still change. Times are Unix milliseconds.
+type open struct {
+	id      key
+	ordinal uint64 // of all visits, in the order of their making: ties are broken by it
+	place   *place
+	at      *location // where the guest was last seen
+	guest   string
+	device  string // the first one
+	more    *extra // nil for most
+
+	started int64
+	ended   int64 // the latest end; decides only while nobody is online
+	certain int64 // the guest was surely there until then, as the ends say
+	due     int64 // when something is to be decided
+	down    int64
+	up      int64
+
+	revision int32
+	sessions int32
+	online   int32
+	heap     int32 // index in due, from 1; 0 when not there
+	stayed   int16 // thresholds that were published
+	arrival  byte
+	end      byte
+}
+
+// extra is what most visits do not have.
+type extra struct {
+	devices   []string // after the first
+	locations []*location
+	sessions  []key // that have ended
+}
+
+func (v *open) extra() *extra {
+	if v.more == nil {
+		v.more = &extra{}
+	}
+	return v.more
+}
+
+var (
+	arrivals = []visits.Arrival{visits.Seen, visits.Discovered, visits.Backfilled}
+	ends     = []events.End{"", events.EndReported, events.EndInferred, events.EndPresumed}
+)
+
+// has reports whether the visit has the device already; no device is none to add.
+func (v *open) has(device string) bool {
+	return device == "" || v.device == device || v.more != nil && slices.Contains(v.more.devices, device)
+}
+
+// devices counts the visit's devices.
+func (v *open) devices() int64 {
+	switch {
+	case v.device == "":
+		return 0
+	case v.more == nil:
+		return 1
+	}
+	return 1 + int64(len(v.more.devices))
+}
+
+// moved notes where the guest is seen.
+func (v *open) moved(to *location) {
+	if v.at == to {
+		return
+	}
+	x := v.extra()
+	if len(x.locations) == 0 {
+		x.locations = append(x.locations, v.at)
+	}
+	if !slices.Contains(x.locations, to) {
+		x.locations = append(x.locations, to)
+	}
+	v.at = to
+}
+
+// account keeps what belongs to one platform account.
+type account struct {
+	name      string
+	sessions  map[key]*open // online ones
+	index     map[key]*open // of guests and devices at places
+	backfill  map[key]*events.Event
+	places    map[string]*place
+	locations map[string]*location
+	queue     queue
+	// watermark is the latest time on the platform's clock that any event knows of.
+	watermark int64
+	// hold is until when nothing is decided, since the stream was silent before: after an
+	// outage, what happened meanwhile shows bit by bit.
+	hold int64
+}
+
+func newAccount(name string) *account {
+	return &account{
+		name: name, sessions: map[key]*open{}, index: map[key]*open{}, backfill: map[key]*events.Event{},
+		places: map[string]*place{}, locations: map[string]*location{},
+	}
+}
+
+// location returns the interned location of a session, with its latest name.
+func (a *account) location(groups map[string]string, s *events.Session) *location {
+	l := a.locations[s.LocationID]
+	if l == nil {
+		l = &location{id: s.LocationID, place: a.place(groups, s.LocationID)}
+		a.locations[s.LocationID] = l
+	}
+	if s.LocationName != "" {
+		l.name = s.LocationName
+	}
+	return l
+}
+
+func (a *account) place(groups map[string]string, locationID string) *place {
+	name, group := groups[locationID]
+	if !group {
+		name = locationID
+	}
+	p := &place{name: name, group: group}
+	if known := a.places[p.key()]; known != nil {
+		return known
+	}
+	a.places[p.key()] = p
+	return p
+}
+
+// key is unique: a group may bear the name of a location.
+func (p *place) key() string {
+	if p.group {
+		return "group\x00" + p.name
+	}
+	return p.name
+}
+
+// schedule puts the visit where it is to be decided on; a due of zero takes it out.
+func (a *account) schedule(v *open, due int64) {
+	v.due = due
+	switch {
+	case due == 0 && v.heap > 0:
+		heap.Remove(&a.queue, int(v.heap-1))
+	case due == 0:
+	case v.heap > 0:
+		heap.Fix(&a.queue, int(v.heap-1))
+	default:
+		heap.Push(&a.queue, v)
+	}
+}
+
+// queue is a heap of the visits that wait for a time.
+type queue []*open
+
+func (q queue) Len() int { return len(q) }
+
+func (q queue) Less(i, j int) bool {
+	if q[i].due != q[j].due {
+		return q[i].due < q[j].due
+	}
+	return q[i].ordinal < q[j].ordinal
+}
+
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].heap, q[j].heap = int32(i+1), int32(j+1)
+}
+
+// Push is heap.Interface's.
+func (q *queue) Push(x any) {
+	v := x.(*open)
+	*q = append(*q, v)
+	v.heap = int32(len(*q))
+}
+
+// Pop is heap.Interface's.
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	v := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	v.heap = 0
+	return v
+}
+
+func toMillis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

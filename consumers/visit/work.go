@@ -1,0 +1,360 @@
+package visit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/visits"
+)
+
+// work is one stretch of the service between two losses of the connection. Its state
+// begins with the checkpoint; what was published after that is derived again, and found
+// to be there.
+type work struct {
+	s        *Service
+	js       jetstream.JetStream
+	consumer jetstream.Consumer
+	input    *jetstream.StreamInfo
+	output   *jetstream.StreamInfo
+
+	reducer *Reducer
+	anchor  string
+	writer  writer
+	known   *published // not derived again yet; nil when all is
+	behind  uint64
+	clocks  map[string]*clock
+}
+
+// clock is an account's time, as far as it is known.
+type clock struct {
+	skew time.Duration // this machine's clock minus the platform's
+	last time.Time
+	hold time.Time // no tick before this
+}
+
+// open finds the streams and where to go on.
+func (s *Service) open(ctx context.Context, js jetstream.JetStream) (*work, error) {
+	input, err := js.Stream(ctx, s.settings.Stream)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", s.settings.Stream, err)
+	}
+	output, err := s.visitStream(ctx, js)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", s.settings.Visits, err)
+	}
+	w := &work{s: s, js: js, input: input.CachedInfo(), output: output.CachedInfo(), clocks: map[string]*clock{}}
+	after, err := w.begin(ctx, input)
+	if err != nil {
+		return nil, err
+	}
+	last := w.output.State.LastSeq
+	if w.known, err = readPublished(ctx, output, s.settings.subjects(), after, last); err != nil {
+		return nil, fmt.Errorf("reading stream %s: %w", s.settings.Visits, err)
+	}
+	w.writer = writer{js: js, stream: s.settings.Visits, subjects: s.settings.subjects(), last: last}
+	subjects, err := events.NewSubjects(s.settings.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	w.consumer, err = input.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(w.reducer.Sequence()+1, w.input.State.FirstSeq, 1),
+		AckPolicy: jetstream.AckNonePolicy, FilterSubject: subjects.All(), MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading stream %s: %w", s.settings.Stream, err)
+	}
+	w.behind = w.consumer.CachedInfo().NumPending
+	return w, nil
+}
+
+// visitStream returns the stream of visits, which is made where it does not exist.
+func (s *Service) visitStream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, s.settings.Visits)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return stream, err
+	}
+	stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: s.settings.Visits, Description: "guestflow: visits of guests", Subjects: []string{s.settings.subjects().All()},
+		Storage: jetstream.FileStorage, MaxAge: s.settings.MaxAge, Replicas: s.settings.Replicas, AllowDirect: true,
+	})
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was first
+		return js.Stream(ctx, s.settings.Visits)
+	}
+	return stream, err
+}
+
+// begin sets the reducer's first state, and returns the sequence of the last visit event
+// that it has made.
+func (w *work) begin(ctx context.Context, input jetstream.Stream) (after uint64, err error) {
+	log := w.s.settings.Log
+	c, err := w.s.load(ctx, w.js)
+	if err != nil {
+		return 0, err
+	}
+	why := ""
+	switch {
+	case c == nil:
+		why = "there is no checkpoint"
+	case !c.Input.Equal(w.input.Created), c.Snapshot.Sequence > w.input.State.LastSeq:
+		why = "the stream of session events was made anew"
+	case !c.Visits.Equal(w.output.Created), c.Last > w.output.State.LastSeq:
+		why = "the stream of visits was made anew"
+	case c.Snapshot.Sequence >= w.input.State.FirstSeq && c.Snapshot.Sequence > 0:
+		m, err := input.GetMsg(ctx, c.Snapshot.Sequence)
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return 0, err
+		}
+		if err != nil || m.Header.Get(jetstream.MsgIDHeader) != c.Anchor {
+			why = "the stream of session events has others than those that were read"
+		}
+	}
+	if why == "" {
+		if w.reducer, err = Restore(w.s.settings.Rules, c.Snapshot); err == nil {
+			w.anchor = c.Anchor
+			if c.Snapshot.Sequence+1 < w.input.State.FirstSeq {
+				log.Warn("visits: session events left their stream before they were read; visits of that time may be split or miss sessions. Keep the stream longer than the longest outage",
+					"first_kept", w.input.State.FirstSeq, "last_read", c.Snapshot.Sequence)
+			}
+			return c.Last, nil
+		}
+		why = "the checkpoint cannot be used: " + err.Error()
+	}
+	log.Info("visits: reading the session events from the start of their stream", "why", why)
+	w.reducer = NewReducer(w.s.settings.Rules)
+	return 0, nil
+}
+
+// run applies session events until ctx ends, which gives nil, or something fails.
+func (w *work) run(ctx context.Context) error {
+	incoming, err := w.consumer.Messages(jetstream.PullMaxMessages(2000), jetstream.PullHeartbeat(2*time.Second), jetstream.PullExpiry(30*time.Second))
+	if err != nil {
+		return fmt.Errorf("reading stream %s: %w", w.s.settings.Stream, err)
+	}
+	messages, failed := make(chan jetstream.Msg, 256), make(chan error, 1)
+	pumping, stop := context.WithCancel(ctx)
+	var pump sync.WaitGroup
+	pump.Go(func() { failed <- forward(pumping, incoming, messages) })
+	defer pump.Wait()
+	defer incoming.Stop()
+	defer stop()
+
+	tick := time.NewTicker(w.s.settings.TickEvery)
+	defer tick.Stop()
+	save := time.NewTicker(w.s.settings.CheckpointEvery)
+	defer save.Stop()
+	w.report()
+	for expected := uint64(1); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case m := <-messages:
+			meta, err := m.Metadata()
+			if err != nil {
+				return err
+			}
+			if meta.Sequence.Consumer != expected {
+				return errors.New("messages were skipped on the way; reading again from the checkpoint")
+			}
+			expected++
+			if err := w.apply(ctx, m, meta); err != nil {
+				return err
+			}
+		case err := <-failed:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("reading stream %s: %w", w.s.settings.Stream, err)
+		case <-tick.C:
+			if err := w.tick(ctx); err != nil {
+				return err
+			}
+		case <-save.C:
+			if err := w.checkpoint(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// forward hands messages on until ctx ends or they do.
+func forward(ctx context.Context, from jetstream.MessagesContext, to chan<- jetstream.Msg) error {
+	for {
+		m, err := from.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return err
+		}
+		select {
+		case to <- m:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// apply folds one message in.
+func (w *work) apply(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	if err := w.repeatTicks(ctx, meta.Sequence.Stream); err != nil {
+		return err
+	}
+	e, err := events.Decode(m.Data())
+	if err != nil {
+		w.s.settings.Log.Warn("visits: message is no event; skipped", "stream", w.s.settings.Stream, "sequence", meta.Sequence.Stream, "error", err)
+		w.reducer.Skip(meta.Sequence.Stream)
+	} else {
+		c := w.clocks[e.Account]
+		if c == nil {
+			c = &clock{}
+			w.clocks[e.Account] = c
+		}
+		c.skew = meta.Timestamp.Sub(e.Data.Observed.At)
+		if err := w.publish(ctx, w.reducer.Apply(Message{Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Event: e})); err != nil {
+			return err
+		}
+	}
+	w.anchor, w.behind = m.Headers().Get(jetstream.MsgIDHeader), meta.NumPending
+	if w.behind == 0 || meta.Sequence.Stream%1024 == 0 {
+		w.report()
+	}
+	return nil
+}
+
+// repeatTicks makes the ticks of an earlier process that came before a session event.
+func (w *work) repeatTicks(ctx context.Context, before uint64) error {
+	for w.known != nil && len(w.known.ticks) > 0 && w.known.ticks[0].input < before {
+		t := w.known.ticks[0]
+		w.known.ticks = w.known.ticks[1:]
+		if t.input < w.reducer.Sequence() { // from before a stream that was made anew
+			continue
+		}
+		if err := w.publish(ctx, w.reducer.Tick(t.account, t.at)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publish publishes what is not there yet.
+func (w *work) publish(ctx context.Context, out []Output) error {
+	for _, o := range out {
+		if w.known != nil && w.known.ids[o.Event.ID] {
+			delete(w.known.ids, o.Event.ID)
+			continue
+		}
+		if err := w.writer.publish(ctx, o); err != nil {
+			return err
+		}
+		w.s.count(o.Event.Kind)
+	}
+	return nil
+}
+
+// caughtUp makes sure that all that was published before is derived again.
+func (w *work) caughtUp(ctx context.Context) error {
+	if w.known == nil {
+		return nil
+	}
+	if err := w.repeatTicks(ctx, w.reducer.Sequence()+1); err != nil {
+		return err
+	}
+	if n := len(w.known.ids); n > 0 {
+		w.s.settings.Log.Warn("visits: the stream of visits has events that the session events no longer give; they stay", "events", n)
+	}
+	w.known = nil
+	return nil
+}
+
+// tick asks the clock of each account what it makes certain.
+func (w *work) tick(ctx context.Context) error {
+	if err := w.writer.settle(ctx, 0); err != nil || w.behind > 0 {
+		return err
+	}
+	if err := w.caughtUp(ctx); err != nil {
+		return err
+	}
+	for account, c := range w.clocks {
+		at := w.s.settings.Now().Add(-c.skew)
+		if look := w.s.settings.LookedAt; look != nil {
+			at = look(account)
+		}
+		// After a silence of the clock, be it that this process was away, what happened
+		// meanwhile is given time to show.
+		late := w.s.settings.Rules.Lateness
+		if c.last.IsZero() || at.Sub(c.last) > late {
+			c.hold = at.Add(late)
+		}
+		c.last = at
+		at = at.Truncate(time.Millisecond)
+		if at.Before(c.hold) || !w.reducer.Due(account, at) {
+			continue
+		}
+		if err := w.publish(ctx, w.reducer.Tick(account, at)); err != nil {
+			return err
+		}
+	}
+	if err := w.writer.settle(ctx, 0); err != nil {
+		return err
+	}
+	w.report()
+	return nil
+}
+
+// checkpoint saves the state once all that it has made is stored.
+func (w *work) checkpoint(ctx context.Context) error {
+	// Ticks of an earlier process that are still to be repeated are behind the state.
+	if w.known != nil && w.behind == 0 {
+		if err := w.caughtUp(ctx); err != nil {
+			return err
+		}
+	}
+	if w.known != nil {
+		return nil
+	}
+	if err := w.writer.settle(ctx, 0); err != nil {
+		return err
+	}
+	return w.s.save(ctx, w.js, checkpoint{
+		Input: w.input.Created, Anchor: w.anchor, Visits: w.output.Created, Last: w.writer.last, Snapshot: w.reducer.Snapshot(),
+	})
+}
+
+// endTime bounds the last checkpoint.
+const endTime = 10 * time.Second
+
+// end saves the state where the service was asked to stop.
+func (w *work) end(ctx context.Context, asked bool) error {
+	if !asked {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	if err := w.checkpoint(ctx); err != nil {
+		w.s.settings.Log.Warn("visits: no checkpoint of the end; the next start reads a little more", "error", err)
+	}
+	// The server forgets the consumer in a minute where that fails.
+	_ = w.js.DeleteConsumer(ctx, w.s.settings.Stream, w.consumer.CachedInfo().Name)
+	return nil
+}
+
+// report brings the status up to date.
+func (w *work) report() {
+	open, present := w.reducer.Open()
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	st := &w.s.status
+	st.Live, st.Sequence, st.Behind, st.Open, st.Present = w.behind == 0, w.reducer.Sequence(), w.behind, open, present
+	if st.Live {
+		st.Error = ""
+	}
+}
+
+func (s *Service) count(k visits.Kind) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Published[k]++
+}
