@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/consumers/occupancy"
+	"github.com/guestflow/guestflow/consumers/visit"
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
@@ -47,9 +48,10 @@ type app struct {
 	pub      *publisher.Publisher
 	web      *occupancy.Service
 	hooks    *webhook.Dispatcher
-	listener net.Listener  // nil where HTTP is off
-	level    *logLevel     // nil where it cannot be changed
-	stream   chan struct{} // closed when the stream is there
+	visits   *visit.Service // nil where none are made
+	listener net.Listener   // nil where HTTP is off
+	level    *logLevel      // nil where it cannot be changed
+	stream   chan struct{}  // closed when the stream is there
 	// streamFault is why it cannot be set up yet.
 	streamFault atomic.Pointer[error]
 }
@@ -126,6 +128,11 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	if cfg.WebhooksFile != "" {
 		a.hooks = newDispatcher(cfg, a.nats.js, log)
 		a.hooks.Observe = a.metrics.Tried
+	}
+	if cfg.Visits {
+		settings := visitSettings(cfg, log)
+		settings.LookedAt = a.lookedAt
+		a.visits = visit.New(settings)
 	}
 	if cfg.HTTPAddr != "-" {
 		if a.listener, err = net.Listen("tcp", cfg.HTTPAddr); err != nil {
@@ -213,6 +220,9 @@ func (a *app) Run(parent context.Context) error {
 		return a.pub.Run(ctx)
 	}))
 	working.Go(part("occupancy", func(ctx context.Context) error { return a.web.Run(ctx, a.nats.js) }))
+	if a.visits != nil {
+		working.Go(part("visits", func(ctx context.Context) error { return a.visits.Run(ctx, a.nats.js) }))
+	}
 	if a.hooks != nil {
 		working.Go(part("webhooks", func(ctx context.Context) error {
 			select {

@@ -82,6 +82,12 @@ type Config struct {
 	GuestWait    time.Duration `envconfig:"GUEST_WAIT" default:"5s" desc:"longest time that arrivals, and what comes after them, wait for the guest's name"`
 	GuestMinimum string        `envconfig:"GUEST_MINIMUM" default:"confirmed" desc:"how sure a guest must be to be published: confirmed or likely"`
 
+	Visits        bool            `envconfig:"VISITS" default:"false" desc:"true makes visits of the sessions, in the stream GUEST_VISITS"`
+	VisitGap      time.Duration   `envconfig:"VISIT_GAP" default:"30m" desc:"longest silence between a guest's sessions that a visit outlasts"`
+	VisitStays    []time.Duration `envconfig:"VISIT_STAYS" default:"10m,1h" desc:"comma list of lengths of stay that get an event of their own"`
+	VisitLateness time.Duration   `envconfig:"VISIT_LATENESS" default:"5m" desc:"how late a change may become known: stays and ends of visits wait so much longer"`
+	VisitGroups   string          `envconfig:"VISIT_GROUPS" desc:"places of several locations, as in mall=id1,id2;airport=id3,id4: going about one is not leaving"`
+
 	HTTPAddr  string `envconfig:"HTTP_ADDR" default:"127.0.0.1:8080" desc:"address of the web page, API, metrics, /healthz and /readyz; - for none"`
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info" file:"true" desc:"debug, info, warn or error; the file is read again at SIGHUP"`
 	LogFormat string `envconfig:"LOG_FORMAT" default:"text" desc:"text or json"`
@@ -146,6 +152,8 @@ func variable(f reflect.StructField) string { return envPrefix + "_" + f.Tag.Get
 
 func typeName(t reflect.Type) string {
 	switch {
+	case t == reflect.TypeFor[[]time.Duration]():
+		return "durations such as 10m,1h"
 	case t == reflect.TypeFor[time.Duration]():
 		return "a duration such as 15s or 5m"
 	case t.Kind() == reflect.Bool:
@@ -253,6 +261,7 @@ func (c *Config) faults() []error {
 			break
 		}
 	}
+	errs = append(errs, c.visitFaults()...)
 	if c.OccupancyCORS != "" {
 		err := occupancy.Settings{Origins: []string{c.OccupancyCORS}}.Check()
 		bad(err != nil, "OCCUPANCY_CORS=%q: use scheme and host alone, as in https://board.example, or *", c.OccupancyCORS)

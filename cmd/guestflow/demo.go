@@ -76,6 +76,7 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 	if os.Getenv("GUESTFLOW_GUESTS") == "" {
 		cfg.Guests = true // they are made up
 	}
+	demoVisits(&cfg)
 	if os.Getenv("GUESTFLOW_LOG_LEVEL") == "" {
 		cfg.LogLevel = "error" // the events are what is to be seen
 	}
@@ -114,6 +115,20 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 		err = errors.Join(err, simErr)
 	}
 	return errors.Join(err, a.Close())
+}
+
+// demoVisits makes visits unless told otherwise, of a length that suits a demonstration.
+func demoVisits(cfg *Config) {
+	for name, set := range map[string]func(){
+		"VISITS":         func() { cfg.Visits = true },
+		"VISIT_GAP":      func() { cfg.VisitGap = 20 * time.Second },
+		"VISIT_LATENESS": func() { cfg.VisitLateness = 10 * time.Second },
+		"VISIT_STAYS":    func() { cfg.VisitStays = []time.Duration{30 * time.Second, 2 * time.Minute} },
+	} {
+		if os.Getenv(envPrefix+"_"+name) == "" {
+			set()
+		}
+	}
 }
 
 func trafficNote(shown bool) string {

@@ -96,6 +96,11 @@ func (a *app) degraded() []string {
 	if plan := a.poller.Status(time.Now()).Plan; plan.Order == "none" {
 		lacks = append(lacks, fmt.Sprintf("the platform's list is not sorted by start, so ends need whole lists: %d sessions wait for proof", plan.Missing))
 	}
+	if a.visits != nil {
+		if err := a.visits.Status().Error; err != "" {
+			lacks = append(lacks, "visits: "+err)
+		}
+	}
 	return lacks
 }
 

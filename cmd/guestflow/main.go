@@ -72,7 +72,7 @@ Check the configuration:     guestflow check`,
 		SilenceErrors: true,
 	}
 	root.AddCommand(demoCommand(), runCommand(), simulateCommand(), tailCommand(), checkCommand(),
-		configCommand(), planCommand(), benchCommand(), webhooksCommand(), occupancyCommand(), healthCommand(), logLevelCommand(), backfillCommand(), versionCommand())
+		configCommand(), planCommand(), benchCommand(), webhooksCommand(), occupancyCommand(), visitsCommand(), healthCommand(), logLevelCommand(), backfillCommand(), versionCommand())
 	root.SetVersionTemplate("guestflow {{.Version}}\n")
 	ran = new(bool)
 	prepare(root, ran)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,7 @@ type metrics struct {
 	registry   *prometheus.Registry
 	app        *app
 	recent     *recent
+	looked     atomic.Int64 // when a look ended last, Unix nanoseconds
 	requests   *prometheus.CounterVec
 	requestS   *prometheus.HistogramVec
 	events     *prometheus.CounterVec
@@ -88,6 +90,7 @@ func newMetrics(a *app) *metrics {
 		m.descriptor[name] = prometheus.NewDesc("guestflow_"+name, d.help, d.labels, account)
 	}
 	describeWebhooks(m.descriptor, account)
+	describeVisits(m.descriptor, account)
 	m.registry.MustRegister(m, buildInfo(), m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.retries, m.lost, m.guests, m.webhooks,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -130,6 +133,7 @@ func (m *metrics) Tried(o webhook.Observation) {
 
 // Looked counts what a look brought.
 func (m *metrics) Looked(r poller.Report) {
+	m.looked.Store(time.Now().UnixNano())
 	m.records.Observe(float64(r.Records))
 	m.commit.Observe(r.Committing.Seconds())
 	for i := range r.Changes {
@@ -234,6 +238,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge("nats_connected", flag(m.app.nats.conn.IsConnected()))
 	if m.app.hooks != nil {
 		collectWebhooks(m.app.hooks, now, gauge)
+	}
+	if m.app.visits != nil {
+		collectVisits(m.app.visits.Status(), gauge)
 	}
 }
 

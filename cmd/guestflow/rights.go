@@ -4,8 +4,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/guestflow/guestflow/consumers/visit"
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/visits"
 	"github.com/guestflow/guestflow/publisher"
 )
 
@@ -38,7 +40,22 @@ func neededRights(cfg Config) []publisher.Right {
 	if cfg.WebhooksFile != "" {
 		rights = append(rights, webhookRights(cfg)...)
 	}
+	if cfg.Visits {
+		rights = append(rights, visitRights(cfg)...)
+	}
 	return rights
+}
+
+// visitRights are what the visits need beside.
+func visitRights(cfg Config) []publisher.Right {
+	rights := []publisher.Right{
+		{Subject: visits.DefaultPrefix + ".>", For: "the visits"},
+		{Subject: "$O." + visit.DefaultState + ".>", For: "the visits' state"},
+		{Subject: "$JS.API.STREAM.PURGE.OBJ_" + visit.DefaultState, For: "the visits' former states, which else stay for ever"},
+		{Subject: "$JS.API.CONSUMER.MSG.NEXT." + visits.DefaultStream + ".>", For: "reading the visits"},
+	}
+	rights = append(rights, stateRights(cfg, visits.DefaultStream)...)
+	return append(rights, stateRights(cfg, "OBJ_"+visit.DefaultState)...)
 }
 
 // webhookRights are what the webhooks need: of consumers, their endpoints' alone.

@@ -26,7 +26,7 @@ const checkpointName = "checkpoint"
 func (s *Service) checkpoints(ctx context.Context, js jetstream.JetStream) (jetstream.ObjectStore, error) {
 	name := s.settings.State
 	store, err := js.ObjectStore(ctx, name)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
+	if errors.Is(err, jetstream.ErrBucketNotFound) && !s.settings.Declared {
 		store, err = js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
 			Bucket: name, Replicas: s.settings.Replicas, Description: "guestflow: checkpoint of the visits",
 		})

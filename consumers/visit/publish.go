@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/events/visits"
 )
 
@@ -104,6 +105,7 @@ func (w *writer) settle(ctx context.Context, left int) error {
 // published is what the stream of visits holds beyond the checkpoint.
 type published struct {
 	ids   map[string]bool
+	last  uint64 // sequence; 0 where there is nothing
 	ticks []tick // in the order of publishing
 }
 
@@ -114,47 +116,15 @@ type tick struct {
 	at      time.Time
 }
 
-// readPublished reads the visit events after a sequence, up to last.
-func readPublished(ctx context.Context, stream jetstream.Stream, subjects visits.Subjects, after, last uint64) (*published, error) {
+// readPublished reads the visit events after a sequence.
+func readPublished(ctx context.Context, stream jetstream.Stream, subjects visits.Subjects, after uint64) (*published, error) {
 	p := &published{ids: map[string]bool{}}
-	if after >= last {
-		return p, nil
-	}
-	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, AckPolicy: jetstream.AckNonePolicy,
-		HeadersOnly: true, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+	err := consume.Past(ctx, stream, consume.FromSequence(after+1), []string{subjects.All()}, func(m jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
+		p.add(m.Subject(), subjects, m.Headers())
+		p.last = meta.Sequence.Stream
+		return true, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	info := consumer.CachedInfo()
-	// The server forgets it in a minute where that fails.
-	defer func() { _ = stream.DeleteConsumer(context.WithoutCancel(ctx), info.Name) }()
-	for left := info.NumPending; left > 0; {
-		batch, err := consumer.FetchNoWait(int(min(left, 1000)))
-		if err != nil {
-			return nil, err
-		}
-		got := uint64(0)
-		for m := range batch.Messages() {
-			got++
-			meta, err := m.Metadata()
-			if err != nil {
-				return nil, err
-			}
-			if meta.Sequence.Stream <= last {
-				p.add(m.Subject(), subjects, m.Headers())
-			}
-		}
-		if err := errors.Join(batch.Error(), ctx.Err()); err != nil {
-			return nil, err
-		}
-		if got == 0 { // the rest was removed meanwhile
-			break
-		}
-		left -= min(left, got)
-	}
-	return p, nil
+	return p, err
 }
 
 func (p *published) add(subject string, subjects visits.Subjects, h nats.Header) {

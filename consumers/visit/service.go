@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/events/visits"
 )
 
@@ -98,22 +99,20 @@ func (s *Service) failed(err error) {
 	}
 }
 
-var errAway = errors.New("the connection to the NATS server is lost; it is made again as soon as the server answers")
-
 // connected works until something fails or the connection is lost.
 func (s *Service) connected(ctx context.Context, js jetstream.JetStream) error {
 	nc := js.Conn()
 	working, cancel := context.WithCancelCause(ctx)
 	changes := nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
 	if !nc.IsConnected() {
-		cancel(errAway)
+		cancel(consume.ErrAway)
 	}
 	stop := make(chan struct{})
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		select {
 		case <-changes:
-			cancel(errAway)
+			cancel(consume.ErrAway)
 		case <-stop:
 		}
 	})
@@ -127,7 +126,7 @@ func (s *Service) connected(ctx context.Context, js jetstream.JetStream) error {
 	nc.RemoveStatusListener(changes)
 	close(stop)
 	wait.Wait()
-	if cause := context.Cause(working); errors.Is(cause, errAway) {
+	if cause := context.Cause(working); errors.Is(cause, consume.ErrAway) {
 		err = cause
 	}
 	cancel(nil)

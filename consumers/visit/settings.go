@@ -20,6 +20,9 @@ type Settings struct {
 	Visits, VisitPrefix string
 	MaxAge              time.Duration
 	Replicas            int
+	// Declared says that stream and object store are declared elsewhere, and never made
+	// here.
+	Declared bool
 	// State is the object store of the checkpoints. Default "guest-visits-state".
 	State string
 	// CheckpointEvery is how often the state is saved; a restart reads only what came

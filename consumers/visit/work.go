@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/events/visits"
 )
 
@@ -17,11 +18,12 @@ import (
 // begins with the checkpoint; what was published after that is derived again, and found
 // to be there.
 type work struct {
-	s        *Service
-	js       jetstream.JetStream
-	consumer jetstream.Consumer
-	input    *jetstream.StreamInfo
-	output   *jetstream.StreamInfo
+	s      *Service
+	js     jetstream.JetStream
+	reader *consume.Reader
+	stop   context.CancelFunc // of the reader
+	input  *jetstream.StreamInfo
+	output *jetstream.StreamInfo
 
 	reducer *Reducer
 	anchor  string
@@ -53,30 +55,31 @@ func (s *Service) open(ctx context.Context, js jetstream.JetStream) (*work, erro
 	if err != nil {
 		return nil, err
 	}
-	last := w.output.State.LastSeq
-	if w.known, err = readPublished(ctx, output, s.settings.subjects(), after, last); err != nil {
+	if w.known, err = readPublished(ctx, output, s.settings.subjects(), after); err != nil {
 		return nil, fmt.Errorf("reading stream %s: %w", s.settings.Visits, err)
 	}
+	// What was removed by the stream's limits counts too.
+	last := max(w.known.last, w.output.State.LastSeq)
 	w.writer = writer{js: js, stream: s.settings.Visits, subjects: s.settings.subjects(), last: last}
 	subjects, err := events.NewSubjects(s.settings.Prefix)
 	if err != nil {
 		return nil, err
 	}
-	w.consumer, err = input.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(w.reducer.Sequence()+1, w.input.State.FirstSeq, 1),
-		AckPolicy: jetstream.AckNonePolicy, FilterSubject: subjects.All(), MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
-	})
+	reading, stop := context.WithCancel(ctx)
+	w.stop = stop
+	w.reader, err = consume.Open(reading, js.Conn(), input, consume.FromSequence(w.reducer.Sequence()+1), subjects.All())
 	if err != nil {
+		stop()
 		return nil, fmt.Errorf("reading stream %s: %w", s.settings.Stream, err)
 	}
-	w.behind = w.consumer.CachedInfo().NumPending
+	w.behind = w.reader.Pending
 	return w, nil
 }
 
 // visitStream returns the stream of visits, which is made where it does not exist.
 func (s *Service) visitStream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
 	stream, err := js.Stream(ctx, s.settings.Visits)
-	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+	if !errors.Is(err, jetstream.ErrStreamNotFound) || s.settings.Declared {
 		return stream, err
 	}
 	stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
@@ -130,18 +133,21 @@ func (w *work) begin(ctx context.Context, input jetstream.Stream) (after uint64,
 	return 0, nil
 }
 
+// incoming is a session event on its way.
+type incoming struct {
+	msg  jetstream.Msg
+	meta *jetstream.MsgMetadata
+}
+
 // run applies session events until ctx ends, which gives nil, or something fails.
 func (w *work) run(ctx context.Context) error {
-	incoming, err := w.consumer.Messages(jetstream.PullMaxMessages(2000), jetstream.PullHeartbeat(2*time.Second), jetstream.PullExpiry(30*time.Second))
-	if err != nil {
-		return fmt.Errorf("reading stream %s: %w", w.s.settings.Stream, err)
-	}
-	messages, failed := make(chan jetstream.Msg, 256), make(chan error, 1)
-	pumping, stop := context.WithCancel(ctx)
+	messages, failed := make(chan incoming, 256), make(chan error, 1)
+	stopped, stop := context.WithCancel(ctx)
 	var pump sync.WaitGroup
-	pump.Go(func() { failed <- forward(pumping, incoming, messages) })
+	pump.Go(func() { failed <- forward(stopped, w.reader, messages) })
+	defer w.reader.Close()
 	defer pump.Wait()
-	defer incoming.Stop()
+	defer w.stop()
 	defer stop()
 
 	tick := time.NewTicker(w.s.settings.TickEvery)
@@ -149,20 +155,12 @@ func (w *work) run(ctx context.Context) error {
 	save := time.NewTicker(w.s.settings.CheckpointEvery)
 	defer save.Stop()
 	w.report()
-	for expected := uint64(1); ; {
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case m := <-messages:
-			meta, err := m.Metadata()
-			if err != nil {
-				return err
-			}
-			if meta.Sequence.Consumer != expected {
-				return errors.New("messages were skipped on the way; reading again from the checkpoint")
-			}
-			expected++
-			if err := w.apply(ctx, m, meta); err != nil {
+			if err := w.apply(ctx, m.msg, m.meta); err != nil {
 				return err
 			}
 		case err := <-failed:
@@ -183,14 +181,14 @@ func (w *work) run(ctx context.Context) error {
 }
 
 // forward hands messages on until ctx ends or they do.
-func forward(ctx context.Context, from jetstream.MessagesContext, to chan<- jetstream.Msg) error {
+func forward(ctx context.Context, from *consume.Reader, to chan<- incoming) error {
 	for {
-		m, err := from.Next(jetstream.NextContext(ctx))
+		msg, meta, err := from.Next()
 		if err != nil {
 			return err
 		}
 		select {
-		case to <- m:
+		case to <- incoming{msg, meta}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -336,8 +334,6 @@ func (w *work) end(ctx context.Context, asked bool) error {
 	if err := w.checkpoint(ctx); err != nil {
 		w.s.settings.Log.Warn("visits: no checkpoint of the end; the next start reads a little more", "error", err)
 	}
-	// The server forgets the consumer in a minute where that fails.
-	_ = w.js.DeleteConsumer(ctx, w.s.settings.Stream, w.consumer.CachedInfo().Name)
 	return nil
 }
 

@@ -22,6 +22,8 @@ func TestPackagesLinkNoMoreThanTheyNeed(t *testing.T) {
 		{"diff", []string{"github.com/nats-io/"}},
 		{"events/consume", []string{"github.com/nats-io/nats-server/"}},
 		{"publisher", []string{"github.com/nats-io/nats-server/"}},
+		{"events/visits", []string{"github.com/nats-io/"}},
+		{"consumers/visit", []string{"github.com/nats-io/nats-server/"}},
 		{"consumers/webhook", []string{"github.com/nats-io/nats-server/"}},
 		{"consumers/occupancy", []string{"github.com/nats-io/nats-server/"}},
 	} {

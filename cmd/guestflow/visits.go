@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/guestflow/guestflow/consumers/visit"
+	"github.com/guestflow/guestflow/events/consume"
+	"github.com/guestflow/guestflow/events/visits"
+)
+
+func visitSettings(cfg Config, log *slog.Logger) visit.Settings {
+	groups, _ := cfg.visitGroups() // checked by loadConfig
+	return visit.Settings{
+		Rules:  visit.Rules{Gap: cfg.VisitGap, Lateness: cfg.VisitLateness, Stays: cfg.VisitStays, Groups: groups},
+		Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, MaxAge: cfg.StreamMaxAge, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage, Log: log,
+	}
+}
+
+// visitGroups reads the groups: name=id,id and so on, separated by semicolons.
+func (c *Config) visitGroups() (map[string][]string, error) {
+	groups := map[string][]string{}
+	for text := range strings.SplitSeq(c.VisitGroups, ";") {
+		if strings.TrimSpace(text) == "" {
+			continue
+		}
+		name, list, ok := strings.Cut(text, "=")
+		name = strings.TrimSpace(name)
+		locations := trimmed(strings.Split(list, ","))
+		switch {
+		case !ok || name == "" || len(locations) == 0:
+			return nil, fmt.Errorf("%q is no group; write name=location,location", strings.TrimSpace(text))
+		case groups[name] != nil:
+			return nil, fmt.Errorf("the group %q stands there twice; put its locations together", name)
+		}
+		groups[name] = locations
+	}
+	return groups, nil
+}
+
+// visitFaults checks what the visits are configured to be.
+func (c *Config) visitFaults() []error {
+	var errs []error
+	bad := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(envPrefix+"_"+format, args...))
+		}
+	}
+	bad(c.VisitGap <= 0, "VISIT_GAP=%v: use a positive duration", c.VisitGap)
+	bad(c.VisitLateness <= 0, "VISIT_LATENESS=%v: use a positive duration", c.VisitLateness)
+	for _, d := range c.VisitStays {
+		err := visit.Rules{Stays: []time.Duration{d}}.Check()
+		bad(err != nil, "VISIT_STAYS: %v: use whole seconds, 1s or more", d)
+	}
+	groups, err := c.visitGroups()
+	if err == nil {
+		err = visit.Rules{Groups: groups}.Check()
+	}
+	bad(err != nil, "VISIT_GROUPS: %v", err)
+	return errs
+}
+
+// lookedAt is the platform's time up to which the account was looked at.
+func (a *app) lookedAt(account string) time.Time {
+	if account != a.cfg.Account {
+		return time.Time{} // another process polls it
+	}
+	nanos := a.metrics.looked.Load()
+	if nanos == 0 {
+		return time.Time{}
+	}
+	earliest, _ := a.client.Clock().Bounds(time.Unix(0, nanos))
+	return earliest
+}
+
+func visitsCommand() *cobra.Command {
+	var (
+		since    string
+		kinds    []string
+		asJSON   bool
+		noFollow bool
+	)
+	c := &cobra.Command{
+		Use:   "visits",
+		Short: "Show the guests' visits as they come, or replay them",
+		Long: `Shows the events of the stream of visits, which guestflow run publishes where
+GUESTFLOW_VISITS is true, and guestflow visits run in a process of its own.`,
+		Example: "  guestflow visits --kind started\n  guestflow visits --since 24h --kind ended --json --no-follow",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := configured(cmd)
+			if err != nil {
+				return err
+			}
+			subjects, err := visitFilters(kinds)
+			if err != nil {
+				return err
+			}
+			from := consume.FromNow()
+			if noFollow {
+				from = consume.FromStart()
+			}
+			if since != "" {
+				at, err := parseTime("since", since, time.Now())
+				if err != nil {
+					return err
+				}
+				from = consume.FromTime(at)
+			}
+			conn, js, err := reachClient(cmd.Context(), cfg, "", readingRights(Config{Stream: visits.DefaultStream}))
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			stream, err := js.Stream(cmd.Context(), visits.DefaultStream)
+			if err != nil {
+				return fmt.Errorf("stream %s: %w; guestflow run makes it where GUESTFLOW_VISITS is true", visits.DefaultStream, err)
+			}
+			show := func(m jetstream.Msg) error { return showVisit(cmd.OutOrStdout(), m, asJSON) }
+			if noFollow {
+				return consume.Past(cmd.Context(), stream, from, subjects, func(m jetstream.Msg, _ *jetstream.MsgMetadata) (bool, error) {
+					return true, show(m)
+				})
+			}
+			return followVisits(cmd.Context(), js, stream, from, subjects, show)
+		},
+	}
+	c.Flags().StringVar(&since, "since", "", "replay from a time (RFC 3339) or for a while back (2h, 7d)")
+	c.Flags().StringSliceVar(&kinds, "kind", nil, "kinds of events: started, stayed, ended (default all)")
+	c.Flags().BoolVar(&noFollow, "no-follow", false, "end with the newest event; without --since from the start")
+	c.Flags().BoolVar(&asJSON, "json", false, "one CloudEvents document a line")
+	c.AddCommand(visitsRunCommand())
+	return c
+}
+
+func visitFilters(kinds []string) (filters []string, err error) {
+	for _, k := range kinds {
+		kind := visits.Kind(k)
+		if !kind.Valid() {
+			return nil, usageError(fmt.Sprintf("--kind %q: use started, stayed or ended", k))
+		}
+		filters = append(filters, visits.Subjects{}.Filter("", "", kind))
+	}
+	if len(filters) == 0 {
+		filters = []string{visits.Subjects{}.All()}
+	}
+	return filters, nil
+}
+
+// followVisits shows what comes until ctx ends; it goes on when the connection is back.
+func followVisits(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream, from consume.From, subjects []string, show func(jetstream.Msg) error) error {
+	for {
+		err := readVisits(ctx, js, stream, &from, subjects, show)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !errors.Is(err, consume.ErrAway) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func readVisits(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream, from *consume.From, subjects []string, show func(jetstream.Msg) error) error {
+	r, err := consume.Open(ctx, js.Conn(), stream, *from, subjects...)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	*from = consume.FromSequence(r.Behind + 1)
+	for {
+		m, meta, err := r.Next()
+		if err != nil {
+			return err
+		}
+		if err := show(m); err != nil {
+			return err
+		}
+		*from = consume.FromSequence(meta.Sequence.Stream + 1)
+	}
+}
+
+// showVisit writes one event.
+func showVisit(out io.Writer, m jetstream.Msg, asJSON bool) error {
+	if asJSON {
+		_, err := fmt.Fprintf(out, "%s\n", m.Data())
+		return err
+	}
+	e, err := visits.Decode(m.Data())
+	if err != nil {
+		return err
+	}
+	v := &e.Data.Visit
+	who := v.GuestID
+	if v.Identity == visits.ByDevice {
+		who = v.DeviceMAC
+	}
+	what := string(v.Arrival)
+	switch e.Kind {
+	case visits.Stayed:
+		what = (time.Duration(e.Data.ThresholdSeconds) * time.Second).String()
+	case visits.Ended:
+		what = fmt.Sprintf("%s, %d sessions, %d devices, %d bytes down, %d up, %s", time.Duration(v.DurationSeconds)*time.Second,
+			v.Sessions, v.Devices, v.DownloadedBytes, v.UploadedBytes, e.Data.Observed.End)
+	}
+	place := v.Place
+	if v.Group == "" && v.LocationName != "" {
+		place = v.LocationName
+	}
+	_, err = fmt.Fprintln(out, printable(fmt.Sprintf("%s  %-7s  %s  %s %s  %s", e.Time.Format(time.RFC3339), e.Kind, place, v.Identity, orDash(who), what)))
+	return err
+}
+
+func visitsRunCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "run", Short: "Make visits of the session events until stopped", Args: cobra.NoArgs, Annotations: map[string]string{service: "yes"},
+		Long: `Makes visits in a process of its own. One is enough: a second one changes nothing, and
+goes on where the first one ends.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := configured(cmd)
+			if err != nil {
+				return err
+			}
+			conn, js, err := connectClient(cmd.Context(), cfg, "")
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			log, level := changingLogger(cmd.ErrOrStderr(), cfg)
+			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), level.hangUp)
+			return visit.New(visitSettings(cfg, log)).Run(cmd.Context(), js)
+		},
+	}
+}
+
+// visitGauges are read at each scrape.
+var visitGauges = []struct {
+	name, help string
+	labels     []string
+}{
+	{"visits_open", "Visits that are not over, those in a silence included.", nil},
+	{"visits_present", "Visits with a session online.", nil},
+	{"visits_behind_events", "Session events that no visit was made of yet.", nil},
+	{"visits_published_events", "Events of visits since the start of this process.", []string{"kind"}},
+}
+
+func describeVisits(into map[string]*prometheus.Desc, constant prometheus.Labels) {
+	for _, g := range visitGauges {
+		into[g.name] = prometheus.NewDesc("guestflow_"+g.name, g.help, g.labels, constant)
+	}
+}
+
+func collectVisits(s visit.Status, gauge func(name string, v float64, labels ...string)) {
+	gauge("visits_open", float64(s.Open))
+	gauge("visits_present", float64(s.Present))
+	gauge("visits_behind_events", float64(s.Behind))
+	for _, k := range visits.Kinds() {
+		gauge("visits_published_events", float64(s.Published[k]), string(k))
+	}
+}
