@@ -124,7 +124,8 @@ func (r *Reducer) take(a *account, e *events.Event, seen int64) {
 	began := a.backfill[k]
 	switch {
 	case v == nil && began == nil && s.Online && e.Data.Observed.Backfilled:
-		a.backfill[k] = e // until its end, which follows
+		kept := *e // until its end, which follows
+		a.backfill[k] = &kept
 	case v == nil && began != nil && s.Online: // it lives after all
 		delete(a.backfill, k)
 		r.join(a, k, e, toMillis(began.Time), seen, fromOutside)
@@ -238,7 +239,9 @@ func (r *Reducer) add(a *account, v *open, k key, e *events.Event, at int64, fro
 func (r *Reducer) name(a *account, v *open, s *events.Session) {
 	if s.GuestID != "" && v.guest == "" {
 		v.guest = s.GuestID
-		a.index[guestKey(v.place.key(), s.GuestID)] = v
+		if !v.past {
+			a.index[guestKey(v.place.key(), s.GuestID)] = v
+		}
 	}
 	if s.DeviceMAC == "" {
 		return
@@ -250,7 +253,9 @@ func (r *Reducer) name(a *account, v *open, s *events.Session) {
 			x.devices = append(x.devices, s.DeviceMAC)
 		}
 	}
-	a.index[deviceKey(v.place.key(), s.DeviceMAC)] = v
+	if !v.past {
+		a.index[deviceKey(v.place.key(), s.DeviceMAC)] = v
+	}
 }
 
 // grow adds what an event says that its session has moved. A counter that began anew is
@@ -318,20 +323,28 @@ func (r *Reducer) whole(a *account, k key, began, ended *events.Event, seen int6
 		from = cmp.Or(toMillis(s.StartedAt), to)
 	}
 	from = min(from, to)
-	v, gap := a.find(a.location(r.groups, s).place, s), r.rules.Gap.Milliseconds()
-	passed := v != nil && to+gap < v.started // before the visit that is open
-	if v != nil && !passed && v.online == 0 && from > v.ended+gap {
-		r.finish(a, v)
+	gap := r.rules.Gap.Milliseconds()
+	p := a.location(r.groups, s).place
+	v, past := a.find(p, s), false
+	if v != nil && !v.near(from, to, gap) {
+		if past = to+gap < v.started; !past { // the guest was back after the gap
+			r.finish(a, v)
+		}
 		v = nil
 	}
-	fresh := v == nil || passed
+	// Over for so long that no session of the present belongs to it.
+	past = past || v == nil && to+gap <= seen-r.rules.Lateness.Milliseconds()
+	if past {
+		v = a.remembered(p, s, from, to, gap)
+	}
+	fresh := v == nil
 	if fresh {
 		v = r.begin(a, began, from, visits.Backfilled)
+		v.past = past
 	}
-	if passed { // later sessions belong to the other
-		v.guest, v.device = s.GuestID, s.DeviceMAC
-	} else {
-		r.name(a, v, s)
+	r.name(a, v, s)
+	if fresh && past {
+		a.remember(v)
 	}
 	v.started = min(v.started, from)
 	v.moved(a.location(r.groups, s))
@@ -342,11 +355,10 @@ func (r *Reducer) whole(a *account, k key, began, ended *events.Event, seen int6
 	if fresh {
 		r.publishStart(a, v, began)
 	}
-	if passed {
-		r.finish(a, v)
-		return
-	}
 	r.reschedule(a, v)
+	if v.past { // the history is read bit by bit: more of the visit may follow
+		a.schedule(v, max(v.due, seen))
+	}
 }
 
 // reschedule publishes the stays that are certain already, and notes when the visit is
@@ -396,6 +408,10 @@ func (r *Reducer) finish(a *account, v *open) {
 	a.schedule(v, 0)
 	r.stays(a, v, v.certain)
 	r.publishEnd(a, v)
+	if v.past {
+		a.forget(v)
+		return
+	}
 	drop := func(k key) {
 		if a.index[k] == v {
 			delete(a.index, k)

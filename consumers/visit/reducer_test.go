@@ -106,6 +106,51 @@ func TestRestoredReducerGoesOnExactly(t *testing.T) {
 	}
 }
 
+// TestHistoryHasTheSameVisits: where sessions are known only after they are over, in the
+// order of their starts, a guest who is here at the time changes nothing.
+func TestHistoryHasTheSameVisits(t *testing.T) {
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 6))
+		_, all := crowd(r, 6, 80)
+		slices.SortFunc(all, func(x, y stretch) int { return x.from - y.from })
+		teller, now := newTeller(), 100*3600
+		for i := range 6 {
+			s := events.Session{ID: fmt.Sprint("here", i), GuestID: fmt.Sprint("g", i), LocationID: "a", DurationSeconds: events.UnknownSeconds}
+			teller.tell(events.Started, s, now, now, 0)
+		}
+		for i, w := range all {
+			location := w.place
+			if location == "mall" {
+				location = "m1"
+			}
+			all[i].session = fmt.Sprint("h", i) // one that moved is known by its last place alone
+			s := events.Session{ID: all[i].session, GuestID: w.guest, DeviceMAC: w.mac, LocationID: location, StartedAt: sec(w.from), DurationSeconds: events.UnknownSeconds}
+			seen := now + i
+			teller.tell(events.Started, s, w.from, seen, 0)
+			teller.list[len(teller.list)-1].e.Data.Observed.Backfilled = true
+			s.Downloaded.Value = w.bytes
+			teller.tell(events.Ended, s, w.to, seen, 0)
+			teller.list[len(teller.list)-1].e.Data.Observed.Backfilled = true
+		}
+		reducer := NewReducer(testRules())
+		got := checked(t, fold(reducer, teller.messages()))
+		want := expected(all, 1800)
+		if len(got) != len(want) {
+			t.Errorf("seed %d: %d visits, want %d", seed, len(got), len(want))
+		}
+		for k, w := range want {
+			v := got[k].Data.Visit
+			if !v.EndedAt.Equal(w.to) || v.Sessions != w.sessions || v.Devices != w.devices || v.DownloadedBytes != w.bytes || v.Arrival != visits.Backfilled {
+				t.Errorf("seed %d: visit %+v, want %+v", seed, v, w)
+			}
+		}
+		a := reducer.accounts[events.DefaultAccount]
+		if n, present := reducer.Open(); n != 6 || present != 6 || len(a.history) != 0 || len(a.backfill) != 0 {
+			t.Errorf("seed %d: %d open, %d present, %d of the past, %d begun", seed, n, present, len(a.history), len(a.backfill))
+		}
+	}
+}
+
 // TestTicksChangeNothingButTheTime: with a tick after every event, each at the time that
 // the event knows of, the visits are the same.
 func TestTicksChangeNothingButTheTime(t *testing.T) {
@@ -270,11 +315,20 @@ func TestStories(t *testing.T) {
 		"what the history has of before is a visit of its own": {`
 			started  s3 ann d1 a 100
 			+started s2 ann d1 a 20 101
-			+ended   s2 ann d1 a 40 101`, `
+			+ended   s2 ann d1 a 40 101
+			+started s1 ann d2 a 10 102
+			+ended   s1 ann d2 a 15 102
+			+started s0 ann d1 b 10 102
+			+ended   s0 ann d1 b 15 102
+			started  x  bob d9 a 103
+			started  y  bob d9 a 104`, `
 			started guest:ann at a from 100 seen (100)
 			started guest:ann at a from 20 backfilled (101)
 			stayed guest:ann at a from 20 for 10 (101)
-			ended guest:ann at a from 20 to 40, 1 sessions, 1 devices, a (101)`},
+			started guest:ann at b from 10 backfilled (102)
+			started guest:bob at a from 103 seen (103)
+			ended guest:ann at a from 10 to 40, 2 sessions, 2 devices, a (104)
+			ended guest:ann at b from 10 to 15, 1 sessions, 1 devices, b (104)`},
 		"a session that comes back counts once": {`
 			started s1 ann d1 a 0
 			ended   s1 ann d1 a 5

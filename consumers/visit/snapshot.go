@@ -50,6 +50,7 @@ type visitSnapshot struct {
 	Stayed    int16    `json:"stayed,omitempty"`
 	Arrival   byte     `json:"arrival,omitempty"`
 	End       byte     `json:"end,omitempty"`
+	Past      bool     `json:"past,omitempty"`
 }
 
 type hexKey key
@@ -118,7 +119,7 @@ func (v *open) snapshot(a *account, online []hexKey) visitSnapshot {
 	s := visitSnapshot{
 		ID: hexKey(v.id), Ordinal: v.ordinal, Place: v.place.name, Group: v.place.group, At: v.at.id, Guest: v.guest, Device: v.device,
 		Online: online, Started: v.started, Ended: v.ended, Certain: v.certain, Due: v.due, Down: v.down, Up: v.up,
-		Revision: v.revision, Sessions: v.sessions, Stayed: v.stayed, Arrival: v.arrival, End: v.end,
+		Revision: v.revision, Sessions: v.sessions, Stayed: v.stayed, Arrival: v.arrival, End: v.end, Past: v.past,
 	}
 	devices := []string{v.device}
 	if x := v.more; x != nil {
@@ -177,7 +178,7 @@ func (a *account) restore(s visitSnapshot) error {
 	v := &open{
 		id: key(s.ID), ordinal: s.Ordinal, place: p, at: a.locations[s.At], guest: s.Guest, device: s.Device,
 		started: s.Started, ended: s.Ended, certain: s.Certain, down: s.Down, up: s.Up,
-		revision: s.Revision, sessions: s.Sessions, online: int32(len(s.Online)), stayed: s.Stayed, arrival: s.Arrival, end: s.End,
+		revision: s.Revision, sessions: s.Sessions, online: int32(len(s.Online)), stayed: s.Stayed, arrival: s.Arrival, end: s.End, past: s.Past,
 	}
 	if v.at == nil || int(s.Arrival) >= len(arrivals) || int(s.End) >= len(ends) {
 		return fmt.Errorf("location %q, arrival %d or end %d is not known", s.At, s.Arrival, s.End)
@@ -198,7 +199,9 @@ func (a *account) restore(s visitSnapshot) error {
 	for _, k := range s.Online {
 		a.sessions[key(k)] = v
 	}
-	if v.guest != "" {
+	if v.past {
+		a.remember(v)
+	} else if v.guest != "" {
 		a.index[guestKey(p.key(), v.guest)] = v
 	}
 	for _, d := range s.Finds {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -32,9 +31,10 @@ func sessionKey(id string) key           { return keyOf("session", id) }
 func guestKey(place, guest string) key   { return keyOf("guest", place, guest) }
 func deviceKey(place, device string) key { return keyOf("device", place, device) }
 
-func (k key) String() string {
-	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(k[:]))
-}
+// digits are those of base 32 in small letters.
+var digits = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+func (k key) String() string { return digits.EncodeToString(k[:]) }
 
 // location is interned: many visits are at each.
 type location struct {
@@ -72,6 +72,7 @@ type open struct {
 	stayed   int16 // thresholds that were published
 	arrival  byte
 	end      byte
+	past     bool // of the history: sessions of the present do not belong to it
 }
 
 // extra is what most visits do not have.
@@ -130,6 +131,7 @@ type account struct {
 	sessions  map[key]*open // online ones
 	index     map[key]*open // of guests and devices at places
 	backfill  map[key]*events.Event
+	history   map[key][]*open // visits of the past that are open, by guest or device
 	places    map[string]*place
 	locations map[string]*location
 	queue     queue
@@ -142,8 +144,56 @@ type account struct {
 
 func newAccount(name string) *account {
 	return &account{
-		name: name, sessions: map[key]*open{}, index: map[key]*open{}, backfill: map[key]*events.Event{},
+		name: name, sessions: map[key]*open{}, index: map[key]*open{}, backfill: map[key]*events.Event{}, history: map[key][]*open{},
 		places: map[string]*place{}, locations: map[string]*location{},
+	}
+}
+
+// near reports whether a session's time belongs to the visit.
+func (v *open) near(from, to, gap int64) bool {
+	return to+gap >= v.started && (v.online > 0 || from <= v.ended+gap)
+}
+
+// historyKey is by what visits of the past are found; false where there is nothing.
+func historyKey(p *place, guest, device string) (key, bool) {
+	switch {
+	case guest != "":
+		return guestKey(p.key(), guest), true
+	case device != "":
+		return deviceKey(p.key(), device), true
+	}
+	return key{}, false
+}
+
+// remembered returns the visit of the past that a session belongs to; nil where there is
+// none.
+func (a *account) remembered(p *place, s *events.Session, from, to, gap int64) *open {
+	k, ok := historyKey(p, s.GuestID, s.DeviceMAC)
+	if !ok {
+		return nil
+	}
+	for _, v := range a.history[k] {
+		if v.near(from, to, gap) {
+			return v
+		}
+	}
+	return nil
+}
+
+// remember lets later sessions of the history find a visit, forget no longer.
+func (a *account) remember(v *open) {
+	if k, ok := historyKey(v.place, v.guest, v.device); ok {
+		a.history[k] = append(a.history[k], v)
+	}
+}
+
+func (a *account) forget(v *open) {
+	k, ok := historyKey(v.place, v.guest, v.device)
+	if !ok {
+		return
+	}
+	if a.history[k] = slices.DeleteFunc(a.history[k], func(o *open) bool { return o == v }); len(a.history[k]) == 0 {
+		delete(a.history, k)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -142,6 +141,9 @@ func (e Event) Sealed() Event {
 		h.Write([]byte(field))
 	}
 	sum := h.Sum(nil)
-	e.ID = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16]))
+	e.ID = digits.EncodeToString(sum[:16])
 	return e
 }
+
+// digits are those of base 32 in small letters.
+var digits = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
