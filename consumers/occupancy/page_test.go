@@ -17,6 +17,8 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/guestflow/guestflow/internal/blackhole"
 )
 
 // browser starts Chromium. GUESTFLOW_NO_BROWSER=1 says that there is none and
@@ -226,6 +228,34 @@ func TestPageInChromium(t *testing.T) {
 	site.start()
 	see(t, ctx, "that it is live again", `document.getElementById("state").dataset.state === "live" && document.getElementById("banner").hidden`)
 	see(t, ctx, "the count of now", online+" === "+strconv.Itoa(before+3))
+}
+
+// TestPageLeavesAConnectionThatHasDied: where a NAT or firewall has forgotten the page's
+// connections, it notices by the missing heartbeats, and goes on over new ones.
+func TestPageLeavesAConnectionThatHasDied(t *testing.T) {
+	ctx := browser(t)
+	js := connect(t, startServer(t, t.TempDir(), -1))
+	makeStream(t, js)
+	v := newVenue(43, 1, 9)
+	publish(t, js, v.start())
+	settings := quickSettings()
+	settings.Heartbeat = time.Second
+	s, _ := running(t, js, settings)
+	until(t, "live", reaches(s, 1))
+	site := &website{t: t, handler: s.Handler()}
+	site.start()
+	hole, err := blackhole.To(site.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(hole.Close)
+	do(t, ctx, chromedp.Navigate("http://"+hole.Address()+"/"))
+	see(t, ctx, "the guest", `document.getElementById("state").dataset.state === "live" && `+online+" === 1")
+	hole.Forget()
+	publish(t, js, v.start())
+	see(t, ctx, "who came meanwhile", `document.getElementById("state").dataset.state === "live" && `+online+" === 2")
+	publish(t, js, v.start())
+	see(t, ctx, "what comes after", online+" === 3")
 }
 
 func TestEmptyPageSaysWhy(t *testing.T) {

@@ -47,6 +47,9 @@ type Status struct {
 	// and no checkpoint knows them: sessions that began before Since may be
 	// missing.
 	Exact bool `json:"exact"`
+	// HeartbeatSeconds is the longest that a stream of server-sent events is silent:
+	// after twice that, its connection is dead.
+	HeartbeatSeconds float64 `json:"heartbeat_seconds"`
 }
 
 // Service keeps the occupancy of a stream. New makes one; its Handler may be
@@ -195,6 +198,7 @@ func (s *Service) Status() Status {
 	defer s.mu.RUnlock()
 	st := s.status
 	st.Sequence = s.state.Sequence()
+	st.HeartbeatSeconds = s.settings.Heartbeat.Seconds()
 	return st
 }
 

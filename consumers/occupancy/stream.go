@@ -160,10 +160,21 @@ func (c *client) follow(ctx context.Context, position uint64) error {
 	s := c.api.s
 	beat := time.NewTimer(s.settings.Heartbeat)
 	defer beat.Stop()
+	heartbeat := func() error {
+		beat.Reset(s.settings.Heartbeat)
+		return c.send([]byte(": still here\n\n"))
+	}
 	rest := time.NewTimer(pace)
 	defer rest.Stop()
 	batch := make([]*frame, 0, 64)
 	for {
+		select {
+		case <-beat.C: // nothing of all that came was for this client
+			if heartbeat() != nil {
+				return nil
+			}
+		default:
+		}
 		list, next, grown, held := s.feed.read(position, batch)
 		switch {
 		case !held && c.moved():
@@ -172,14 +183,13 @@ func (c *client) follow(ctx context.Context, position uint64) error {
 			return errSlow
 		}
 		if len(list) == 0 {
-			beat.Reset(s.settings.Heartbeat)
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-s.stopped:
 				return errStopping
 			case <-beat.C:
-				if c.send([]byte(": still here\n\n")) != nil {
+				if heartbeat() != nil {
 					return nil
 				}
 			case <-grown:
@@ -187,8 +197,12 @@ func (c *client) follow(ctx context.Context, position uint64) error {
 			continue
 		}
 		position = next
-		if c.frames(list) != nil {
+		wrote, err := c.frames(list)
+		if err != nil {
 			return nil
+		}
+		if wrote {
+			beat.Reset(s.settings.Heartbeat)
 		}
 		full := len(list) == cap(list)
 		clear(list) // the log lets go of them, and so does the client
@@ -210,9 +224,8 @@ func (c *client) moved() bool {
 	return epoch != c.epoch
 }
 
-// frames sends what of them is for this client.
-func (c *client) frames(list []*frame) error {
-	wrote := false
+// frames sends what of them is for this client, and reports whether anything was.
+func (c *client) frames(list []*frame) (wrote bool, err error) {
 	for _, f := range list {
 		if f.sequence > 0 {
 			if f.sequence <= c.sent {
@@ -225,15 +238,15 @@ func (c *client) frames(list []*frame) error {
 				c.deadline()
 			}
 			if _, err := c.w.Write(b); err != nil {
-				return err
+				return wrote, err
 			}
 			wrote = true
 		}
 	}
 	if !wrote {
-		return nil
+		return false, nil
 	}
-	return c.to.Flush()
+	return true, c.to.Flush()
 }
 
 func (c *client) send(b []byte) error {
@@ -310,7 +323,7 @@ func (c *client) replay(ctx context.Context, upTo uint64) error {
 			}
 			if e, err := events.Decode(msg.Data()); err == nil {
 				f := eventFrame(Message{Sequence: meta.Sequence.Stream, Event: e}, msg.Data(), c.epoch)
-				gone = c.frames([]*frame{f})
+				_, gone = c.frames([]*frame{f})
 			}
 			return gone == nil, nil
 		})

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -256,6 +257,31 @@ func TestSilentClientHearsHeartbeats(t *testing.T) {
 	if beats < 3 {
 		t.Error("no heartbeat")
 	}
+}
+
+// TestClientOfFewEventsHearsHeartbeats: events that its filter leaves out are silence
+// for it, however many there are.
+func TestClientOfFewEventsHearsHeartbeats(t *testing.T) {
+	list := newVenue(36, 1, 3).messages(124, time.Second)
+	synctest.Test(t, func(t *testing.T) {
+		s := filled(t, Settings{}, list[:3])
+		ctx, leave := context.WithCancel(t.Context())
+		w := httptest.NewRecorder()
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			s.Handler().ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/stream?location=elsewhere", nil))
+		}()
+		for _, m := range list[3:] {
+			time.Sleep(time.Second) // virtual
+			s.take(m, encoded(t, m.Event), m.Event.ID, 0, true)
+		}
+		leave()
+		<-gone
+		if beats := strings.Count(w.Body.String(), ": still here"); beats != 8 {
+			t.Errorf("%d heartbeats in two minutes, want 8", beats)
+		}
+	})
 }
 
 // stalled is a client that reads nothing until it is let go.

@@ -15,16 +15,25 @@ let loaded = false, lost = null, hurry = false, clockAhead = 0, curve = null, di
 
 // --- the interface -----------------------------------------------------------
 
-async function ask(path, options = {}) {
+// beat is the longest that a living stream is silent, in milliseconds.
+const beat = () => 1000 * (health && health.stream.heartbeat_seconds || 15);
+
+// ask gives up on a connection that has died without a word: a browser would wait for
+// as long as the kernel does.
+async function ask(path, options = {}, read = (answer) => answer) {
   const headers = { ...(options.headers || {}) };
   if (token) headers["Guestflow-Token"] = token; // Authorization may be a proxy's
-  const answer = await fetch(path, { ...options, headers, cache: "no-cache", credentials: "same-origin" });
-  if (answer.ok) return answer;
-  let detail = answer.statusText;
-  try { detail = (await answer.json()).detail || detail; } catch { /* the status says enough */ }
-  throw Object.assign(new Error(detail), { status: answer.status });
+  const late = new AbortController(), timer = setTimeout(() => late.abort(new Error("no answer came")), Math.max(5000, beat()));
+  const signal = options.signal ? AbortSignal.any([options.signal, late.signal]) : late.signal;
+  try {
+    const answer = await fetch(path, { ...options, signal, headers, cache: "no-cache", credentials: "same-origin" });
+    if (answer.ok) return await read(answer);
+    let detail = answer.statusText;
+    try { detail = (await answer.json()).detail || detail; } catch { /* the status says enough */ }
+    throw Object.assign(new Error(detail), { status: answer.status });
+  } finally { clearTimeout(timer); }
 }
-const json = async (path) => (await ask(path)).json();
+const json = (path) => ask(path, {}, (answer) => answer.json());
 const decoded = (text) => { try { return decodeURIComponent(text); } catch { return text; } }; // a link may be cut off
 const keyOf = (place) => place.account + "\n" + place.id;
 const address = (place, rest, query = "") =>
@@ -73,7 +82,7 @@ async function follow() {
 async function read(reader) {
   const text = new TextDecoder();
   let rest = "", silence;
-  const heard = () => { clearTimeout(silence); silence = setTimeout(() => connection.abort(), 45000); };
+  const heard = () => { clearTimeout(silence); silence = setTimeout(() => connection.abort(new Error("the connection has died")), 2 * beat()); };
   try {
     for (heard(); ;) {
       const { value, done } = await reader.read();
