@@ -5,6 +5,8 @@ package layout
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -61,4 +63,35 @@ func links(t *testing.T, folder string) []string {
 		t.Fatalf("%s links %d packages, which cannot be: %s", folder, len(linked), out)
 	}
 	return linked
+}
+
+// TestNamedTestsExist: the tests that CONTRIBUTING.md names, by folder.
+func TestNamedTestsExist(t *testing.T) {
+	text, err := os.ReadFile("../../CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, group := range regexp.MustCompile("`([a-z/]+)`: ((?:Test[A-Za-z0-9]+(?:, )?)+)").FindAllStringSubmatch(string(text), -1) {
+		files, err := filepath.Glob(filepath.Join("../..", group[1], "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var there strings.Builder
+		for _, f := range files {
+			source, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			there.Write(source)
+		}
+		for name := range strings.SplitSeq(strings.TrimSuffix(group[2], ", "), ", ") {
+			if named++; !strings.Contains(there.String(), "func "+name+"(t ") {
+				t.Errorf("%s has no %s", group[1], name)
+			}
+		}
+	}
+	if named < 30 {
+		t.Errorf("only %d were found to be named", named)
+	}
 }
