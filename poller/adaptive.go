@@ -71,7 +71,7 @@ func (a *Adaptive) ordered(now time.Time, e *Estate, weight float64) Look {
 	switch {
 	case a.aside > 3:
 		return best
-	case e.Probing && e.ProbeAge > 2*period:
+	case e.Probing && e.ProbeAge > 3*period:
 		return Look{Kind: Probe} // Whatever else there is, nobody waits longer.
 	case e.Reading != nil && e.Turn%readingTurn == 1:
 		return Look{Kind: List, Location: e.Reading.ID}
