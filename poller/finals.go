@@ -105,7 +105,13 @@ func (p *Poller) weighFigures(now time.Time) {
 	e := &p.estate
 	e.Figures, e.FiguresGain = "", 0
 	for id, h := range p.held {
-		if gain := figuresWorth + now.Sub(h.since).Seconds(); gain > e.FiguresGain && !now.Before(h.askAt) {
+		gain := figuresWorth + now.Sub(h.since).Seconds()
+		if now.Before(h.askAt) || gain < e.FiguresGain {
+			continue
+		}
+		// Of those that have waited equally long any will do, as long as it is the same
+		// one each time.
+		if gain > e.FiguresGain || id < e.Figures {
 			e.Figures, e.FiguresGain = id, gain
 		}
 	}

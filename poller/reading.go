@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -233,7 +234,11 @@ func (p *Poller) markOf(place *Place, r *reading, page platform.Page) store.Loca
 func (p *Poller) reading() *Place {
 	var first *Place
 	for id, r := range p.readings {
-		if place := p.places[id]; !place.asking && (first == nil || r.began.Before(p.readings[first.ID].began)) {
+		place := p.places[id]
+		if place.asking {
+			continue
+		}
+		if first == nil || cmp.Or(r.began.Compare(p.readings[first.ID].began), cmp.Compare(id, first.ID)) < 0 {
 			first = place
 		}
 	}

@@ -1,6 +1,9 @@
 package poller
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -42,7 +45,10 @@ func (p *Poller) unsettle(ev *evidence, changes []events.Event) {
 			groups[group{s.LocationID, s.StartedAt}]++
 		}
 	}
-	for g, n := range groups {
+	for _, g := range slices.SortedFunc(maps.Keys(groups), func(a, b group) int {
+		return cmp.Or(a.start.Compare(b.start), cmp.Compare(a.location, b.location))
+	}) {
+		n := groups[g]
 		if place := p.places[g.location]; place != nil && n >= togetherLeast && float64(n) >= min(togetherMany, togetherShare*float64(place.Online)) {
 			place.unsettled = mostSettling
 			if ev.scope == history && n >= togetherMany {

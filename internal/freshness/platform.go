@@ -15,6 +15,7 @@ import (
 type wire struct {
 	sim      *simulator.Simulator
 	clock    *virtual.Clock
+	trace    *trace
 	random   *rand.Rand
 	bare     bool                               // neither /locations nor /sessions/count
 	shared   bool                               // one limit for all endpoints
@@ -52,6 +53,7 @@ func (w *wire) exchange(ctx context.Context, endpoint simulator.Endpoint) (m pla
 }
 
 func (w *wire) Sessions(ctx context.Context, q platform.Query) (platform.Page, error) {
+	w.trace.asked(q)
 	m, rest, err := w.exchange(ctx, simulator.EndpointSessions)
 	if err != nil {
 		return platform.Page{Meta: m}, err
@@ -75,6 +77,7 @@ func (w *wire) Sessions(ctx context.Context, q platform.Query) (platform.Page, e
 }
 
 func (w *wire) Count(ctx context.Context, _ platform.Query) (int, platform.Meta, error) {
+	w.trace.line("ask count")
 	m, rest, err := w.exchange(ctx, simulator.EndpointCount)
 	if err != nil {
 		return 0, m, err
@@ -89,6 +92,7 @@ func (w *wire) Count(ctx context.Context, _ platform.Query) (int, platform.Meta,
 }
 
 func (w *wire) Locations(ctx context.Context, page int) (platform.LocationPage, error) {
+	w.trace.line("ask locations page=%d", page)
 	m, rest, err := w.exchange(ctx, simulator.EndpointLocations)
 	if err != nil {
 		return platform.LocationPage{Meta: m}, err

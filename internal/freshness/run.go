@@ -3,6 +3,7 @@ package freshness
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -33,6 +34,9 @@ type Run struct {
 	StartWeight           float64
 	// Observer may be nil.
 	Observer poller.Observer
+	// Trace, unless nil, is written a line for each decision, each request and each
+	// event: the same bytes whenever the same code makes the same run.
+	Trace io.Writer
 }
 
 // Policies lists the policies by name.
@@ -92,6 +96,7 @@ type life struct {
 type observer struct {
 	run       *Run
 	clock     *virtual.Clock
+	trace     *trace
 	lives     map[string]*life
 	starts    []float64
 	ends      []float64
@@ -125,6 +130,7 @@ func (o *observer) measured(t time.Time) bool {
 }
 
 func (o *observer) committed(changes []events.Event) {
+	o.trace.published(changes)
 	for i := range changes {
 		e := &changes[i]
 		l := o.lives[e.Data.Session.ID]
@@ -159,11 +165,12 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	}
 	clk := virtual.New(epoch)
 	defer clk.Finish()
-	o := &observer{run: &r, clock: clk, lives: make(map[string]*life)}
+	t := newTrace(r.Trace, clk)
+	o := &observer{run: &r, clock: clk, trace: t, lives: make(map[string]*life)}
 	cfg.Seed, cfg.Order, cfg.SharedLimit, cfg.HasLocations, cfg.Truth = r.Seed, r.Order, r.SharedBudget, !r.Bare, o.truth
 	cfg.LivesOnly, cfg.HistoryBefore = true, 10*time.Minute
 	sim := simulator.New(cfg, clk.Now)
-	w := &wire{sim: sim, clock: clk, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare, shared: r.SharedBudget, requests: make(map[simulator.Endpoint][]time.Time)}
+	w := &wire{sim: sim, clock: clk, trace: t, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare, shared: r.SharedBudget, requests: make(map[simulator.Endpoint][]time.Time)}
 	p := &poller.Poller{
 		Account: "bench", Platform: w, Store: newMemory(o.committed), Clock: clk, Courier: clk,
 		Budgets: budgets(r.SharedBudget, clk.Now()), Observer: r.Observer, FiguresWait: 30 * time.Second,
@@ -173,6 +180,9 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	}
 	if p.Strategy, err = strategy(r.Policy, r.StartWeight); err != nil {
 		return Row{}, err
+	}
+	if t != nil {
+		p.Strategy = traced{p.Strategy, t}
 	}
 	row := Row{Estate: r.Estate, Policy: r.Policy, Order: orderName(r.Order), SharedBudget: r.SharedBudget, StartWeight: r.StartWeight}
 	end := epoch.Add(r.Warmup + r.Horizon + r.Tail)
