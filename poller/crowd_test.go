@@ -14,9 +14,12 @@ import (
 
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
+
+var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 
 // crowd is the platform's list of online sessions while people come and go. With
 // ties, starts are whole minutes, and those of one minute stand in another order in
@@ -217,9 +220,9 @@ type counter struct {
 func newCounter(t tester, s *shelf, now time.Time) *counter {
 	t.Helper()
 	c := &counter{t: t, clock: &stopped{now}, shelf: s}
-	c.Poller = &Poller{Account: "lab", Rules: diff.Rules{TrafficMinBytes: 1 << 40}, Store: s, Clock: c.clock, Strategy: &Adaptive{}, Budgets: make(map[platform.Endpoint]*Budget)}
+	c.Poller = &Poller{Account: "lab", Rules: diff.Rules{TrafficMinBytes: 1 << 40}, Store: s, Clock: c.clock, Strategy: &Adaptive{}, Budgets: make(map[platform.Endpoint]*budget.Budget)}
 	for _, e := range platform.Endpoints() {
-		c.Budgets[e] = NewBudget(60, nil, now)
+		c.Budgets[e] = budget.New(60, nil, now)
 	}
 	if err := c.start(); err != nil {
 		t.Fatal(err)

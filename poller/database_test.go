@@ -179,8 +179,8 @@ func TestRestartsForgetNoBound(t *testing.T) {
 	}
 }
 
-// guest is a session of a platform that a test writes itself.
-type guest struct {
+// visitor is a session of a platform that a test writes itself.
+type visitor struct {
 	id, location string
 	from, to     time.Duration // since the beginning; zero to is online to the end
 	// row is where it stands in a list in order of rows: a database without ORDER BY.
@@ -190,8 +190,8 @@ type guest struct {
 
 // scripted answers requests from a list in some order: newest, oldest, row or id. The
 // guests may be changed while it does.
-func (l *lab) scripted(order string, guests []guest) {
-	online := func(g guest, at time.Duration) bool { return g.from <= at && (g.to == 0 || at < g.to) }
+func (l *lab) scripted(order string, guests []visitor) {
+	online := func(g visitor, at time.Duration) bool { return g.from <= at && (g.to == 0 || at < g.to) }
 	l.intercept = func(r *http.Request) *http.Response {
 		at, q := l.clock.Now().Sub(l.began), r.URL.Query()
 		answer := func(data any, more bool) *http.Response {
@@ -213,11 +213,11 @@ func (l *lab) scripted(order string, guests []guest) {
 		case !strings.HasSuffix(r.URL.Path, "/sessions"):
 			return &http.Response{StatusCode: http.StatusNotFound, Request: r, Header: http.Header{}, Body: http.NoBody}
 		}
-		list := slices.DeleteFunc(slices.Clone(guests), func(g guest) bool {
+		list := slices.DeleteFunc(slices.Clone(guests), func(g visitor) bool {
 			return g.from > at || q.Get("online") != "" && !online(g, at) ||
 				q.Get("location_id") != "" && q.Get("location_id") != g.location || q.Get("guest_id") != "" && q.Get("guest_id") != g.id
 		})
-		slices.SortStableFunc(list, func(a, b guest) int {
+		slices.SortStableFunc(list, func(a, b visitor) int {
 			switch order {
 			case "newest":
 				return cmp.Compare(b.from, a.from)
@@ -279,9 +279,9 @@ func TestSmallEstatesAreQuick(t *testing.T) {
 					t.Run(fmt.Sprintf("%s, %s, %d to %d", order, name, before, after), func(t *testing.T) {
 						t.Parallel()
 						// One more comes to those who are there, and leaves with some of them.
-						guests := []guest{{id: "phone", location: "L1", from: comes, to: goes}}
+						guests := []visitor{{id: "phone", location: "L1", from: comes, to: goes}}
 						for i := range before {
-							g := guest{id: fmt.Sprint("guest", i), location: fmt.Sprint("L", i%2+1), from: -time.Duration(i) * time.Minute}
+							g := visitor{id: fmt.Sprint("guest", i), location: fmt.Sprint("L", i%2+1), from: -time.Duration(i) * time.Minute}
 							if i >= after {
 								g.to = goes
 							}
@@ -319,9 +319,9 @@ func TestOneLocationsListSaysNothingOfAnother(t *testing.T) {
 	for _, n := range []int{20, 90, 150} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
-			guests := []guest{{id: "late", location: "L2", from: 5*time.Minute + 45*time.Second}}
+			guests := []visitor{{id: "late", location: "L2", from: 5*time.Minute + 45*time.Second}}
 			for i := range n {
-				g := guest{id: fmt.Sprintf("guest%d", i*7919%1000), location: "L1", from: -time.Duration(i) * time.Second}
+				g := visitor{id: fmt.Sprintf("guest%d", i*7919%1000), location: "L1", from: -time.Duration(i) * time.Second}
 				if i > 0 {
 					g.to = 5 * time.Minute
 				}

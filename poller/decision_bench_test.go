@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/platform"
 )
@@ -16,9 +17,9 @@ import (
 // order is established or not.
 func estateOf(tb testing.TB, strategy Strategy, locations int, ordered bool) *Poller {
 	tb.Helper()
-	p := &Poller{Account: "bench", Strategy: strategy, Clock: &stopped{noon}, Budgets: make(map[platform.Endpoint]*Budget)}
+	p := &Poller{Account: "bench", Strategy: strategy, Clock: &stopped{noon}, Budgets: make(map[platform.Endpoint]*budget.Budget)}
 	for _, e := range platform.Endpoints() {
-		p.Budgets[e] = NewBudget(60, nil, noon)
+		p.Budgets[e] = budget.New(60, nil, noon)
 	}
 	p.prepare()
 	sessions := 4 * locations

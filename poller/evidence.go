@@ -123,7 +123,9 @@ func (p *Poller) take(ctx context.Context, ev evidence) error {
 	if err := p.settlePlaces(reading, &ev); err != nil {
 		return err
 	}
-	p.Sightings.show(sessions, ev.sent)
+	if p.Sightings != nil {
+		p.Sightings.Show(sessions, ev.sent)
+	}
 	p.report(&ev, changes, start)
 	return nil
 }
@@ -388,7 +390,9 @@ func (p *Poller) apply(changes []events.Event, m moment, shown []events.Session)
 				p.learn(place, counts{Starts: 1})
 			}
 		case e.Kind == events.Ended:
-			p.Sightings.Gone(s.ID)
+			if p.Sightings != nil {
+				p.Sightings.Gone(s.ID)
+			}
 			p.part(s.ID, m.came)
 			if entry := p.roster.entries[s.ID]; entry != nil {
 				p.ended(entry, m.sent)

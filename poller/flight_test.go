@@ -11,6 +11,7 @@ import (
 
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
@@ -92,10 +93,10 @@ func TestRunSendsRequestsBesideEachOther(t *testing.T) {
 	defer st.Close()
 	synctest.Test(t, func(t *testing.T) {
 		s := &sluggish{}
-		budget := poller.NewBudget(60, nil, time.Now())
+		sessions := budget.New(60, nil, time.Now())
 		p := &poller.Poller{
 			Account: "lab", Platform: s, Store: st, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Strategy: &poller.RoundRobin{},
-			Budgets:   map[platform.Endpoint]*poller.Budget{platform.Sessions: budget, platform.Locations: budget},
+			Budgets:   map[platform.Endpoint]*budget.Budget{platform.Sessions: sessions, platform.Locations: sessions},
 			Locations: []string{"a", "b", "c", "d", "e"},
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
-	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/guest"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -58,7 +58,7 @@ func TestArrivalsNameTheirGuest(t *testing.T) {
 			t.Errorf("%s: guest %+v", e.Kind, g)
 		}
 	}
-	if l.outcomes[poller.GuestCached] == 0 {
+	if l.outcomes[guest.Cached] == 0 {
 		t.Error("nobody who came back was known")
 	}
 	if l.requests["rate limited"] > 0 {
@@ -97,10 +97,10 @@ func TestWrongGuestIsAttachedToNobody(t *testing.T) {
 			if n := report.Counts[simulator.WrongGuest]; n > 0 {
 				t.Errorf("%d events name somebody else: %v", n, report.Samples)
 			}
-			if l.outcomes[poller.GuestAnother] == 0 && l.outcomes[poller.GuestNobody] == 0 {
+			if l.outcomes[guest.Another] == 0 && l.outcomes[guest.Nobody] == 0 {
 				t.Error("no answer was ever wrong, so nothing is shown")
 			}
-			if l.outcomes[poller.GuestConfirmed] == 0 {
+			if l.outcomes[guest.Confirmed] == 0 {
 				t.Error("nobody was attached at all")
 			}
 		})
@@ -175,7 +175,7 @@ func TestFailingLookupsHarmNothing(t *testing.T) {
 				}
 			}
 			// Who is in the cache is named all the same.
-			if during > l.outcomes[poller.GuestCached] || later == 0 || l.outcomes[poller.GuestUnanswered] == 0 {
+			if during > l.outcomes[guest.Cached] || later == 0 || l.outcomes[guest.Unanswered] == 0 {
 				t.Errorf("%d guests during the fault, %d long after; %v", during, later, l.outcomes)
 			}
 		})

@@ -17,6 +17,8 @@ import (
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/internal/virtual"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/budget"
+	"github.com/guestflow/guestflow/poller/guest"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
@@ -40,7 +42,7 @@ type lab struct {
 	hold   time.Duration
 	likely bool
 	shared bool // one budget for all
-	guests *poller.GuestLookup
+	guests *guest.Lookup
 
 	figuresWait time.Duration
 	intercept   func(*http.Request) *http.Response // nil answers let a request through
@@ -50,7 +52,7 @@ type lab struct {
 	requests  map[string]int // outcomes
 	looks     map[poller.Kind]int
 	asked     map[platform.Endpoint]int
-	outcomes  map[poller.GuestOutcome]int
+	outcomes  map[guest.Outcome]int
 	skipped   int
 	locations []string
 }
@@ -63,7 +65,7 @@ func newLab(t *testing.T, cfg simulator.Config, planner func() poller.Strategy) 
 		t: t, clock: virtual.New(time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)), truth: &simulator.Recorder{},
 		path: filepath.Join(t.TempDir(), "state.db"), log: &bytes.Buffer{}, planner: planner, limit: 60,
 		requests: make(map[string]int), looks: make(map[poller.Kind]int),
-		asked: make(map[platform.Endpoint]int), outcomes: make(map[poller.GuestOutcome]int),
+		asked: make(map[platform.Endpoint]int), outcomes: make(map[guest.Outcome]int),
 	}
 	cfg.Truth, cfg.Token = l.truth.Record, "secret"
 	cfg.Sleep = func(ctx context.Context, d time.Duration) error {
@@ -100,11 +102,11 @@ func (l *lab) open() {
 		l.t.Fatal(err)
 	}
 	l.store = st
-	budgets := make(map[platform.Endpoint]*poller.Budget)
-	all := poller.NewBudget(l.limit, nil, l.clock.Now())
+	budgets := make(map[platform.Endpoint]*budget.Budget)
+	all := budget.New(l.limit, nil, l.clock.Now())
 	for _, e := range platform.Endpoints() {
 		if budgets[e] = all; !l.shared {
-			budgets[e] = poller.NewBudget(l.limit, nil, l.clock.Now())
+			budgets[e] = budget.New(l.limit, nil, l.clock.Now())
 		}
 	}
 	l.poller = &poller.Poller{
@@ -113,11 +115,12 @@ func (l *lab) open() {
 		Logger: slog.New(slog.NewTextHandler(l.log, nil)),
 	}
 	if l.guests = nil; l.hold > 0 {
-		l.poller.Sightings = poller.NewSightings()
-		l.poller.Sightings.Address = l.client.Address
-		l.guests = &poller.GuestLookup{
+		sightings := guest.NewSightings()
+		sightings.Address = l.client.Address
+		l.poller.Sightings = sightings
+		l.guests = &guest.Lookup{
 			Platform: l.client, Store: st, Clock: l.clock, Time: l.client.Clock(), Budget: budgets[platform.Guests],
-			Shared: l.shared, Likely: l.likely, Address: l.client.Address, Sightings: l.poller.Sightings, Observer: l, Logger: l.poller.Logger,
+			Shared: l.shared, Likely: l.likely, Address: l.client.Address, Sightings: sightings, Observer: l, Logger: l.poller.Logger,
 		}
 	}
 }
@@ -239,7 +242,9 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-func (l *lab) Identified(o poller.GuestOutcome) { l.outcomes[o]++ }
+func (l *lab) Identified(o guest.Outcome) { l.outcomes[o]++ }
+
+func (l *lab) LookedUp(took time.Duration, err error) { l.Requested(poller.Identify, took, err) }
 
 func (l *lab) Requested(kind poller.Kind, _ time.Duration, err error) {
 	l.looks[kind]++

@@ -16,16 +16,16 @@ import (
 // Nobody ever leaves in these tests, so each end is false.
 
 // heap is n sessions of a location whose rows stand by start.
-func heap(n int) []guest {
-	guests := make([]guest, n)
+func heap(n int) []visitor {
+	guests := make([]visitor, n)
 	for i := range guests {
-		guests[i] = guest{id: fmt.Sprintf("a%03d", i), location: "L1", from: -time.Hour + time.Duration(i)*5*time.Second, row: i, kB: 1}
+		guests[i] = visitor{id: fmt.Sprintf("a%03d", i), location: "L1", from: -time.Hour + time.Duration(i)*5*time.Second, row: i, kB: 1}
 	}
 	return guests
 }
 
 // stays runs a list in order of rows for five minutes, and expects no end.
-func stays(t *testing.T, planner func() poller.Strategy, guests []guest, write func(at time.Duration)) {
+func stays(t *testing.T, planner func() poller.Strategy, guests []visitor, write func(at time.Duration)) {
 	t.Helper()
 	l := newLab(t, town(), planner)
 	l.poller.ProvenEnds = true

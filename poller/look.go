@@ -37,7 +37,7 @@ const (
 	// Count: how many sessions are online by the platform's own count; asked beside
 	// what the strategy chooses.
 	Count
-	// Identify: who is behind the addresses of up to 100 arrivals; GuestLookup asks
+	// Identify: who is behind the addresses of up to 100 arrivals; guest.Lookup asks
 	// for it beside what the strategy chooses.
 	Identify
 )

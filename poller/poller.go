@@ -12,6 +12,7 @@ import (
 
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
@@ -39,6 +40,14 @@ type Store interface {
 // PlatformClock bounds the platform's time at a moment of the local clock.
 type PlatformClock interface {
 	Bounds(local time.Time) (earliest, latest time.Time)
+}
+
+// Sightings are told which sessions are online, on the poller's goroutine.
+type Sightings interface {
+	// Show tells of the sessions that a request sent at a time showed.
+	Show(sessions []events.Session, sent time.Time)
+	// Gone tells that a session has ended.
+	Gone(id string)
 }
 
 // Observer is told what the poller did, on the poller's goroutine; it must not
@@ -75,7 +84,7 @@ type Poller struct {
 	Strategy Strategy
 	Rules    diff.Rules
 	// Budgets by endpoint; endpoints may share one.
-	Budgets map[platform.Endpoint]*Budget
+	Budgets map[platform.Endpoint]*budget.Budget
 	// Locations is the explicit list; empty means to discover them.
 	Locations []string
 	// Rediscovery is how often they are discovered again; zero means 10 minutes.
@@ -87,8 +96,8 @@ type Poller struct {
 	// ProvenEnds forbids ends that are presumed: where the list has no order, and
 	// proof cannot keep up, they wait.
 	ProvenEnds bool
-	// Sightings, where guests are looked up, are told what looks show.
-	Sightings *Sightings
+	// Sightings, where guests are looked up, are told what looks show; nil disables.
+	Sightings Sightings
 	// Courier carries several requests at once; nil sends one after the other.
 	Courier  Courier
 	Observer Observer
@@ -100,7 +109,7 @@ type Poller struct {
 	estate    Estate
 	discovery discovery
 	census    census
-	rests     map[platform.Endpoint]*rest
+	rests     map[platform.Endpoint]*budget.Backoff
 	noted     map[string]bool // oddities that were logged
 	roaming   bool
 	looking   Look // the last one
@@ -241,7 +250,7 @@ func (p *Poller) prepare() {
 	p.Rules.Account = p.Account
 	p.places = make(map[string]*Place)
 	p.readings = make(map[string]*reading)
-	p.rests = make(map[platform.Endpoint]*rest)
+	p.rests = make(map[platform.Endpoint]*budget.Backoff)
 	p.noted = make(map[string]bool)
 	p.held = make(map[string]*heldEnd)
 	p.parted = make(map[string]float64)

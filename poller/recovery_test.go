@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -11,21 +12,21 @@ import (
 // fails. Their errors are one, and no answer from before it says that it is over.
 func TestRequestsThatFailTogetherCountOnce(t *testing.T) {
 	clock := &stopped{now: noon}
-	budget := NewBudget(60, nil, noon)
-	p := &Poller{Clock: clock, Budgets: map[platform.Endpoint]*Budget{platform.Sessions: budget}}
+	sessions := budget.New(60, nil, noon)
+	p := &Poller{Clock: clock, Budgets: map[platform.Endpoint]*budget.Budget{platform.Sessions: sessions}}
 	p.prepare()
 	fault := &platform.Error{Kind: platform.RateLimited, RetryAfter: 10 * time.Second}
 	at := func(sent, came time.Duration) moment { return moment{sent: noon.Add(sent), came: noon.Add(came)} }
 
 	p.settle(t.Context(), platform.Sessions, at(0, time.Second), fault)
-	_, shrunk := budget.Used(noon)
-	next := budget.Next(noon.Add(time.Second))
+	_, shrunk := sessions.Used(noon)
+	next := sessions.Next(noon.Add(time.Second))
 	p.settle(t.Context(), platform.Sessions, at(500*time.Millisecond, 2*time.Second), fault)
 	p.settle(t.Context(), platform.Sessions, at(900*time.Millisecond, 3*time.Second), nil)
-	if _, limit := budget.Used(noon); limit != shrunk || limit >= 60 {
+	if _, limit := sessions.Used(noon); limit != shrunk || limit >= 60 {
 		t.Errorf("the limit is %d after the second error of a burst, %d after the first", limit, shrunk)
 	}
-	if again := budget.Next(noon.Add(time.Second)); !again.Equal(next) {
+	if again := sessions.Next(noon.Add(time.Second)); !again.Equal(next) {
 		t.Errorf("the next request may go out at %v, want %v as before", again, next)
 	}
 	if p.rests[platform.Sessions] == nil {

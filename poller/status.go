@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -80,7 +81,7 @@ type LocationStatus struct {
 // BudgetStatus is what Status says of one endpoint's budget.
 type BudgetStatus struct {
 	Endpoint    platform.Endpoint
-	Used, Limit int // requests of the last Window
+	Used, Limit int // requests of the last budget.Window
 }
 
 // Online returns how many sessions are online in all locations.
@@ -191,7 +192,7 @@ func (p *Poller) plan() Plan {
 		plan.Order = "learning"
 	}
 	if e.Budget > 0 {
-		plan.Forecast = NewForecast(online, max(1, len(e.Places)), e.Budget*Window.Seconds(), 1)
+		plan.Forecast = NewForecast(online, max(1, len(e.Places)), e.Budget*budget.Window.Seconds(), 1)
 	}
 	return plan
 }
@@ -203,10 +204,10 @@ func (p *Poller) state() (State, string) {
 	}
 	for endpoint, r := range p.rests {
 		switch {
-		case r.refused && endpoint == platform.Sessions:
-			return Stopped, r.err.Error()
+		case r.Refused && endpoint == platform.Sessions:
+			return Stopped, r.Err.Error()
 		case endpoint == platform.Sessions || len(p.places) == 0:
-			state, text = Waiting, r.err.Error()
+			state, text = Waiting, r.Err.Error()
 		}
 	}
 	if p.full != nil {

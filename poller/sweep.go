@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/platform"
 )
@@ -211,7 +212,7 @@ func (p *Poller) foresee(now time.Time) {
 			(budget != p.Budgets[platform.Sessions] || !p.discovery.again || e.Turn%discoverTurn == 0)
 	}
 	_, limit := p.Budgets[platform.Sessions].Used(now)
-	e.Budget = float64(limit) / Window.Seconds()
+	e.Budget = float64(limit) / budget.Window.Seconds()
 	e.Online = len(p.roster.entries)
 	e.Ordered, e.Whole = p.online.Established(), p.sweep.whole && e.Online < wholeMost
 	if !e.Ordered && now.Sub(p.disordered) > recheck {

@@ -23,6 +23,8 @@ import (
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/budget"
+	"github.com/guestflow/guestflow/poller/guest"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/publisher"
 	"github.com/guestflow/guestflow/publisher/embedded"
@@ -42,9 +44,9 @@ type app struct {
 	client   *platform.Client
 	store    *store.Store
 	patient  *patientStore // store, as those use it that cannot go on without writing
-	logs     []*poller.RequestLog
+	logs     []*budget.Log
 	poller   *poller.Poller
-	guests   *poller.GuestLookup // nil where they are not looked up
+	guests   *guest.Lookup // nil where they are not looked up
 	pub      *publisher.Publisher
 	web      *occupancy.Service
 	hooks    *webhook.Dispatcher
@@ -144,8 +146,8 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 
 func (a *app) buildPoller() error {
 	now := time.Now()
-	budgets := make(map[platform.Endpoint]*poller.Budget)
-	var shared *poller.Budget
+	budgets := make(map[platform.Endpoint]*budget.Budget)
+	var shared *budget.Budget
 	for _, endpoint := range platform.Endpoints() {
 		if shared != nil {
 			budgets[endpoint] = shared
@@ -156,12 +158,12 @@ func (a *app) buildPoller() error {
 			name = "all"
 		}
 		path := filepath.Join(a.cfg.DataDir, events.EncodeToken(a.cfg.Account).String()+"."+name+".requests")
-		log, err := poller.OpenRequestLog(path, a.cfg.APIRateLimit)
+		log, err := budget.OpenLog(path, a.cfg.APIRateLimit)
 		if err != nil {
 			return err
 		}
 		a.logs = append(a.logs, log)
-		budgets[endpoint] = poller.NewBudget(a.cfg.APIRateLimit, log, now)
+		budgets[endpoint] = budget.New(a.cfg.APIRateLimit, log, now)
 		if a.cfg.APISharedLimit {
 			shared = budgets[endpoint]
 		}
@@ -172,12 +174,13 @@ func (a *app) buildPoller() error {
 		Budgets: budgets, Locations: a.cfg.Locations, FiguresWait: a.cfg.FiguresWait, ProvenEnds: a.cfg.Ends == "proven", Observer: a.metrics, Logger: a.log,
 	}
 	if a.cfg.Guests {
-		a.poller.Sightings = poller.NewSightings()
-		a.poller.Sightings.Address = a.client.Address
-		a.guests = &poller.GuestLookup{
+		sightings := guest.NewSightings()
+		sightings.Address = a.client.Address
+		a.poller.Sightings = sightings
+		a.guests = &guest.Lookup{
 			Platform: a.client, Store: a.store, Clock: poller.SystemClock{}, Time: a.client.Clock(),
 			Budget: budgets[platform.Guests], Shared: a.cfg.APISharedLimit, Likely: a.cfg.GuestMinimum == string(events.GuestLikely),
-			Address: a.client.Address, Sightings: a.poller.Sightings, Observer: a.metrics, Logger: a.log.With("account", a.cfg.Account),
+			Address: a.client.Address, Sightings: sightings, Observer: a.metrics, Logger: a.log.With("account", a.cfg.Account),
 		}
 	}
 	return nil

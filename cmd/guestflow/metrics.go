@@ -12,6 +12,7 @@ import (
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/guest"
 	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/publisher"
@@ -121,8 +122,11 @@ func (m *metrics) Requested(kind poller.Kind, took time.Duration, err error) {
 	m.requestS.WithLabelValues(endpoint).Observe(took.Seconds())
 }
 
+// LookedUp counts a request of the guest look-ups.
+func (m *metrics) LookedUp(took time.Duration, err error) { m.Requested(poller.Identify, took, err) }
+
 // Identified counts what became of the look-up for an arrival.
-func (m *metrics) Identified(outcome poller.GuestOutcome) {
+func (m *metrics) Identified(outcome guest.Outcome) {
 	m.guests.WithLabelValues(string(outcome)).Inc()
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/publisher"
 	natsserver "github.com/guestflow/guestflow/publisher/embedded"
@@ -43,7 +44,7 @@ type journey struct {
 	js     jetstream.JetStream
 
 	store   *store.Store
-	logs    []*poller.RequestLog
+	logs    []*budget.Log
 	poller  *poller.Poller
 	endPub  func()
 	service *Service
@@ -162,14 +163,14 @@ func (j *journey) startPolling() {
 	if err != nil {
 		j.t.Fatal(err)
 	}
-	budgets := make(map[platform.Endpoint]*poller.Budget)
+	budgets := make(map[platform.Endpoint]*budget.Budget)
 	for _, e := range platform.Endpoints() {
-		log, err := poller.OpenRequestLog(filepath.Join(j.dir, string(e)+".requests"), permitted)
+		log, err := budget.OpenLog(filepath.Join(j.dir, string(e)+".requests"), permitted)
 		if err != nil {
 			j.t.Fatal(err)
 		}
 		j.logs = append(j.logs, log)
-		budgets[e] = poller.NewBudget(permitted, log, j.Now())
+		budgets[e] = budget.New(permitted, log, j.Now())
 	}
 	log := slog.New(slog.DiscardHandler)
 	j.poller = &poller.Poller{

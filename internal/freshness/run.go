@@ -14,6 +14,7 @@ import (
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/internal/virtual"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -309,14 +310,14 @@ func (row *Row) bound(cfg simulator.Config) {
 	row.RatioBound = row.EndMean / row.Bound
 }
 
-func budgets(shared bool, now time.Time) map[platform.Endpoint]*poller.Budget {
+func budgets(shared bool, now time.Time) map[platform.Endpoint]*budget.Budget {
 	const limit = 60
-	sessions := poller.NewBudget(limit, nil, now)
+	sessions := budget.New(limit, nil, now)
 	locations := sessions
 	if !shared {
-		locations = poller.NewBudget(limit, nil, now)
+		locations = budget.New(limit, nil, now)
 	}
-	return map[platform.Endpoint]*poller.Budget{platform.Sessions: sessions, platform.Locations: locations}
+	return map[platform.Endpoint]*budget.Budget{platform.Sessions: sessions, platform.Locations: locations}
 }
 
 func strategy(policy string, weight float64) (poller.Strategy, error) {

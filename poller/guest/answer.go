@@ -1,4 +1,4 @@
-package poller
+package guest
 
 import (
 	"context"
@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
 
 // ask sends one request for as many as fit, and attaches what it tells.
-func (g *GuestLookup) ask(ctx context.Context, all []candidate) error {
+func (g *Lookup) ask(ctx context.Context, all []candidate) error {
 	var ips []string
 	asked := make(map[string][]candidate)
 	now := g.Clock.Now()
@@ -38,7 +39,7 @@ func (g *GuestLookup) ask(ctx context.Context, all []candidate) error {
 	answered(came)
 	g.Budget.Allowed(came, meta.Limit)
 	if g.Observer != nil {
-		g.Observer.Requested(Identify, came.Sub(now), err)
+		g.Observer.LookedUp(came.Sub(now), err)
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -61,7 +62,7 @@ func (g *GuestLookup) ask(ctx context.Context, all []candidate) error {
 
 // good takes an error into account and reports whether there is an answer. Errors
 // other than a 429 rest the look-ups alone, since the budget may be the looks' too.
-func (g *GuestLookup) good(now time.Time, err error) bool {
+func (g *Lookup) good(now time.Time, err error) bool {
 	var fault *platform.Error
 	if errors.As(err, &fault) && fault.Kind == platform.NotFound {
 		err = nil // nobody is at the address
@@ -73,12 +74,12 @@ func (g *GuestLookup) good(now time.Time, err error) bool {
 		g.rest = nil
 		return true
 	}
-	refused := refuses(err)
-	if g.rest == nil || g.rest.refused != refused {
-		g.rest = newRest(g.Clock, refused)
+	refused := budget.Refuses(err)
+	if g.rest == nil || g.rest.Refused != refused {
+		g.rest = budget.NewBackoff(g.Clock, refused)
 		g.logger().Warn("guests cannot be looked up; events go out without them", "error", err)
 	}
-	pause, limited := g.rest.pause(err)
+	pause, limited := g.rest.Pause(err)
 	g.until = now.Add(pause)
 	if limited {
 		g.Budget.Refused(now, pause)
@@ -88,11 +89,11 @@ func (g *GuestLookup) good(now time.Time, err error) bool {
 
 // expire counts those that went out while a request failed; the others are asked
 // about again, or let go, by the next step.
-func (g *GuestLookup) expire(asked map[string][]candidate, now time.Time) {
+func (g *Lookup) expire(asked map[string][]candidate, now time.Time) {
 	for _, those := range asked {
 		for _, c := range those {
 			if !c.Until.After(now) {
-				g.conclude(c.Seq, c.Event.Data.Session.ID, GuestUnanswered)
+				g.conclude(c.Seq, c.Event.Data.Session.ID, Unanswered)
 			}
 		}
 	}
@@ -100,21 +101,21 @@ func (g *GuestLookup) expire(asked map[string][]candidate, now time.Time) {
 
 // judge decides on the arrivals at one address, given the platform's answer to a
 // request that was sent and answered at two times.
-func (g *GuestLookup) judge(those []candidate, said platform.Guest, sent, came time.Time) []store.Amendment {
+func (g *Lookup) judge(those []candidate, said platform.Guest, sent, came time.Time) []store.Amendment {
 	guest := events.Guest{Username: said.Username, Name: said.Name, Email: said.Email}
 	var done []store.Amendment
 	var fits []candidate
 	for _, c := range those {
 		if !c.Until.After(came) {
-			done = append(done, g.release(c.Held, GuestUnanswered))
+			done = append(done, g.release(c.Held, Unanswered))
 			continue
 		}
 		if g.shared(c) {
-			done = append(done, g.release(c.Held, GuestShared))
+			done = append(done, g.release(c.Held, Shared))
 			continue
 		}
 		if guest == (events.Guest{}) {
-			done = append(done, g.release(c.Held, GuestNobody))
+			done = append(done, g.release(c.Held, Nobody))
 			continue
 		}
 		began, same := connectionOf(said.Duration, sent, came), true
@@ -125,7 +126,7 @@ func (g *GuestLookup) judge(those []candidate, said platform.Guest, sent, came t
 		}
 		m := began.matches(&c.Held, g.bounds)
 		if !same || m == another {
-			done = append(done, g.release(c.Held, GuestAnother))
+			done = append(done, g.release(c.Held, Another))
 			continue
 		}
 		if t == nil {
@@ -141,7 +142,7 @@ func (g *GuestLookup) judge(those []candidate, said platform.Guest, sent, came t
 	for _, c := range fits {
 		switch t := g.trials[c.Seq]; {
 		case contested(fits, c):
-			done = append(done, g.release(c.Held, GuestAnother))
+			done = append(done, g.release(c.Held, Another))
 		case t.match == proven:
 			done = append(done, g.confirm(c.Held, guest))
 		case t.match == younger || t.again || !t.next.Before(c.Until):
@@ -153,7 +154,7 @@ func (g *GuestLookup) judge(those []candidate, said platform.Guest, sent, came t
 }
 
 // bounds are those of the platform's clock.
-func (g *GuestLookup) bounds(local time.Time) (earliest, latest time.Time) {
+func (g *Lookup) bounds(local time.Time) (earliest, latest time.Time) {
 	if g.Time == nil {
 		return local, local
 	}
@@ -161,13 +162,13 @@ func (g *GuestLookup) bounds(local time.Time) (earliest, latest time.Time) {
 }
 
 // forget drops the trials of events that went out.
-func (g *GuestLookup) forget(held []store.Held) {
+func (g *Lookup) forget(held []store.Held) {
 	if g.trials == nil {
 		g.trials = make(map[uint64]*trial)
 	}
 	for seq, t := range g.trials {
 		if len(held) == 0 || seq < held[0].Seq {
-			g.conclude(seq, t.session, GuestUnsure)
+			g.conclude(seq, t.session, Unsure)
 		}
 	}
 }
@@ -185,31 +186,31 @@ func contested(fits []candidate, c candidate) bool {
 }
 
 // settleFor decides on a trial that has no time for a second look.
-func (g *GuestLookup) settleFor(h store.Held, t *trial) store.Amendment {
+func (g *Lookup) settleFor(h store.Held, t *trial) store.Amendment {
 	if g.Likely {
-		return g.attach(h, t.guest, events.GuestLikely, GuestLikely)
+		return g.attach(h, t.guest, events.GuestLikely, Likely)
 	}
-	return g.release(h, GuestUnsure)
+	return g.release(h, Unsure)
 }
 
-func (g *GuestLookup) confirm(h store.Held, guest events.Guest) store.Amendment {
+func (g *Lookup) confirm(h store.Held, guest events.Guest) store.Amendment {
 	g.known.put(g.Clock, h.Event.Data.Session.GuestID, guest)
-	return g.attach(h, guest, events.GuestConfirmed, GuestConfirmed)
+	return g.attach(h, guest, events.GuestConfirmed, Confirmed)
 }
 
-func (g *GuestLookup) attach(h store.Held, guest events.Guest, sure events.Sureness, outcome GuestOutcome) store.Amendment {
+func (g *Lookup) attach(h store.Held, guest events.Guest, sure events.Sureness, outcome Outcome) store.Amendment {
 	a := g.release(h, outcome)
 	a.Guest, a.Sure = &guest, sure
 	return a
 }
 
-func (g *GuestLookup) release(h store.Held, outcome GuestOutcome) store.Amendment {
+func (g *Lookup) release(h store.Held, outcome Outcome) store.Amendment {
 	g.conclude(h.Seq, h.Event.Data.Session.ID, outcome)
 	return store.Amendment{Seq: h.Seq}
 }
 
 // conclude forgets an arrival and tells of its outcome.
-func (g *GuestLookup) conclude(seq uint64, session string, outcome GuestOutcome) {
+func (g *Lookup) conclude(seq uint64, session string, outcome Outcome) {
 	if g.trials[seq] != nil {
 		delete(g.trials, seq)
 		g.Sightings.drop(session)

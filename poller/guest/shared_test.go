@@ -1,4 +1,4 @@
-package poller
+package guest
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
@@ -44,12 +45,12 @@ func (w *waiting) Amend(all []store.Amendment) (int, error) {
 }
 
 type (
-	outcomes []GuestOutcome
+	outcomes []Outcome
 	answers  func(ips []string) []platform.Guest
 )
 
-func (o *outcomes) Requested(Kind, time.Duration, error) {}
-func (o *outcomes) Identified(g GuestOutcome)            { *o = append(*o, g) }
+func (o *outcomes) LookedUp(time.Duration, error) {}
+func (o *outcomes) Identified(g Outcome)          { *o = append(*o, g) }
 
 func (a answers) Guests(_ context.Context, ips []string) ([]platform.Guest, platform.Meta, error) {
 	return a(ips), platform.Meta{Limit: -1}, nil
@@ -72,8 +73,8 @@ func TestAddressOfTwoLiveSessionsNamesNobody(t *testing.T) {
 	}
 	seconds := int64(80)
 	var told outcomes
-	g := &GuestLookup{
-		Store: w, Clock: clock, Budget: NewBudget(60, nil, noon), Observer: &told, Sightings: NewSightings(),
+	g := &Lookup{
+		Store: w, Clock: clock, Budget: budget.New(60, nil, noon), Observer: &told, Sightings: NewSightings(),
 		Platform: answers(func(ips []string) []platform.Guest {
 			return []platform.Guest{{IP: ips[0], Name: "Eve Example", Duration: seconds}}
 		}),
@@ -87,22 +88,22 @@ func TestAddressOfTwoLiveSessionsNamesNobody(t *testing.T) {
 			clock.at = clock.at.Add(200 * time.Millisecond)
 		}
 	}
-	g.Sightings.show([]events.Session{a}, clock.at)
-	g.Sightings.show([]events.Session{b}, clock.at)
+	g.Sightings.Show([]events.Session{a}, clock.at)
+	g.Sightings.Show([]events.Session{b}, clock.at)
 	arrive(a)
 	step()
 	arrive(b)
 	step()
-	if len(w.done) != 2 || w.done["a"].Guest != nil || w.done["b"].Guest != nil || !slices.Equal(told, outcomes{GuestShared, GuestShared}) {
+	if len(w.done) != 2 || w.done["a"].Guest != nil || w.done["b"].Guest != nil || !slices.Equal(told, outcomes{Shared, Shared}) {
 		t.Fatalf("%+v %v", w.done, told)
 	}
 	// Both end; whoever comes later is alone there.
 	g.Sightings.Gone("b")
 	offline := a
 	offline.Online = false
-	g.Sightings.show([]events.Session{offline}, clock.at)
+	g.Sightings.Show([]events.Session{offline}, clock.at)
 	c.StartedAt, seconds = clock.at.Add(-20*time.Second), 20
-	g.Sightings.show([]events.Session{c}, clock.at)
+	g.Sightings.Show([]events.Session{c}, clock.at)
 	arrive(c)
 	step()
 	if w.done["c"].Guest == nil || w.done["c"].Sure != events.GuestConfirmed {
@@ -117,11 +118,11 @@ func TestOneGuestTwiceIsStillTheirs(t *testing.T) {
 	at := func(id, guest string) events.Session {
 		return events.Session{ID: id, GuestID: guest, DeviceIP: "10.0.0.1", Online: true}
 	}
-	s.show([]events.Session{at("old", "g"), at("new", "g")}, noon)
+	s.Show([]events.Session{at("old", "g"), at("new", "g")}, noon)
 	if s.shared("new", "g", "10.0.0.1") {
 		t.Error("a guest's own session is in the way")
 	}
-	s.show([]events.Session{at("other", "h")}, noon)
+	s.Show([]events.Session{at("other", "h")}, noon)
 	if !s.shared("new", "g", "10.0.0.1") || !s.shared("other", "h", "10.0.0.1") {
 		t.Error("another guest at the address is not seen")
 	}

@@ -1,4 +1,4 @@
-package poller
+package guest
 
 import (
 	"sync"
@@ -7,9 +7,9 @@ import (
 	"github.com/guestflow/guestflow/events"
 )
 
-// Sightings carries from a Poller to a GuestLookup which sessions are online at
+// Sightings carries from the poller to a Lookup which sessions are online at
 // which address, and that some of them were shown again. Make it with NewSightings;
-// nil is nobody who wants to know. All methods are safe for concurrent use.
+// nil disables. All methods are safe for concurrent use.
 type Sightings struct {
 	// Address returns the IP address of a session where the session itself does not
 	// have it; nil takes the session's. It is to be set before use.
@@ -77,8 +77,8 @@ func (s *Sightings) of(id string) sight {
 	return unseen
 }
 
-// show tells of the sessions that a request sent at a time showed.
-func (s *Sightings) show(sessions []events.Session, sent time.Time) {
+// Show tells of the sessions that a request sent at a time showed.
+func (s *Sightings) Show(sessions []events.Session, sent time.Time) {
 	if s == nil {
 		return
 	}

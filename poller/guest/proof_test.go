@@ -1,4 +1,4 @@
-package poller
+package guest
 
 import (
 	"testing"
@@ -7,6 +7,8 @@ import (
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/store"
 )
+
+var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 
 // TestOnlyTheSessionsOwnConnectionProves: times are seconds; the list showed the
 // session at 100 for certain, and was answered at 100.1; the look-up went from 101
@@ -82,34 +84,6 @@ func TestNoSuccessorIsProven(t *testing.T) {
 	}
 }
 
-// TestClaimedRequestIsKept for who made the claim, and lapses.
-func TestClaimedRequestIsKept(t *testing.T) {
-	b := NewBudget(60, nil, noon)
-	answered, _ := b.Take(noon)
-	answered(noon)
-	at := b.Next(noon)
-	b.Claim(noon)
-	if later := b.Next(noon); later.Sub(at) < 900*time.Millisecond {
-		t.Errorf("the claimed request at %v is offered to others at %v", at, later)
-	}
-	if taken, _ := b.Take(at); taken != nil {
-		t.Error("somebody else took the claimed request")
-	}
-	taken, _ := b.TakeClaimed(at)
-	if taken == nil {
-		t.Fatal("the claim was not honoured")
-	}
-	taken(at)
-	if again, free := b.TakeClaimed(at); again != nil || free.Sub(at) < 900*time.Millisecond {
-		t.Errorf("two requests at once, the next at %v", free)
-	}
-	b.Claim(at)
-	lapsed := at.Add(5 * time.Second)
-	if free := b.Next(lapsed); !free.Equal(lapsed) {
-		t.Errorf("a claim that nobody took holds others back to %v", free)
-	}
-}
-
 func TestSightingNeedsTheAddressForOneself(t *testing.T) {
 	a := events.Session{ID: "a", DeviceIP: "10.0.0.1", Online: true}
 	b := events.Session{ID: "b", DeviceIP: "10.0.0.1", Online: true}
@@ -132,7 +106,7 @@ func TestSightingNeedsTheAddressForOneself(t *testing.T) {
 	} {
 		s := NewSightings()
 		s.want("a", "10.0.0.1", noon)
-		s.show(c.shown, noon.Add(c.sent))
+		s.Show(c.shown, noon.Add(c.sent))
 		if got := s.of("a"); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
@@ -140,12 +114,12 @@ func TestSightingNeedsTheAddressForOneself(t *testing.T) {
 	s := NewSightings()
 	s.want("a", "10.0.0.1", noon)
 	s.want("b", "10.0.0.1", noon)
-	s.show([]events.Session{a, b}, noon)
+	s.Show([]events.Session{a, b}, noon)
 	if s.of("a") != crowded || s.of("b") != crowded {
 		t.Errorf("two that are wanted share an address: %d and %d", s.of("a"), s.of("b"))
 	}
 	s.drop("a")
-	s.show([]events.Session{a}, noon)
+	s.Show([]events.Session{a}, noon)
 	if s.of("a") != unseen {
 		t.Error("what is not wanted any more was noted")
 	}

@@ -1,4 +1,4 @@
-package poller
+package guest
 
 import (
 	"context"
@@ -6,64 +6,71 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
 
-// GuestPlatform is what GuestLookup asks of the platform's client.
-type GuestPlatform interface {
+// Platform is what Lookup asks of the platform's client.
+type Platform interface {
 	Guests(ctx context.Context, ips []string) ([]platform.Guest, platform.Meta, error)
 }
 
-// HeldEvents are the events that wait for their guest. Each goes out by itself
+// Store are the events that wait for their guest. Each goes out by itself
 // when its time is over.
-type HeldEvents interface {
+type Store interface {
 	Holding() <-chan struct{}
 	Held() ([]store.Held, error)
 	Amend([]store.Amendment) (completed int, err error)
 }
 
-// GuestOutcome is what became of the look-up for one arrival.
-type GuestOutcome string
+// PlatformClock bounds the platform's time at a moment of the local clock.
+type PlatformClock interface {
+	Bounds(local time.Time) (earliest, latest time.Time)
+}
+
+// Outcome is what became of the look-up for one arrival.
+type Outcome string
 
 // The outcomes. The first three attach a guest.
 const (
-	GuestConfirmed GuestOutcome = "confirmed"
-	GuestLikely    GuestOutcome = "likely"
-	// GuestCached: confirmed for an earlier session of the same guest_id.
-	GuestCached GuestOutcome = "cached"
-	// GuestUnsure: likely, and that is not enough by the settings.
-	GuestUnsure GuestOutcome = "unsure"
-	// GuestAnother: the address is another connection's by now.
-	GuestAnother GuestOutcome = "another"
-	// GuestShared: another session that is online has the same address, so the
+	Confirmed Outcome = "confirmed"
+	Likely    Outcome = "likely"
+	// Cached: confirmed for an earlier session of the same guest_id.
+	Cached Outcome = "cached"
+	// Unsure: likely, and that is not enough by the settings.
+	Unsure Outcome = "unsure"
+	// Another: the address is another connection's by now.
+	Another Outcome = "another"
+	// Shared: another session that is online has the same address, so the
 	// platform's answer may be about either.
-	GuestShared GuestOutcome = "shared"
-	// GuestNobody: the platform names nobody at the address.
-	GuestNobody GuestOutcome = "nobody"
-	// GuestNoAddress: the session has no IP address to ask by.
-	GuestNoAddress GuestOutcome = "no address"
-	// GuestUnanswered: no answer in time, or no budget to ask.
-	GuestUnanswered GuestOutcome = "unanswered"
+	Shared Outcome = "shared"
+	// Nobody: the platform names nobody at the address.
+	Nobody Outcome = "nobody"
+	// NoAddress: the session has no IP address to ask by.
+	NoAddress Outcome = "no address"
+	// Unanswered: no answer in time, or no budget to ask.
+	Unanswered Outcome = "unanswered"
 )
 
-// GuestObserver is told what GuestLookup did, on its goroutine; it must not block.
-type GuestObserver interface {
-	// Requested is called after each request. Err is nil for a good answer.
-	Requested(kind Kind, took time.Duration, err error)
-	Identified(GuestOutcome)
+// Observer is told what Lookup did, on its goroutine; it must not block.
+type Observer interface {
+	// LookedUp is called after each request. Err is nil for a good answer.
+	LookedUp(took time.Duration, err error)
+	// Identified is called for each arrival, once it is known what becomes of it.
+	Identified(Outcome)
 }
 
-// GuestLookup completes the arrivals that a store holds with their guests. Its
+// Lookup completes the arrivals that a store holds with their guests. Its
 // exported fields are settings, to be set before Run. Run and Step are for one
 // goroutine, another one than the poller's.
-type GuestLookup struct {
-	Platform GuestPlatform
-	Store    HeldEvents
-	Clock    Clock
+type Lookup struct {
+	Platform Platform
+	Store    Store
+	Clock    budget.Clock
 	// Time is the platform's clock; nil takes the local clock for it.
 	Time   PlatformClock
-	Budget *Budget
+	Budget *budget.Budget
 	// Shared says that the looks spend the same Budget: then a fifth of it at most
 	// goes into look-ups.
 	Shared bool
@@ -74,13 +81,13 @@ type GuestLookup struct {
 	Address func(*events.Session) string
 	// Sightings are the Poller's; nil does without.
 	Sightings *Sightings
-	Observer  GuestObserver
+	Observer  Observer
 	Logger    *slog.Logger
 
 	known  guestCache
-	rest   *rest     // while the platform refuses or fails
-	until  time.Time // of rest
-	asked  time.Time // when the last request went out
+	rest   *budget.Backoff // while the platform refuses or fails
+	until  time.Time       // of rest
+	asked  time.Time       // when the last request went out
 	trials map[uint64]*trial
 }
 
@@ -115,7 +122,7 @@ type candidate struct {
 }
 
 // Run looks guests up until ctx ends.
-func (g *GuestLookup) Run(ctx context.Context) error {
+func (g *Lookup) Run(ctx context.Context) error {
 	for {
 		wait, err := g.Step(ctx)
 		if ctx.Err() != nil {
@@ -141,7 +148,7 @@ func (g *GuestLookup) Run(ctx context.Context) error {
 	}
 }
 
-func (g *GuestLookup) logger() *slog.Logger {
+func (g *Lookup) logger() *slog.Logger {
 	if g.Logger == nil {
 		return slog.New(slog.DiscardHandler)
 	}
@@ -151,7 +158,7 @@ func (g *GuestLookup) logger() *slog.Logger {
 // Step sends one request at most and works in its answer. It returns after which
 // time there is something to do again; a negative one means not before more is
 // held.
-func (g *GuestLookup) Step(ctx context.Context) (wait time.Duration, err error) {
+func (g *Lookup) Step(ctx context.Context) (wait time.Duration, err error) {
 	held, err := g.Store.Held()
 	if err != nil {
 		return -1, err
@@ -167,15 +174,15 @@ func (g *GuestLookup) Step(ctx context.Context) (wait time.Duration, err error) 
 		t := g.trials[h.Seq]
 		switch guest, cached := g.known.get(g.Clock, h.Event.Data.Session.GuestID); {
 		case cached:
-			done = append(done, g.attach(h, guest, events.GuestConfirmed, GuestCached))
+			done = append(done, g.attach(h, guest, events.GuestConfirmed, Cached))
 		case g.shared(c):
-			done = append(done, g.release(h, GuestShared))
+			done = append(done, g.release(h, Shared))
 		case t != nil && g.Sightings.of(h.Event.Data.Session.ID) == crowded:
-			done = append(done, g.release(h, GuestAnother))
+			done = append(done, g.release(h, Another))
 		case t != nil && g.Sightings.of(h.Event.Data.Session.ID) == there:
 			done = append(done, g.confirm(h, t.guest))
 		case c.address == "":
-			done = append(done, g.release(h, GuestNoAddress))
+			done = append(done, g.release(h, NoAddress))
 		case t != nil && t.next.After(now):
 			if soonest.IsZero() || t.next.Before(soonest) {
 				soonest = t.next
@@ -185,7 +192,7 @@ func (g *GuestLookup) Step(ctx context.Context) (wait time.Duration, err error) 
 		case t != nil:
 			done = append(done, g.settleFor(h, t))
 		default:
-			done = append(done, g.release(h, GuestUnanswered))
+			done = append(done, g.release(h, Unanswered))
 		}
 	}
 	if len(done) > 0 {
@@ -196,7 +203,7 @@ func (g *GuestLookup) Step(ctx context.Context) (wait time.Duration, err error) 
 	if len(ask) > 0 && !at.After(now) {
 		return 0, g.ask(ctx, ask)
 	}
-	if len(ask) > 0 && at.Equal(g.Budget.free(now)) {
+	if len(ask) > 0 && at.Equal(g.Budget.Free(now)) {
 		g.Budget.Claim(now)
 	}
 	if len(ask) > 0 && (soonest.IsZero() || at.Before(soonest)) {
@@ -209,14 +216,14 @@ func (g *GuestLookup) Step(ctx context.Context) (wait time.Duration, err error) 
 }
 
 // next is when a request may go out.
-func (g *GuestLookup) next(now time.Time) time.Time {
-	at := g.Budget.free(now)
+func (g *Lookup) next(now time.Time) time.Time {
+	at := g.Budget.Free(now)
 	if g.until.After(at) {
 		at = g.until
 	}
 	if g.Shared && !g.asked.IsZero() {
 		_, limit := g.Budget.Used(now)
-		if spaced := g.asked.Add(sharedPart * Window / time.Duration(limit)); spaced.After(at) {
+		if spaced := g.asked.Add(sharedPart * budget.Window / time.Duration(limit)); spaced.After(at) {
 			at = spaced
 		}
 	}
@@ -224,9 +231,9 @@ func (g *GuestLookup) next(now time.Time) time.Time {
 }
 
 // address returns the address to ask by, empty where there is none.
-func (g *GuestLookup) address(s *events.Session) string { return addressOf(s, g.Address) }
+func (g *Lookup) address(s *events.Session) string { return addressOf(s, g.Address) }
 
-func (g *GuestLookup) shared(c candidate) bool {
+func (g *Lookup) shared(c candidate) bool {
 	s := &c.Event.Data.Session
 	return g.Sightings.shared(s.ID, s.GuestID, c.address)
 }

@@ -1,4 +1,4 @@
-package poller
+package budget
 
 import (
 	"os"
@@ -22,12 +22,12 @@ func TestNeverOverTheLimit(t *testing.T) {
 		n++
 		path := filepath.Join(dir, time.Duration(n).String())
 		limit := rapid.IntRange(1, 20).Draw(t, "limit")
-		open := func(now time.Time) (*Budget, *RequestLog) {
-			log, err := OpenRequestLog(path, limit)
+		open := func(now time.Time) (*Budget, *Log) {
+			log, err := OpenLog(path, limit)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return NewBudget(limit, log, now), log
+			return New(limit, log, now), log
 		}
 		now := noon
 		b, log := open(now)
@@ -90,7 +90,7 @@ func TestNeverOverTheLimit(t *testing.T) {
 // TestBudgetIsUsed: with work to do, at least 98 % of the limit, one answer in a
 // hundred being 2 s late.
 func TestBudgetIsUsed(t *testing.T) {
-	b := NewBudget(60, nil, noon)
+	b := New(60, nil, noon)
 	now, sent := noon, 0
 	const hours = 3
 	for now.Sub(noon) < hours*time.Hour {
@@ -112,7 +112,7 @@ func TestBudgetIsUsed(t *testing.T) {
 }
 
 func TestRefusalShrinksTheBudgetForAWhile(t *testing.T) {
-	b := NewBudget(60, nil, noon)
+	b := New(60, nil, noon)
 	b.Refused(noon, 30*time.Second)
 	if at := b.Next(noon); at.Before(noon.Add(30 * time.Second)) {
 		t.Errorf("a request may go out at %v, before the wait is over", at)
@@ -126,7 +126,7 @@ func TestRefusalShrinksTheBudgetForAWhile(t *testing.T) {
 }
 
 func TestPlatformsLowerLimitIsKept(t *testing.T) {
-	b := NewBudget(60, nil, noon)
+	b := New(60, nil, noon)
 	b.Allowed(noon, 30)
 	if _, limit := b.Used(noon); limit != 30 {
 		t.Errorf("the limit is %d, want the platform's 30", limit)
@@ -145,14 +145,42 @@ func TestDamagedLogCountsAsFull(t *testing.T) {
 			if err := os.WriteFile(path, content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			log, err := OpenRequestLog(path, 60)
+			log, err := OpenLog(path, 60)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer log.Close()
-			if at := NewBudget(60, log, noon).Next(noon); at.Before(noon.Add(Window)) {
+			if at := New(60, log, noon).Next(noon); at.Before(noon.Add(Window)) {
 				t.Errorf("a request may go out at %v", at)
 			}
 		})
+	}
+}
+
+// TestClaimedRequestIsKept for who made the claim, and lapses.
+func TestClaimedRequestIsKept(t *testing.T) {
+	b := New(60, nil, noon)
+	answered, _ := b.Take(noon)
+	answered(noon)
+	at := b.Next(noon)
+	b.Claim(noon)
+	if later := b.Next(noon); later.Sub(at) < 900*time.Millisecond {
+		t.Errorf("the claimed request at %v is offered to others at %v", at, later)
+	}
+	if taken, _ := b.Take(at); taken != nil {
+		t.Error("somebody else took the claimed request")
+	}
+	taken, _ := b.TakeClaimed(at)
+	if taken == nil {
+		t.Fatal("the claim was not honoured")
+	}
+	taken(at)
+	if again, free := b.TakeClaimed(at); again != nil || free.Sub(at) < 900*time.Millisecond {
+		t.Errorf("two requests at once, the next at %v", free)
+	}
+	b.Claim(at)
+	lapsed := at.Add(5 * time.Second)
+	if free := b.Next(lapsed); !free.Equal(lapsed) {
+		t.Errorf("a claim that nobody took holds others back to %v", free)
 	}
 }

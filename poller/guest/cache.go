@@ -1,9 +1,10 @@
-package poller
+package guest
 
 import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/budget"
 )
 
 // The cache of confirmed guests, in memory alone: by guest_id, which unlike an
@@ -22,7 +23,7 @@ type knownGuest struct {
 	until time.Time
 }
 
-func (c *guestCache) get(clock Clock, id string) (events.Guest, bool) {
+func (c *guestCache) get(clock budget.Clock, id string) (events.Guest, bool) {
 	k, ok := c.newer[id]
 	if !ok {
 		k, ok = c.older[id]
@@ -30,7 +31,7 @@ func (c *guestCache) get(clock Clock, id string) (events.Guest, bool) {
 	return k.guest, ok && clock.Now().Before(k.until)
 }
 
-func (c *guestCache) put(clock Clock, id string, guest events.Guest) {
+func (c *guestCache) put(clock budget.Clock, id string, guest events.Guest) {
 	if id == "" {
 		return
 	}

@@ -1,4 +1,4 @@
-package poller
+package guest
 
 import (
 	"net/netip"

@@ -1,4 +1,4 @@
-package poller_test
+package guest_test
 
 import (
 	"context"
@@ -13,9 +13,13 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/budget"
+	"github.com/guestflow/guestflow/poller/guest"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
+
+const guestWait = 5 * time.Second
 
 // guestbook answers look-ups as told.
 type guestbook struct {
@@ -23,7 +27,7 @@ type guestbook struct {
 
 	mu       sync.Mutex
 	asked    [][]string
-	outcomes []poller.GuestOutcome
+	outcomes []guest.Outcome
 }
 
 func (b *guestbook) Guests(ctx context.Context, ips []string) ([]platform.Guest, platform.Meta, error) {
@@ -34,9 +38,9 @@ func (b *guestbook) Guests(ctx context.Context, ips []string) ([]platform.Guest,
 	return guests, platform.Meta{Limit: -1}, err
 }
 
-func (b *guestbook) Requested(poller.Kind, time.Duration, error) {}
+func (b *guestbook) LookedUp(time.Duration, error) {}
 
-func (b *guestbook) Identified(o poller.GuestOutcome) {
+func (b *guestbook) Identified(o guest.Outcome) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.outcomes = append(b.outcomes, o)
@@ -53,7 +57,7 @@ func (b *guestbook) requests() []int {
 	return n
 }
 
-// desk runs GuestLookup on a real store, within a synctest bubble.
+// desk runs Lookup on a real store, within a synctest bubble.
 type desk struct {
 	*testing.T
 	*store.Store
@@ -68,8 +72,8 @@ func newDesk(t *testing.T, answer func(ctx context.Context, ips []string) ([]pla
 		t.Fatal(err)
 	}
 	d := &desk{T: t, Store: s, book: &guestbook{answer: answer}}
-	lookup := &poller.GuestLookup{
-		Platform: d.book, Store: s, Clock: poller.SystemClock{}, Budget: poller.NewBudget(60, nil, time.Now()), Observer: d.book,
+	lookup := &guest.Lookup{
+		Platform: d.book, Store: s, Clock: poller.SystemClock{}, Budget: budget.New(60, nil, time.Now()), Observer: d.book,
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
@@ -241,7 +245,7 @@ func TestOneAnswerNamesOneGuest(t *testing.T) {
 			}
 		}
 		slices.Sort(d.book.outcomes)
-		if want := []poller.GuestOutcome{poller.GuestAnother, poller.GuestAnother, poller.GuestConfirmed, poller.GuestNoAddress}; !slices.Equal(d.book.outcomes, want) {
+		if want := []guest.Outcome{guest.Another, guest.Another, guest.Confirmed, guest.NoAddress}; !slices.Equal(d.book.outcomes, want) {
 			t.Errorf("outcomes %v, want %v", d.book.outcomes, want)
 		}
 	})
@@ -262,7 +266,7 @@ func TestAddressThatPassedOnNamesNobody(t *testing.T) {
 		if e.Data.Guest != nil || e.Data.Observed.Guest != "" || took != 2*time.Second {
 			t.Errorf("after %v: %+v", took, e.Data)
 		}
-		if !slices.Equal(d.book.outcomes, []poller.GuestOutcome{poller.GuestAnother}) {
+		if !slices.Equal(d.book.outcomes, []guest.Outcome{guest.Another}) {
 			t.Errorf("outcomes %v", d.book.outcomes)
 		}
 	})

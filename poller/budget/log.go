@@ -1,4 +1,4 @@
-package poller
+package budget
 
 import (
 	"bytes"
@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// RequestLog keeps the times of an endpoint's last requests in a small file, so
+// Log keeps the times of an endpoint's last requests in a small file, so
 // that the limit holds across restarts and crash loops. Each request overwrites
 // its 16 bytes in place before it is sent. The file is not synced: it survives
 // the end of the process, and after a restart of the machine the log counts as
 // full of requests sent just now.
-type RequestLog struct {
+type Log struct {
 	file  *os.File
 	limit int
 	fault error
@@ -32,9 +32,9 @@ const (
 	logSlot   = 16
 )
 
-// OpenRequestLog opens or creates the log of an endpoint with limit requests a
+// OpenLog opens or creates the log of an endpoint with limit requests a
 // Window. A file that is not a log, or is for another limit, counts as full.
-func OpenRequestLog(path string, limit int) (*RequestLog, error) {
+func OpenLog(path string, limit int) (*Log, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("request log %s: %w; make the data directory writable", path, err)
 	}
@@ -42,16 +42,16 @@ func OpenRequestLog(path string, limit int) (*RequestLog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("request log %s: %w; make the data directory writable", path, err)
 	}
-	return &RequestLog{file: f, limit: max(1, limit)}, nil
+	return &Log{file: f, limit: max(1, limit)}, nil
 }
 
 // Close closes the file.
-func (l *RequestLog) Close() error { return errors.Join(l.fault, l.file.Close()) }
+func (l *Log) Close() error { return errors.Join(l.fault, l.file.Close()) }
 
 // restored returns the requests of former processes, oldest first, and writes
 // the file anew with them. A request without an answer counts as answered now,
 // one from the future as well: the clock was set back.
-func (l *RequestLog) restored(now time.Time) []exchange {
+func (l *Log) restored(now time.Time) []exchange {
 	boot := bootID()
 	content, err := io.ReadAll(io.NewSectionReader(l.file, 0, int64(logHeader+l.limit*logSlot+1)))
 	var log []exchange
@@ -88,18 +88,18 @@ func (l *RequestLog) restored(now time.Time) []exchange {
 	return log
 }
 
-func (l *RequestLog) record(slot int, x exchange) {
+func (l *Log) record(slot int, x exchange) {
 	var b [logSlot]byte
 	encodeExchange(b[:], x)
 	l.write(b[:], int64(logHeader+slot*logSlot))
 }
 
-func (l *RequestLog) write(b []byte, at int64) {
+func (l *Log) write(b []byte, at int64) {
 	_, err := l.file.WriteAt(b, at)
 	l.keep(err)
 }
 
-func (l *RequestLog) keep(err error) {
+func (l *Log) keep(err error) {
 	if err != nil && l.fault == nil {
 		l.fault = fmt.Errorf("request log %s: %w; the limit may be exceeded after a restart: free disk space", l.file.Name(), err)
 	}

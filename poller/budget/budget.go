@@ -1,4 +1,4 @@
-package poller
+package budget
 
 import (
 	"slices"
@@ -43,8 +43,8 @@ type Budget struct {
 	slots   []slot    // the last requests, those answered longest ago first, those under way last
 	until   time.Time // the platform's own word: nothing before
 	spacing *rate.Limiter
-	log     *RequestLog // nil keeps the log in memory alone
-	claim   time.Time   // the request that may go out then is claimed; zero is none
+	log     *Log      // nil keeps the log in memory alone
+	claim   time.Time // the request that may go out then is claimed; zero is none
 }
 
 // exchange is one request: when it went out and when its answer came in; the
@@ -70,9 +70,9 @@ func (s slot) compare(o slot) int {
 
 func (s slot) flying() bool { return !s.sent.IsZero() && s.answered.IsZero() }
 
-// NewBudget returns a budget of limit requests a Window, continued from log
+// New returns a budget of limit requests a Window, continued from log
 // where that is not nil.
-func NewBudget(limit int, log *RequestLog, now time.Time) *Budget {
+func New(limit int, log *Log, now time.Time) *Budget {
 	limit = max(1, limit)
 	b := &Budget{
 		limit:   limit,
@@ -113,8 +113,8 @@ func (b *Budget) Claim(now time.Time) {
 	b.claim = b.next(now)
 }
 
-// free is Next for whoever has the claim, or may make one.
-func (b *Budget) free(now time.Time) time.Time {
+// Free is Next for whoever has the claim, or may make one.
+func (b *Budget) Free(now time.Time) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.next(now)
