@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -36,9 +37,9 @@ const (
 // with where locations are configured.
 func (p *Poller) countDue(now time.Time) bool {
 	budget := p.Budgets[platform.Count]
-	return budget != nil && len(p.Locations) == 0 && len(p.places) > 0 && !now.Before(p.census.dueAt) &&
-		!budget.Next(now).After(now) && p.beside(Look{Kind: Count}) &&
-		!slices.ContainsFunc(p.estate.Places, func(place *Place) bool { return place.SeenAt.IsZero() })
+	return budget != nil && len(p.Locations) == 0 && len(p.places.all) > 0 && !now.Before(p.census.dueAt) &&
+		!budget.Next(now).After(now) && p.requests.beside(plan.Look{Kind: plan.Count}) &&
+		!slices.ContainsFunc(p.places.all, func(place *place) bool { return place.SeenAt.IsZero() })
 }
 
 // count asks how many sessions are online.
@@ -51,7 +52,7 @@ func (p *Poller) count(ctx context.Context) error {
 		return meta, err
 	}
 	p.census.dueAt = p.Clock.Now().Add(counting)
-	return p.ask(ctx, platform.Count, request, func(m moment, err error) error {
+	return p.requests.ask(ctx, platform.Count, request, func(m moment, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/internal/simulator"
-	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -62,7 +62,7 @@ func TestNothingWaitsForTheCensus(t *testing.T) {
 	}
 	l := newLab(t, cfg, adaptive)
 	l.run(20 * time.Minute)
-	if n := l.looks[poller.Count]; n < 3 || n > 5 {
+	if n := l.looks[plan.Count]; n < 3 || n > 5 {
 		t.Errorf("%d counts", n)
 	}
 	if n := l.asked[platform.Sessions]; n < 19*60 {

@@ -12,23 +12,23 @@ import (
 // commit writes the changes of a look that began at a time, in one transaction.
 // While the outbox is full it waits: what was seen is kept until there is room, and
 // nothing more is asked for.
-func (p *Poller) commit(ctx context.Context, changes []events.Event, began time.Time, marks ...store.LocationMark) error {
+func (k *ledger) commit(ctx context.Context, changes []events.Event, began time.Time, marks ...store.LocationMark) error {
 	c := store.Commit{Changes: changes, Locations: marks, SeenFrom: began}
 	for {
-		err := p.Store.Commit(c)
+		err := k.Store.Commit(c)
 		if !errors.Is(err, store.ErrOutboxFull) {
-			if err == nil && p.full != nil {
-				p.Logger.Info("the outbox takes events again, polling goes on")
-				p.full = nil
+			if err == nil && k.full != nil {
+				k.Logger.Info("the outbox takes events again, polling goes on")
+				k.full = nil
 			}
 			return err
 		}
-		if p.full == nil {
-			p.Logger.Error("the outbox is full, polling pauses until NATS takes events again", "error", err)
+		if k.full == nil {
+			k.Logger.Error("the outbox is full, polling pauses until NATS takes events again", "error", err)
 		}
-		p.full = err
-		p.publishStatus(p.Clock.Now())
-		if err := p.Clock.Sleep(ctx, fullPause); err != nil {
+		k.full = err
+		k.publish(k.Clock.Now())
+		if err := k.Clock.Sleep(ctx, fullPause); err != nil {
 			return err
 		}
 	}
@@ -42,8 +42,8 @@ const roamingKey = "platform.roaming"
 // learnRoaming notes when a session id turns up in another location: from then
 // on a location's list no longer proves an end, and missing sessions are
 // verified.
-func (p *Poller) learnRoaming(changes []events.Event) error {
-	if p.roaming {
+func (k *ledger) learnRoaming(changes []events.Event) error {
+	if k.roaming {
 		return nil
 	}
 	for i := range changes {
@@ -52,10 +52,10 @@ func (p *Poller) learnRoaming(changes []events.Event) error {
 		if previous == nil || previous.LocationID == nil {
 			continue
 		}
-		p.roaming = true
-		p.Logger.Warn("a session moved to another location under its id: from now on each missing session is verified before it counts as ended",
+		k.roaming = true
+		k.Logger.Warn("a session moved to another location under its id: from now on each missing session is verified before it counts as ended",
 			"session", d.Session.ID, "from", *previous.LocationID, "to", d.Session.LocationID)
-		return p.remember(roamingKey, true)
+		return k.remember(roamingKey, true)
 	}
 	return nil
 }

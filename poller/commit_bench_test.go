@@ -12,7 +12,7 @@ import (
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
-	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
@@ -136,7 +136,7 @@ func TestIdlePollWritesNothing(t *testing.T) {
 		cfg.Locations[i].Stay = simulator.Stay{Mean: 1000 * time.Hour}
 	}
 	cfg.AccountingInterval, cfg.ChangeProbability = 10_000*time.Hour, 0
-	for name, planner := range map[string]func() poller.Strategy{"round robin": roundRobin, "adaptive": adaptive} {
+	for name, planner := range map[string]func() plan.Strategy{"round robin": roundRobin, "adaptive": adaptive} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t, cfg, planner)
 			l.run(5 * time.Minute)

@@ -15,6 +15,7 @@ import (
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/budget"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
@@ -119,11 +120,11 @@ func (c *crowd) query(sessions []events.Session) []events.Session {
 }
 
 // page is one of the list of online sessions.
-func (c *crowd) page(w window) platform.Page { return paged(c.query(c.online), w) }
+func (c *crowd) page(w plan.Window) platform.Page { return paged(c.query(c.online), w) }
 
-func paged(list []events.Session, w window) platform.Page {
-	from, to := min(w.start(), len(list)), min(w.end(), len(list))
-	return platform.Page{Sessions: list[from:to], Records: to - from, PerPage: w.size, More: to < len(list), Number: w.number}
+func paged(list []events.Session, w plan.Window) platform.Page {
+	from, to := min(w.Start(), len(list)), min(w.End(), len(list))
+	return platform.Page{Sessions: list[from:to], Records: to - from, PerPage: w.Size, More: to < len(list), Number: w.Number}
 }
 
 func ids(sessions []events.Session) map[string]bool {
@@ -220,7 +221,7 @@ type counter struct {
 func newCounter(t tester, s *shelf, now time.Time) *counter {
 	t.Helper()
 	c := &counter{t: t, clock: &stopped{now}, shelf: s}
-	c.Poller = &Poller{Account: "lab", Rules: diff.Rules{TrafficMinBytes: 1 << 40}, Store: s, Clock: c.clock, Strategy: &Adaptive{}, Budgets: make(map[platform.Endpoint]*budget.Budget)}
+	c.Poller = New(Settings{Account: "lab", Rules: diff.Rules{TrafficMinBytes: 1 << 40}, Store: s, Clock: c.clock, Strategy: &plan.Adaptive{}, Budgets: make(map[platform.Endpoint]*budget.Budget)})
 	for _, e := range platform.Endpoints() {
 		c.Budgets[e] = budget.New(60, nil, now)
 	}
@@ -246,6 +247,6 @@ func (c *counter) answer(ev evidence) []string {
 }
 
 // accountPage is a page of the account's list as evidence.
-func accountPage(page platform.Page, w window, m moment) evidence {
-	return evidence{moment: m, sessions: page.Sessions, skipped: page.Skipped, scope: account, first: w.number == 1, last: ends(page, w)}
+func accountPage(page platform.Page, w plan.Window, m moment) evidence {
+	return evidence{moment: m, sessions: page.Sessions, skipped: page.Skipped, scope: account, first: w.Number == 1, last: ends(page, w)}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // What these tests hold against guestflow was seen on platforms built like the
@@ -26,7 +27,7 @@ import (
 func TestTiesEndNobody(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		planner func() poller.Strategy
+		planner func() plan.Strategy
 		order   simulator.Order
 		grain   time.Duration
 		reboots float64
@@ -53,7 +54,7 @@ func TestTiesEndNobody(t *testing.T) {
 			if order := l.poller.Status(l.clock.Now()).Plan.Order; c.sorted && order != c.order.String()+" first" {
 				t.Errorf("the order is %q", order)
 			}
-			if n := l.looks[poller.Probe]; c.sorted && n < 40 {
+			if n := l.looks[plan.Probe]; c.sorted && n < 40 {
 				t.Errorf("%d probes in 5 minutes", n)
 			}
 			if strings.Contains(l.log.String(), "not sorted") && c.sorted {
@@ -74,7 +75,7 @@ func TestASurveyShowsASessionWhoseEndIsHeld(t *testing.T) {
 			l := newLab(t, cfg, adaptive)
 			l.poller.Rediscovery, l.figuresWait = 20*time.Second, figuresWait
 			l.run(15 * time.Minute)
-			if l.looks[poller.Survey] < 30 || l.looks[poller.Figures] == 0 {
+			if l.looks[plan.Survey] < 30 || l.looks[plan.Figures] == 0 {
 				t.Errorf("looks %v", l.looks)
 			}
 			l.check(simulator.Checker{Until: l.clock.Now().Add(-time.Minute), Passes: 8})
@@ -141,7 +142,7 @@ func TestDayFiltersOfAnyZoneHideNobody(t *testing.T) {
 			for _, n := range l.looks {
 				total += n
 			}
-			if n := l.looks[poller.Probe]; n == 0 || n > total/3 {
+			if n := l.looks[plan.Probe]; n == 0 || n > total/3 {
 				t.Errorf("%d probes of %d looks", n, total)
 			}
 			l.checkHistory(since, l.clock.Now().Add(-time.Minute))
@@ -273,7 +274,7 @@ func TestSmallEstatesAreQuick(t *testing.T) {
 		goes  = 80 * time.Second
 	)
 	for _, order := range []string{"newest", "oldest", "id"} {
-		for name, planner := range map[string]func() poller.Strategy{"adaptive": adaptive, "round robin": roundRobin} {
+		for name, planner := range map[string]func() plan.Strategy{"adaptive": adaptive, "round robin": roundRobin} {
 			for before := range 4 {
 				for after := range before + 1 {
 					t.Run(fmt.Sprintf("%s, %s, %d to %d", order, name, before, after), func(t *testing.T) {

@@ -58,7 +58,7 @@ func (p *Poller) askSessions(ctx context.Context, q platform.Query, then func(pl
 		answer, err = p.Platform.Sessions(ctx, q)
 		return answer.Meta, err
 	}
-	return p.ask(ctx, platform.Sessions, request, func(m moment, err error) error {
+	return p.requests.ask(ctx, platform.Sessions, request, func(m moment, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -72,14 +72,14 @@ func (p *Poller) askSessions(ctx context.Context, q platform.Query, then func(pl
 // take drops what is stale in an answer, cancels what it contradicts, judges who
 // is gone by it, compares, holds ends that wait for figures, commits, and keeps
 // everything that is known in step with what was committed.
-func (p *Poller) take(ctx context.Context, ev evidence) error {
-	start := p.Clock.Now()
-	shown := p.fresh(ev.sessions, ev.sent)
+func (k *ledger) take(ctx context.Context, ev evidence) error {
+	start := k.Clock.Now()
+	shown := k.fresh(ev.sessions, ev.sent)
 	unread := ev.unread()
-	if err := p.reconsider(ctx, slices.Concat(shown, unread), ev.moment); err != nil {
+	if err := k.reconsider(ctx, slices.Concat(shown, unread), ev.moment); err != nil {
 		return err
 	}
-	gone, reading, err := p.judge(&ev)
+	gone, reading, err := k.judge(&ev)
 	if err != nil {
 		return err
 	}
@@ -87,46 +87,46 @@ func (p *Poller) take(ctx context.Context, ev evidence) error {
 	for i := range shown {
 		ids = append(ids, shown[i].ID)
 	}
-	states, err := p.Store.Find(ids)
+	states, err := k.Store.Find(ids)
 	if err != nil {
 		return fmt.Errorf("looking up %d sessions: %w", len(ids), err)
 	}
 	known := diff.Known{
 		Find:     func(id string) (events.State, bool) { s, ok := states[id]; return s, ok },
-		Tracking: p.tracking,
-		SeenAt:   p.seenAt,
+		Tracking: k.tracking,
+		SeenAt:   k.seenAt,
 	}
 	for _, id := range gone {
 		switch s, ok := states[id]; {
 		case !ok || !s.Session.Online:
-			p.roster.remove(id)
+			k.roster.remove(id)
 		case !mayHide(ev.skipped, &s.Session):
 			known.Expected = append(known.Expected, s)
 		}
 	}
-	sessions := p.wantedOf(shown)
+	sessions := k.wantedOf(shown)
 	changes := diff.Compare(known, diff.Snapshot{
 		Sessions: sessions, From: ev.from, At: ev.at, History: ev.scope == history, Past: ev.past, Presumed: ev.presumed,
-	}, p.Rules)
-	if err := p.learnRoaming(changes); err != nil {
+	}, k.Rules)
+	if err := k.learnRoaming(changes); err != nil {
 		return err
 	}
-	changes = p.hold(changes)
-	if err := p.commit(ctx, changes, ev.sent, ev.marks...); err != nil {
+	changes = k.hold(changes)
+	if err := k.commit(ctx, changes, ev.sent, ev.marks...); err != nil {
 		return fmt.Errorf("committing %d changes: %w", len(changes), err)
 	}
-	p.apply(changes, ev.moment, slices.Concat(sessions, unread))
-	p.unsettle(&ev, changes)
+	k.apply(changes, ev.moment, slices.Concat(sessions, unread))
+	k.unsettle(&ev, changes)
 	if !ev.past.From.IsZero() {
-		p.toldOfPast(changes)
+		k.toldOfPast(changes)
 	}
-	if err := p.settlePlaces(reading, &ev); err != nil {
+	if err := k.settlePlaces(reading, &ev); err != nil {
 		return err
 	}
-	if p.Sightings != nil {
-		p.Sightings.Show(sessions, ev.sent)
+	if k.Sightings != nil {
+		k.Sightings.Show(sessions, ev.sent)
 	}
-	p.report(&ev, changes, start)
+	k.report(&ev, changes, start)
 	return nil
 }
 
@@ -148,7 +148,7 @@ func (ev *evidence) unread() []events.Session {
 }
 
 // judge says which sessions an answer proves gone.
-func (p *Poller) judge(ev *evidence) (gone []string, reading order.Reading, err error) {
+func (k *ledger) judge(ev *evidence) (gone []string, reading order.Reading, err error) {
 	on := make(map[string]bool, len(ev.sessions))
 	for i := range ev.sessions {
 		on[ev.sessions[i].ID] = true
@@ -156,36 +156,36 @@ func (p *Poller) judge(ev *evidence) (gone []string, reading order.Reading, err 
 	for i := range ev.skipped {
 		on[ev.skipped[i].ID] = true
 	}
-	sent := p.roster.seconds(ev.sent)
-	absent := func(e *entry) bool { return !on[e.id] && e.shown <= sent }
+	sent := k.roster.rows.Seconds(ev.sent)
+	absent := func(e *entry) bool { return !on[e.ID] && e.shown <= sent }
 	for _, id := range ev.missing {
-		if e := p.roster.entries[id]; e == nil && !on[id] || e != nil && absent(e) {
+		if e := k.roster.entries[id]; e == nil && !on[id] || e != nil && absent(e) {
 			gone = append(gone, id)
 		}
 	}
 	switch ev.scope {
 	case location:
-		reading = p.venues.Read(p.roster.page(ev))
+		reading = k.venues.Read(k.roster.page(ev))
 		if reading.Contradicted {
-			p.roster.disorder(location)
+			k.roster.disorder(location)
 		}
-		for e := range p.roster.at(p.places[ev.location]) {
+		for e := range k.roster.at(k.places.byID[ev.location]) {
 			switch {
-			case !absent(e) || !reading.Whole && (!p.keepsPlace(e) || !reading.Proves(e.since)):
-			case p.roaming:
-				p.miss(e.id) // It may have moved.
+			case !absent(e) || !reading.Whole && (!k.keepsPlace(e) || !reading.Proves(e.Start)):
+			case k.roaming:
+				k.miss(e.ID) // It may have moved.
 			default:
-				gone = append(gone, e.id)
+				gone = append(gone, e.ID)
 			}
 		}
 	case account:
-		reading = p.online.Read(p.roster.page(ev))
-		if err := p.learnOrder(reading); err != nil {
+		reading = k.online.Read(k.roster.page(ev))
+		if err := k.learnOrder(reading); err != nil {
 			return nil, reading, err
 		}
-		for e := range p.roster.provenBy(reading) {
+		for e := range k.roster.provenBy(reading) {
 			if absent(e) {
-				gone = append(gone, e.id)
+				gone = append(gone, e.ID)
 			}
 		}
 	}
@@ -201,74 +201,74 @@ func mayHide(skipped []platform.Skip, s *events.Session) bool {
 // keepsPlace reports whether a page of a location may judge a session by its start:
 // either list has shown it in its place, and neither out of it; and never while the
 // account's list contradicts that order.
-func (p *Poller) keepsPlace(e *entry) bool {
+func (k *ledger) keepsPlace(e *entry) bool {
 	inAccount, inLocation := e.in[account], e.in[location]
 	return !inAccount.displaced && !inLocation.displaced && (inAccount.placed || inLocation.placed) &&
-		(p.online.Established() || p.online.Contradictions == 0)
+		(k.online.Established() || k.online.Contradictions == 0)
 }
 
 // learnOrder keeps ring and probe in step with what a page says of the order of the
 // account's list.
-func (p *Poller) learnOrder(reading order.Reading) error {
-	d, now := p.online.Direction, p.Clock.Now()
+func (k *ledger) learnOrder(reading order.Reading) error {
+	d, now := k.online.Direction, k.Clock.Now()
 	switch {
 	case reading.Contradicted:
-		if p.online.Contradictions == 1 {
-			p.Logger.Warn("the list is not sorted by start: until it is, only whole lists prove that a session is gone")
+		if k.online.Contradictions == 1 {
+			k.Logger.Warn("the list is not sorted by start: until it is, only whole lists prove that a session is gone")
 		}
-		p.roster.disorder(account)
-		if err := p.rememberOrder(""); err != nil {
+		k.roster.disorder(account)
+		if err := k.rememberOrder(""); err != nil {
 			return err
 		}
-		p.probe = probe{Frontier: p.probe.Frontier, Gaps: reorder(p.probe.Gaps)}
-		return p.remember(displacedKey, []string{})
-	case d != "" && p.roster.ring.direction != d:
-		p.roster.turn(d)
+		k.probe = probe{Frontier: k.probe.Frontier, Gaps: reorder(k.probe.Gaps)}
+		return k.remember(displacedKey, []string{})
+	case d != "" && k.roster.rows.NewestFirst != (d == order.NewestFirst):
+		k.roster.turn(d == order.NewestFirst)
 	}
-	if !p.online.Established() {
+	if !k.online.Established() {
 		return nil
 	}
-	if p.probe.Direction != d && !now.Before(p.probe.faultyTill) {
-		p.Logger.Info("the list's order is known: arrivals are read at its end", "order", string(d))
-		p.probe = probe{Direction: d, Frontier: p.probe.Frontier, Gaps: reorder(p.probe.Gaps)}
-		p.past.Expect(d)
+	if k.probe.Direction != d && !now.Before(k.probe.faultyTill) {
+		k.Logger.Info("the list's order is known: arrivals are read at its end", "order", string(d))
+		k.probe = probe{Direction: d, Frontier: k.probe.Frontier, Gaps: reorder(k.probe.Gaps)}
+		k.past.Expect(d)
 	}
-	return p.rememberOrder(d)
+	return k.rememberOrder(d)
 }
 
 // orderKey names the order of the account's list, so that the next process expects it.
 const orderKey = "account.order"
 
 // rememberOrder remembers it where it is another one than before.
-func (p *Poller) rememberOrder(d order.Direction) error {
-	if p.remembered == d {
+func (k *ledger) rememberOrder(d order.Direction) error {
+	if k.remembered == d {
 		return nil
 	}
-	p.remembered = d
-	return p.remember(orderKey, d)
+	k.remembered = d
+	return k.remember(orderKey, d)
 }
 
 // settlePlaces notes which sessions of a page stood in their place in its list.
-func (p *Poller) settlePlaces(reading order.Reading, ev *evidence) error {
+func (k *ledger) settlePlaces(reading order.Reading, ev *evidence) error {
 	if reading.Contradicted || ev.scope != account && ev.scope != location {
 		return nil
 	}
 	news := false
 	for _, id := range reading.Displaced {
-		e := p.roster.entries[id]
+		e := k.roster.entries[id]
 		switch {
-		case e == nil || e.since.IsZero() || e.in[ev.scope].displaced:
+		case e == nil || e.Start.IsZero() || e.in[ev.scope].displaced:
 		case ev.scope == account:
-			p.roster.displace(e)
+			k.roster.displace(e)
 			news = true
 		default:
 			e.in[location].displaced = true
 		}
 	}
 	for i := range ev.sessions {
-		if e := p.roster.entries[ev.sessions[i].ID]; e != nil {
+		if e := k.roster.entries[ev.sessions[i].ID]; e != nil {
 			in := &e.in[ev.scope]
-			in.placed = !in.displaced && (in.placed || !slices.Contains(reading.Doubtful, e.id))
+			in.placed = !in.displaced && (in.placed || !slices.Contains(reading.Doubtful, e.ID))
 			in.writes = e.writes
 		}
 	}
@@ -276,25 +276,25 @@ func (p *Poller) settlePlaces(reading order.Reading, ev *evidence) error {
 		return nil
 	}
 	var displaced []string
-	for e := range p.roster.loose {
+	for e := range k.roster.loose {
 		if e.in[account].displaced {
-			displaced = append(displaced, e.id)
+			displaced = append(displaced, e.ID)
 		}
 	}
 	slices.Sort(displaced)
-	return p.remember(displacedKey, displaced)
+	return k.remember(displacedKey, displaced)
 }
 
 // reconsider takes back what is held against sessions that an answer shows online:
 // they never ended, unless they began anew, and then they had ended before.
-func (p *Poller) reconsider(ctx context.Context, shown []events.Session, m moment) error {
-	if len(p.held) == 0 {
+func (k *ledger) reconsider(ctx context.Context, shown []events.Session, m moment) error {
+	if len(k.held) == 0 {
 		return nil
 	}
 	var ended []string
 	for i := range shown {
 		s := &shown[i]
-		h := p.held[s.ID]
+		h := k.held[s.ID]
 		if h == nil || !s.Online {
 			continue
 		}
@@ -303,22 +303,22 @@ func (p *Poller) reconsider(ctx context.Context, shown []events.Session, m momen
 			ended = append(ended, s.ID)
 			continue
 		}
-		delete(p.held, s.ID)
-		delete(p.parted, s.ID)
-		p.roster.add(s.ID, p.place(was.LocationID, was.LocationName), was.StartedAt, m)
+		delete(k.held, s.ID)
+		delete(k.roster.parted, s.ID)
+		k.roster.add(s.ID, k.place(was.LocationID, was.LocationName), was.StartedAt, m)
 	}
-	return p.release(ctx, ended)
+	return k.release(ctx, ended)
 }
 
 // wantedOf drops the sessions of locations that are not configured.
-func (p *Poller) wantedOf(sessions []events.Session) []events.Session {
-	if len(p.Locations) == 0 {
+func (k *ledger) wantedOf(sessions []events.Session) []events.Session {
+	if len(k.Locations) == 0 {
 		return sessions
 	}
 	var wanted []events.Session
 	for i := range sessions {
-		place := p.places[sessions[i].LocationID]
-		if place != nil && (!place.leaving || p.roster.entries[sessions[i].ID] != nil) {
+		place := k.places.byID[sessions[i].LocationID]
+		if place != nil && (!place.leaving || k.roster.entries[sessions[i].ID] != nil) {
 			wanted = append(wanted, sessions[i])
 		}
 	}
@@ -326,9 +326,9 @@ func (p *Poller) wantedOf(sessions []events.Session) []events.Session {
 }
 
 // tracking of a location: its own, or that of the whole account.
-func (p *Poller) tracking(location string) diff.Tracking {
-	t := p.wide
-	if place, ok := p.places[location]; ok && !place.tracking.Since.IsZero() {
+func (k *ledger) tracking(location string) diff.Tracking {
+	t := k.wide
+	if place, ok := k.places.byID[location]; ok && !place.tracking.Since.IsZero() {
 		t = place.tracking
 	}
 	return t
@@ -336,28 +336,28 @@ func (p *Poller) tracking(location string) diff.Tracking {
 
 // seenAt is when a session was last seen, on the platform's clock; zero where that
 // was before this process began.
-func (p *Poller) seenAt(id string) time.Time {
-	if h := p.held[id]; h != nil {
+func (k *ledger) seenAt(id string) time.Time {
+	if h := k.held[id]; h != nil {
 		return h.end.Data.Observed.NotYetAt
 	}
-	e := p.roster.entries[id]
-	if e == nil || e.seen.Before(p.begun) {
+	e := k.roster.entries[id]
+	if e == nil || e.Seen.Before(k.begun) {
 		return time.Time{}
 	}
-	if p.Time == nil {
-		return e.seen.UTC()
+	if k.Time == nil {
+		return e.Seen.UTC()
 	}
-	earliest, _ := p.Time.Bounds(e.seen)
+	earliest, _ := k.Time.Bounds(e.Seen)
 	return earliest
 }
 
 // fresh drops the sessions of which an answer is known already that may be newer
 // than one whose request was sent at a time.
-func (p *Poller) fresh(sessions []events.Session, sent time.Time) []events.Session {
-	since := p.roster.seconds(sent)
+func (k *ledger) fresh(sessions []events.Session, sent time.Time) []events.Session {
+	since := k.roster.rows.Seconds(sent)
 	stale := func(s events.Session) bool {
-		parted, ok := p.parted[s.ID]
-		e := p.roster.entries[s.ID]
+		parted, ok := k.roster.parted[s.ID]
+		e := k.roster.entries[s.ID]
 		return e != nil && e.shown > since || ok && s.Online && parted > since
 	}
 	if !slices.ContainsFunc(sessions, stale) {
@@ -368,59 +368,59 @@ func (p *Poller) fresh(sessions []events.Session, sent time.Time) []events.Sessi
 
 // part remembers that a session had ended by a time, while answers may come that
 // still show it.
-func (p *Poller) part(id string, came time.Time) {
-	if len(p.flights)+len(p.readings) == 0 {
-		clear(p.parted)
+func (k *ledger) part(id string, came time.Time) {
+	if len(k.requests.flights)+len(k.places.read) == 0 {
+		clear(k.roster.parted)
 		return
 	}
-	p.parted[id] = p.roster.seconds(came)
+	k.roster.parted[id] = k.roster.rows.Seconds(came)
 }
 
 // apply keeps the roster and the learned rates in step with what was committed,
 // and with the sessions that were shown.
-func (p *Poller) apply(changes []events.Event, m moment, shown []events.Session) {
+func (k *ledger) apply(changes []events.Event, m moment, shown []events.Session) {
 	for i := range changes {
 		e := &changes[i]
 		s := &e.Data.Session
 		switch {
 		case e.Kind.Arrival():
-			place := p.place(s.LocationID, s.LocationName)
-			p.roster.add(s.ID, place, s.StartedAt, m)
+			place := k.place(s.LocationID, s.LocationName)
+			k.roster.add(s.ID, place, s.StartedAt, m)
 			if e.Kind != events.Discovered && !e.Data.Observed.Backfilled {
-				p.learn(place, counts{Starts: 1})
+				k.rates().Started(&place.Location, k.Clock.Now())
 			}
 		case e.Kind == events.Ended:
-			if p.Sightings != nil {
-				p.Sightings.Gone(s.ID)
+			if k.Sightings != nil {
+				k.Sightings.Gone(s.ID)
 			}
-			p.part(s.ID, m.came)
-			if entry := p.roster.entries[s.ID]; entry != nil {
-				p.ended(entry, m.sent)
-				p.roster.remove(s.ID)
+			k.part(s.ID, m.came)
+			if entry := k.roster.entries[s.ID]; entry != nil {
+				k.roster.track.Ended(&entry.Row, m.sent, k.Clock.Now())
+				k.roster.remove(s.ID)
 			}
 		case e.Kind == events.Updated && e.Data.Previous != nil && e.Data.Previous.LocationID != nil:
-			p.roster.move(s.ID, p.place(s.LocationID, s.LocationName))
+			k.roster.move(s.ID, k.place(s.LocationID, s.LocationName))
 		}
 	}
 	for i := range shown {
-		if e := p.roster.entries[shown[i].ID]; e != nil && shown[i].Online {
-			p.roster.touch(e, shown[i].StartedAt, m)
+		if e := k.roster.entries[shown[i].ID]; e != nil && shown[i].Online {
+			k.roster.touch(e, shown[i].StartedAt, m)
 			e.read(&shown[i])
 		}
 	}
 }
 
 // report tells of an answer that was taken.
-func (p *Poller) report(ev *evidence, changes []events.Event, committing time.Time) {
-	now := p.Clock.Now()
+func (k *ledger) report(ev *evidence, changes []events.Event, committing time.Time) {
+	now := k.Clock.Now()
 	for i := range changes {
 		e := &changes[i]
-		p.Logger.Debug("event", "location", e.Data.Session.LocationID, "session", e.Data.Session.ID, "kind", e.Kind, "revision", e.Data.Revision)
+		k.Logger.Debug("event", "location", e.Data.Session.LocationID, "session", e.Data.Session.ID, "kind", e.Kind, "revision", e.Data.Revision)
 	}
-	if p.Observer == nil {
+	if k.Observer == nil {
 		return
 	}
-	p.Observer.Looked(Report{
+	k.Observer.Looked(Report{
 		Location: ev.location, At: now, Took: now.Sub(ev.sent), Committing: now.Sub(committing),
 		Pages: 1, Records: len(ev.sessions), Skipped: len(ev.skipped), Changes: changes,
 	})

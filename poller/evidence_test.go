@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -45,7 +46,7 @@ func (c *counter) round(list []events.Session, from time.Time) {
 	c.t.Helper()
 	for i := range 6 {
 		from := from.Add(time.Duration(i-5) * 10 * time.Second)
-		for w := (window{1, MaxPerPage}); w.start() < len(list); w.number++ {
+		for w := (plan.Window{Number: 1, Size: plan.MaxPerPage}); w.Start() < len(list); w.Number++ {
 			if ended := c.answer(accountPage(paged(list, w), w, instant(from))); len(ended) > 0 {
 				c.t.Fatal("a page ended", ended)
 			}
@@ -66,18 +67,18 @@ func TestEqualStartsAtABorderEndNobody(t *testing.T) {
 	c := newCounter(t, newShelf(), noon)
 	for i := range 4 {
 		c.round(list, noon.Add(time.Duration(10*i)*time.Second))
-		w := window{2, 75}
+		w := plan.Window{Number: 2, Size: 75}
 		if ended := c.answer(accountPage(paged(list, w), w, instant(noon.Add(time.Duration(10*i+3)*time.Second)))); len(ended) > 0 {
 			t.Fatal("page 2 of 75 ended", ended)
 		}
 		list[99], list[100] = list[100], list[99]
-		w = window{1, 100}
+		w = plan.Window{Number: 1, Size: 100}
 		if ended := c.answer(accountPage(paged(list, w), w, instant(noon.Add(time.Duration(10*i+5)*time.Second)))); len(ended) > 0 {
 			t.Fatal("page 1 of 100 ended", ended)
 		}
 	}
 	// Who stood well inside has ended, and nobody else.
-	w := window{1, 100}
+	w := plan.Window{Number: 1, Size: 100}
 	if ended := c.answer(accountPage(paged(without(list, "s050"), w), w, instant(noon.Add(time.Minute)))); !slices.Equal(ended, []string{"s050"}) {
 		t.Errorf("a page proves %v gone, want s050", ended)
 	}
@@ -90,9 +91,9 @@ func TestAHeldEndIsTakenBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			list := hall(150)
 			c := newCounter(t, newShelf(), noon)
-			c.FiguresWait, c.estate.Price = 30*time.Second, 0.1
+			c.FiguresWait, c.planned.Price = 30*time.Second, 0.1
 			c.round(list, noon)
-			w := window{1, 100}
+			w := plan.Window{Number: 1, Size: 100}
 			if ended := c.answer(accountPage(paged(without(list, "s050"), w), w, instant(noon.Add(5*time.Second)))); len(ended) > 0 || c.held["s050"] == nil {
 				t.Fatalf("%v ended; held %v", ended, c.held)
 			}
@@ -114,9 +115,9 @@ func TestAHeldEndIsTakenBack(t *testing.T) {
 func TestAHeldEndGoesOutBeforeItsSessionBeginsAnew(t *testing.T) {
 	list := hall(150)
 	c := newCounter(t, newShelf(), noon)
-	c.FiguresWait, c.estate.Price = 30*time.Second, 0.1
+	c.FiguresWait, c.planned.Price = 30*time.Second, 0.1
 	c.round(list, noon)
-	w := window{1, 100}
+	w := plan.Window{Number: 1, Size: 100}
 	c.answer(accountPage(paged(without(list, "s050"), w), w, instant(noon.Add(5*time.Second))))
 	again := list[50]
 	again.StartedAt = noon.Add(6 * time.Second)
@@ -136,7 +137,7 @@ func TestAnOlderAnswerProvesNothing(t *testing.T) {
 	c.round(list, noon)
 	m := moment{sent: noon.Add(5 * time.Second), came: noon.Add(9 * time.Second), from: noon.Add(5 * time.Second), at: noon.Add(9 * time.Second)}
 	c.answer(evidence{moment: instant(noon.Add(7 * time.Second)), sessions: list[50:51]})
-	w := window{1, 100}
+	w := plan.Window{Number: 1, Size: 100}
 	if ended := c.answer(accountPage(paged(without(list, "s050"), w), w, m)); len(ended) > 0 {
 		t.Errorf("%v ended", ended)
 	}
@@ -148,7 +149,7 @@ func TestAbsenceFromTheHistoryProvesNothing(t *testing.T) {
 		list := hall(n)
 		c := newCounter(t, newShelf(), noon)
 		c.round(list, noon)
-		ev := accountPage(paged(without(list, "s010"), window{1, 100}), window{1, 100}, instant(noon.Add(5*time.Second)))
+		ev := accountPage(paged(without(list, "s010"), plan.Window{Number: 1, Size: 100}), plan.Window{Number: 1, Size: 100}, instant(noon.Add(5*time.Second)))
 		ev.scope = history
 		if ended := c.answer(ev); len(ended) > 0 {
 			t.Errorf("of %d: %v ended", n, ended)
@@ -193,7 +194,7 @@ func TestARecordThatCannotBeReadProvesNobodyGone(t *testing.T) {
 			list := hall(150)
 			p := newCounter(t, newShelf(), noon)
 			p.round(list, noon)
-			w := window{1, 100}
+			w := plan.Window{Number: 1, Size: 100}
 			ev := accountPage(paged(without(list, "s050", "s051"), w), w, instant(noon.Add(5*time.Second)))
 			ev.skipped = []platform.Skip{c.skip}
 			ended := p.answer(ev)
@@ -216,7 +217,7 @@ func TestReadingsThatAgreeAreNoProof(t *testing.T) {
 	c := newCounter(t, newShelf(), noon)
 	c.ProvenEnds = true
 	c.round(list, noon)
-	place := c.places["hall"]
+	place := c.places.byID["hall"]
 	shown := without(list, "s100")
 	for i := range 8 {
 		at := noon.Add(time.Duration(10*(i+1)) * time.Second)
@@ -225,8 +226,8 @@ func TestReadingsThatAgreeAreNoProof(t *testing.T) {
 			w := r.next()
 			page := paged(shown, w)
 			done = r.add(page, instant(at))
-			ev := evidence{moment: instant(at), sessions: page.Sessions, scope: location, location: "hall", first: w.number == 1, last: ends(page, w)}
-			if w.number == 1 {
+			ev := evidence{moment: instant(at), sessions: page.Sessions, scope: location, location: "hall", first: w.Number == 1, last: ends(page, w)}
+			if w.Number == 1 {
 				// Its group goes on behind the page's end.
 				ev.sessions = ev.sessions[:min(len(ev.sessions), 95)]
 			}
@@ -241,7 +242,7 @@ func TestReadingsThatAgreeAreNoProof(t *testing.T) {
 			t.Fatalf("reading %d: %v ended", i, ended)
 		}
 	}
-	if !slices.Contains(c.estate.Missing, "s100") {
+	if !slices.Contains(c.missing, "s100") {
 		t.Error("nobody asks about it")
 	}
 }
@@ -282,7 +283,7 @@ func TestTheEdgeOfAPageGivesNoPlace(t *testing.T) {
 	c := newCounter(t, newShelf(), noon)
 	c.round(list, noon)
 	c.round(list, noon.Add(10*time.Second))
-	w := window{2, 75}
+	w := plan.Window{Number: 2, Size: 75}
 	if ended := c.answer(accountPage(paged(list, w), w, instant(noon.Add(20*time.Second)))); len(ended) > 0 || !c.online.Established() {
 		t.Errorf("%v ended, sorted %t", ended, c.online.Established())
 	}
@@ -297,7 +298,7 @@ func TestADisplacedSessionStaysSo(t *testing.T) {
 	c := newCounter(t, s, noon)
 	c.round(list, noon)
 	for number := range 3 {
-		w := window{number + 1, 100}
+		w := plan.Window{Number: number + 1, Size: 100}
 		ev := accountPage(paged(list, w), w, instant(noon.Add(time.Duration(10+number)*time.Second)))
 		if ev.scope, ev.location = location, "hall"; number == 0 {
 			ev.sessions = without(ev.sessions, odd.ID)
@@ -307,7 +308,7 @@ func TestADisplacedSessionStaysSo(t *testing.T) {
 		}
 	}
 	c = newCounter(t, s, noon.Add(time.Minute))
-	w := window{3, 100}
+	w := plan.Window{Number: 3, Size: 100}
 	if ended := c.answer(accountPage(paged(list, w), w, instant(noon.Add(time.Minute)))); len(ended) > 0 {
 		t.Error("after a restart a page ended", ended)
 	}
@@ -321,7 +322,7 @@ func TestADirectionLearnedLateTakesNobodysPlace(t *testing.T) {
 	s := newShelf()
 	newCounter(t, s, noon).round(list, noon)
 	c := newCounter(t, s, noon.Add(time.Minute))
-	w := window{1, 100}
+	w := plan.Window{Number: 1, Size: 100}
 	if ended := c.answer(accountPage(paged(without(list, "s100"), w), w, instant(noon.Add(time.Minute)))); !slices.Equal(ended, []string{"s100"}) {
 		t.Errorf("%v ended, want s100", ended)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // TestFaultsPass: whatever the platform does for a while, nothing crashes, the
@@ -30,7 +31,7 @@ func TestFaultsPass(t *testing.T) {
 		{"revoked:2m@3m", "unauthorised"},
 		{"forbidden:2m@3m", "forbidden"},
 	} {
-		for name, planner := range map[string]func() poller.Strategy{"adaptive": adaptive, "round-robin": roundRobin} {
+		for name, planner := range map[string]func() plan.Strategy{"adaptive": adaptive, "round-robin": roundRobin} {
 			if name == "round-robin" && c.outcome != "" {
 				continue // one strategy shows how failed requests are dealt with
 			}
@@ -112,7 +113,7 @@ func TestRefusedTokenStopsPolling(t *testing.T) {
 func TestRestartsLoseNothing(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		planner func() poller.Strategy
+		planner func() plan.Strategy
 		order   simulator.Order
 	}{
 		{"adaptive", adaptive, simulator.NewestFirst},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -23,9 +24,6 @@ type heldEnd struct {
 // Final figures. A request for them competes with the others, so that they are
 // read where the budget has little better to do.
 const (
-	// figuresWorth is what an end with the platform's figures is worth: as much
-	// as learning of a change that many seconds sooner.
-	figuresWorth = 0.9
 	// mostAsked is how often one end is asked about, askAgain the pause between:
 	// a platform may write its record a little late.
 	mostAsked = 2
@@ -38,83 +36,82 @@ const (
 // hold takes the inferred ends out of the changes that are worth asking about, and
 // those that are held already. The roster forgets them as if they were
 // committed.
-func (p *Poller) hold(changes []events.Event) []events.Event {
-	now := p.Clock.Now()
-	worth := p.FiguresWait > 0 && p.estate.Price > 0 && p.estate.Price < figuresWorth
+func (k *ledger) hold(changes []events.Event) []events.Event {
+	now := k.Clock.Now()
+	worth := k.FiguresWait > 0 && k.planned.Price > 0 && k.planned.Price < plan.FiguresWorth
 	var kept, held []events.Event
 	for _, e := range changes {
 		s := &e.Data.Session
-		known := p.held[s.ID] != nil
+		known := k.held[s.ID] != nil
 		switch {
 		case e.Kind != events.Ended:
 			kept = append(kept, e)
 		case e.Data.Observed.End == events.EndReported:
-			delete(p.held, s.ID)
+			delete(k.held, s.ID)
 			kept = append(kept, e)
 		case known:
 		case worth && queryOfGuest(s) != (platform.Query{}):
-			p.held[s.ID] = &heldEnd{end: e, since: now}
+			k.held[s.ID] = &heldEnd{end: e, since: now}
 			held = append(held, e)
 		default:
 			kept = append(kept, e)
 		}
 	}
-	p.apply(held, moment{sent: now, came: now}, nil)
+	k.apply(held, moment{sent: now, came: now}, nil)
 	return kept
 }
 
 // release publishes held ends without the platform's figures.
-func (p *Poller) release(ctx context.Context, ids []string) error {
+func (k *ledger) release(ctx context.Context, ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
 	var ends []events.Event
 	for _, id := range ids {
-		if h := p.held[id]; h != nil {
+		if h := k.held[id]; h != nil {
 			ends = append(ends, h.end)
-			delete(p.held, id)
+			delete(k.held, id)
 		}
 	}
-	start := p.Clock.Now()
-	if err := p.commit(ctx, ends, start); err != nil {
+	start := k.Clock.Now()
+	if err := k.commit(ctx, ends, start); err != nil {
 		return fmt.Errorf("committing %d ends without final figures: %w", len(ends), err)
 	}
-	p.report(&evidence{moment: moment{sent: start}}, ends, start)
+	k.report(&evidence{moment: moment{sent: start}}, ends, start)
 	return nil
 }
 
 // letGo publishes the ends whose wait is over.
-func (p *Poller) letGo(ctx context.Context, now time.Time) error {
+func (k *ledger) letGo(ctx context.Context, now time.Time) error {
 	var due []string
-	wait := p.FiguresWait
-	if p.estate.Whole {
+	wait := k.FiguresWait
+	if k.whole {
 		wait = min(wait, wholeWait)
 	}
-	for id, h := range p.held {
+	for id, h := range k.held {
 		if now.Sub(h.since) >= wait || h.asked >= mostAsked {
 			due = append(due, id)
 		}
 	}
 	slices.Sort(due)
-	return p.release(ctx, due)
+	return k.release(ctx, due)
 }
 
-// weighFigures tells the strategy which held end to ask about, and what that
+// figuresDue returns which held end to ask about, empty for none, and what that
 // would bring: besides the figures the end itself, which has waited for them.
-func (p *Poller) weighFigures(now time.Time) {
-	e := &p.estate
-	e.Figures, e.FiguresGain = "", 0
-	for id, h := range p.held {
-		gain := figuresWorth + now.Sub(h.since).Seconds()
-		if now.Before(h.askAt) || gain < e.FiguresGain {
+func (k *ledger) figuresDue(now time.Time) (id string, gain float64) {
+	for other, h := range k.held {
+		g := plan.FiguresWorth + now.Sub(h.since).Seconds()
+		if now.Before(h.askAt) || g < gain {
 			continue
 		}
 		// Of those that have waited equally long any will do, as long as it is the same
 		// one each time.
-		if gain > e.FiguresGain || id < e.Figures {
-			e.Figures, e.FiguresGain = id, gain
+		if g > gain || other < id {
+			id, gain = other, g
 		}
 	}
+	return id, gain
 }
 
 // figures asks for the sessions of the guest whose session has ended, since the
@@ -145,11 +142,11 @@ func (p *Poller) figures(ctx context.Context, id string) error {
 func queryOfGuest(s *events.Session) platform.Query {
 	switch {
 	case s.GuestID != "":
-		return platform.Query{GuestID: s.GuestID, PerPage: MaxPerPage, Page: 1}
+		return platform.Query{GuestID: s.GuestID, PerPage: plan.MaxPerPage, Page: 1}
 	case s.YasID != "":
-		return platform.Query{YasID: s.YasID, PerPage: MaxPerPage, Page: 1}
+		return platform.Query{YasID: s.YasID, PerPage: plan.MaxPerPage, Page: 1}
 	case len(s.DeviceMAC) == len("14:2d:27:e7:40:2b"): // and no pseudonym
-		return platform.Query{DeviceMAC: s.DeviceMAC, PerPage: MaxPerPage, Page: 1}
+		return platform.Query{DeviceMAC: s.DeviceMAC, PerPage: plan.MaxPerPage, Page: 1}
 	}
 	return platform.Query{}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 const figuresWait = 30 * time.Second
@@ -65,7 +66,7 @@ func TestScarceRequestsGoIntoChanges(t *testing.T) {
 		total += n
 	}
 	t.Logf("looks %v", l.looks)
-	if n := l.looks[poller.Figures]; n > total/50 {
+	if n := l.looks[plan.Figures]; n > total/50 {
 		t.Errorf("%d of %d looks went into final figures", n, total)
 	}
 	l.check(simulator.Checker{Until: l.clock.Now().Add(-time.Minute)})
@@ -101,8 +102,8 @@ func TestEndWithoutARecordIsNotHeldForLong(t *testing.T) {
 		}
 	}
 	l.run(40 * time.Minute)
-	if l.looks[poller.Figures] < 20 {
-		t.Errorf("only %d requests for final figures", l.looks[poller.Figures])
+	if l.looks[plan.Figures] < 20 {
+		t.Errorf("only %d requests for final figures", l.looks[plan.Figures])
 	}
 	if longest == 0 || longest > figuresWait+3*time.Second {
 		t.Errorf("an end was held for %v", longest)

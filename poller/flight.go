@@ -3,8 +3,11 @@ package poller
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/guestflow/guestflow/poller/budget"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -56,71 +59,109 @@ type moment struct {
 
 // flight is a request under way.
 type flight struct {
-	look Look
+	look plan.Look
 	sent time.Time
 	land func() error // works the answer in
+}
+
+// requests are those under way, and how each endpoint recovers from errors.
+type requests struct {
+	*Settings
+	looking plan.Look // what the next request is for
+	flights []*flight // under way
+	rests   map[platform.Endpoint]*budget.Backoff
+
+	landing sync.Mutex
+	landed  []*flight // returned, not worked in yet
+}
+
+func newRequests(s *Settings) *requests {
+	return &requests{Settings: s, rests: make(map[platform.Endpoint]*budget.Backoff)}
+}
+
+// EndpointOf is the endpoint whose budget a look of a kind spends.
+func EndpointOf(k plan.Kind) platform.Endpoint {
+	switch k {
+	case plan.Discover:
+		return platform.Locations
+	case plan.Count:
+		return platform.Count
+	case plan.Identify:
+		return platform.Guests
+	}
+	return platform.Sessions
+}
+
+// pagesAsked are the pages of the account's list that are under way.
+func (q *requests) pagesAsked(pages []plan.Window) []plan.Window {
+	for _, f := range q.flights {
+		if f.look.Kind == plan.Sweep {
+			pages = append(pages, f.look.Page)
+		}
+	}
+	return pages
 }
 
 // ask sends one request on an endpoint's budget, and calls then with its answer:
 // at once without a Courier, else from a later pause. A nil error is a good
 // answer; otherwise the budget rests as the error demands.
-func (p *Poller) ask(ctx context.Context, endpoint platform.Endpoint, request func() (platform.Meta, error), then func(moment, error) error) error {
-	budget := p.Budgets[endpoint]
-	m := moment{sent: p.Clock.Now()}
-	answered, free := budget.Take(m.sent)
+func (q *requests) ask(ctx context.Context, endpoint platform.Endpoint, request func() (platform.Meta, error), then func(moment, error) error) error {
+	limit := q.Budgets[endpoint]
+	m := moment{sent: q.Clock.Now()}
+	answered, free := limit.Take(m.sent)
 	for answered == nil {
-		if err := p.Clock.Sleep(ctx, free.Sub(m.sent)); err != nil {
+		if err := q.Clock.Sleep(ctx, free.Sub(m.sent)); err != nil {
 			return err
 		}
-		m.sent = p.Clock.Now()
-		answered, free = budget.Take(m.sent)
+		m.sent = q.Clock.Now()
+		answered, free = limit.Take(m.sent)
 	}
 	var meta platform.Meta
 	var err error
 	carry := func() {
 		meta, err = request()
-		m.came = p.Clock.Now()
+		m.came = q.Clock.Now()
 		answered(m.came)
 	}
-	f := &flight{look: p.looking, sent: m.sent}
+	f := &flight{look: q.looking, sent: m.sent}
 	f.land = func() error {
-		if p.Observer != nil {
-			p.Observer.Requested(f.look.Kind, m.came.Sub(m.sent), err)
+		if q.Observer != nil {
+			q.Observer.Requested(f.look.Kind, m.came.Sub(m.sent), err)
 		}
-		budget.Allowed(m.came, meta.Limit)
-		p.settle(ctx, endpoint, m, err)
+		limit.Allowed(m.came, meta.Limit)
+		q.settle(ctx, endpoint, m, err)
 		m.from, m.at = m.sent.UTC(), m.came.UTC()
-		if p.Time != nil {
-			m.from, _ = p.Time.Bounds(m.sent)
-			_, m.at = p.Time.Bounds(m.came)
+		if q.Time != nil {
+			m.from, _ = q.Time.Bounds(m.sent)
+			_, m.at = q.Time.Bounds(m.came)
 		}
 		return then(m, err)
 	}
-	if p.Courier == nil {
+	if q.Courier == nil {
 		carry()
 		return f.land()
 	}
-	p.flights = append(p.flights, f)
-	p.Courier.Send(func() {
+	q.flights = append(q.flights, f)
+	q.Courier.Send(func() {
 		carry()
-		p.landing.Lock()
-		defer p.landing.Unlock()
-		p.landed = append(p.landed, f)
+		q.landing.Lock()
+		defer q.landing.Unlock()
+		q.landed = append(q.landed, f)
 	})
 	return nil
 }
 
 // pause waits for d, or until an answer comes; answers are worked in.
-func (p *Poller) pause(ctx context.Context, d time.Duration) error {
-	if p.Courier == nil {
-		return p.Clock.Sleep(ctx, d)
+func (q *requests) pause(ctx context.Context, d time.Duration) error {
+	if q.Courier == nil {
+		return q.Clock.Sleep(ctx, d)
 	}
-	if err := p.Courier.Wait(ctx, d); err != nil {
+	if err := q.Courier.Wait(ctx, d); err != nil {
 		return err
 	}
 	var err error
-	for _, f := range p.arrived() {
-		p.remove(f)
+	for _, f := range q.arrived() {
+		q.remove(f)
 		if err == nil {
 			err = f.land()
 		}
@@ -129,60 +170,59 @@ func (p *Poller) pause(ctx context.Context, d time.Duration) error {
 }
 
 // arrived returns the requests that have returned since the last call.
-func (p *Poller) arrived() []*flight {
-	p.landing.Lock()
-	defer p.landing.Unlock()
-	landed := p.landed
-	p.landed = nil
+func (q *requests) arrived() []*flight {
+	q.landing.Lock()
+	defer q.landing.Unlock()
+	landed := q.landed
+	q.landed = nil
 	return landed
 }
 
-func (p *Poller) remove(f *flight) {
-	p.flights = slices.DeleteFunc(p.flights, func(o *flight) bool { return o == f })
+func (q *requests) remove(f *flight) {
+	q.flights = slices.DeleteFunc(q.flights, func(o *flight) bool { return o == f })
 }
 
 // drain waits for the requests under way, whose context has ended, and drops
 // their answers.
-func (p *Poller) drain() {
-	for len(p.flights) > 0 {
-		_ = p.Courier.Wait(context.Background(), time.Second) // its context does not end
-		for _, f := range p.arrived() {
-			p.remove(f)
+func (q *requests) drain() {
+	for len(q.flights) > 0 {
+		_ = q.Courier.Wait(context.Background(), time.Second) // its context does not end
+		for _, f := range q.arrived() {
+			q.remove(f)
 		}
 	}
 }
 
-// flying reports whether a look of a kind is under way; an empty subject means
-// any.
-func (p *Poller) flying(kind Kind, subject string) bool {
-	return slices.ContainsFunc(p.flights, func(f *flight) bool {
-		return f.look.Kind == kind && (subject == "" || f.look.subject() == subject)
+// flying reports whether a look of a kind is under way; of an empty subject, any.
+func (q *requests) flying(kind plan.Kind, of string) bool {
+	return slices.ContainsFunc(q.flights, func(f *flight) bool {
+		return f.look.Kind == kind && (of == "" || subject(f.look) == of)
 	})
 }
 
-func (l Look) subject() string { return l.Location + l.Session }
+func subject(l plan.Look) string { return l.Location + l.Session }
 
 // beside reports whether a look may go out beside those under way. One whose
 // request depends on another's answer waits for that, and a platform that failed
 // is asked one thing at a time.
-func (p *Poller) beside(look Look) bool {
-	if len(p.flights) == 0 {
+func (q *requests) beside(look plan.Look) bool {
+	if len(q.flights) == 0 {
 		return true
 	}
-	if len(p.flights) == mostFlights || p.rests[look.Kind.Endpoint()] != nil {
+	if len(q.flights) == mostFlights || q.rests[EndpointOf(look.Kind)] != nil {
 		return false
 	}
 	switch look.Kind {
-	case Probe, Backfill:
-		return !p.flying(Probe, "") && !p.flying(Backfill, "")
-	case Past:
-		return !p.flying(Past, "")
-	case Discover, Survey:
-		return !p.flying(Discover, "") && !p.flying(Survey, "")
-	case Sweep:
-		return !slices.ContainsFunc(p.flights, func(f *flight) bool {
-			return f.look.Kind == Sweep && (f.look.InTurn || look.InTurn)
+	case plan.Probe, plan.Backfill:
+		return !q.flying(plan.Probe, "") && !q.flying(plan.Backfill, "")
+	case plan.Past:
+		return !q.flying(plan.Past, "")
+	case plan.Discover, plan.Survey:
+		return !q.flying(plan.Discover, "") && !q.flying(plan.Survey, "")
+	case plan.Sweep:
+		return !slices.ContainsFunc(q.flights, func(f *flight) bool {
+			return f.look.Kind == plan.Sweep && (f.look.InTurn || look.InTurn)
 		})
 	}
-	return !p.flying(look.Kind, look.subject())
+	return !q.flying(look.Kind, subject(look))
 }

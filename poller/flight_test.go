@@ -12,6 +12,7 @@ import (
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/budget"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
@@ -23,7 +24,7 @@ func TestLateAnswersHoldUpNothing(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		order   simulator.Order
-		planner func() poller.Strategy
+		planner func() plan.Strategy
 		moves   bool
 	}{
 		{"newest first", simulator.NewestFirst, adaptive, false},
@@ -94,11 +95,11 @@ func TestRunSendsRequestsBesideEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sluggish{}
 		sessions := budget.New(60, nil, time.Now())
-		p := &poller.Poller{
-			Account: "lab", Platform: s, Store: st, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Strategy: &poller.RoundRobin{},
+		p := poller.New(poller.Settings{
+			Account: "lab", Platform: s, Store: st, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Strategy: &plan.RoundRobin{},
 			Budgets:   map[platform.Endpoint]*budget.Budget{platform.Sessions: sessions, platform.Locations: sessions},
 			Locations: []string{"a", "b", "c", "d", "e"},
-		}
+		})
 		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 		defer cancel()
 		if err := p.Run(ctx); err != nil {

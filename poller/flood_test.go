@@ -7,7 +7,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
-	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // TestACrowdThatBeginsAtOnceDelaysNobodyElse: the list of its location is read several
@@ -44,7 +44,7 @@ func TestACrowdThatBeginsAtOnceDelaysNobodyElse(t *testing.T) {
 				if started < 100 || late > started/30 || worst > 3*time.Minute {
 					t.Errorf("of %d arrivals elsewhere %d were seen after more than 15 s, the last after %v; looks %v", started, late, worst, l.looks)
 				}
-				if n := l.looks[poller.Probe]; n < 60 {
+				if n := l.looks[plan.Probe]; n < 60 {
 					t.Errorf("%d probes in 10 minutes", n)
 				}
 			})

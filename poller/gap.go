@@ -7,6 +7,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/order"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -26,7 +27,7 @@ type gap struct {
 	// Date and Page are the cursor of oldest first.
 	Date string `json:",omitempty"`
 	Page int    `json:",omitempty"`
-	// Size is that of the pages; zero is MaxPerPage.
+	// Size is that of the pages; zero is plan.MaxPerPage.
 	Size int `json:",omitempty"`
 	// Back is true where the pages are read towards the older ones.
 	Back bool `json:",omitempty"`
@@ -40,10 +41,10 @@ const (
 )
 
 // missed notes that the history since a start is to be read later.
-func (p *Poller) missed(g gap) {
-	p.Logger.Info("a part of the history was missed and is read beside the rest", "from", g.From)
-	p.probe.Gaps = append(p.probe.Gaps, g)
-	p.probe.dirty, p.probe.savedAt = true, time.Time{}
+func (k *ledger) missed(g gap) {
+	k.Logger.Info("a part of the history was missed and is read beside the rest", "from", g.From)
+	k.probe.Gaps = append(k.probe.Gaps, g)
+	k.probe.dirty, k.probe.savedAt = true, time.Time{}
 }
 
 // reorder drops the cursors of gaps: the list is sorted another way now.
@@ -58,8 +59,8 @@ func reorder(gaps []gap) []gap {
 func (p *Poller) fillGap(ctx context.Context) error {
 	b := &p.probe
 	g := &b.Gaps[len(b.Gaps)-1]
-	query := platform.Query{PerPage: cmp.Or(g.Size, MaxPerPage)}
-	var w window
+	query := platform.Query{PerPage: cmp.Or(g.Size, plan.MaxPerPage)}
+	var w plan.Window
 	if b.Direction == order.OldestFirst {
 		if g.Date == "" {
 			g.Date, g.Page = dayBefore(g.From), 1
@@ -67,9 +68,9 @@ func (p *Poller) fillGap(ctx context.Context) error {
 		query.StartDate, query.Page = g.Date, g.Page
 	} else {
 		if w = windowFrom(g.Covered, overlap); g.Covered == 0 {
-			w.size = query.PerPage
+			w.Size = query.PerPage
 		}
-		query.Page, query.PerPage = w.number, w.size
+		query.Page, query.PerPage = w.Number, w.Size
 	}
 	return p.askHistory(ctx, query, func(answer platform.Page, _ moment) error {
 		return p.gapRead(w, answer)
@@ -77,14 +78,14 @@ func (p *Poller) fillGap(ctx context.Context) error {
 }
 
 // gapRead goes on from a page of the newest gap.
-func (p *Poller) gapRead(w window, answer platform.Page) error {
-	b := &p.probe
+func (k *ledger) gapRead(w plan.Window, answer platform.Page) error {
+	b := &k.probe
 	g := &b.Gaps[len(b.Gaps)-1]
 	oldest, _ := startsOf(answer.Sessions)
 	done := false
 	switch {
 	case b.Direction == order.NewestFirst:
-		g.Covered = w.start() + positions(answer, w)
+		g.Covered = w.Start() + positions(answer, w)
 		done = !answer.More || answer.Records == 0 || oldest.Before(g.From.Add(-frontierSlack))
 	case g.Back:
 		g.Page--
@@ -98,11 +99,11 @@ func (p *Poller) gapRead(w window, answer platform.Page) error {
 	}
 	b.dirty = true
 	if done {
-		p.Logger.Info("a part of the history that was missed is complete", "from", g.From)
+		k.Logger.Info("a part of the history that was missed is complete", "from", g.From)
 		b.Gaps = b.Gaps[:len(b.Gaps)-1]
 		b.savedAt = time.Time{}
 	}
-	return p.saveProbe()
+	return k.saveProbe()
 }
 
 // startsOf returns the first and the last start on a page; zero where no record

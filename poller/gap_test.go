@@ -6,7 +6,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
-	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // TestOutagesLeaveNoHole: after guestflow, or the network, was away for up to 7
@@ -42,7 +42,7 @@ func TestOutagesLeaveNoHole(t *testing.T) {
 			}
 			l.run(25 * time.Minute)
 			until := l.clock.Now().Add(-time.Minute)
-			if n := l.looks[poller.Backfill]; c.away > 24*time.Hour && n < 40 {
+			if n := l.looks[plan.Backfill]; c.away > 24*time.Hour && n < 40 {
 				t.Errorf("%d looks at what was missed", n)
 			}
 			l.checkHistory(since, until)

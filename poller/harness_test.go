@@ -19,6 +19,7 @@ import (
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/guest"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
@@ -35,7 +36,7 @@ type lab struct {
 	client  *platform.Client
 	poller  *poller.Poller
 	log     *bytes.Buffer
-	planner func() poller.Strategy
+	planner func() plan.Strategy
 	limit   int
 	began   time.Time
 	// hold is how long arrivals wait for their guest; 0 looks nobody up.
@@ -50,7 +51,7 @@ type lab struct {
 	looked func(poller.Report)
 
 	requests  map[string]int // outcomes
-	looks     map[poller.Kind]int
+	looks     map[plan.Kind]int
 	asked     map[platform.Endpoint]int
 	outcomes  map[guest.Outcome]int
 	skipped   int
@@ -59,12 +60,12 @@ type lab struct {
 
 const clientTimeout = 15 * time.Second
 
-func newLab(t *testing.T, cfg simulator.Config, planner func() poller.Strategy) *lab {
+func newLab(t *testing.T, cfg simulator.Config, planner func() plan.Strategy) *lab {
 	t.Helper()
 	l := &lab{
 		t: t, clock: virtual.New(time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)), truth: &simulator.Recorder{},
 		path: filepath.Join(t.TempDir(), "state.db"), log: &bytes.Buffer{}, planner: planner, limit: 60,
-		requests: make(map[string]int), looks: make(map[poller.Kind]int),
+		requests: make(map[string]int), looks: make(map[plan.Kind]int),
 		asked: make(map[platform.Endpoint]int), outcomes: make(map[guest.Outcome]int),
 	}
 	cfg.Truth, cfg.Token = l.truth.Record, "secret"
@@ -109,11 +110,11 @@ func (l *lab) open() {
 			budgets[e] = budget.New(l.limit, nil, l.clock.Now())
 		}
 	}
-	l.poller = &poller.Poller{
+	l.poller = poller.New(poller.Settings{
 		Account: "lab", Platform: l.client, Store: st, Clock: polling{l}, Courier: polling{l}, Time: l.client.Clock(), Strategy: l.planner(),
 		Rules: diff.Rules{TrafficMinBytes: 100_000}, Budgets: budgets, Locations: l.locations, Observer: l,
 		Logger: slog.New(slog.NewTextHandler(l.log, nil)),
-	}
+	})
 	if l.guests = nil; l.hold > 0 {
 		sightings := guest.NewSightings()
 		sightings.Address = l.client.Address
@@ -244,11 +245,11 @@ func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func (l *lab) Identified(o guest.Outcome) { l.outcomes[o]++ }
 
-func (l *lab) LookedUp(took time.Duration, err error) { l.Requested(poller.Identify, took, err) }
+func (l *lab) LookedUp(took time.Duration, err error) { l.Requested(plan.Identify, took, err) }
 
-func (l *lab) Requested(kind poller.Kind, _ time.Duration, err error) {
+func (l *lab) Requested(kind plan.Kind, _ time.Duration, err error) {
 	l.looks[kind]++
-	l.asked[kind.Endpoint()]++
+	l.asked[poller.EndpointOf(kind)]++
 	outcome := "ok"
 	var fault *platform.Error
 	if errors.As(err, &fault) {
@@ -320,5 +321,5 @@ func town() simulator.Config {
 	return cfg
 }
 
-func adaptive() poller.Strategy   { return &poller.Adaptive{} }
-func roundRobin() poller.Strategy { return &poller.RoundRobin{} }
+func adaptive() plan.Strategy   { return &plan.Adaptive{} }
+func roundRobin() plan.Strategy { return &plan.RoundRobin{} }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
-	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // What follows was seen where a platform's list has no ORDER BY: the rows of
@@ -25,7 +25,7 @@ func heap(n int) []visitor {
 }
 
 // stays runs a list in order of rows for five minutes, and expects no end.
-func stays(t *testing.T, planner func() poller.Strategy, guests []visitor, write func(at time.Duration)) {
+func stays(t *testing.T, planner func() plan.Strategy, guests []visitor, write func(at time.Duration)) {
 	t.Helper()
 	l := newLab(t, town(), planner)
 	l.poller.ProvenEnds = true
@@ -52,7 +52,7 @@ func stays(t *testing.T, planner func() poller.Strategy, guests []visitor, write
 	}
 }
 
-var planners = map[string]func() poller.Strategy{"adaptive": adaptive, "round robin": roundRobin}
+var planners = map[string]func() plan.Strategy{"adaptive": adaptive, "round robin": roundRobin}
 
 // TestRowsThatMoveWhenTheyAreWrittenEndNobody: a table that was loaded in the order of
 // starts looks sorted until its rows are written.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -33,88 +34,88 @@ const (
 
 // finished weighs what a complete reading did not show, of a location or, with nil,
 // of the account.
-func (p *Poller) finished(ctx context.Context, r *reading, place *Place) error {
-	ordered := p.online.Established()
-	if place != nil {
-		ordered = p.venues.Established()
+func (k *ledger) finished(ctx context.Context, r *reading, of *place) error {
+	ordered := k.online.Established()
+	if of != nil {
+		ordered = k.venues.Established()
 	}
 	ordered = ordered || r.pages == 1
 	share := max(leastHidden, min(0.9, r.hidden()))
-	began := p.roster.seconds(r.began)
-	p.estate.Hidden = r.hidden()
-	places := p.estate.Places
-	if place != nil {
-		places = []*Place{place}
+	began := k.roster.rows.Seconds(r.began)
+	k.hidden = r.hidden()
+	places := k.places.all
+	if of != nil {
+		places = []*place{of}
 	}
 	for _, l := range places {
 		l.missing = 0
 	}
 	var presumed []string
-	all := slices.SortedFunc(p.roster.at(place), func(a, b *entry) int { return cmp.Compare(a.id, b.id) })
+	all := slices.SortedFunc(k.roster.at(of), func(a, b *entry) int { return cmp.Compare(a.ID, b.ID) })
 	for _, e := range all {
-		if r.shown[e.id] || e.shown > began {
+		if r.shown[e.ID] || e.shown > began {
 			continue
 		}
-		asked := !e.missed.IsZero() && e.seen.Before(e.missed)
+		asked := !e.missed.IsZero() && e.Seen.Before(e.missed)
 		if e.doubt -= math.Log(share); !asked && (e.doubt < likelyDoubt || ordered && e.doubt < 2*likelyDoubt) {
 			continue
 		}
 		e.place.missing++
-		if e.doubt >= presumedDoubt && !ordered && r.fixed == 0 && !p.ProvenEnds && e.place.Cost() > 1 {
-			presumed = append(presumed, e.id)
+		if e.doubt >= presumedDoubt && !ordered && r.fixed == 0 && !k.ProvenEnds && e.place.Cost() > 1 {
+			presumed = append(presumed, e.ID)
 			continue
 		}
-		p.miss(e.id)
+		k.miss(e.ID)
 	}
-	now := p.Clock.Now()
-	if place == nil {
-		p.tended = now
-		p.tend(now, r.began)
+	now := k.Clock.Now()
+	if of == nil {
+		k.tended = now
+		k.tend(now, r.began)
 	} else {
 		at := r.began
-		for e := range p.roster.at(place) {
-			if !ordered && e.seen.Before(at) {
-				at = e.seen
+		for e := range k.roster.at(of) {
+			if !ordered && e.Seen.Before(at) {
+				at = e.Seen
 			}
 		}
-		if at.After(place.SeenAt) {
-			place.SeenAt = at
+		if at.After(of.SeenAt) {
+			of.SeenAt = at
 		}
 	}
-	return p.presume(ctx, presumed)
+	return k.presume(ctx, presumed)
 }
 
 // presume publishes the ends of sessions that many readings did not show, where
 // proof cannot keep up.
-func (p *Poller) presume(ctx context.Context, ids []string) error {
+func (k *ledger) presume(ctx context.Context, ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
 	slices.Sort(ids)
-	p.estate.Missing = slices.DeleteFunc(p.estate.Missing, func(id string) bool { return slices.Contains(ids, id) })
-	now := p.Clock.Now()
+	k.missing = slices.DeleteFunc(k.missing, func(id string) bool { return slices.Contains(ids, id) })
+	now := k.Clock.Now()
 	m := moment{sent: now, came: now}
-	m.from, m.at = p.platformTime(now)
-	return p.take(ctx, evidence{moment: m, missing: ids, presumed: true})
+	m.from, m.at = k.platformTime(now)
+	return k.take(ctx, evidence{moment: m, missing: ids, presumed: true})
 }
 
 // miss queues a session for verification, unless it turns up before that.
-func (p *Poller) miss(id string) {
-	if p.flying(Verify, id) {
+func (k *ledger) miss(id string) {
+	if k.requests.flying(plan.Verify, id) {
 		return
 	}
-	if e := p.roster.entries[id]; e != nil && !e.queued {
-		e.missed, e.queued = p.Clock.Now(), true
-		p.estate.Missing = append(p.estate.Missing, id)
+	if e := k.roster.entries[id]; e != nil && !e.queued {
+		e.missed, e.queued = k.Clock.Now(), true
+		k.missing = append(k.missing, id)
 	}
 }
 
 // weighMissing puts first what a question settles most of: how long all have waited
 // that one answer tells of.
-func (p *Poller) weighMissing(now time.Time) {
-	missing := slices.DeleteFunc(p.estate.Missing, func(id string) bool {
-		e := p.roster.entries[id]
-		if e == nil || !e.seen.Before(e.missed) {
+func (k *ledger) weighMissing(now time.Time) {
+	missing := slices.DeleteFunc(k.missing, func(id string) bool {
+		e := k.roster.entries[id]
+		if e == nil || !e.Seen.Before(e.missed) {
 			if e != nil {
 				e.queued = false
 			}
@@ -122,24 +123,24 @@ func (p *Poller) weighMissing(now time.Time) {
 		}
 		return false
 	})
-	if p.estate.Missing = missing; len(missing) < 2 {
+	if k.missing = missing; len(missing) < 2 {
 		return
 	}
-	waits := make(map[*Place]float64)
+	waits := make(map[*place]float64)
 	looked := missing[:min(len(missing), mostWeighed)]
 	for _, id := range looked {
-		e := p.roster.entries[id]
+		e := k.roster.entries[id]
 		e.place.missing = 0
-		waits[e.place] += min(now.Sub(e.seen), mostWait).Seconds()
+		waits[e.place] += min(now.Sub(e.Seen), mostWait).Seconds()
 	}
 	best, most := 0, -1.0
 	for i, id := range looked {
-		e := p.roster.entries[id]
-		wait := min(now.Sub(e.seen), mostWait).Seconds()
+		e := k.roster.entries[id]
+		wait := min(now.Sub(e.Seen), mostWait).Seconds()
 		if e.place.Cost() == 1 || e.doubt < sampled {
 			e.place.missing++
 		}
-		if e.place.Cost() == 1 && !p.roaming {
+		if e.place.Cost() == 1 && !k.roaming {
 			wait = waits[e.place]
 		}
 		if wait > most {
@@ -160,7 +161,7 @@ const mostWeighed = 256
 // absence from it is proof. Where several are missing at a location whose list is
 // one page, it asks for that.
 func (p *Poller) verify(ctx context.Context, id string) error {
-	p.estate.Missing = slices.DeleteFunc(p.estate.Missing, func(missing string) bool { return missing == id })
+	p.missing = slices.DeleteFunc(p.missing, func(missing string) bool { return missing == id })
 	e := p.roster.entries[id]
 	if e != nil {
 		e.queued = false
@@ -169,7 +170,7 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if !state.Session.Online || p.held[id] != nil || e != nil && !e.missed.IsZero() && !e.seen.Before(e.missed) {
+	if !state.Session.Online || p.held[id] != nil || e != nil && !e.missed.IsZero() && !e.Seen.Before(e.missed) {
 		return nil
 	}
 	if e != nil && p.listed(e) {
@@ -199,20 +200,20 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 // listed reports whether its location's list is worth more than a question about a
 // session alone. A list on one page answers for all who are missing there; one of
 // several shows most of those who are online.
-func (p *Poller) listed(e *entry) bool {
+func (k *ledger) listed(e *entry) bool {
 	place := e.place
 	switch {
-	case place.asking:
+	case place.Asking:
 		return false
 	case place.Cost() == 1:
-		return !p.roaming && (place.missing > 1 || !p.online.Established())
+		return !k.roaming && (place.missing > 1 || !k.online.Established())
 	}
 	return e.doubt < sampled && place.missing > 2*place.Cost()
 }
 
 // stateOf returns what is known of a session; the zero State knows nothing.
-func (p *Poller) stateOf(id string) (events.State, error) {
-	found, err := p.Store.Find([]string{id})
+func (k *ledger) stateOf(id string) (events.State, error) {
+	found, err := k.Store.Find([]string{id})
 	if err != nil {
 		return events.State{}, fmt.Errorf("session %s: reading its state: %w", id, err)
 	}
@@ -222,29 +223,27 @@ func (p *Poller) stateOf(id string) (events.State, error) {
 // overdue queues for verification the sessions that no page showed or proved gone
 // in the time that two rounds and more take: they stood in the gap between two pages each
 // time, or their place in the list was never seen.
-func (p *Poller) overdue(now time.Time) {
-	if !p.online.Established() || len(p.estate.Missing) > 0 {
+func (k *ledger) overdue(now time.Time, v *plan.View, pace time.Duration) {
+	if !k.online.Established() || len(k.missing) > 0 {
 		return
 	}
 	const most = 10
-	pages := float64(len(p.roster.entries)) / MaxPerPage
+	pages := float64(len(k.roster.entries)) / plan.MaxPerPage
 	// Probes, and these questions themselves, make the rounds longer.
-	pace := max(1/p.estate.Budget, p.sweep.pace.Seconds())
-	limit := max(seconds(2.4*pages*pace+10), p.estate.Overdue*5/4)
-	if p.estate.Missed {
+	each := max(1/v.Budget, pace.Seconds())
+	limit := max(time.Duration((2.4*pages*each+10)*float64(time.Second)), k.planned.Overdue*5/4)
+	if v.Missed {
 		limit *= 2 // reading what was missed slows the rounds
 	}
 	var late []*entry
-	t := p.roster.seconds(now)
-	before := t - limit.Seconds()
-	for _, b := range p.roster.ring.blocks {
-		if b.refresh(t); b.oldest.at < before {
-			late = append(late, b.oldest)
+	for row := range k.roster.rows.Old(now) {
+		if now.Sub(row.Seen) > limit {
+			late = append(late, k.roster.of(row))
 		}
 	}
-	for e := range p.roster.loose {
+	for e := range k.roster.loose {
 		// The sweep has been by, and no page is read for what has no place.
-		if age := now.Sub(e.seen); age > limit || p.estate.Overdue > 0 && age > p.estate.Overdue*3/4 {
+		if age := now.Sub(e.Seen); age > limit || k.planned.Overdue > 0 && age > k.planned.Overdue*3/4 {
 			late = append(late, e)
 		}
 	}
@@ -254,37 +253,36 @@ func (p *Poller) overdue(now time.Time) {
 		e.place.missing = 0
 	}
 	for _, e := range late {
-		if e.place.Cost() == 1 && !p.roaming {
+		if e.place.Cost() == 1 && !k.roaming {
 			e.place.missing++
 		}
 	}
 	slices.SortFunc(late, func(a, b *entry) int {
-		return cmp.Or(cmp.Compare(b.place.missing, a.place.missing), a.seen.Compare(b.seen), cmp.Compare(a.id, b.id))
+		return cmp.Or(cmp.Compare(b.place.missing, a.place.missing), a.Seen.Compare(b.Seen), cmp.Compare(a.ID, b.ID))
 	})
 	for _, e := range late[:min(most, len(late))] {
-		p.miss(e.id)
+		k.miss(e.ID)
 	}
 }
 
 // unfound gives up on the session that a page was asked for and did not show, nor
-// prove gone: its place in the list is not what the ring has. It is asked about.
-func (p *Poller) unfound(e *entry, sent time.Time) {
-	if e == nil || e.block == nil || !e.seen.Before(sent) {
+// prove gone: its place in the list is not what the rows have. It is asked about.
+func (k *ledger) unfound(e *entry, sent time.Time) {
+	if e == nil || !e.Listed() || !e.Seen.Before(sent) {
 		return
 	}
 	if e.sought++; e.sought < mostSought {
 		return
 	}
 	e.sought = 0
-	p.setAside(e)
+	k.setAside(e)
 }
 
-// setAside takes a session out of the ring that no page can settle, until it is
+// setAside takes a session out of the rows that no page can settle, until it is
 // shown again, and asks about it.
-func (p *Poller) setAside(e *entry) {
-	p.roster.unlink(e)
-	p.roster.loose[e] = true
-	p.miss(e.id)
+func (k *ledger) setAside(e *entry) {
+	k.roster.setAside(e)
+	k.miss(e.ID)
 }
 
 // mostSought is how many pages are asked for around a session that they do not

@@ -8,6 +8,7 @@ import (
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/order"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -60,18 +61,13 @@ func (p *Poller) Backfill(since time.Time) error {
 	if now := p.Clock.Now(); since.IsZero() || !since.Before(now) {
 		return fmt.Errorf("a backfill since %s: use a time in the past", since.Format(time.RFC3339))
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.backfill = since.UTC()
+	p.board.ask(since.UTC())
 	return nil
 }
 
 // askedBack takes what Backfill asked for.
 func (p *Poller) askedBack() error {
-	p.mu.Lock()
-	since := p.backfill
-	p.backfill = time.Time{}
-	p.mu.Unlock()
+	since := p.board.asked()
 	h := &p.history
 	if since.IsZero() || !h.Done.IsZero() && !since.Before(h.Done) || !h.From.IsZero() && !since.Before(h.From) {
 		return nil
@@ -86,19 +82,19 @@ func (h *past) open() bool { return !h.From.IsZero() && (h.Done.IsZero() || h.Fr
 
 // pastDue reports whether the next request goes into it.
 func (p *Poller) pastDue() bool {
-	return p.history.open() && p.waits() == "" && p.estate.Turn%pastTurn == 0 && !p.flying(Past, "")
+	return p.history.open() && p.waits() == "" && p.view.Turn%pastTurn == 0 && !p.requests.flying(plan.Past, "")
 }
 
 // waits says why the past cannot be read now.
-func (p *Poller) waits() string {
+func (k *ledger) waits() string {
 	switch {
-	case !p.history.open():
+	case !k.history.open():
 		return ""
-	case p.wide.Since.IsZero():
+	case k.wide.Since.IsZero():
 		return "tracking has not begun"
-	case p.probe.Direction == "":
+	case k.probe.Direction == "":
 		return "the order of the history is not known"
-	case len(p.probe.Gaps) > 0:
+	case len(k.probe.Gaps) > 0:
 		return "what was missed lately comes first"
 	}
 	return ""
@@ -112,7 +108,7 @@ func (p *Poller) readPast(ctx context.Context) error {
 		if g.Date == "" {
 			g.Date, g.Page = dayBefore(h.From), 1
 		}
-		query := platform.Query{StartDate: g.Date, Page: g.Page, PerPage: MaxPerPage}
+		query := platform.Query{StartDate: g.Date, Page: g.Page, PerPage: plan.MaxPerPage}
 		return p.askPast(ctx, query, span, func(answer platform.Page, _ moment) error {
 			_, newest := startsOf(answer.Sessions)
 			g.Page++
@@ -120,39 +116,39 @@ func (p *Poller) readPast(ctx context.Context) error {
 		})
 	}
 	w := windowFrom(g.Covered, pastOverlap)
-	return p.askPast(ctx, platform.Query{Page: w.number, PerPage: w.size}, span, func(answer platform.Page, _ moment) error {
+	return p.askPast(ctx, platform.Query{Page: w.Number, PerPage: w.Size}, span, func(answer platform.Page, _ moment) error {
 		oldest, _ := startsOf(answer.Sessions)
-		g.Covered = w.start() + positions(answer, w)
+		g.Covered = w.Start() + positions(answer, w)
 		return p.cameTo(answer, oldest, !answer.More || answer.Records == 0 || !oldest.IsZero() && oldest.Before(h.From.Add(-frontierSlack)))
 	})
 }
 
 // cameTo goes on from a page that reaches to a start.
-func (p *Poller) cameTo(answer platform.Page, start time.Time, done bool) error {
-	h := &p.history
+func (k *ledger) cameTo(answer platform.Page, start time.Time, done bool) error {
+	h := &k.history
 	if !start.IsZero() {
 		h.Reached = start
 	}
 	if done {
 		h.Done, h.Reached, h.Cursor = h.From, time.Time{}, gap{}
-		p.Logger.Info("the history from before tracking began is complete", "since", h.From, "sessions", h.Sessions)
-	} else if p.Clock.Now().Sub(p.historySaved) < probeSaving {
+		k.Logger.Info("the history from before tracking began is complete", "since", h.From, "sessions", h.Sessions)
+	} else if k.Clock.Now().Sub(k.historySaved) < probeSaving {
 		return nil
 	}
-	p.historySaved = p.Clock.Now()
-	return p.remember(pastKey, h)
+	k.historySaved = k.Clock.Now()
+	return k.remember(pastKey, h)
 }
 
-func (p *Poller) pastStatus() PastStatus {
-	h := &p.history
-	return PastStatus{From: h.From, Done: h.Done, Reached: h.Reached, Sessions: h.Sessions, Waits: p.waits()}
+func (k *ledger) pastStatus() PastStatus {
+	h := &k.history
+	return PastStatus{From: h.From, Done: h.Done, Reached: h.Reached, Sessions: h.Sessions, Waits: k.waits()}
 }
 
 // toldOfPast counts the sessions of the past that were committed.
-func (p *Poller) toldOfPast(changes []events.Event) {
+func (k *ledger) toldOfPast(changes []events.Event) {
 	for i := range changes {
 		if changes[i].Kind == events.Ended {
-			p.history.Sessions++
+			k.history.Sessions++
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
-	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // TestThePastIsToldOnce: each session that ended before tracking began is published
@@ -62,8 +62,8 @@ func TestThePastIsToldOnce(t *testing.T) {
 			if len(told) > 0 {
 				t.Errorf("%d others were told of", len(told))
 			}
-			if want < 100 || l.looks[poller.Past] < 6 {
-				t.Errorf("%d sessions, %d looks: the test shows nothing", want, l.looks[poller.Past])
+			if want < 100 || l.looks[plan.Past] < 6 {
+				t.Errorf("%d sessions, %d looks: the test shows nothing", want, l.looks[plan.Past])
 			}
 			l.check(simulator.Checker{Until: l.clock.Now().Add(-time.Minute), Passes: 8})
 		})

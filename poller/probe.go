@@ -8,6 +8,7 @@ import (
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/order"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -89,7 +90,7 @@ func (p *Poller) probeOn(ctx context.Context) error {
 // probeHead reads the newest page, or goes on towards the frontier.
 func (p *Poller) probeHead(ctx context.Context) error {
 	w := windowFrom(p.probe.covered, overlap)
-	return p.askHistory(ctx, platform.Query{Page: w.number, PerPage: w.size}, func(answer platform.Page, m moment) error {
+	return p.askHistory(ctx, platform.Query{Page: w.Number, PerPage: w.Size}, func(answer platform.Page, m moment) error {
 		return p.headRead(w, answer, m)
 	})
 }
@@ -110,10 +111,10 @@ func (p *Poller) askPast(ctx context.Context, q platform.Query, past diff.Span, 
 			return nil
 		}
 		ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: history, past: past}
-		ev.first, ev.last = q.Page == 1 && q.StartDate == "", ends(answer, window{q.Page, q.PerPage})
+		ev.first, ev.last = q.Page == 1 && q.StartDate == "", ends(answer, plan.Window{Number: q.Page, Size: q.PerPage})
 		reading := p.past.Read(p.roster.page(&ev))
 		if ev.first && direction == order.NewestFirst || ev.last && direction == order.OldestFirst {
-			p.aim.edge = m.sent
+			p.roster.track.Edge(m.sent)
 		}
 		trusted := p.trusts(&ev, &reading, q)
 		if err := p.take(ctx, ev); err != nil || !trusted {
@@ -121,7 +122,7 @@ func (p *Poller) askPast(ctx context.Context, q platform.Query, past diff.Span, 
 		}
 		for i := range answer.Sessions {
 			// The same key sorts the sessions online.
-			if e := p.roster.entries[answer.Sessions[i].ID]; e != nil && !slices.Contains(reading.Displaced, e.id) && !slices.Contains(reading.Doubtful, e.id) {
+			if e := p.roster.entries[answer.Sessions[i].ID]; e != nil && !slices.Contains(reading.Displaced, e.ID) && !slices.Contains(reading.Doubtful, e.ID) {
 				e.in[account].placed = e.in[account].placed || !e.in[account].displaced
 			}
 		}
@@ -132,26 +133,26 @@ func (p *Poller) askPast(ctx context.Context, q platform.Query, past diff.Span, 
 // trusts reports whether a page of the history is sorted as the list of online
 // sessions and leaves out nobody who is known to have begun within it: who ended
 // stands in it still. If not, probing ends for a while.
-func (p *Poller) trusts(ev *evidence, reading *order.Reading, q platform.Query) bool {
+func (k *ledger) trusts(ev *evidence, reading *order.Reading, q platform.Query) bool {
 	reason := ""
 	switch {
-	case reading.Contradicted || p.past.Established() && p.past.Direction != p.probe.Direction:
+	case reading.Contradicted || k.past.Established() && k.past.Direction != k.probe.Direction:
 		reason = "it is not sorted as the list of online sessions"
-	case p.leavesOut(ev, reading, q):
+	case k.leavesOut(ev, reading, q):
 		reason = "it leaves out sessions that are online"
 	default:
 		return true
 	}
-	p.Logger.Warn("the account's history cannot be used: arrivals are found by sweeps alone", "reason", reason, "again_in", recheck)
-	p.past = order.List{}
-	p.probe = probe{faultyTill: p.Clock.Now().Add(recheck), Frontier: p.probe.Frontier, Gaps: reorder(p.probe.Gaps)}
+	k.Logger.Warn("the account's history cannot be used: arrivals are found by sweeps alone", "reason", reason, "again_in", recheck)
+	k.past = order.List{}
+	k.probe = probe{faultyTill: k.Clock.Now().Add(recheck), Frontier: k.probe.Frontier, Gaps: reorder(k.probe.Gaps)}
 	return false
 }
 
 // leavesOut reports whether a page of the history lacks a session that was online
 // and stands within it, or is empty where one should be.
-func (p *Poller) leavesOut(ev *evidence, reading *order.Reading, q platform.Query) bool {
-	on, sent := make(map[string]bool, len(ev.sessions)), p.roster.seconds(ev.sent)
+func (k *ledger) leavesOut(ev *evidence, reading *order.Reading, q platform.Query) bool {
+	on, sent := make(map[string]bool, len(ev.sessions)), k.roster.rows.Seconds(ev.sent)
 	for i := range ev.sessions {
 		on[ev.sessions[i].ID] = true
 	}
@@ -160,16 +161,16 @@ func (p *Poller) leavesOut(ev *evidence, reading *order.Reading, q platform.Quer
 			return false
 		}
 	}
-	within := p.roster.provenBy(*reading)
+	within := k.roster.provenBy(*reading)
 	if len(ev.sessions) == 0 && q.Page <= 1 && q.StartDate != "" {
 		day, err := time.Parse(time.DateOnly, q.StartDate)
 		if err != nil {
 			return false
 		}
-		within = p.roster.ring.between(day.Add(widestDay), ev.from.Add(-frontierSlack))
+		within = k.roster.within(day.Add(widestDay), ev.from.Add(-frontierSlack))
 	}
 	for e := range within {
-		if !on[e.id] && e.shown <= sent {
+		if !on[e.ID] && e.shown <= sent {
 			return true
 		}
 	}
@@ -188,8 +189,8 @@ func dayBefore(start time.Time) string {
 }
 
 // headRead goes on from a page of a probe for the newest sessions.
-func (p *Poller) headRead(w window, answer platform.Page, m moment) error {
-	b := &p.probe
+func (k *ledger) headRead(w plan.Window, answer platform.Page, m moment) error {
+	b := &k.probe
 	if !b.walking {
 		b.began, b.walking, b.newest = m.sent, true, time.Time{}
 	}
@@ -197,20 +198,20 @@ func (p *Poller) headRead(w window, answer platform.Page, m moment) error {
 	if newest.After(b.newest) {
 		b.newest = newest
 	}
-	b.covered = w.start() + positions(answer, w)
+	b.covered = w.Start() + positions(answer, w)
 	back := b.Frontier
 	if back.IsZero() {
 		// Nothing before the tracking of the account began is of interest.
-		back = p.wide.Since
+		back = k.wide.Since
 	}
 	if answer.More && answer.Records > 0 && !back.IsZero() && !oldest.Before(back.Add(-frontierSlack)) {
-		if b.covered < deepProbe*MaxPerPage {
+		if b.covered < deepProbe*plan.MaxPerPage {
 			return nil
 		}
-		p.missed(gap{From: back, Covered: b.covered})
+		k.missed(gap{From: back, Covered: b.covered})
 	}
 	b.covered = 0
-	return p.probed(b.newest)
+	return k.probed(b.newest)
 }
 
 // probeTail reads the page at the end of the history, or seeks it.
@@ -228,7 +229,7 @@ func (p *Poller) probeTail(ctx context.Context) error {
 		b.Date = dayBefore(p.platformNow())
 		b.Page, b.ahead, b.full, b.void, b.sought = 1, 0, 0, 0, false
 	}
-	return p.askHistory(ctx, platform.Query{StartDate: b.Date, Page: b.Page + b.ahead, PerPage: MaxPerPage}, func(answer platform.Page, m moment) error {
+	return p.askHistory(ctx, platform.Query{StartDate: b.Date, Page: b.Page + b.ahead, PerPage: plan.MaxPerPage}, func(answer platform.Page, m moment) error {
 		if !b.sought && p.seek(answer) {
 			return nil
 		}
@@ -237,8 +238,8 @@ func (p *Poller) probeTail(ctx context.Context) error {
 }
 
 // tailRead goes on from the page at the end of the history.
-func (p *Poller) tailRead(answer platform.Page, m moment) error {
-	b := &p.probe
+func (k *ledger) tailRead(answer platform.Page, m moment) error {
+	b := &k.probe
 	if !b.walking {
 		b.began, b.walking = m.sent, true
 	}
@@ -259,19 +260,19 @@ func (p *Poller) tailRead(answer platform.Page, m moment) error {
 		return nil
 	}
 	b.ahead = 0
-	if b.Frontier.IsZero() && !p.wide.Since.IsZero() {
+	if b.Frontier.IsZero() && !k.wide.Since.IsZero() {
 		// Since tracking began, sessions may have come and gone on the pages before.
-		p.missed(gap{From: p.wide.Since, Date: b.Date, Page: b.Page, Back: true})
-		b.Frontier = p.wide.Since
+		k.missed(gap{From: k.wide.Since, Date: b.Date, Page: b.Page, Back: true})
+		b.Frontier = k.wide.Since
 	}
-	return p.probed(newest)
+	return k.probed(newest)
 }
 
 // seek takes a step towards the last page of the history: doubling until a page
 // is empty, then halving. It reports false when the page read is the one from
 // which to go on.
-func (p *Poller) seek(answer platform.Page) (again bool) {
-	b := &p.probe
+func (k *ledger) seek(answer platform.Page) (again bool) {
+	b := &k.probe
 	switch {
 	case answer.Records > 0 && !answer.More && b.Page == 1:
 		b.sought = true
@@ -298,36 +299,36 @@ func (p *Poller) seek(answer platform.Page) (again bool) {
 }
 
 // probed ends a complete probe.
-func (p *Poller) probed(newest time.Time) error {
-	b := &p.probe
+func (k *ledger) probed(newest time.Time) error {
+	b := &k.probe
 	b.at, b.walking = b.began, false
-	if newest.After(b.Frontier) && !p.wide.Since.IsZero() {
+	if newest.After(b.Frontier) && !k.wide.Since.IsZero() {
 		b.Frontier, b.dirty = newest, true
 	}
-	return p.saveProbe()
+	return k.saveProbe()
 }
 
 // saveProbe remembers the cursors, now and then: old ones are safe.
-func (p *Poller) saveProbe() error {
-	b := &p.probe
-	now := p.Clock.Now()
+func (k *ledger) saveProbe() error {
+	b := &k.probe
+	now := k.Clock.Now()
 	if !b.dirty || now.Sub(b.savedAt) < probeSaving {
 		return nil
 	}
 	b.dirty, b.savedAt = false, now
-	return p.remember(probeKey, b)
+	return k.remember(probeKey, b)
 }
 
 // platformNow is the platform's time, as far as known.
-func (p *Poller) platformNow() time.Time {
-	earliest, _ := p.platformTime(p.Clock.Now())
+func (s *Settings) platformNow() time.Time {
+	earliest, _ := s.platformTime(s.Clock.Now())
 	return earliest.UTC()
 }
 
 // platformTime bounds the platform's time at a moment of the local clock.
-func (p *Poller) platformTime(local time.Time) (earliest, latest time.Time) {
-	if p.Time == nil {
+func (s *Settings) platformTime(local time.Time) (earliest, latest time.Time) {
+	if s.Time == nil {
 		return local.UTC(), local.UTC()
 	}
-	return p.Time.Bounds(local)
+	return s.Time.Bounds(local)
 }

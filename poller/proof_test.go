@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // TestOnePageProvesNobodyWrong: no page proves a session gone that is online at that
@@ -21,8 +22,8 @@ func TestOnePageProvesNobodyWrong(t *testing.T) {
 		p := newCounter(t, newShelf(), c.now)
 		for range rapid.IntRange(2, 6).Draw(t, "rounds") {
 			for number, more := 1, true; more; number++ {
-				w := window{number, rapid.IntRange(MaxPerPage/2, MaxPerPage).Draw(t, "size")}
-				w.number = max(1, number*MaxPerPage/w.size)
+				w := plan.Window{Number: number, Size: rapid.IntRange(plan.MaxPerPage/2, plan.MaxPerPage).Draw(t, "size")}
+				w.Number = max(1, number*plan.MaxPerPage/w.Size)
 				page := c.page(w)
 				online := ids(c.online)
 				for _, id := range p.answer(accountPage(page, w, instant(c.now))) {
@@ -47,24 +48,20 @@ func TestOnePageProvesNobodyWrong(t *testing.T) {
 
 func ascending(t *rapid.T, r *roster) {
 	n := 0
-	var last *entry
-	for i, b := range r.ring.blocks {
-		if b.at != i || len(b.entries) == 0 || len(b.entries) > blockMax {
-			t.Fatalf("block %d of %d stands at %d, with %d entries", i, len(r.ring.blocks), b.at, len(b.entries))
+	var last *plan.Row
+	for row := range r.rows.All() {
+		e := r.of(row)
+		if e == nil || &e.Row != row || r.loose[e] {
+			t.Fatalf("the rows are broken at %s", row.ID)
 		}
-		for _, e := range b.entries {
-			if e.block != b || r.entries[e.id] != e || r.loose[e] {
-				t.Fatalf("the ring is broken at %s", e.id)
-			}
-			if last != nil && r.ring.direction.Before(e.since, last.since) {
-				t.Fatalf("%s of %v stands behind %s of %v", e.id, e.since, last.id, last.since)
-			}
-			last = e
-			n++
+		if last != nil && (r.rows.NewestFirst && last.Start.Before(row.Start) || !r.rows.NewestFirst && row.Start.Before(last.Start)) {
+			t.Fatalf("%s of %v stands behind %s of %v", row.ID, row.Start, last.ID, last.Start)
 		}
+		last = row
+		n++
 	}
-	if n != r.ring.n || n+len(r.loose) != len(r.entries) {
-		t.Fatalf("the ring counts %d of %d, %d are loose, %d known", r.ring.n, n, len(r.loose), len(r.entries))
+	if n != r.rows.Len() || n+len(r.loose) != len(r.entries) {
+		t.Fatalf("there are %d rows of %d, %d are loose, %d known", r.rows.Len(), n, len(r.loose), len(r.entries))
 	}
 }
 
@@ -74,7 +71,7 @@ func TestShuffledListProvesNothing(t *testing.T) {
 		c := newCrowd(t, "shuffled", rapid.IntRange(150, 300).Draw(t, "online"))
 		p := newCounter(t, newShelf(), c.now)
 		for number := range 30 {
-			w := window{number%2 + 1, MaxPerPage}
+			w := plan.Window{Number: number%2 + 1, Size: plan.MaxPerPage}
 			if ended := p.answer(accountPage(c.page(w), w, instant(c.now))); len(ended) > 0 || p.online.Established() {
 				t.Fatalf("a page without order proves %v gone", ended)
 			}
@@ -117,7 +114,7 @@ func TestReturnsProveNobodyWrong(t *testing.T) {
 					list = append(list, s)
 				}
 			}
-			w := window{rapid.IntRange(1, 1+len(list)/size).Draw(t, "page"), size}
+			w := plan.Window{Number: rapid.IntRange(1, 1+len(list)/size).Draw(t, "page"), Size: size}
 			ev := accountPage(paged(c.query(list), w), w, instant(c.now))
 			ev.scope = scope
 			online, shown := ids(c.online), ids(ev.sessions)
@@ -185,7 +182,7 @@ func TestOverlappingAnswersProveNobodyWrong(t *testing.T) {
 			}
 			c.arrive()
 			at := c.now
-			w := window{rapid.IntRange(1, 1+len(c.online)/size).Draw(t, "page"), size}
+			w := plan.Window{Number: rapid.IntRange(1, 1+len(c.online)/size).Draw(t, "page"), Size: size}
 			before := time.Duration(rapid.IntRange(0, 2000).Draw(t, "way there, ms")) * time.Millisecond
 			after := time.Duration(rapid.IntRange(0, 4000).Draw(t, "way back, ms")) * time.Millisecond
 			m := moment{sent: at.Add(-before), came: at.Add(after), from: at.Add(-before), at: at.Add(after)}
@@ -193,7 +190,7 @@ func TestOverlappingAnswersProveNobodyWrong(t *testing.T) {
 			slices.SortFunc(flying, func(a, b answer) int { return a.came.Compare(b.came) })
 			for len(flying) > 0 && !flying[0].came.After(c.now) {
 				// One more is under way, so that who has parted is remembered.
-				p.flights = []*flight{{}}
+				p.requests.flights = []*flight{{}}
 				land(flying[0])
 				flying = flying[1:]
 			}
@@ -215,8 +212,8 @@ func TestOverlappingPagesMissNobody(t *testing.T) {
 		r := newReading(c.now, rapid.IntRange(0, 9).Draw(t, "turn"))
 		for done := false; !done; {
 			w := r.next()
-			if w.size < MaxPerPage/2 || w.size > MaxPerPage || w.number < 1 {
-				t.Fatalf("asks for page %d of %d", w.number, w.size)
+			if w.Size < plan.MaxPerPage/2 || w.Size > plan.MaxPerPage || w.Number < 1 {
+				t.Fatalf("asks for page %d of %d", w.Number, w.Size)
 			}
 			done = r.add(c.page(w), instant(c.now))
 			c.churn(overlap - 1)
@@ -263,13 +260,13 @@ func TestRepeatsBetrayAListWithoutOrder(t *testing.T) {
 }
 
 // odd answers a reading until it is done, and returns how many sessions it showed.
-func odd(t *testing.T, most int, page func(w window) ([]events.Session, int, bool)) *reading {
+func odd(t *testing.T, most int, page func(w plan.Window) ([]events.Session, int, bool)) *reading {
 	t.Helper()
 	r := newReading(noon, 0)
 	for done := false; !done; {
 		w := r.next()
 		sessions, perPage, more := page(w)
-		answer := paged(sessions, window{1, max(1, len(sessions))})
+		answer := paged(sessions, plan.Window{Number: 1, Size: max(1, len(sessions))})
 		answer.PerPage, answer.More = perPage, more
 		if done = r.add(answer, instant(noon)); r.pages > most {
 			t.Fatalf("%d pages were read, and there is no end to it", r.pages)
@@ -288,21 +285,21 @@ func TestOddPagesEnd(t *testing.T) {
 	part := func(from, to int) []events.Session { return all[min(from, len(all)):min(to, len(all))] }
 	for _, c := range []struct {
 		name        string
-		page        func(w window) (sessions []events.Session, perPage int, more bool)
+		page        func(w plan.Window) (sessions []events.Session, perPage int, more bool)
 		shown, most int
 	}{
-		{"pages of 10", func(w window) ([]events.Session, int, bool) {
-			return part(10*(w.number-1), 10*w.number), 10, 10*w.number < len(all)
+		{"pages of 10", func(w plan.Window) ([]events.Session, int, bool) {
+			return part(10*(w.Number-1), 10*w.Number), 10, 10*w.Number < len(all)
 		}, 237, 25},
-		{"pages of 50", func(w window) ([]events.Session, int, bool) {
-			return part(50*(w.number-1), 50*w.number), 50, 50*w.number < len(all)
+		{"pages of 50", func(w plan.Window) ([]events.Session, int, bool) {
+			return part(50*(w.Number-1), 50*w.Number), 50, 50*w.Number < len(all)
 		}, 237, 6},
-		{"records sent twice", func(w window) ([]events.Session, int, bool) {
-			sent := part(w.start(), w.end())
-			return append([]events.Session{sent[0]}, sent...), w.size, w.end() < len(all)
+		{"records sent twice", func(w plan.Window) ([]events.Session, int, bool) {
+			sent := part(w.Start(), w.End())
+			return append([]events.Session{sent[0]}, sent...), w.Size, w.End() < len(all)
 		}, 237, 4},
-		{"the same page for ever", func(w window) ([]events.Session, int, bool) { return part(0, w.size), w.size, true }, 100, 20},
-		{"empty pages", func(window) ([]events.Session, int, bool) { return nil, 0, true }, 0, 10},
+		{"the same page for ever", func(w plan.Window) ([]events.Session, int, bool) { return part(0, w.Size), w.Size, true }, 100, 20},
+		{"empty pages", func(plan.Window) ([]events.Session, int, bool) { return nil, 0, true }, 0, 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if r := odd(t, c.most, c.page); len(r.shown) != c.shown {

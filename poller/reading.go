@@ -1,17 +1,14 @@
 package poller
 
 import (
-	"cmp"
 	"context"
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
-
-// MaxPerPage is the platform's documented maximum of records a request.
-const MaxPerPage = 100
 
 // A list of several pages is several queries. When a session ends between two
 // of them, everything behind it moves up, and a live session can slip through
@@ -35,23 +32,17 @@ const (
 	mostBarren = 10
 )
 
-// window is one page: number, counted from 1, of size records.
-type window struct{ number, size int }
-
-func (w window) start() int { return (w.number - 1) * w.size }
-func (w window) end() int   { return w.number * w.size }
-
 // windowFrom returns the page that reaches furthest among those that begin at
 // least back records before position covered.
-func windowFrom(covered, back int) window {
+func windowFrom(covered, back int) plan.Window {
 	begin := covered - back
 	if begin <= 0 {
-		return window{1, MaxPerPage}
+		return plan.Window{Number: 1, Size: plan.MaxPerPage}
 	}
-	best := window{1, MaxPerPage}
-	for size := MaxPerPage; size >= MaxPerPage/2; size-- {
-		w := window{begin/size + 1, size}
-		if w.end() > best.end() {
+	best := plan.Window{Number: 1, Size: plan.MaxPerPage}
+	for size := plan.MaxPerPage; size >= plan.MaxPerPage/2; size-- {
+		w := plan.Window{Number: begin/size + 1, Size: size}
+		if w.End() > best.End() {
 			best = w
 		}
 	}
@@ -66,7 +57,7 @@ type reading struct {
 	size  int       // of the first page, which tells one reading's windows from another's
 	pages int
 
-	asked   window
+	asked   plan.Window
 	before  map[string]bool // ids on the page before
 	shown   map[string]bool // on any page
 	covered int             // positions read so far
@@ -82,23 +73,23 @@ type reading struct {
 }
 
 func newReading(began time.Time, turn int) *reading {
-	return &reading{began: began, size: MaxPerPage - 3*(turn%10), shown: make(map[string]bool)}
+	return &reading{began: began, size: plan.MaxPerPage - 3*(turn%10), shown: make(map[string]bool)}
 }
 
 // next returns the page to ask for.
-func (r *reading) next() window {
+func (r *reading) next() plan.Window {
 	switch {
 	case r.fixed > 0:
-		r.asked = window{r.pages + 1, r.fixed}
+		r.asked = plan.Window{Number: r.pages + 1, Size: r.fixed}
 	case r.pages == 0:
-		r.asked = window{1, r.size}
+		r.asked = plan.Window{Number: 1, Size: r.size}
 	default:
 		// Each failed join reaches ten times further back, until that proves vain.
 		back := overlap
 		for range r.missed {
 			back *= 10
 		}
-		r.asked = windowFrom(r.covered, min(back, MaxPerPage-1))
+		r.asked = windowFrom(r.covered, min(back, plan.MaxPerPage-1))
 	}
 	return r.asked
 }
@@ -109,7 +100,7 @@ func (r *reading) add(page platform.Page, m moment) (done bool) {
 		r.from = m.from
 	}
 	r.pages++
-	if size := sizeOf(page, r.asked); size != r.asked.size && page.More {
+	if size := sizeOf(page, r.asked); size != r.asked.Size && page.More {
 		r.fixed = size
 	}
 	joined, known := r.covered == 0, len(r.shown)
@@ -123,13 +114,13 @@ func (r *reading) add(page platform.Page, m moment) (done bool) {
 		r.barren = 0
 	}
 	r.records += len(page.Sessions)
-	r.twice += min(len(page.Sessions), max(0, r.covered-r.asked.start()))
+	r.twice += min(len(page.Sessions), max(0, r.covered-r.asked.Start()))
 	if r.unjoined = r.unjoined || r.missed == rejoins; r.fixed == 0 && !joined && !r.unjoined {
 		r.missed++
 		return false
 	}
 	r.missed, r.before = 0, ids
-	r.covered = r.asked.start() + positions(page, r.asked)
+	r.covered = r.asked.Start() + positions(page, r.asked)
 	return !page.More || page.Records == 0 || r.barren >= mostBarren
 }
 
@@ -141,43 +132,44 @@ func (r *reading) hidden() float64 {
 
 // sizeOf returns the page size that the platform used: what it says, or else at
 // least what it sent. It may send some records twice, and so more than it says.
-func sizeOf(page platform.Page, asked window) int {
+func sizeOf(page platform.Page, asked plan.Window) int {
 	switch {
 	case page.PerPage > 0:
 		return page.PerPage
-	case page.Records > asked.size:
+	case page.Records > asked.Size:
 		return page.Records
 	}
-	return asked.size
+	return asked.Size
 }
 
 // positions is how many places in the list a page covers.
-func positions(page platform.Page, asked window) int {
+func positions(page platform.Page, asked plan.Window) int {
 	return min(page.Records, sizeOf(page, asked))
 }
 
 // ends reports whether a page is the last one of its list: an empty page behind
 // others only tells that there is no such page.
-func ends(page platform.Page, w window) bool {
-	return !page.More && (page.Records > 0 || w.number == 1)
+func ends(page platform.Page, w plan.Window) bool {
+	return !page.More && (page.Records > 0 || w.Number == 1)
 }
 
 // list asks for the next page of a location's list.
 func (p *Poller) list(ctx context.Context, id string) error {
 	place := p.place(id, "")
-	r := p.readings[id]
+	r := place.reading
 	if r == nil {
 		r = newReading(p.Clock.Now(), place.readings)
-		p.readings[id] = r
+		place.reading, p.places.read[id] = r, place
 	}
 	online := true
 	w := r.next()
-	place.asking = true
-	return p.askSessions(ctx, platform.Query{LocationID: id, Online: &online, Page: w.number, PerPage: w.size}, func(page platform.Page, m moment, err error) error {
-		place.asking = false
+	place.Asking = true
+	return p.askSessions(ctx, platform.Query{LocationID: id, Online: &online, Page: w.Number, PerPage: w.Size}, func(page platform.Page, m moment, err error) error {
+		place.Asking = false
 		done := err != nil || r.add(page, m)
 		if done {
-			delete(p.readings, id)
+			place.reading = nil
+			delete(p.places.read, id)
 			place.AskedAt = p.Clock.Now()
 		}
 		if err != nil {
@@ -185,7 +177,7 @@ func (p *Poller) list(ctx context.Context, id string) error {
 		}
 		ev := evidence{
 			moment: m, sessions: page.Sessions, skipped: page.Skipped, scope: location, location: id,
-			first: w.number == 1, last: ends(page, w),
+			first: w.Number == 1, last: ends(page, w),
 		}
 		for i := range page.Sessions {
 			if p.roster.entries[page.Sessions[i].ID] == nil {
@@ -205,16 +197,16 @@ func (p *Poller) list(ctx context.Context, id string) error {
 		if !done {
 			return nil
 		}
-		place.Name = ev.marks[0].Name
+		place.name = ev.marks[0].Name
 		place.tracking = diff.Tracking{Since: ev.marks[0].TrackedSince, SeenAt: ev.marks[0].SeenAt}
-		place.learned.pass(r.began)
+		p.rates().PassAt(&place.Location, r.began)
 		return p.finished(ctx, r, place)
 	})
 }
 
 // markOf is how a location is tracked once a reading of its list is done.
-func (p *Poller) markOf(place *Place, r *reading, page platform.Page) store.LocationMark {
-	mark := store.LocationMark{ID: place.ID, Name: place.Name, TrackedSince: p.tracking(place.ID).Since, SeenAt: place.tracking.SeenAt}
+func (k *ledger) markOf(place *place, r *reading, page platform.Page) store.LocationMark {
+	mark := store.LocationMark{ID: place.ID, Name: place.name, TrackedSince: k.tracking(place.ID).Since, SeenAt: place.tracking.SeenAt}
 	if r.pages == 1 {
 		mark.SeenAt = r.from // Several pages may hide somebody.
 	}
@@ -227,20 +219,4 @@ func (p *Poller) markOf(place *Place, r *reading, page platform.Page) store.Loca
 		}
 	}
 	return mark
-}
-
-// reading returns the location whose list was begun first of those that have
-// further pages to ask for.
-func (p *Poller) reading() *Place {
-	var first *Place
-	for id, r := range p.readings {
-		place := p.places[id]
-		if place.asking {
-			continue
-		}
-		if first == nil || cmp.Or(r.began.Compare(p.readings[first.ID].began), cmp.Compare(id, first.ID)) < 0 {
-			first = place
-		}
-	}
-	return first
 }

@@ -18,40 +18,40 @@ func lacks(err error) bool {
 
 // settle takes an answer's error, or its absence, into account: the endpoint's
 // budget pauses after an error, and goes on after a good answer.
-func (p *Poller) settle(ctx context.Context, endpoint platform.Endpoint, m moment, err error) {
+func (q *requests) settle(ctx context.Context, endpoint platform.Endpoint, m moment, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	r := p.rests[endpoint]
+	r := q.rests[endpoint]
 	if r != nil && m.sent.Before(r.At) {
 		return // What was sent before the last error came tells nothing new.
 	}
 	if endpoint != platform.Sessions && lacks(err) {
-		delete(p.rests, endpoint)
+		delete(q.rests, endpoint)
 		return
 	}
 	if err == nil {
 		if r != nil {
-			p.Logger.Info("the platform answers again", "endpoint", endpoint)
-			delete(p.rests, endpoint)
+			q.Logger.Info("the platform answers again", "endpoint", endpoint)
+			delete(q.rests, endpoint)
 		}
 		return
 	}
 	refused := budget.Refuses(err)
 	if r == nil || r.Refused != refused {
-		r = budget.NewBackoff(p.Clock, refused)
-		p.rests[endpoint] = r
+		r = budget.NewBackoff(q.Clock, refused)
+		q.rests[endpoint] = r
 	}
 	pause, limited := r.Pause(err)
 	if r.At = m.came; limited {
-		p.Budgets[endpoint].Refused(r.At, pause)
+		q.Budgets[endpoint].Refused(r.At, pause)
 	} else {
-		p.Budgets[endpoint].Pause(r.At, pause)
+		q.Budgets[endpoint].Pause(r.At, pause)
 	}
 	if refused {
-		p.Logger.Error("the platform refuses the token: polling stopped; it is tried again from time to time",
+		q.Logger.Error("the platform refuses the token: polling stopped; it is tried again from time to time",
 			"endpoint", endpoint, "error", err, "again_in", pause.Round(time.Millisecond))
 		return
 	}
-	p.Logger.Warn("a request failed", "endpoint", endpoint, "error", err, "again_in", pause.Round(time.Millisecond))
+	q.Logger.Warn("a request failed", "endpoint", endpoint, "error", err, "again_in", pause.Round(time.Millisecond))
 }

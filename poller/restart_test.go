@@ -8,7 +8,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
-	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // TestRestartsDelayNoEnds: what ended while guestflow was away is seen within some
@@ -47,7 +47,7 @@ func TestRestartsDelayNoEnds(t *testing.T) {
 				if ended < 300 || open > most {
 					t.Errorf("of %d sessions that ended, %d are online still; looks %v", ended, open, l.looks)
 				}
-				if n := l.looks[poller.Verify]; n > ended/10 && order != simulator.ByID {
+				if n := l.looks[plan.Verify]; n > ended/10 && order != simulator.ByID {
 					t.Errorf("%d looks at single sessions, of %d that ended", n, ended)
 				}
 				l.check(simulator.Checker{Kills: []simulator.Interval{{From: since, To: until}}, Until: until, Passes: 5})
@@ -77,7 +77,7 @@ func TestOneListAnswersForAllWhoAreMissing(t *testing.T) {
 	if ended < 60 || open > 0 {
 		t.Errorf("of %d sessions that ended, %d are online still", ended, open)
 	}
-	if n := l.looks[poller.Verify]; n == 0 || n > ended*2/3 {
+	if n := l.looks[plan.Verify]; n == 0 || n > ended*2/3 {
 		t.Errorf("%d looks at %d sessions that ended", n, ended)
 	}
 	l.check(simulator.Checker{Kills: []simulator.Interval{{From: since, To: until}}, Until: until, Passes: 5})

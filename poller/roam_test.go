@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/internal/simulator"
-	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // TestMovesEndNobody: sessions move between locations under their id; that one
@@ -13,7 +13,7 @@ import (
 // found all the same, after restarts too.
 func TestMovesEndNobody(t *testing.T) {
 	for name, c := range map[string]struct {
-		planner func() poller.Strategy
+		planner func() plan.Strategy
 		order   simulator.Order
 	}{
 		"adaptive": {adaptive, simulator.NewestFirst}, "oldest first": {adaptive, simulator.OldestFirst},

@@ -9,35 +9,30 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/order"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // roster is the account's online sessions as far as known. Those whose place in
-// the platform's list follows from their start stand in the ring, in that order;
+// the platform's list follows from their start stand in its rows, in that order;
 // the others, whose start is not known or who were shown out of order, are loose.
 type roster struct {
 	entries map[string]*entry
-	ring    ring
+	track   *plan.Track
+	rows    *plan.Rows // the track's
 	loose   map[*entry]bool
-	began   time.Time // local clock: that of entry.at
-	// watched is told that a session was online from when it was last seen until a
-	// time; rate is that at which it ends, per second. They may be nil.
-	watched func(e *entry, until time.Time)
-	rate    func(e *entry) float64
+	parted  map[string]float64 // when sessions had ended that an answer under way may still show; see stale
+	now     func() time.Time   // local clock
 }
 
-// entry is one online session.
+// entry is one online session. Its Seen is when the request was sent that last
+// showed it.
 type entry struct {
-	id      string
-	place   *Place
-	since   time.Time // platform's clock: when it began; zero where that is not known
-	seen    time.Time // local clock: when the request that last showed it was sent
-	at      float64   // the same in seconds, as sums count it
-	shown   float64   // when the answer came that last showed it; seconds, too
-	rate    float64   // at which it ends, per second, as learned when it was seen
+	plan.Row
+	place   *place
+	shown   float64   // when the answer came that last showed it, in the rows' seconds
 	in      standings // the lists that show it
 	figures figures   // as last shown
 	writes  int       // times that these were found changed
-	block   *block    // of the ring; nil outside of it
 	missed  time.Time // local clock: when it was queued for verification
 	queued  bool      // it is, still
 	sought  int       // pages in a row that were read for it and did not show it
@@ -57,23 +52,43 @@ type standing struct {
 // figures are what changes where a session's row is written.
 type figures struct{ downloaded, uploaded events.Bytes }
 
-func newRoster(began time.Time) *roster {
-	return &roster{began: began, entries: make(map[string]*entry), loose: make(map[*entry]bool)}
+func newRoster(track *plan.Track, now func() time.Time) *roster {
+	return &roster{track: track, rows: track.Rows, now: now,
+		entries: make(map[string]*entry), loose: make(map[*entry]bool), parted: make(map[string]float64)}
 }
 
-// seconds is a time as the sums count it.
-func (r *roster) seconds(t time.Time) float64 { return t.Sub(r.began).Seconds() }
+// of returns the entry of a row; nil of none.
+func (r *roster) of(row *plan.Row) *entry {
+	if row == nil {
+		return nil
+	}
+	return r.entries[row.ID]
+}
+
+// placed reports whether a session stands in its place in the account's list.
+func (r *roster) placed(row *plan.Row) bool { return r.of(row).in[account].placed }
+
+// rowsOf returns the rows of sessions; nil for those that are not known.
+func (r *roster) rowsOf(sessions []events.Session) []*plan.Row {
+	rows := make([]*plan.Row, len(sessions))
+	for i := range sessions {
+		if e := r.entries[sessions[i].ID]; e != nil {
+			rows[i] = &e.Row
+		}
+	}
+	return rows
+}
 
 // add makes a session known at a place, last seen at a moment.
-func (r *roster) add(id string, place *Place, since time.Time, m moment) *entry {
+func (r *roster) add(id string, at *place, since time.Time, m moment) *entry {
 	e := r.entries[id]
 	if e == nil {
-		e = &entry{id: id, place: place, since: since, seen: m.sent, at: r.seconds(m.sent), shown: r.seconds(m.came)}
+		e = &entry{Row: r.rows.NewRow(id, &at.Location, since, m.sent), place: at, shown: r.rows.Seconds(m.came)}
 		e.figures = figures{events.UnknownBytes, events.UnknownBytes}
-		r.weigh(e)
+		r.track.Enter(&e.Row)
 		r.entries[id] = e
 		r.link(e)
-		place.enter(e)
+		at.enter(e)
 	}
 	return e
 }
@@ -82,41 +97,26 @@ func (r *roster) add(id string, place *Place, since time.Time, m moment) *entry 
 // gives.
 func (r *roster) touch(e *entry, since time.Time, m moment) {
 	if since.IsZero() {
-		since = e.since
+		since = e.Start
 	}
-	if !since.Equal(e.since) || e.block == nil && !since.IsZero() && !e.in[account].displaced {
+	if !since.Equal(e.Start) || !e.Listed() && !since.IsZero() && !e.in[account].displaced {
 		r.unlink(e)
-		e.since = since
+		e.Start = since
 		r.link(e)
 	}
-	if !m.sent.After(e.seen) {
-		return
-	}
-	if r.watched != nil {
-		r.watched(e, m.sent)
-	}
-	e.place.left(e)
-	e.seen, e.at, e.shown, e.sought, e.doubt = m.sent, r.seconds(m.sent), max(e.shown, r.seconds(m.came)), 0, 0
-	r.weigh(e)
-	e.place.joined(e)
-	if e.block != nil {
-		e.block.stale = true
-	}
-}
-
-// weigh brings the rate of a session up to date.
-func (r *roster) weigh(e *entry) {
-	if r.rate != nil {
-		e.rate = r.rate(e)
+	if m.sent.After(e.Seen) {
+		e.shown, e.sought, e.doubt = max(e.shown, r.rows.Seconds(m.came)), 0, 0
+		r.track.Show(&e.Row, m.sent, r.now())
 	}
 }
 
 // move notes that a session is at another place.
-func (r *roster) move(id string, to *Place) {
+func (r *roster) move(id string, to *place) {
 	if e := r.entries[id]; e != nil {
 		e.place.leave(e)
 		to.enter(e)
-		e.place, e.in[location] = to, standing{writes: e.writes}
+		to.Joined(&e.Row)
+		e.place, e.Location, e.in[location] = to, &to.Location, standing{writes: e.writes}
 	}
 }
 
@@ -131,18 +131,25 @@ func (r *roster) remove(id string) {
 
 // link puts an entry where it belongs, unlink takes it out.
 func (r *roster) link(e *entry) {
-	if e.since.IsZero() || e.in[account].displaced {
+	if e.Start.IsZero() || e.in[account].displaced {
 		r.loose[e] = true
 		return
 	}
-	r.ring.insert(e)
+	r.rows.Insert(&e.Row)
 }
 
 func (r *roster) unlink(e *entry) {
 	delete(r.loose, e)
-	if e.block != nil {
-		r.ring.remove(e)
+	if e.Listed() {
+		r.rows.Remove(&e.Row)
 	}
+}
+
+// setAside takes a session out of the rows that no page can settle, until it is
+// shown again.
+func (r *roster) setAside(e *entry) {
+	r.unlink(e)
+	r.loose[e] = true
 }
 
 // displace takes the place of a session that was shown out of order.
@@ -159,22 +166,16 @@ func (r *roster) disorder(list scope) {
 		e.in[list] = standing{writes: e.writes}
 	}
 	if list == account {
-		r.turn(r.ring.direction)
+		r.turn(r.rows.NewestFirst)
 	}
 }
 
-// turn sorts the ring anew, for a list with another direction.
-func (r *roster) turn(d order.Direction) {
-	for _, e := range r.entries {
-		e.block = nil
-	}
-	r.ring = ring{direction: d}
+// turn sorts the rows anew, for a list with another direction.
+func (r *roster) turn(newestFirst bool) {
+	r.rows.Reset(newestFirst)
 	clear(r.loose)
-	all := make([]*entry, 0, len(r.entries))
-	for _, e := range r.entries {
-		all = append(all, e)
-	}
-	slices.SortFunc(all, func(a, b *entry) int { return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.id, b.id)) })
+	all := slices.Collect(maps.Values(r.entries))
+	slices.SortFunc(all, func(a, b *entry) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
 	for _, e := range all {
 		r.link(e)
 	}
@@ -182,30 +183,44 @@ func (r *roster) turn(d order.Direction) {
 
 // oldest returns the session that was not seen for longest; nil where there is
 // none.
-func (r *roster) oldest(now time.Time) *entry {
-	t := r.seconds(now)
-	var oldest *entry
-	older := func(e *entry) {
-		if oldest == nil || e.at < oldest.at {
-			oldest = e
-		}
-	}
-	for _, b := range r.ring.blocks {
-		b.refresh(t)
-		older(b.oldest)
-	}
+func (r *roster) oldest(now time.Time) *plan.Row {
+	oldest := r.rows.Oldest(now)
 	for e := range r.loose {
-		older(e)
+		if oldest == nil || e.Seen.Before(oldest.Seen) {
+			oldest = &e.Row
+		}
 	}
 	return oldest
 }
 
+// each calls f with each session.
+func (r *roster) each(f func(*entry)) {
+	for row := range r.rows.All() {
+		f(r.of(row))
+	}
+	for e := range r.loose {
+		f(e)
+	}
+}
+
 // at yields the entries of a place; nil is all of them.
-func (r *roster) at(place *Place) iter.Seq[*entry] {
-	if place != nil {
-		return maps.Keys(place.sessions)
+func (r *roster) at(at *place) iter.Seq[*entry] {
+	if at != nil {
+		return maps.Keys(at.sessions)
 	}
 	return maps.Values(r.entries)
+}
+
+// within yields the entries of the rows whose start lies strictly between two; zero
+// is no bound.
+func (r *roster) within(after, before time.Time) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for row := range r.rows.Between(after, before) {
+			if !yield(r.of(row)) {
+				return
+			}
+		}
+	}
 }
 
 // provenBy yields the entries that a page of the account's list showed if they were
@@ -219,14 +234,14 @@ func (r *roster) provenBy(reading order.Reading) iter.Seq[*entry] {
 		if !ok {
 			return
 		}
-		for e := range r.ring.between(after, before) {
+		for e := range r.within(after, before) {
 			if e.in[account].placed && !yield(e) {
 				return
 			}
 		}
 		// Who was set aside has its place still.
 		for e := range r.loose {
-			if e.in[account].placed && !e.in[account].displaced && reading.Proves(e.since) && !yield(e) {
+			if e.in[account].placed && !e.in[account].displaced && reading.Proves(e.Start) && !yield(e) {
 				return
 			}
 		}
@@ -251,7 +266,7 @@ func (r *roster) records(sessions []events.Session, list scope) []order.Record {
 		if e := r.entries[s.ID]; e != nil {
 			in := &e.in[list]
 			records[i].Written = e.writes > in.writes || e.written(s)
-			records[i].Placed = in.placed && e.since.Equal(s.StartedAt)
+			records[i].Placed = in.placed && e.Start.Equal(s.StartedAt)
 		}
 	}
 	return records

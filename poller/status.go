@@ -2,9 +2,12 @@ package poller
 
 import (
 	"math"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/guestflow/guestflow/poller/budget"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -63,14 +66,17 @@ type Plan struct {
 	Late bool
 	// Forecast is what this estate permits, given an order and the default
 	// weights.
-	Forecast Forecast
+	Forecast plan.Forecast
+	// Look is the newest decision, Why its reason.
+	Look plan.Kind
+	Why  string
 }
 
 // LocationStatus is what Status says of one location.
 type LocationStatus struct {
 	ID, Name string
 	Online   int
-	// Age is how long ago its state was last certain; see Place.Age.
+	// Age is how long ago its state was last certain; see plan.Location.Age.
 	Age time.Duration
 	// Starts and Ends are learned rates, an hour.
 	Starts, Ends float64
@@ -112,15 +118,48 @@ func (s Status) Ready() bool {
 	return (s.State == Polling || s.State == Waiting) && len(s.Locations) > 0
 }
 
+// board is where the poller's goroutine meets others: it shows them the newest
+// status, and takes what Backfill asks for.
+type board struct {
+	mu       sync.Mutex
+	status   Status
+	backfill time.Time
+}
+
+func (b *board) ask(since time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.backfill = since
+}
+
+// asked returns what was asked for since the last call; zero is nothing.
+func (b *board) asked() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	since := b.backfill
+	b.backfill = time.Time{}
+	return since
+}
+
+func (b *board) read() Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.status
+}
+
+func (b *board) write(s Status) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status = s
+}
+
 // Status returns the newest status. Ages are as of now.
 func (p *Poller) Status(now time.Time) Status {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := p.status
+	s := p.board.read()
 	if s.State == "" {
 		s.State = Starting
 	}
-	s.Locations = append([]LocationStatus(nil), s.Locations...)
+	s.Locations = slices.Clone(s.Locations)
 	for i := range s.Locations {
 		s.Locations[i].Age += now.Sub(s.At)
 	}
@@ -138,75 +177,72 @@ const publishing = 1 * time.Millisecond
 
 // publishStatus makes the newest status visible to other goroutines.
 func (p *Poller) publishStatus(now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	last := p.board.read()
 	state, text := p.state()
-	if state == p.status.State && text == p.status.Error && now.Sub(p.status.At) < max(time.Second, time.Duration(len(p.estate.Places))*publishing) {
+	if state == last.State && text == last.Error && now.Sub(last.At) < max(time.Second, time.Duration(len(p.places.all))*publishing) {
 		return
 	}
-	p.status = Status{At: now, State: state, Error: text, Locations: make([]LocationStatus, len(p.estate.Places))}
+	next := Status{At: now, State: state, Error: text, Locations: make([]LocationStatus, len(p.places.all)), Plan: p.reckon()}
 	longest := time.Duration(math.MaxInt64)
 	if at := p.certain(now); !at.IsZero() {
 		longest = now.Sub(at)
 		if oldest := p.roster.oldest(now); oldest != nil {
-			longest = max(longest, now.Sub(oldest.seen))
+			longest = max(longest, now.Sub(oldest.Seen))
 		}
 	}
-	for i, place := range p.estate.Places {
-		hazard := p.estate.hazard(place)
-		p.status.Locations[i] = LocationStatus{
-			ID: place.ID, Name: place.Name, Online: place.Online, Age: min(place.Age(now), longest), Seen: !place.SeenAt.IsZero(),
-			Starts: 3600 * p.estate.arrivalsAt(place), Ends: 3600 * hazard * float64(place.Online),
+	for i, place := range p.places.all {
+		next.Locations[i] = LocationStatus{
+			ID: place.ID, Name: place.name, Online: place.Online, Age: min(place.Age(now), longest), Seen: !place.SeenAt.IsZero(),
+			Starts: 3600 * p.rates().StartsAt(&place.Location), Ends: 3600 * p.rates().HazardAt(&place.Location) * float64(place.Online),
 		}
 	}
-	p.status.Plan = p.plan()
-	if late := p.estate.Late; late != p.late {
+	p.board.write(next)
+	if late := p.planned.Late; late != p.late {
 		p.late = late
 		if late {
 			p.Logger.Warn("the requests that the platform allows do not permit the maximum staleness: raise GUESTFLOW_MAX_STALENESS, ask for a higher limit, or split the locations over two keys",
-				"online", len(p.roster.entries), "round", p.status.Plan.Forecast.round())
+				"online", len(p.roster.entries), "round", next.Plan.Forecast.Round())
 		} else {
 			p.Logger.Info("the maximum staleness can be kept again")
 		}
 	}
 }
 
-func (p *Poller) plan() Plan {
-	e := &p.estate
-	online := len(p.roster.entries)
-	plan := Plan{
-		Order: "none", Roams: p.roaming, Gaps: len(p.probe.Gaps), Held: len(p.held), Late: e.Late, Census: p.census.Census,
-		Starts: 3600 * e.arrivals, Ends: 3600 * e.Hazard * float64(online),
+// reckon says what was learned of the account, and what the planner can make of it.
+func (p *Poller) reckon() Plan {
+	v, online := &p.view, len(p.roster.entries)
+	made := Plan{
+		Order: "none", Roams: p.roaming, Gaps: len(p.probe.Gaps), Held: len(p.held), Late: p.planned.Late, Census: p.census.Census,
+		Past: p.pastStatus(), Missing: len(p.missing), Hidden: p.hidden, Look: p.planned.Kind, Why: p.planned.Why,
+		Starts: 3600 * p.rates().Starts(), Ends: 3600 * p.rates().Hazard() * float64(online),
 	}
-	plan.Past = p.pastStatus()
-	plan.Missing, plan.Hidden = len(e.Missing), e.Hidden
 	for loose := range p.roster.loose {
 		if loose.in[account].displaced {
-			plan.Displaced++
+			made.Displaced++
 		}
 	}
 	switch {
-	case e.Ordered:
-		plan.Order = string(p.online.Direction)
-	case e.Learning:
-		plan.Order = "learning"
+	case v.Ordered:
+		made.Order = string(p.online.Direction)
+	case v.Learning:
+		made.Order = "learning"
 	}
-	if e.Budget > 0 {
-		plan.Forecast = NewForecast(online, max(1, len(e.Places)), e.Budget*budget.Window.Seconds(), 1)
+	if v.Budget > 0 {
+		made.Forecast = plan.NewForecast(online, max(1, len(p.places.all)), v.Budget*budget.Window.Seconds(), 1)
 	}
-	return plan
+	return made
 }
 
 func (p *Poller) state() (State, string) {
 	state, text := Polling, ""
-	if len(p.places) == 0 {
+	if len(p.places.all) == 0 {
 		state = Starting
 	}
-	for endpoint, r := range p.rests {
+	for endpoint, r := range p.requests.rests {
 		switch {
 		case r.Refused && endpoint == platform.Sessions:
 			return Stopped, r.Err.Error()
-		case endpoint == platform.Sessions || len(p.places) == 0:
+		case endpoint == platform.Sessions || len(p.places.all) == 0:
 			state, text = Waiting, r.Err.Error()
 		}
 	}

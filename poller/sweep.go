@@ -2,12 +2,11 @@ package poller
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/order"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -17,56 +16,51 @@ type sweep struct {
 	reading *reading // of the round under way; nil outside of one
 	rounds  int      // made so far
 	pages   int      // read in turn so far
-	size    int      // records a page
-	fixed   bool     // the platform has a page size of its own
 	whole   bool     // the last page of a round was all of the list
 	// pace is the time between two pages, smoothed, at when the last one was asked for.
 	pace time.Duration
 	at   time.Time // local clock
-	// wanted is the share of records that belong to wanted locations, smoothed.
-	wanted float64
 }
 
 // sweepOn asks for the page of the account's online sessions that brings most,
 // or for the one in turn: until the list's order is established, and for a strategy
 // that wants nothing else.
-func (p *Poller) sweepOn(ctx context.Context, inTurn bool) error {
-	inTurn = inTurn || !p.online.Established()
-	s, c := &p.sweep, p.aim.choice
-	if inTurn {
+func (p *Poller) sweepOn(ctx context.Context, look plan.Look) error {
+	s, t := &p.sweep, p.roster.track
+	if look.InTurn = look.InTurn || !p.online.Established(); look.InTurn {
 		if s.reading == nil {
 			s.reading = newReading(p.Clock.Now(), s.rounds)
 		}
-		if s.fixed {
-			s.reading.fixed = s.size
+		if t.Fixed {
+			s.reading.fixed = t.Size
 		}
-		c = choice{window: s.reading.next(), turn: true}
+		look.Page, look.For, look.Follows = s.reading.next(), nil, true
 	}
-	p.looking.InTurn, p.looking.window = inTurn, c.window
+	p.requests.looking = look
 	online := true
-	return p.askSessions(ctx, platform.Query{Online: &online, Page: c.number, PerPage: c.size}, func(answer platform.Page, m moment, err error) error {
+	return p.askSessions(ctx, platform.Query{Online: &online, Page: look.Page.Number, PerPage: look.Page.Size}, func(answer platform.Page, m moment, err error) error {
 		if err != nil {
 			return nil
 		}
-		return p.swept(ctx, answer, m, c, inTurn)
+		return p.swept(ctx, look, answer, m)
 	})
 }
 
-// swept takes the page of a choice.
-func (p *Poller) swept(ctx context.Context, answer platform.Page, m moment, c choice, inTurn bool) error {
-	s, w := &p.sweep, c.window
-	if size := sizeOf(answer, w); size != w.size && answer.More {
+// swept takes the page that a look was for.
+func (p *Poller) swept(ctx context.Context, look plan.Look, answer platform.Page, m moment) error {
+	s, t, w := &p.sweep, p.roster.track, look.Page
+	if size := sizeOf(answer, w); size != w.Size && answer.More {
 		// The platform has page sizes of its own: read them as they are.
-		p.Logger.Warn("the platform ignores per_page", "asked", w.size, "got", size)
-		s.size, s.fixed, s.reading = size, true, nil
+		p.Logger.Warn("the platform ignores per_page", "asked", w.Size, "got", size)
+		t.Size, t.Fixed, s.reading = size, true, nil
 		return nil
 	}
 	r := s.reading
-	done := inTurn && r != nil && r.add(answer, m)
+	done := look.InTurn && r != nil && r.add(answer, m)
 	if p.wide.Since.IsZero() {
 		p.wide.Since = m.from
 	}
-	ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: account, first: w.number == 1, last: ends(answer, w)}
+	ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: account, first: w.Number == 1, last: ends(answer, w)}
 	if err := p.take(ctx, ev); err != nil {
 		return err
 	}
@@ -74,24 +68,15 @@ func (p *Poller) swept(ctx context.Context, answer platform.Page, m moment, c ch
 		s.pace += (m.sent.Sub(s.at) - s.pace) / paceMemory
 	}
 	s.at = m.sent
-	p.aim.surge.page()
-	if answer.Records == 0 && w.number > 1 {
-		p.beyond(w.start())
-	} else {
-		p.anchor(answer.Sessions, m, c)
-		p.aim.bounded(w.start()+positions(answer, w), answer.More, m.came)
-	}
+	t.Found(p.roster.rowsOf(answer.Sessions), w, positions(answer, w), answer.More, look.Follows, m.came)
 	if ev.first && p.online.Direction == order.NewestFirst || ev.last && p.online.Direction == order.OldestFirst {
-		p.aim.edge = m.sent
+		t.Edge(m.sent)
 	}
-	if n := len(answer.Sessions); n > 0 {
-		s.wanted += 0.1 * (float64(len(p.wantedOf(answer.Sessions)))/float64(n) - s.wanted)
-	}
-	p.unfound(c.must, m.sent)
-	if w.number == 1 {
+	p.unfound(p.roster.of(look.For), m.sent)
+	if w.Number == 1 {
 		s.whole = ev.last
 	}
-	if !inTurn {
+	if !look.InTurn {
 		s.reading = nil
 		return nil
 	}
@@ -109,34 +94,6 @@ func (p *Poller) swept(ctx context.Context, answer platform.Page, m moment, c ch
 	}
 	p.wide.SeenAt = r.from
 	return p.remember(wideKey, p.wide)
-}
-
-// tend brings what is known of each location up to date: everything that came
-// before at is known, and each location is as old as the session of it that was
-// seen least lately.
-func (p *Poller) tend(now, at time.Time) {
-	for _, place := range p.estate.Places {
-		place.learned.pass(now)
-		place.lately = at
-	}
-	lately := func(e *entry) {
-		if e.seen.Before(e.place.lately) {
-			e.place.lately = e.seen
-		}
-	}
-	for _, b := range p.roster.ring.blocks {
-		for _, e := range b.entries {
-			lately(e)
-		}
-	}
-	for e := range p.roster.loose {
-		lately(e)
-	}
-	for _, place := range p.estate.Places {
-		if place.lately.After(place.SeenAt) {
-			place.SeenAt = place.lately
-		}
-	}
 }
 
 // tending is the time between two times that this is done, for each session,
@@ -158,90 +115,60 @@ func (p *Poller) tendOften(now time.Time) {
 // arrivals, and what became of each session. Zero means that it is only known
 // location by location.
 func (p *Poller) certain(now time.Time) time.Time {
-	e := &p.estate
-	if !e.Ordered || e.Missed || e.Probing && p.probe.at.IsZero() {
+	v := &p.view
+	if !v.Ordered || v.Missed || v.Probing && p.probe.at.IsZero() {
 		return time.Time{}
 	}
-	if e.Probing {
+	if v.Probing {
 		return p.probe.at
 	}
-	if oldest := p.roster.oldest(now); oldest != nil && oldest.seen.Before(now) {
+	if oldest := p.roster.oldest(now); oldest != nil && oldest.Seen.Before(now) {
 		// Nobody looks for arrivals but the sweep.
-		return oldest.seen
+		return oldest.Seen
 	}
 	return now
 }
 
-// wideKey names the tracking of the account as a whole: a location that turns up
-// later is new, not found.
-const wideKey = "account.tracking"
-
-func (p *Poller) remember(key string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	if err := p.Store.Put(key, b); err != nil {
-		return fmt.Errorf("remembering %s: %w", key, err)
-	}
-	return nil
-}
-
-// recall reads what remember wrote; what cannot be read counts as never learned.
-func (p *Poller) recall(key string, v any) error {
-	b, err := p.Store.Get(key)
-	if err != nil {
-		return fmt.Errorf("recalling %s: %w", key, err)
-	}
-	if len(b) > 0 && json.Unmarshal(b, v) != nil {
-		p.Logger.Warn("what was learned earlier cannot be read and is learned anew", "what", key)
-	}
-	return nil
-}
-
 // foresee fills in what the strategy decides on.
 func (p *Poller) foresee(now time.Time) {
-	e := &p.estate
-	discovering := p.flying(Discover, "") || p.flying(Survey, "")
-	e.DiscoveryDue, e.Surveying = p.discovery.due(now) && !discovering, p.discovery.surveying
-	e.Reading, e.Sweeping = p.reading(), p.flying(Sweep, "")
-	if e.DiscoveryDue && len(e.Places) > 0 && !e.Surveying {
+	v, q := &p.view, p.requests
+	discovering := q.flying(plan.Discover, "") || q.flying(plan.Survey, "")
+	v.DiscoveryDue, v.Surveying = p.discovery.due(now) && !discovering, p.discovery.surveying
+	v.Locations, v.Reading, v.Sweeping = p.places.plan, p.places.reading(), q.flying(plan.Sweep, "")
+	if v.DiscoveryDue && len(v.Locations) > 0 && !v.Surveying {
 		// Its pages alternate with other looks, and nothing waits for its budget.
-		budget := p.Budgets[platform.Locations]
-		e.DiscoveryDue = p.looking.Kind != Discover && !budget.Next(now).After(now) &&
-			(budget != p.Budgets[platform.Sessions] || !p.discovery.again || e.Turn%discoverTurn == 0)
+		limit := p.Budgets[platform.Locations]
+		v.DiscoveryDue = q.looking.Kind != plan.Discover && !limit.Next(now).After(now) &&
+			(limit != p.Budgets[platform.Sessions] || !p.discovery.again || v.Turn%discoverTurn == 0)
 	}
 	_, limit := p.Budgets[platform.Sessions].Used(now)
-	e.Budget = float64(limit) / budget.Window.Seconds()
-	e.Online = len(p.roster.entries)
-	e.Ordered, e.Whole = p.online.Established(), p.sweep.whole && e.Online < wholeMost
-	if !e.Ordered && now.Sub(p.disordered) > recheck {
+	v.Budget = float64(limit) / budget.Window.Seconds()
+	v.Online = len(p.roster.entries)
+	v.Ordered, v.Whole = p.online.Established(), p.sweep.whole && v.Online < wholeMost
+	p.whole = v.Whole
+	if !v.Ordered && now.Sub(p.disordered) > recheck {
 		p.disordered, p.sweep.rounds, p.sweep.pages = now, 0, 0
 		if p.online.Contradictions >= disorderly {
 			p.online.Retry()
 		}
 	}
-	e.Learning = p.wide.SeenAt.IsZero() || !e.Ordered && p.online.Contradictions < disorderly && (p.sweep.rounds < learning || p.sweep.pages < learningPages)
-	e.Promising = !e.Ordered && p.online.Contradictions == 0
-	e.Probing = e.Ordered && p.probe.possible(now)
-	e.rates(now)
-	e.ProbeAge = p.probe.age(now)
-	e.Missed = e.Probing && len(p.probe.Gaps) > 0
-	if p.flying(Probe, "") || p.flying(Backfill, "") {
-		e.ProbeAge, e.Missed = 0, false // They share a cursor.
+	v.Learning = p.wide.SeenAt.IsZero() || !v.Ordered && p.online.Contradictions < disorderly && (p.sweep.rounds < learning || p.sweep.pages < learningPages)
+	v.Promising = !v.Ordered && p.online.Contradictions == 0
+	v.Probing = v.Ordered && p.probe.possible(now)
+	v.Rates, v.Track = p.rates(), p.roster.track
+	v.Rates.Pass(now, v.Online)
+	v.ProbeAge = p.probe.age(now)
+	v.Missed = v.Probing && len(p.probe.Gaps) > 0
+	if q.flying(plan.Probe, "") || q.flying(plan.Backfill, "") {
+		v.ProbeAge, v.Missed = 0, false // They share a cursor.
 	}
 	p.tendOften(now)
-	p.overdue(now)
+	p.overdue(now, v, p.sweep.pace)
 	p.weighMissing(now)
-	e.Unsettled = p.unsettled()
-	if e.Ordered {
-		p.choosePage(now, e.Overdue)
-		e.Due = p.aim.must != nil
-		if e.SweepGain = p.aim.gain; e.Due {
-			e.SweepGain = p.aim.most
-		}
-	}
-	p.weighFigures(now)
+	v.Missing, v.Unsettled = p.missing, p.places.unsettled()
+	v.Asked = q.pagesAsked(v.Asked[:0])
+	v.Placed = p.roster.placed
+	v.Figures, v.FiguresGain = p.figuresDue(now)
 }
 
 // paceMemory is over how many pages the pace is smoothed.

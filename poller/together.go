@@ -8,6 +8,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/order"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // When an access point restarts, all its sessions end and begin anew in the same
@@ -29,9 +30,9 @@ const (
 )
 
 // unsettle looks for sessions that began at once.
-func (p *Poller) unsettle(ev *evidence, changes []events.Event) {
+func (k *ledger) unsettle(ev *evidence, changes []events.Event) {
 	if ev.scope == location && ev.first && ev.last {
-		p.places[ev.location].unsettled = 0
+		k.places.byID[ev.location].unsettled = 0
 		return
 	}
 	type group struct {
@@ -49,10 +50,10 @@ func (p *Poller) unsettle(ev *evidence, changes []events.Event) {
 		return cmp.Or(a.start.Compare(b.start), cmp.Compare(a.location, b.location))
 	}) {
 		n := groups[g]
-		if place := p.places[g.location]; place != nil && n >= togetherLeast && float64(n) >= min(togetherMany, togetherShare*float64(place.Online)) {
+		if place := k.places.byID[g.location]; place != nil && n >= togetherLeast && float64(n) >= min(togetherMany, togetherShare*float64(place.Online)) {
 			place.unsettled = mostSettling
 			if ev.scope == history && n >= togetherMany {
-				p.readAgain(g.start)
+				k.readAgain(g.start)
 			}
 		}
 	}
@@ -60,25 +61,14 @@ func (p *Poller) unsettle(ev *evidence, changes []events.Event) {
 
 // readAgain has the history since a start read once more: of many equal starts a
 // page hides some, and who has ended since stands nowhere else.
-func (p *Poller) readAgain(start time.Time) {
-	b := &p.probe
+func (k *ledger) readAgain(start time.Time) {
+	b := &k.probe
 	if len(b.Gaps) > 0 && !b.Gaps[len(b.Gaps)-1].From.Before(start.Add(-time.Minute)) {
 		return
 	}
 	g := gap{From: start, Size: againSize}
 	if b.Direction == order.OldestFirst {
-		g.Date, g.Page, g.Back = b.Date, (b.Page+b.ahead)*MaxPerPage/againSize+1, true
+		g.Date, g.Page, g.Back = b.Date, (b.Page+b.ahead)*plan.MaxPerPage/againSize+1, true
 	}
 	b.Gaps = append(b.Gaps, g)
-}
-
-// unsettled returns the location whose list is to be read.
-func (p *Poller) unsettled() *Place {
-	var most *Place
-	for _, place := range p.estate.Places {
-		if place.unsettled > 0 && !place.asking && (most == nil || place.Online > most.Online) {
-			most = place
-		}
-	}
-	return most
 }

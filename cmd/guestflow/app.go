@@ -25,6 +25,7 @@ import (
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/guest"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/publisher"
 	"github.com/guestflow/guestflow/publisher/embedded"
@@ -73,14 +74,14 @@ func (c *Config) platform() platform.Config {
 	}
 }
 
-func (c *Config) strategy() poller.Strategy {
+func (c *Config) strategy() plan.Strategy {
 	switch c.Planner {
 	case "round-robin":
-		return &poller.RoundRobin{}
+		return &plan.RoundRobin{}
 	case "sweep":
-		return &poller.SweepOnly{}
+		return &plan.SweepOnly{}
 	}
-	return &poller.Adaptive{StartWeight: c.StartWeight, MaxStaleness: c.MaxStaleness}
+	return &plan.Adaptive{StartWeight: c.StartWeight, MaxStaleness: c.MaxStaleness}
 }
 
 // statePath is the account's file in the data directory.
@@ -168,11 +169,11 @@ func (a *app) buildPoller() error {
 			shared = budgets[endpoint]
 		}
 	}
-	a.poller = &poller.Poller{
+	a.poller = poller.New(poller.Settings{
 		Account: a.cfg.Account, Platform: a.client, Store: a.patient, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Time: a.client.Clock(),
 		Strategy: a.cfg.strategy(), Rules: diff.Rules{TrafficMinBytes: a.cfg.TrafficMinBytes},
 		Budgets: budgets, Locations: a.cfg.Locations, FiguresWait: a.cfg.FiguresWait, ProvenEnds: a.cfg.Ends == "proven", Observer: a.metrics, Logger: a.log,
-	}
+	})
 	if a.cfg.Guests {
 		sightings := guest.NewSightings()
 		sightings.Address = a.client.Address

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -20,6 +22,7 @@ func benchCommand() *cobra.Command {
 		estates       []string
 		weights       []float64
 		seeds         int
+		into          string
 	)
 	run := &cobra.Command{
 		Use:   "freshness",
@@ -47,6 +50,9 @@ from the change at the source to the committed event.`,
 				}
 				plan.Weigh(weights)
 			}
+			if asJSON && into != "" {
+				return usageError("--into: it takes the table, so leave out --json")
+			}
 			if asJSON {
 				enc := json.NewEncoder(cmd.OutOrStdout())
 				var failed error
@@ -60,15 +66,20 @@ from the change at the source to the committed event.`,
 				}
 				return failed
 			}
-			table := freshness.NewTable(cmd.OutOrStdout())
+			var figures bytes.Buffer
+			table := freshness.NewTable(io.MultiWriter(cmd.OutOrStdout(), &figures))
 			if err := plan.Run(cmd.Context(), table.Row); err != nil {
 				return err
 			}
-			return table.Err()
+			if err := table.Err(); err != nil || into == "" {
+				return err
+			}
+			return freshness.Into(into, figures.Bytes())
 		},
 	}
 	run.Flags().BoolVar(&short, "short", false, "one seed, half a simulated hour, fewer policies")
 	run.Flags().BoolVar(&asJSON, "json", false, "one JSON object a row")
+	run.Flags().StringVar(&into, "into", "", "a file to write the table into as well, between its marks (internal/freshness/README.md)")
 	run.Flags().StringSliceVar(&estates, "estates", nil, "estates to run, for instance E2,E4 (default all)")
 	run.Flags().IntVar(&seeds, "seeds", 3, "seeds to take the mean of, up to 3")
 	run.Flags().Float64SliceVar(&weights, "start-weights", nil, "run the adaptive policy alone, with each of these values of START_WEIGHT")

@@ -14,6 +14,7 @@ import (
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/guest"
 	"github.com/guestflow/guestflow/poller/order"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/publisher"
 )
@@ -108,7 +109,7 @@ func buildInfo() prometheus.Collector {
 }
 
 // Requested counts a request.
-func (m *metrics) Requested(kind poller.Kind, took time.Duration, err error) {
+func (m *metrics) Requested(kind plan.Kind, took time.Duration, err error) {
 	status := "ok"
 	var fault *platform.Error
 	if errors.As(err, &fault) {
@@ -116,14 +117,14 @@ func (m *metrics) Requested(kind poller.Kind, took time.Duration, err error) {
 	} else if err != nil {
 		status = "cancelled"
 	}
-	endpoint := string(kind.Endpoint())
+	endpoint := string(poller.EndpointOf(kind))
 	m.requests.WithLabelValues(endpoint, kind.String(), status).Inc()
 	m.recent.looked(kind, time.Now())
 	m.requestS.WithLabelValues(endpoint).Observe(took.Seconds())
 }
 
 // LookedUp counts a request of the guest look-ups.
-func (m *metrics) LookedUp(took time.Duration, err error) { m.Requested(poller.Identify, took, err) }
+func (m *metrics) LookedUp(took time.Duration, err error) { m.Requested(plan.Identify, took, err) }
 
 // Identified counts what became of the look-up for an arrival.
 func (m *metrics) Identified(outcome guest.Outcome) {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 func planCommand() *cobra.Command {
@@ -56,7 +56,7 @@ or a higher limit would bring. Delays are in seconds.`,
 				if limit < 2 {
 					return usageError(fmt.Sprintf("plan: --limit %v: use 2 or more", limit))
 				}
-				f := poller.NewForecast(online, locations, limit, weight)
+				f := plan.NewForecast(online, locations, limit, weight)
 				fmt.Fprintf(w, "%.0f\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.0f\t%.1f\t%.0f\n",
 					limit, f.Pages, f.Probes, f.Sweeps, f.StartMean, f.StartP95, f.EndMean, f.EndP95, f.AllMean, f.RoundRobin, f.Bound, f.Staleness)
 			}

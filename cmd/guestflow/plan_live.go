@@ -38,6 +38,8 @@ type livePlan struct {
 	Staleness        float64            `json:"staleness"`
 	MaxStaleness     float64            `json:"max_staleness"`
 	StalenessKept    bool               `json:"staleness_kept"`
+	Next             string             `json:"next"` // the newest decision, and why it was made
+	Why              string             `json:"why"`
 	RequestsByLook   map[string]float64 `json:"requests_by_look"`
 	LocationsByDelay []locationPlan     `json:"locations"`
 }
@@ -77,8 +79,9 @@ func (a *app) plan(now time.Time) livePlan {
 		Account: a.cfg.Account, State: string(s.State), Online: s.Online(), Pages: f.Pages, Order: s.Plan.Order, Roams: s.Plan.Roams,
 		HistoryGaps: s.Plan.Gaps, HeldEnds: s.Plan.Held, Missing: s.Plan.Missing, Hidden: s.Plan.Hidden, Displaced: s.Plan.Displaced, RoundRobinMean: f.RoundRobin,
 		Staleness: s.Staleness().Seconds(), MaxStaleness: a.cfg.MaxStaleness.Seconds(), StalenessKept: !s.Plan.Late,
-		Starts:         changePlan{PerHour: s.Plan.Starts, ExpectedMean: f.StartMean, ExpectedP95: f.StartP95},
-		Ends:           changePlan{PerHour: s.Plan.Ends, ExpectedMean: f.EndMean, ExpectedP95: f.EndP95},
+		Starts: changePlan{PerHour: s.Plan.Starts, ExpectedMean: f.StartMean, ExpectedP95: f.StartP95},
+		Ends:   changePlan{PerHour: s.Plan.Ends, ExpectedMean: f.EndMean, ExpectedP95: f.EndP95},
+		Next:   s.Plan.Look.String(), Why: s.Plan.Why,
 		RequestsByLook: a.metrics.recent.perMinute(now), LocationsByDelay: []locationPlan{},
 	}
 	if !s.Plan.Past.From.IsZero() {
@@ -168,6 +171,9 @@ func (p livePlan) write(out io.Writer, locations int) error {
 	}
 	if p.Backfill != "" {
 		fmt.Fprintf(out, "backfill: %s\n", p.Backfill)
+	}
+	if p.Why != "" {
+		fmt.Fprintf(out, "newest decision: %s (%s)\n", p.Next, p.Why)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\ndelay in s\ta day\texpected mean\tp95\tmeasured p50\tp95\tof the newest")

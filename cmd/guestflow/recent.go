@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
-	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // recent keeps the newest detection delays and the looks of the last minutes, for
@@ -15,7 +15,7 @@ import (
 type recent struct {
 	mu     sync.Mutex
 	delays map[events.Kind]*delays
-	looks  [recentMinutes]map[poller.Kind]int // by minute
+	looks  [recentMinutes]map[plan.Kind]int // by minute
 	minute int64
 }
 
@@ -68,7 +68,7 @@ func (r *recent) quantiles(kinds ...events.Kind) (p50, p95 float64, n int) {
 	return sorted[n/2].Seconds(), sorted[n*95/100].Seconds(), n
 }
 
-func (r *recent) looked(kind poller.Kind, now time.Time) {
+func (r *recent) looked(kind plan.Kind, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.turn(now)
@@ -79,7 +79,7 @@ func (r *recent) looked(kind poller.Kind, now time.Time) {
 func (r *recent) turn(now time.Time) {
 	minute := now.Unix() / 60
 	for m := max(r.minute+1, minute-recentMinutes+1); m <= minute; m++ {
-		r.looks[m%recentMinutes] = make(map[poller.Kind]int)
+		r.looks[m%recentMinutes] = make(map[plan.Kind]int)
 	}
 	r.minute = max(r.minute, minute)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/budget"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/publisher"
 	natsserver "github.com/guestflow/guestflow/publisher/embedded"
@@ -130,8 +131,8 @@ func (j *journey) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-func (j *journey) Requested(poller.Kind, time.Duration, error) {}
-func (j *journey) Looked(poller.Report)                        {}
+func (j *journey) Requested(plan.Kind, time.Duration, error) {}
+func (j *journey) Looked(poller.Report)                      {}
 
 func (j *journey) startNATS() {
 	j.t.Helper()
@@ -173,10 +174,10 @@ func (j *journey) startPolling() {
 		budgets[e] = budget.New(permitted, log, j.Now())
 	}
 	log := slog.New(slog.DiscardHandler)
-	j.poller = &poller.Poller{
-		Account: events.DefaultAccount, Platform: client, Store: st, Clock: j, Time: client.Clock(), Strategy: &poller.Adaptive{},
+	j.poller = poller.New(poller.Settings{
+		Account: events.DefaultAccount, Platform: client, Store: st, Clock: j, Time: client.Clock(), Strategy: &plan.Adaptive{},
 		Rules: diff.Rules{TrafficMinBytes: 1}, Budgets: budgets, Observer: j, Logger: log,
-	}
+	})
 	p := publisher.New(j.js, st)
 	p.Log, p.RetryFirst, p.RetryMax, p.AckWait = log, 10*time.Millisecond, 100*time.Millisecond, time.Second
 	ctx, cancel := context.WithCancel(context.Background())

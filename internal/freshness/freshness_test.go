@@ -8,13 +8,14 @@ import (
 
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // looks counts requests by what they look at.
-type looks map[poller.Kind]int
+type looks map[plan.Kind]int
 
-func (l looks) Requested(kind poller.Kind, _ time.Duration, _ error) { l[kind]++ }
-func (l looks) Looked(poller.Report)                                 {}
+func (l looks) Requested(kind plan.Kind, _ time.Duration, _ error) { l[kind]++ }
+func (l looks) Looked(poller.Report)                               {}
 
 func do(t *testing.T, r Run) Row {
 	t.Helper()
@@ -41,7 +42,7 @@ func TestPageDrift(t *testing.T) {
 				Locations: []simulator.Location{{ID: "arena", MeanOnline: 450, Stay: simulator.Stay{Mean: 15 * time.Minute, Sigma: 1}}},
 			}
 			row := do(t, Run{Config: &cfg, Policy: "round-robin", Order: order, Seed: 3, Warmup: time.Minute, Horizon: 90 * time.Minute, Observer: l})
-			if n := l[poller.List]; n < 2500 {
+			if n := l[plan.List]; n < 2500 {
 				t.Errorf("%d pages of the list were read, want 2500 and more; all: %v", n, l)
 			}
 			if row.EndMean == 0 || row.EndMean > 60 {
@@ -146,10 +147,10 @@ func TestProbesDoNotStarveTraffic(t *testing.T) {
 }
 
 // kinds notes what each request was for.
-type kinds []poller.Kind
+type kinds []plan.Kind
 
-func (k *kinds) Requested(kind poller.Kind, _ time.Duration, _ error) { *k = append(*k, kind) }
-func (k *kinds) Looked(poller.Report)                                 {}
+func (k *kinds) Requested(kind plan.Kind, _ time.Duration, _ error) { *k = append(*k, kind) }
+func (k *kinds) Looked(poller.Report)                               {}
 
 // Where all endpoints share a budget, reading /locations again is spread out: ten
 // pages in a row would age every session by as many requests.
@@ -158,7 +159,7 @@ func TestRediscoverySpreads(t *testing.T) {
 	do(t, Run{Estate: "E3", Policy: "adaptive", Order: simulator.NewestFirst, SharedBudget: true, Seed: 1, Warmup: 5 * time.Minute, Horizon: 25 * time.Minute, Observer: &requests})
 	pages, last := 0, 0
 	for i, kind := range requests {
-		if kind != poller.Discover {
+		if kind != plan.Discover {
 			continue
 		}
 		const start = 100 // requests, among them the first time

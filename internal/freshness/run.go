@@ -15,6 +15,7 @@ import (
 	"github.com/guestflow/guestflow/internal/virtual"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/budget"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -172,13 +173,13 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	cfg.LivesOnly, cfg.HistoryBefore = true, 10*time.Minute
 	sim := simulator.New(cfg, clk.Now)
 	w := &wire{sim: sim, clock: clk, trace: t, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare, shared: r.SharedBudget, requests: make(map[simulator.Endpoint][]time.Time)}
-	p := &poller.Poller{
+	p := poller.New(poller.Settings{
 		Account: "bench", Platform: w, Store: newMemory(o.committed), Clock: clk, Courier: clk,
 		Budgets: budgets(r.SharedBudget, clk.Now()), Observer: r.Observer, FiguresWait: 30 * time.Second,
 		// Starts and ends are what is measured; events of traffic would be most of
 		// the work.
 		Rules: diff.Rules{TrafficMinBytes: math.MaxInt64},
-	}
+	})
 	if p.Strategy, err = strategy(r.Policy, r.StartWeight); err != nil {
 		return Row{}, err
 	}
@@ -320,16 +321,16 @@ func budgets(shared bool, now time.Time) map[platform.Endpoint]*budget.Budget {
 	return map[platform.Endpoint]*budget.Budget{platform.Sessions: sessions, platform.Locations: locations}
 }
 
-func strategy(policy string, weight float64) (poller.Strategy, error) {
+func strategy(policy string, weight float64) (plan.Strategy, error) {
 	switch policy {
 	case "round-robin":
-		return &poller.RoundRobin{}, nil
+		return &plan.RoundRobin{}, nil
 	case "sqrt":
-		return &poller.SquareRoot{}, nil
+		return &plan.SquareRoot{}, nil
 	case "sweep":
-		return &poller.SweepOnly{}, nil
+		return &plan.SweepOnly{}, nil
 	case "adaptive":
-		return &poller.Adaptive{StartWeight: weight}, nil
+		return &plan.Adaptive{StartWeight: weight}, nil
 	}
 	return nil, fmt.Errorf("policy %q is not known; use one of %v", policy, Policies())
 }

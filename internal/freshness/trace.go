@@ -7,7 +7,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/virtual"
-	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -49,12 +49,12 @@ func (t *trace) published(changes []events.Event) {
 
 // traced is a strategy whose decisions are written down.
 type traced struct {
-	poller.Strategy
+	plan.Strategy
 	trace *trace
 }
 
-func (s traced) Next(now time.Time, e *poller.Estate) poller.Look {
-	look := s.Strategy.Next(now, e)
-	s.trace.line("look %s location=%s session=%s in_turn=%t", look.Kind, look.Location, look.Session, look.InTurn)
-	return look
+func (s traced) Next(now time.Time, v *plan.View) plan.Decision {
+	d := s.Strategy.Next(now, v)
+	s.trace.line("look %s location=%s session=%s in_turn=%t", d.Kind, d.Location, d.Session, d.InTurn)
+	return d
 }

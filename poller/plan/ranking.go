@@ -1,4 +1,4 @@
-package poller
+package plan
 
 import (
 	"cmp"
@@ -6,12 +6,12 @@ import (
 	"sort"
 )
 
-// rota finds the location that is worth most without looking at all of them for
+// ranking finds the location that is worth most without looking at all of them for
 // each decision: at those that were worth most lately, and at a stretch of the
 // others in turn. What a location is worth changes slowly, so that among many
 // thousands the best few are nearly as good as the best.
-type rota struct {
-	next int // of the places, at which the next stretch begins
+type ranking struct {
+	next int // of the locations, at which the next stretch begins
 	top  []ranked
 	// cost is how many requests a list of each location takes together, as of the
 	// last whole turn; counted is that of the turn under way.
@@ -19,50 +19,50 @@ type rota struct {
 }
 
 type ranked struct {
-	place *Place
-	worth float64
+	location *Location
+	worth    float64
 }
 
 const (
-	stretch   = 64 // locations looked at for one decision
-	topPlaces = 16
+	stretch      = 64 // locations looked at for one decision
+	topLocations = 16
 )
 
 // best returns the location for which worth is greatest, and that worth; nil
 // where there is none.
-func (r *rota) best(places []*Place, worth func(*Place) float64) (*Place, float64) {
+func (r *ranking) best(locations []*Location, worth func(*Location) float64) (*Location, float64) {
 	for i := range r.top {
-		r.top[i].worth = worth(r.top[i].place)
+		r.top[i].worth = worth(r.top[i].location)
 	}
 	slices.SortStableFunc(r.top, func(a, b ranked) int { return cmp.Compare(b.worth, a.worth) })
-	for range min(stretch, len(places)) {
-		if r.next >= len(places) {
+	for range min(stretch, len(locations)) {
+		if r.next >= len(locations) {
 			r.next = 0
 			r.cost, r.counted = r.counted, 0
 		}
-		p := places[r.next]
+		l := locations[r.next]
 		r.next++
-		r.counted += p.Cost()
-		w := worth(p)
-		if len(r.top) == topPlaces && w <= r.top[topPlaces-1].worth || slices.ContainsFunc(r.top, func(x ranked) bool { return x.place == p }) {
+		r.counted += l.Cost()
+		w := worth(l)
+		if len(r.top) == topLocations && w <= r.top[topLocations-1].worth || slices.ContainsFunc(r.top, func(x ranked) bool { return x.location == l }) {
 			continue
 		}
 		// Behind its equals, so that who is known for longest is first.
 		at := sort.Search(len(r.top), func(i int) bool { return r.top[i].worth < w })
-		r.top = slices.Insert(r.top, at, ranked{p, w})
-		r.top = r.top[:min(len(r.top), topPlaces)]
+		r.top = slices.Insert(r.top, at, ranked{l, w})
+		r.top = r.top[:min(len(r.top), topLocations)]
 	}
 	if len(r.top) == 0 {
 		return nil, 0
 	}
-	return r.top[0].place, r.top[0].worth
+	return r.top[0].location, r.top[0].worth
 }
 
 // requests is how many requests a list of each location takes together.
-func (r *rota) requests(places []*Place) int {
+func (r *ranking) requests(locations []*Location) int {
 	if r.cost == 0 {
-		for _, p := range places {
-			r.cost += p.Cost()
+		for _, l := range locations {
+			r.cost += l.Cost()
 		}
 	}
 	return r.cost

@@ -1,4 +1,4 @@
-package poller
+package plan
 
 import (
 	"math"
@@ -16,8 +16,8 @@ type Forecast struct {
 	AllMean, Bound, Staleness float64
 }
 
-// round is how long a round over all locations takes.
-func (f Forecast) round() time.Duration {
+// Round is how long a round over all locations takes.
+func (f Forecast) Round() time.Duration {
 	return time.Duration(f.Staleness * float64(time.Second)).Round(time.Second)
 }
 

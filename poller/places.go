@@ -1,0 +1,90 @@
+package poller
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/poller/plan"
+)
+
+// place is a location that is watched: what the planner knows of it, and what the
+// poller does.
+type place struct {
+	plan.Location
+	name     string
+	sessions map[*entry]bool
+	leaving  bool          // it is no longer configured: only its known sessions are of interest
+	tracking diff.Tracking // on the platform's clock
+	reading  *reading      // of its list, under way; nil outside of one
+	readings int           // of its list so far
+	// unsettled is how many readings of its list may be made to find all who began at
+	// once.
+	unsettled int
+	lately    time.Time // scratch of tend
+	missing   int       // sessions that are missing there, where one page of its list answers for all
+}
+
+// enter and leave are for sessions that come and go.
+func (p *place) enter(e *entry) {
+	if p.sessions == nil {
+		p.sessions = make(map[*entry]bool)
+	}
+	p.sessions[e] = true
+}
+
+func (p *place) leave(e *entry) {
+	delete(p.sessions, e)
+	p.Left(&e.Row)
+}
+
+// places are the locations that are watched.
+type places struct {
+	byID map[string]*place
+	all  []*place          // in the order in which they became known
+	plan []*plan.Location  // the same
+	read map[string]*place // whose list is being read
+}
+
+func newPlaces() places {
+	return places{byID: make(map[string]*place), read: make(map[string]*place)}
+}
+
+func (ps *places) add(l plan.Location) *place {
+	p := &place{Location: l}
+	ps.byID[l.ID] = p
+	ps.all, ps.plan = append(ps.all, p), append(ps.plan, &p.Location)
+	return p
+}
+
+// reading returns the location whose list was begun first of those that have
+// further pages to ask for; nil where there is none.
+func (ps *places) reading() *plan.Location {
+	var first *place
+	for id, p := range ps.read {
+		if !p.Asking && (first == nil || cmp.Or(p.reading.began.Compare(first.reading.began), cmp.Compare(id, first.ID)) < 0) {
+			first = p
+		}
+	}
+	return first.planned()
+}
+
+// unsettled returns the location at which many began at once and whose list is to be
+// read; nil where there is none.
+func (ps *places) unsettled() *plan.Location {
+	var most *place
+	for _, p := range ps.all {
+		if p.unsettled > 0 && !p.Asking && (most == nil || p.Online > most.Online) {
+			most = p
+		}
+	}
+	return most.planned()
+}
+
+// planned is the planner's view of a place; nil of none.
+func (p *place) planned() *plan.Location {
+	if p == nil {
+		return nil
+	}
+	return &p.Location
+}

@@ -1,0 +1,335 @@
+package plan
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// pages is the choice of the page of the account's list that is read next, once
+// the list's order is established.
+//
+// A page may begin nearly anywhere, since per_page may differ from request
+// to request. So each page begins where the one before ended, wherever that is
+// now. What falls between two pages all the same is neither proven nor disproven
+// and has its turn in the next round, when pages begin elsewhere.
+//
+// The sweep leaves its track for a session that is overdue, and skips what is
+// worth little: sessions that were just read by other looks, or that seldom end.
+// It goes round one way, so that what it skips stays in one piece.
+type pages struct {
+	*Track
+	asked   []Window // under way
+	margin  float64  // how far within a page a session should be expected, to be on it
+	chosen  choice
+	aside   []*Row
+	most    float64 // the gain of the page that is worth most
+	enough  float64 // that of a page for the track not to be left
+	total   float64 // the sessions of the rows that are probably online
+	longest float64 // how many the list has at most
+	late    []*Row  // overdue, the oldest first
+	// roots is what the square roots of the rates at which sessions end add up to,
+	// squared and divided by the sessions on a page: of a list of P pages whose
+	// sessions all end at the same rate, P times the rate of ends.
+	roots float64
+
+	// Scratch: where each block begins, the gain of all before it, and that of a
+	// page which begins there; and the first two of single sessions.
+	starts, before, gains []float64
+	fine, fineBefore      []float64
+}
+
+// choice is the page to read next, and what that would bring.
+type choice struct {
+	Window
+	gain    float64
+	overdue *Row // the session for which it was chosen
+	follows bool // it goes on from the page before
+}
+
+const (
+	// worth is by how much a page must be worth more than the next one of the
+	// track for the track to be left.
+	worth = 2
+	// leap is how many sessions a page may skip, if that makes it larger, and
+	// lateness how much worse the gain of these is to have a round later.
+	leap     = 3
+	lateness = 3
+)
+
+// gain is what the chosen page brings; of one for an overdue session that is not what
+// counts, so that of the page that is worth most.
+func (p *pages) gain() float64 {
+	if p.chosen.overdue != nil {
+		return p.most
+	}
+	return p.chosen.gain
+}
+
+// choose chooses the next page of the track, or one around a session that was not
+// seen for longer than overdue; zero is never. Those that no
+// page can settle it puts aside.
+func (p *pages) choose(now time.Time, v *View, overdue time.Duration) {
+	p.Track = v.Track
+	r := p.Rows
+	p.most = 0
+	p.chosen = choice{Window: Window{1, p.Size}, follows: true}
+	if r.n == 0 {
+		idle := now.Sub(p.edge).Seconds()
+		p.chosen.gain = (p.Rates.starts + p.Rates.hazard) * idle * idle / 2
+		p.most = p.chosen.gain
+		return
+	}
+	moves := (p.Rates.starts + p.Rates.hazard*float64(r.n)) / max(v.Budget, 0.01)
+	p.asked, p.margin = v.Asked, min(5, 1+math.Sqrt(moves)/2)
+	p.measure(now, overdue)
+	p.gains = p.gains[:0]
+	end := 0
+	for i := range r.blocks {
+		to := p.starts[i] + float64(p.Size)
+		for end < len(r.blocks) && p.starts[end+1] <= to {
+			end++
+		}
+		gain := interpolate(p.starts, p.before, end, to) - p.before[i]
+		p.gains = append(p.gains, gain)
+		p.most = max(p.most, gain)
+	}
+	p.enough = p.most / worth
+	for _, e := range p.late {
+		if !v.Placed(e) {
+			p.aside = append(p.aside, e) // No page proves it gone, and the sweep has been by.
+			continue
+		}
+		first, last := r.group(e)
+		if r.count(first, last)+2*int(p.margin+1) <= p.Size {
+			p.chosen.overdue, p.chosen.follows = e, false
+			p.fit(now, first, last, false)
+			return
+		}
+		// No page has all who began with it, and each shows others of them: that it is
+		// gone is likely only once several did not show it.
+		if now.Sub(e.Seen) > tiedOverdue*overdue {
+			p.aside = append(p.aside, e)
+		}
+	}
+	at := -1
+	for i := len(p.front) - 1; i >= 0; i-- {
+		if e := p.front[i]; e.block != nil {
+			e = p.resume(e)
+			if p.fit(now, e, e, true); p.chosen.gain >= p.enough {
+				return
+			}
+			at = e.block.at
+			break
+		}
+	}
+	next := r.blocks[p.after(at)].first()
+	p.fit(now, next, next, false)
+}
+
+// covered is the part of a stretch of the list that pages under way will show.
+func (p *pages) covered(from, to float64) float64 {
+	covered := 0.0
+	for _, w := range p.asked {
+		covered += max(0, min(to, float64(w.End()))-max(from, float64(w.Start())))
+	}
+	if covered == 0 {
+		return 0
+	}
+	return min(1, covered/(to-from))
+}
+
+// unasked returns the session that was not seen for longest of those of a block
+// that no page under way will show; nil where there is none.
+func (p *pages) unasked(b *block, from, width float64) (oldest *Row) {
+	for i, e := range b.rows {
+		at := from + float64(i)*width
+		if (oldest == nil || e.at < oldest.at) && p.covered(at, at+1) == 0 {
+			oldest = e
+		}
+	}
+	return oldest
+}
+
+// measure works out where each block stands and what it is worth, and collects the
+// sessions that are overdue and that no page under way will show: of each block the
+// one that was not seen for longest.
+func (p *pages) measure(now time.Time, overdue time.Duration) {
+	surge := p.surge.factor()
+	p.late = p.late[:0]
+	p.starts, p.before = p.starts[:0], p.before[:0]
+	position, gain, roots := p.head(now), 0.0, 0.0
+	t := p.Rows.Seconds(now)
+	p.longest = p.limit(now)
+	start := p.corrected(position)
+	for _, b := range p.Rows.blocks {
+		b.refresh(t)
+		p.starts, p.before = append(p.starts, start), append(p.before, gain)
+		position += b.sums.online(t, surge)
+		end := p.corrected(position)
+		first, open := b.oldest, 1.0
+		if len(p.asked) > 0 {
+			if open -= p.covered(start, end); open < 1 {
+				first = p.unasked(b, start, (end-start)/b.sums.n)
+			}
+		}
+		if first != nil && overdue > 0 && t-first.at > overdue.Seconds() {
+			p.late = append(p.late, first)
+		}
+		gain += open * b.sums.gain(t, 0)
+		roots += math.Sqrt(b.sums.n * b.sums.rate)
+		start = end
+	}
+	p.total = position
+	p.roots = roots * roots / MaxPerPage
+	p.starts, p.before = append(p.starts, p.corrected(position)), append(p.before, gain)
+	slices.SortFunc(p.late, func(x, y *Row) int { return cmp.Compare(x.at, y.at) })
+}
+
+// corrected is a position as the last page makes it likely: what shifted its
+// first session arose evenly before that. So what the rows have before the page is
+// looked for before it, and what they have behind, behind.
+func (p *pages) corrected(position float64) float64 {
+	first, last := p.atFirst+p.firstShift, p.at+p.shift
+	switch {
+	case position >= p.at && p.total+p.shift > p.longest && p.total > p.at:
+		return last + (position-p.at)*max(0, p.longest-last)/(p.total-p.at)
+	case position >= p.at:
+		return position + p.shift
+	case position > p.atFirst:
+		return first + (position-p.atFirst)*(last-first)/(p.at-p.atFirst)
+	case p.atFirst > 0:
+		return position * first / p.atFirst
+	}
+	return first
+}
+
+// resume is the session behind which the track goes on: its last one, or where
+// several began at the same time as that, and a page has room for them, one that
+// stands before them all. The last page was cut among them, and proves nothing
+// about them.
+func (p *pages) resume(e *Row) *Row {
+	r := p.Rows
+	first, last := r.group(e)
+	if n := r.count(first, last); n < fewEqual || n+2*leap+2 > p.Size {
+		return e
+	}
+	return r.ahead(first, leap+2)
+}
+
+// after returns the next block, round the list, with which a page begins that is
+// worth enough, and no less than if it began a block later.
+func (p *pages) after(at int) int {
+	n := len(p.gains)
+	for range n {
+		at = (at + 1) % n
+		if p.gains[at] >= p.enough {
+			break
+		}
+	}
+	for at+1 < n && p.gains[at+1] > p.gains[at] {
+		at++
+	}
+	return at
+}
+
+// fit chooses number and size of the page: the one that is worth most of those
+// that hold two sessions and all between them, or begin about behind the first.
+func (p *pages) fit(now time.Time, must, until *Row, behind bool) {
+	r := p.Rows
+	surge, margin, best := p.surge.factor(), p.margin, must.block.at
+	low, high := best, best+1
+	for low > 0 && p.starts[low] > p.starts[best]-MaxPerPage {
+		low--
+	}
+	for high < len(r.blocks) && (p.starts[high] < p.starts[best+1]+MaxPerPage || high <= until.block.at) {
+		high++
+	}
+	p.fine, p.fineBefore = p.fine[:0], p.fineBefore[:0]
+	position, gain, at, to, t := 0.0, 0.0, 0.0, 0.0, p.Rows.Seconds(now)
+	for i, b := range r.blocks[low:high] {
+		position = max(position, p.starts[low+i])
+		// What corrects where a block begins and ends holds within it, too.
+		scale := (p.starts[low+i+1] - p.starts[low+i]) / max(1, b.sums.online(t, surge))
+		for _, e := range b.rows {
+			p.fine, p.fineBefore = append(p.fine, position), append(p.fineBefore, gain)
+			if e == must {
+				at = position
+			}
+			if e == until {
+				to = position
+			}
+			age, from := max(0, t-e.at), position
+			position += scale * e.positions(t, surge)
+			gain += (1 - p.covered(from, from+1)) * e.rate * age * age / 2
+		}
+	}
+	p.fine, p.fineBefore = append(p.fine, position), append(p.fineBefore, gain)
+
+	number := max(0, int(at)/p.Size)
+	p.chosen.Window, p.chosen.gain = Window{number + 1, p.Size}, -1
+	smallest := MaxPerPage / 2
+	if p.Fixed {
+		smallest = p.Size
+	}
+	for size := p.Size; size >= smallest; size-- {
+		for n := max(0, int(p.fine[0])/size); ; n++ {
+			start, end := float64(n*size), float64(n*size+size)
+			if behind && start > at+1+leap || !behind && start > at {
+				break
+			}
+			skipped := 0.0
+			switch {
+			case behind && start > at+1:
+				skipped = p.until(start) - p.until(at+1)
+			case !behind && n > 0:
+				start += margin
+			}
+			if !behind {
+				end -= margin
+			}
+			if to > end || !behind && at < start {
+				continue
+			}
+			if gain := p.until(end) - p.until(start) - (lateness-1)*skipped; gain > p.chosen.gain {
+				p.chosen.Window, p.chosen.gain = Window{n + 1, size}, gain
+			}
+		}
+	}
+	p.chosen.gain = max(p.chosen.gain, 0)
+}
+
+// until is the gain of what stands before a position around which fit has looked.
+func (p *pages) until(position float64) float64 {
+	xs := p.fine
+	n := len(xs)
+	// They stand nearly evenly, so this is nearly it.
+	i := max(0, min(n-1, int((position-xs[0])*float64(n-1)/max(1, xs[n-1]-xs[0]))))
+	for i > 0 && xs[i] > position {
+		i--
+	}
+	for i+1 < n && xs[i+1] < position {
+		i++
+	}
+	return interpolate(xs, p.fineBefore, i, position)
+}
+
+// interpolate returns y at x, which does not lie before xs[i].
+func interpolate(xs, ys []float64, i int, x float64) float64 {
+	if i+1 >= len(xs) {
+		return ys[len(ys)-1]
+	}
+	if width := xs[i+1] - xs[i]; width > 0 {
+		return ys[i] + (ys[i+1]-ys[i])*min(1, max(0, (x-xs[i])/width))
+	}
+	return ys[i]
+}
+
+// tiedOverdue is how much longer sessions wait that more share their start with than
+// a page has room for.
+const tiedOverdue = 2
+
+// fewEqual is how many sessions of one start are worth no page that reads some
+// again.
+const fewEqual = 6
