@@ -125,8 +125,11 @@ func New(s Settings) *Poller { return &Poller{Settings: s} }
 // Run polls until ctx ends. It returns nil then, and an error only where going
 // on makes no sense: the store cannot be read or written.
 func (p *Poller) Run(ctx context.Context) error {
+	if err := p.start(); err != nil {
+		return err
+	}
 	flying, land := context.WithCancel(ctx)
-	defer func() { p.requests.drain() }()
+	defer p.requests.drain()
 	defer land()
 	for {
 		err := p.Step(flying)

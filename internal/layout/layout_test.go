@@ -28,6 +28,8 @@ func TestPackagesLinkNoMoreThanTheyNeed(t *testing.T) {
 		{"consumers/visit", []string{"github.com/nats-io/nats-server/"}},
 		{"consumers/webhook", []string{"github.com/nats-io/nats-server/"}},
 		{"consumers/occupancy", []string{"github.com/nats-io/nats-server/"}},
+		{"poller/order", []string{project, "context", "net", "github.com/"}},
+		{"poller/plan", []string{project, "context", "net", "github.com/"}},
 	} {
 		for _, linked := range links(t, c.folder) {
 			for _, never := range c.never {

@@ -1,0 +1,179 @@
+package layout
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rooms are all packages of the project, and what of the project each may import:
+// data moves one way. The table of CONTRIBUTING.md says the same.
+var rooms = map[string][]string{
+	"events":               {},
+	"events/consume":       {"events"},
+	"diff":                 {"events"},
+	"store":                {"events"},
+	"publisher":            {"events", "store", "internal/handwritten", "internal/outbound"},
+	"publisher/embedded":   {},
+	"poller/order":         {},
+	"poller/plan":          {},
+	"poller/platform":      {"events", "internal/outbound"},
+	"poller/budget":        {"poller/platform"},
+	"poller/guest":         {"events", "store", "poller/budget", "poller/platform"},
+	"poller":               {"diff", "events", "store", "poller/budget", "poller/order", "poller/plan", "poller/platform"},
+	"consumers/webhook":    {"events", "events/consume", "internal/handwritten", "internal/outbound"},
+	"events/visits":        {"events"},
+	"consumers/visit":      {"events", "events/consume", "events/visits"},
+	"consumers/occupancy":  {"events", "events/consume"},
+	"internal/simulator":   {"events"},
+	"internal/outbound":    {},
+	"internal/handwritten": {},
+	"internal/certtest":    {},
+	"internal/blackhole":   {},
+	"internal/virtual":     {},
+	"internal/natstest":    {},
+	"internal/layout":      {},
+	"internal/test":        {},
+	"internal/freshness": {
+		"diff", "events", "store", "internal/simulator", "internal/virtual", "poller", "poller/budget", "poller/plan", "poller/platform",
+	},
+	"cmd/guestflow": {
+		"diff", "events", "events/consume", "store", "publisher", "publisher/embedded", "poller", "poller/budget", "poller/guest",
+		"poller/order", "poller/plan", "poller/platform", "consumers/webhook", "consumers/occupancy", "consumers/visit", "events/visits", "internal/freshness", "internal/handwritten",
+		"internal/simulator",
+	},
+}
+
+// pure packages decide on values alone: nothing of theirs waits, asks or keeps.
+var pure = []string{"diff", "poller/order", "poller/plan"}
+
+// TestRoomsImportNoMoreThanTheyMay, and every package has its line in the table.
+func TestRoomsImportNoMoreThanTheyMay(t *testing.T) {
+	found := make(map[string]bool)
+	for folder, imports := range importsOf(t) {
+		may, known := rooms[folder]
+		if !known {
+			t.Errorf("%s is no room of the table: say what it may import", folder)
+			continue
+		}
+		found[folder] = true
+		for _, path := range imports {
+			if of, ours := strings.CutPrefix(path, project); ours && !slices.Contains(may, of) {
+				t.Errorf("%s imports %s, and may not", folder, of)
+			}
+			if slices.Contains(pure, folder) && slices.Contains([]string{"context", "net", "net/http", "os", "sync"}, path) {
+				t.Errorf("%s imports %s: it is pure", folder, path)
+			}
+		}
+	}
+	for folder := range rooms {
+		if !found[folder] {
+			t.Errorf("%s is in the table, and there is no such package", folder)
+		}
+	}
+}
+
+// TestArrowsPointOneWay: the table has no circle, so the rooms can be sorted such
+// that each imports only those before it.
+func TestArrowsPointOneWay(t *testing.T) {
+	done := make(map[string]bool)
+	for len(done) < len(rooms) {
+		before := len(done)
+		for folder, may := range rooms {
+			if !slices.ContainsFunc(may, func(of string) bool { return !done[of] }) {
+				done[folder] = true
+			}
+		}
+		if len(done) == before {
+			t.Fatalf("a circle: %d of %d rooms can be sorted", before, len(rooms))
+		}
+	}
+}
+
+// TestContributingHasTheTable: what the layout's table there says each folder may
+// import is what this one does.
+func TestContributingHasTheTable(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile("(?m)^\\| `([a-z/]+)/` \\| [^|]+ \\| ([^|]+) \\|$")
+	told := make(map[string]bool)
+	for _, m := range line.FindAllStringSubmatch(string(text), -1) {
+		folder, cell := m[1], m[2]
+		may, known := rooms[folder]
+		if !known {
+			continue // It holds no package of this module.
+		}
+		told[folder] = true
+		if cell == "all" || cell == "none" && len(may) == 0 {
+			continue
+		}
+		if got := strings.Split(cell, ", "); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(may))) {
+			t.Errorf("CONTRIBUTING.md says that %s may import %v, the table says %v", folder, got, may)
+		}
+	}
+	for folder := range rooms {
+		if !told[folder] {
+			t.Errorf("CONTRIBUTING.md has no line for %s", folder)
+		}
+	}
+}
+
+// TestPollerStaysSmall: who opens it finds what it has on a screen. What it knows is
+// the ledger's, what is under way the requests'.
+func TestPollerStaysSmall(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "poller", "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	methods, fields := 0, 0
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		methods += strings.Count(string(text), "\nfunc (p *Poller) ")
+		if _, of, found := strings.Cut(string(text), "\ntype Poller struct {\n"); found {
+			body, _, _ := strings.Cut(of, "\n}\n")
+			for line := range strings.Lines(body) {
+				if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+					fields += 1 + strings.Count(strings.Fields(line)[0], ",")
+				}
+			}
+		}
+	}
+	if fields == 0 || fields > 20 || methods == 0 || methods > 40 {
+		t.Errorf("Poller has %d fields and %d methods, at most 20 and 40 are for one type", fields, methods)
+	}
+}
+
+// importsOf returns what each package imports, its tests aside, by folder.
+func importsOf(t *testing.T) map[string][]string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.ImportPath}} {{.Dir}} {{range .Imports}}{{.}} {{end}}", project+"...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	imports := make(map[string][]string)
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			t.Fatal(fmt.Errorf("go list says %q", line))
+		}
+		// See links: the result is kept until a file of the folder changes.
+		if _, err := os.ReadDir(fields[1]); err != nil {
+			t.Fatal(err)
+		}
+		imports[strings.TrimPrefix(fields[0], project)] = fields[2:]
+	}
+	return imports
+}
