@@ -138,7 +138,7 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 		a.visits = visit.New(settings)
 	}
 	if cfg.HTTPAddr != "-" {
-		if a.listener, err = net.Listen("tcp", cfg.HTTPAddr); err != nil {
+		if a.listener, err = listenForReaders(cfg.HTTPAddr); err != nil {
 			return nil, fmt.Errorf("HTTP address: %w; set GUESTFLOW_HTTP_ADDR to a free one, or to - for none", err)
 		}
 	}

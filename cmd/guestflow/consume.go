@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -83,7 +82,7 @@ func serveOccupancy(ctx context.Context, cfg Config, js jetstream.JetStream, log
 		return usageError("guestflow occupancy needs an address: set GUESTFLOW_HTTP_ADDR")
 	}
 	service := occupancy.New(occupancySettings(cfg, log, nil))
-	listener, err := net.Listen("tcp", cfg.HTTPAddr)
+	listener, err := listenForReaders(cfg.HTTPAddr)
 	if err != nil {
 		return fmt.Errorf("HTTP address: %w; set GUESTFLOW_HTTP_ADDR to a free one", err)
 	}
