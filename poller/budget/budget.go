@@ -2,6 +2,7 @@ package budget
 
 import (
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -40,7 +41,12 @@ type Budget struct {
 	limit   int       // configured, or lower where the platform says so
 	current float64   // limit, less after a refusal
 	raised  time.Time // when current last changed
-	slots   []slot    // the last requests, those answered longest ago first, those under way last
+	// The last requests, as many as the limit: idle are the slots that were never used,
+	// and those answered, longest ago first; flying those under way. sent are the times
+	// at which they went out.
+	idle    queue[slot]
+	flying  []slot
+	sent    queue[time.Time]
 	until   time.Time // the platform's own word: nothing before
 	spacing *rate.Limiter
 	log     *Log      // nil keeps the log in memory alone
@@ -57,19 +63,6 @@ type slot struct {
 	exchange
 }
 
-// compare sorts slots: those never used, those answered, those under way.
-func (s slot) compare(o slot) int {
-	if s.flying() != o.flying() {
-		if s.flying() {
-			return 1
-		}
-		return -1
-	}
-	return s.answered.Compare(o.answered)
-}
-
-func (s slot) flying() bool { return !s.sent.IsZero() && s.answered.IsZero() }
-
 // New returns a budget of limit requests a Window, continued from log
 // where that is not nil.
 func New(limit int, log *Log, now time.Time) *Budget {
@@ -78,18 +71,22 @@ func New(limit int, log *Log, now time.Time) *Budget {
 		limit:   limit,
 		current: float64(limit),
 		raised:  now,
-		slots:   make([]slot, limit),
 		spacing: rate.NewLimiter(spacingOf(limit), 1),
 		log:     log,
 	}
-	for i := range b.slots {
-		b.slots[i].at = i
+	slots := make([]slot, limit)
+	for i := range slots {
+		slots[i].at = i
 	}
 	if log != nil {
 		for i, x := range log.restored(now) {
-			b.slots[i].exchange = x
+			slots[i].exchange = x
+			b.sent.push(x.sent)
 		}
-		slices.SortFunc(b.slots, slot.compare)
+		slices.SortFunc(slots, func(a, b slot) int { return a.answered.Compare(b.answered) })
+	}
+	for _, s := range slots {
+		b.idle.push(s)
 	}
 	return b
 }
@@ -147,18 +144,13 @@ func (b *Budget) unclaimed(now time.Time) time.Time {
 
 func (b *Budget) next(now time.Time) time.Time {
 	b.recover(now)
-	at := now
-	if b.until.After(at) {
-		at = b.until
-	}
-	if s := b.slots[len(b.slots)-max(1, int(b.current))]; !s.sent.IsZero() {
-		if s.flying() {
-			// Its answer is not in, so the earliest is a guess to be asked again.
-			s.answered = now
-		}
-		if free := s.answered.Add(Window + Margin); free.After(at) {
-			at = free
-		}
+	at := later(now, b.until)
+	// That many requests from the newest on, the oldest has to leave the window.
+	if among := max(1, int(b.current)) - len(b.flying); among <= 0 {
+		// Its answer is not in, so the earliest is a guess to be asked again.
+		at = later(at, now.Add(Window+Margin))
+	} else if s := b.idle.at(b.idle.len() - among); !s.sent.IsZero() {
+		at = later(at, s.answered.Add(Window+Margin))
 	}
 	if tokens := b.spacing.TokensAt(at); tokens < 1 {
 		at = at.Add(time.Duration((1 - tokens) / float64(b.spacing.Limit()) * float64(time.Second)))
@@ -184,27 +176,33 @@ func (b *Budget) take(now time.Time) (answered func(time.Time), at time.Time) {
 		return nil, at
 	}
 	b.spacing.AllowN(now, 1)
-	s := slot{b.slots[0].at, exchange{sent: now}}
-	b.slots = append(b.slots[:0], b.slots[1:]...)
-	b.insert(s)
+	s := slot{b.idle.pop().at, exchange{sent: now}}
+	b.flying = append(b.flying, s)
+	if b.sent.push(now); b.sent.len() > b.idle.len()+len(b.flying) {
+		b.sent.pop()
+	}
+	b.record(s)
 	return func(at time.Time) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.slots = slices.DeleteFunc(b.slots, func(o slot) bool { return o.at == s.at })
+		b.flying = slices.DeleteFunc(b.flying, func(o slot) bool { return o.at == s.at })
 		s.answered = at
-		b.insert(s)
+		b.idle.insert(s, func(o slot) bool { return o.answered.After(at) })
+		b.record(s)
 	}, now
 }
 
-func (b *Budget) insert(s slot) {
-	i := len(b.slots)
-	for i > 0 && s.compare(b.slots[i-1]) < 0 {
-		i--
-	}
-	b.slots = slices.Insert(b.slots, i, s)
+func (b *Budget) record(s slot) {
 	if b.log != nil {
 		b.log.record(s.at, s.exchange)
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // Refused takes a 429 into account: nothing goes out for wait, and the budget
@@ -233,7 +231,7 @@ func (b *Budget) Pause(now time.Time, wait time.Duration) {
 func (b *Budget) Allowed(now time.Time, limit int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	limit = min(limit, len(b.slots))
+	limit = min(limit, b.idle.len()+len(b.flying))
 	if limit < 1 || limit == b.limit {
 		return
 	}
@@ -258,10 +256,7 @@ func (b *Budget) Used(now time.Time) (used, limit int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.recover(now)
-	for _, s := range b.slots {
-		if now.Sub(s.sent) < Window {
-			used++
-		}
-	}
-	return used, max(1, int(b.current))
+	n := b.sent.len()
+	old := sort.Search(n, func(i int) bool { return now.Sub(b.sent.at(i)) < Window })
+	return n - old, max(1, int(b.current))
 }
