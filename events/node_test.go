@@ -16,7 +16,7 @@ import (
 )
 
 // installing are npm's arguments for packages that are only tried.
-var installing = []string{"install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"}
+var installing = []string{"install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefer-offline"}
 
 // nodeProject installs a project of a folder, with its packages, into a directory
 // of the test. It takes npm and its registry, so it runs where GUESTFLOW_NODE says that

@@ -51,8 +51,8 @@ func TestContractIsServed(t *testing.T) {
 	}
 }
 
-// TestServedDocumentsAreValid asks the specifications' own tools, over HTTP. It
-// takes npm and its registry, so it runs where GUESTFLOW_NODE says that both are
+// TestServedDocumentsAreValid asks the specifications' own tools, over HTTP, and
+// compiles a program with the types that openapi-typescript makes. It takes npm and its registry, so it runs where GUESTFLOW_NODE says that both are
 // there: in CI.
 func TestServedDocumentsAreValid(t *testing.T) {
 	if os.Getenv("GUESTFLOW_NODE") != "1" {
@@ -66,7 +66,9 @@ func TestServedDocumentsAreValid(t *testing.T) {
 	site.start()
 	var out []byte
 	for _, command := range [][]string{
-		{"npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"},
+		{"npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefer-offline"},
+		{"npx", "--no-install", "openapi-typescript", "http://" + site.address + "/openapi.json", "--output", "types.ts"},
+		{"npx", "--no-install", "tsc", "--noEmit", "--strict", "types.ts", "use.ts"},
 		{"node", "check.mjs", "http://" + site.address + "/"},
 	} {
 		c := exec.CommandContext(t.Context(), command[0], command[1:]...)

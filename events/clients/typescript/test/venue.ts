@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -10,8 +11,6 @@ const servers = process.env["NATS_URL"];
 const golden = process.env["GUESTFLOW_EVENTS"];
 if (!servers || !golden) throw new Error("set NATS_URL to a NATS server with JetStream and GUESTFLOW_EVENTS to the folder of guestflow's example events");
 
-let streams = 0;
-
 /** The example of a kind, of another session and revision. */
 export function example(kind: Kind, id: string, revision: number, location = "lobby"): Event {
   const event = JSON.parse(readFileSync(join(golden!, `${kind}.json`), "utf8")) as Event;
@@ -23,14 +22,13 @@ export function example(kind: Kind, id: string, revision: number, location = "lo
 
 /** A stream of its own for a test, on a connection of its own. */
 export class Venue {
-  readonly prefix = `t${++streams}.sessions`;
-  readonly stream = `T${streams}`;
-  #published = 0;
+  readonly stream = `T${randomUUID()}`;
+  readonly prefix = `${this.stream}.sessions`;
 
-  private constructor(readonly nc: NatsConnection, readonly t: TestContext) {}
+  private constructor(readonly nc: NatsConnection) {}
 
   static async open(t: TestContext): Promise<Venue> {
-    const venue = new Venue(await connect({ servers: servers! }), t);
+    const venue = new Venue(await connect({ servers: servers! }));
     const jsm = await jetstreamManager(venue.nc);
     await jsm.streams.add({ name: venue.stream, subjects: [`${venue.prefix}.>`] });
     t.after(async () => {
@@ -48,7 +46,6 @@ export class Venue {
       const kind = event.type.split(".")[2];
       const location = event.data.session.location_id.replace(".", "%2E");
       await jetstream(this.nc).publish(`${this.prefix}.default.${location}.${kind}`, JSON.stringify(event));
-      this.#published++;
     }
   }
 
