@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -110,6 +111,49 @@ func TestRunSendsRequestsBesideEachOther(t *testing.T) {
 		}
 		if most, left := s.most.Load(), s.flying.Load(); most < 2 || most > 4 || left > 0 {
 			t.Errorf("%d requests were under way at once, %d at the end; want up to 4 and none", most, left)
+		}
+	})
+}
+
+// TestOthersMeetTheRunningPoller: status and requests for the past come from other
+// goroutines while it runs. The race detector is the judge.
+func TestOthersMeetTheRunningPoller(t *testing.T) {
+	st, err := store.Open(filepath.Join(t.TempDir(), "state.db"), store.Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	synctest.Test(t, func(t *testing.T) {
+		sessions := budget.New(60, nil, time.Now())
+		p := poller.New(poller.Settings{
+			Account: "lab", Platform: &sluggish{}, Store: st, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Strategy: &plan.Adaptive{},
+			Budgets:   map[platform.Endpoint]*budget.Budget{platform.Sessions: sessions, platform.Locations: sessions},
+			Locations: []string{"a", "b"},
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		asked := 0
+		var beside sync.WaitGroup
+		beside.Go(func() {
+			for tick := time.NewTicker(100 * time.Millisecond); ; asked++ {
+				select {
+				case <-ctx.Done():
+					tick.Stop()
+					return
+				case now := <-tick.C:
+					p.Status(now)
+					if err := p.Backfill(now.Add(-time.Hour)); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+		if err := p.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		beside.Wait()
+		if s := p.Status(time.Now()); asked < 100 || len(s.Locations) != 2 || s.Plan.Past.From.IsZero() {
+			t.Errorf("asked %d times; status %+v", asked, s)
 		}
 	})
 }
