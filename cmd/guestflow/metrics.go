@@ -25,7 +25,7 @@ type metrics struct {
 	registry   *prometheus.Registry
 	app        *app
 	recent     *recent
-	looked     atomic.Int64 // when a look ended last, Unix nanoseconds
+	looked     atomic.Int64 // when a look ended last, or this process began; Unix nanoseconds
 	requests   *prometheus.CounterVec
 	requestS   *prometheus.HistogramVec
 	events     *prometheus.CounterVec
@@ -91,6 +91,7 @@ func newMetrics(a *app) *metrics {
 	} {
 		m.descriptor[name] = prometheus.NewDesc("guestflow_"+name, d.help, d.labels, account)
 	}
+	m.looked.Store(time.Now().UnixNano()) // what was looked at before is long ago
 	describeWebhooks(m.descriptor, account)
 	describeVisits(m.descriptor, account)
 	m.registry.MustRegister(m, buildInfo(), m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.retries, m.lost, m.guests, m.webhooks,

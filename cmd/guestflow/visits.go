@@ -74,11 +74,7 @@ func (a *app) lookedAt(account string) time.Time {
 	if account != a.cfg.Account {
 		return time.Time{} // another process polls it
 	}
-	nanos := a.metrics.looked.Load()
-	if nanos == 0 {
-		return time.Time{}
-	}
-	earliest, _ := a.client.Clock().Bounds(time.Unix(0, nanos))
+	earliest, _ := a.client.Clock().Bounds(time.Unix(0, a.metrics.looked.Load()))
 	return earliest
 }
 

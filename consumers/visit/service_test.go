@@ -230,6 +230,32 @@ func TestRestartsLoseAndRepeatNothing(t *testing.T) {
 	}
 }
 
+// TestTimeGoesOnWhereNobodyHereLooks: it is this machine's then, corrected by the stream.
+func TestTimeGoesOnWhereNobodyHereLooks(t *testing.T) {
+	t.Parallel()
+	told, all := crowd(rand.New(rand.NewPCG(12, 5)), 4, 30)
+	tr := newTrial(t, told.messages())
+	var ahead atomic.Int64
+	settings := tr.settings()
+	settings.LookedAt = func(string) time.Time { return time.Time{} }
+	settings.Now = func() time.Time {
+		if tr.over.Load() {
+			ahead.Add(int64(time.Minute))
+		}
+		return time.Now().Add(time.Duration(ahead.Load()))
+	}
+	s := New(settings)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, tr.js) }()
+	tr.publish(len(tr.list))
+	same(t, tr.ended(s), all)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestTwoProcessesPublishOnce: one of them does it, whichever is first.
 func TestTwoProcessesPublishOnce(t *testing.T) {
 	t.Parallel()

@@ -32,8 +32,8 @@ type Settings struct {
 	// Default 1 s.
 	TickEvery time.Duration
 	// LookedAt tells the time on an account's platform up to which its sessions were
-	// looked at; zero when not known. It keeps visits open while nobody polls. Without it
-	// the time is this machine's, corrected by what the account's latest event shows.
+	// looked at; zero when not known here. It keeps visits open while nobody polls. Without
+	// it the time is this machine's, corrected by what the account's latest event shows.
 	LookedAt func(account string) time.Time
 	// Now is the clock, which should agree with that of the NATS server. Default time.Now.
 	Now func() time.Time

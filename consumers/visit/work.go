@@ -278,7 +278,9 @@ func (w *work) tick(ctx context.Context) error {
 	for account, c := range w.clocks {
 		at := w.s.settings.Now().Add(-c.skew)
 		if look := w.s.settings.LookedAt; look != nil {
-			at = look(account)
+			if looked := look(account); !looked.IsZero() {
+				at = looked
+			}
 		}
 		// After a silence of the clock, be it that this process was away, what happened
 		// meanwhile is given time to show.
