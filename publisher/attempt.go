@@ -49,15 +49,16 @@ func (p *Publisher) attempt(ctx context.Context, untilEmpty bool) (progress bool
 	} else {
 		err = a.publishChained(ctx)
 	}
+	if err == nil {
+		a.goesOn()
+	}
 	return a.progress, err
 }
 
 // reconcile reads the stream and moves the cursor to what it holds.
 func (a *attempt) reconcile(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, a.AckWait)
-	defer cancel()
 	a.cursor = a.store.Cursor()
-	s, err := a.look(ctx, a.cursor)
+	s, err := a.see(ctx)
 	if err != nil {
 		return err
 	}
@@ -70,12 +71,16 @@ func (a *attempt) reconcile(ctx context.Context) error {
 		return err
 	}
 	switch {
+	case v.gone:
+		if err := a.rewind(s, "the stream was deleted, and is made again: publishing what is still kept"); err != nil {
+			return err
+		}
 	case v.lost:
 		if s.replicas > 1 && !a.unsettled {
 			a.unsettled = true
 			return fmt.Errorf("stream %s: %w", a.Stream, errUnsettled)
 		}
-		if err := a.rewind(s); err != nil {
+		if err := a.rewind(s, "the stream lost acknowledged events; publishing them again"); err != nil {
 			return err
 		}
 	case v.at.outbox > a.cursor.OutboxSeq:
@@ -86,14 +91,41 @@ func (a *attempt) reconcile(ctx context.Context) error {
 	a.unsettled = false
 	a.handed = a.at.outbox
 	a.status.update(func(s *State) {
-		if s.Err != nil {
-			a.Log.Info("publishing goes on", "account", a.Account, "stream", a.Stream, "outbox", a.at.outbox)
-		}
 		s.InFlight = 0
-		s.Settled, s.Err, s.ErrAt, s.Lasting, s.Way = true, nil, time.Time{}, false, a.way
+		s.Settled, s.Way = true, a.way
 		s.OutboxSeq, s.StreamSeq = a.at.outbox, a.at.last
 	})
 	return nil
+}
+
+// see looks at the stream, and makes it where it is missing.
+func (a *attempt) see(ctx context.Context) (sight, error) {
+	look := func() (sight, error) {
+		ctx, cancel := context.WithTimeout(ctx, a.AckWait)
+		defer cancel()
+		return a.look(ctx, a.cursor)
+	}
+	s, err := look()
+	if a.Make == nil || !errors.Is(err, ErrStreamMissing) {
+		return s, err
+	}
+	making, cancel := context.WithTimeout(ctx, 2*a.AckWait)
+	defer cancel()
+	if err := a.Make(making); err != nil {
+		return s, fmt.Errorf("%w: it was deleted, and cannot be made again: %w", ErrStreamMissing, err)
+	}
+	return look()
+}
+
+// goesOn notes that nothing holds publishing up: an event went, or none waits. That
+// the stream can be read is not enough, since it may take nothing.
+func (a *attempt) goesOn() {
+	a.status.update(func(s *State) {
+		if s.Err != nil {
+			a.Log.Info("publishing goes on", "account", a.Account, "stream", a.Stream, "outbox", a.at.outbox)
+		}
+		s.Err, s.ErrAt, s.Lasting = nil, time.Time{}, false
+	})
 }
 
 func (a *attempt) settleWay(s sight) error {
@@ -136,7 +168,7 @@ func (a *attempt) recognise(m mark) error {
 
 // rewind goes back to what is left of the account in the stream, or as far as
 // the outbox reaches.
-func (a *attempt) rewind(s sight) error {
+func (a *attempt) rewind(s sight, why string) error {
 	left, was := a.at.outbox, a.cursor.OutboxSeq
 	entries, err := a.store.Take(left, 1)
 	if err != nil {
@@ -152,8 +184,8 @@ func (a *attempt) rewind(s sight) error {
 		left = first - 1
 	}
 	a.at.outbox = first - 1
-	a.Log.Warn("the stream lost acknowledged events; publishing them again", "account", a.Account, "stream", a.Stream,
-		"stream_end", s.end, "acknowledged", a.cursor.StreamSeq, "outbox_from", first, "outbox_to", was)
+	a.Log.Warn(why, "account", a.Account, "stream", a.Stream,
+		"stream_end", s.end, "acknowledged", a.cursor.StreamSeq, "outbox_from", first, "outbox_to", was, "no_longer_kept_to", first-1)
 	if err := a.store.Rewind(a.at.outbox); err != nil {
 		return fmt.Errorf("move the cursor back: %w", err)
 	}
@@ -230,6 +262,7 @@ func (a *attempt) note(entries []Entry, took time.Duration) {
 		s.Published += uint64(len(entries))
 		s.Healed += uint64(healed)
 	})
+	a.goesOn()
 	if a.Observer != nil {
 		a.Observer.Published(Batch{Entries: entries, Took: took, Way: a.way, Healed: healed})
 	}
@@ -241,6 +274,7 @@ func (a *attempt) sent(n int) {
 
 // idle waits for more entries. It returns nil when there may be some.
 func (a *attempt) idle(ctx context.Context) error {
+	a.goesOn()
 	if a.paced && a.pace.pause(a.Clock.Now()) {
 		return errTurn
 	}
@@ -275,10 +309,15 @@ func (a *attempt) doubt(err error, entries []Entry) error {
 	case refusedWith(err, codeBatchTooLarge):
 		a.batchLimit = max(1, a.batchLimit/2)
 	case errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("stream %s: no stream takes its subjects: %w", a.Stream, ErrStreamMissing)
+		return a.missing()
+	case refusedWith(err, codeSealed):
+		return fmt.Errorf("stream %s: %w, which cannot be undone; name another (GUESTFLOW_STREAM, GUESTFLOW_SUBJECT_PREFIX), or delete it with its events: nats stream rm %s", a.Stream, ErrStreamSealed, a.Stream)
 	case refusedWith(err, codeMessageTooLarge):
 		return fmt.Errorf("event %s (outbox %d) or one of the %d after it: %w: %w; raise the stream's max_msg_size: nats stream edit %s --max-msg-size=-1",
 			entries[0].ID, entries[0].Seq, len(entries)-1, ErrTooLarge, err, a.Stream)
+	}
+	if full := noRoom(err, a.Stream); full != nil {
+		return full
 	}
 	return err
 }

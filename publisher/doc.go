@@ -36,7 +36,9 @@
 // syncs each write. The cursor holds the stream's sequence and creation time, so
 // that this shows: the stream is the same, yet ends before the cursor or has
 // something else in its place. Then the account goes back to what the stream
-// holds and publishes the entries that the outbox retains again. A stream that
-// was deleted and made anew, purged, or had messages deleted or aged out, has
-// lost nothing by accident: what was acknowledged is not sent again.
+// holds and publishes the entries that the outbox retains again. So it does with a
+// stream that was deleted and that guestflow itself made again, which the stream's
+// metadata say, for every account of it. A stream that somebody else made anew, or
+// purged, or whose messages were deleted or aged out, has lost nothing by accident:
+// what was acknowledged is not sent again.
 package publisher

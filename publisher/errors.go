@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -16,6 +17,12 @@ var (
 	// ErrStreamMissing: the server has no such stream. Nothing is lost; publishing
 	// goes on once it exists.
 	ErrStreamMissing = errors.New("stream does not exist")
+	// ErrStreamFull: stream, account or server has no room for another event. They
+	// wait in the outbox until there is some.
+	ErrStreamFull = errors.New("no room for events")
+	// ErrStreamSealed: the stream takes no events any more. They wait in the outbox
+	// until there is another stream.
+	ErrStreamSealed = errors.New("stream is sealed")
 	// ErrTooLarge: an event is larger than the server or the stream takes. It stays
 	// first in the outbox until the limit is raised.
 	ErrTooLarge = errors.New("event is larger than the server takes")
@@ -74,6 +81,11 @@ const (
 	codeWrongLastSeq       = 10071
 	codeWrongLastSeqInUse  = 10164
 	codeNoMessage          = 10037
+	codeStoreFailed        = 10077
+	codeSealed             = 10109
+	codeAccountFull        = 10002
+	codeServerFull         = 10023
+	codeStorageFull        = 10047
 	codeBatchTooLarge      = 10199
 	codeBatchDuplicate     = 10201
 	codeJetStreamDisabled  = 10076
@@ -112,10 +124,39 @@ func unanswered(ctx context.Context, nc *nats.Conn, r Right, err error) error {
 	return err
 }
 
+// missing returns ErrStreamMissing with what to do.
+func (p *Publisher) missing() error {
+	if p.Make != nil {
+		return fmt.Errorf("stream %s: %w; it was deleted, and is about to be made again", p.Stream, ErrStreamMissing)
+	}
+	return fmt.Errorf("stream %s: %w; it was deleted, or never made: declare it again, or run `nats stream add %s`", p.Stream, ErrStreamMissing, p.Stream)
+}
+
+// noRoom explains a refusal for lack of room, nil for any other error.
+func noRoom(err error, stream string) error {
+	var r *refusal
+	if !errors.As(err, &r) {
+		return nil
+	}
+	switch {
+	case r.ErrCode == codeStoreFailed && strings.Contains(r.Description, "maximum bytes"):
+		return fmt.Errorf("stream %s: %w: %w; it is full: raise its limit or let the oldest events go: nats stream edit %s --max-bytes=-1, or --discard=old", stream, ErrStreamFull, err, stream)
+	case r.ErrCode == codeStoreFailed && strings.Contains(r.Description, "maximum messages"):
+		return fmt.Errorf("stream %s: %w: %w; it is full: raise its limit or let the oldest events go: nats stream edit %s --max-msgs=-1, or --discard=old", stream, ErrStreamFull, err, stream)
+	case r.ErrCode == codeAccountFull:
+		return fmt.Errorf("stream %s: %w: %w; raise the JetStream limits of the account, or bound the stream: nats stream edit %s --max-bytes=SIZE --discard=old", stream, ErrStreamFull, err, stream)
+	case r.ErrCode == codeServerFull, r.ErrCode == codeStorageFull:
+		return fmt.Errorf("stream %s: %w: %w; free space on the NATS server's disk, or raise max_file_store in its configuration", stream, ErrStreamFull, err)
+	}
+	return nil
+}
+
 // lasting reports that trying again soon is pointless: somebody has to change
 // something first.
 func lasting(err error) bool {
-	return errors.Is(err, ErrStreamMissing) || errors.Is(err, ErrTooLarge) || errors.Is(err, errNotAtomic) || errors.Is(err, ErrPermission) ||
+	var differs *StreamError
+	return errors.As(err, &differs) || errors.Is(err, ErrStreamFull) || errors.Is(err, ErrStreamSealed) ||
+		errors.Is(err, ErrStreamMissing) || errors.Is(err, ErrTooLarge) || errors.Is(err, errNotAtomic) || errors.Is(err, ErrPermission) ||
 		errors.Is(err, jetstream.ErrJetStreamNotEnabled) ||
 		refusedWith(err, codeJetStreamDisabled, codeJetStreamNoAccount)
 }

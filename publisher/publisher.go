@@ -87,6 +87,9 @@ type Publisher struct {
 	// attempt. Default 100 ms and 10 s. The lower end of the pause while somebody
 	// has to change something first (no stream, no permission) is RetryMax/2.
 	RetryFirst, RetryMax time.Duration
+	// Make makes the stream, with StreamSettings.Again, when it turns out to be
+	// missing while events are published. Nil waits until somebody else does.
+	Make func(context.Context) error
 	// Clock is used for pauses and for the times in State. Default is the system's.
 	Clock Clock
 	// Observer may be nil.

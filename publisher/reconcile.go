@@ -30,12 +30,15 @@ type sight struct {
 	last     mark   // the account's last message that guestflow wrote
 	// reused: another message stands at the cursor's stream sequence.
 	reused bool
+	// again: guestflow made the stream in place of one that had been deleted.
+	again bool
 }
 
 // verdict is what to make of a sight.
 type verdict struct {
 	at     position
 	lost   bool // the stream lost a tail that it had acknowledged
+	gone   bool // the stream was deleted, and guestflow made it again
 	fenced bool
 }
 
@@ -57,8 +60,12 @@ func decide(c Cursor, own string, s sight) verdict {
 		// A store that never published takes the account over from whoever wrote
 		// last. That one is fenced by this one's messages.
 	case !same:
-		// Made anew: what was acknowledged before is not sent again.
+		// Made anew by somebody: what was acknowledged before is not sent again. By
+		// guestflow, in place of one that was missing: what is still kept is.
 		v.fenced = foreign
+		if v.gone = s.again && s.last.writer == ""; v.gone {
+			v.at.outbox = 0
+		}
 	case s.last.seq >= c.StreamSeq:
 		v.fenced = foreign
 	case s.end < c.StreamSeq || s.reused:
@@ -80,12 +87,13 @@ func (p *Publisher) look(ctx context.Context, c Cursor) (sight, error) {
 	stream, err := p.js.Stream(ctx, p.Stream)
 	if err != nil {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			return sight{}, fmt.Errorf("stream %s: %w; it was deleted, or never made: restart guestflow to make it, or run `nats stream add %s`", p.Stream, ErrStreamMissing, p.Stream)
+			return sight{}, p.missing()
 		}
 		return sight{}, fmt.Errorf("stream %s: read its state: %w", p.Stream, unanswered(ctx, p.js.Conn(), Right{api(p.js, "STREAM.INFO."+p.Stream), "the stream's state"}, err))
 	}
 	info := stream.CachedInfo()
-	s := sight{created: info.Created, replicas: info.Config.Replicas, atomic: info.Config.AllowAtomicPublish, end: info.State.LastSeq}
+	s := sight{created: info.Created, replicas: info.Config.Replicas, atomic: info.Config.AllowAtomicPublish, end: info.State.LastSeq,
+		again: info.Config.Metadata[metadataMade] == madeAgain}
 	if s.last, err = p.message(ctx, getRequest{LastFor: p.filter}); err != nil {
 		return sight{}, err
 	}

@@ -39,6 +39,13 @@ func TestDecide(t *testing.T) {
 		{"made anew", cursor, sight{created: later}, 10, false, false},
 		{"made anew and published to, answer lost", cursor, sight{created: later, end: 2, last: ours(2, 12)}, 12, false, false},
 		{"made anew and published to by another store", cursor, sight{created: later, end: 2, last: theirs(2, 12)}, 0, false, true},
+		{"made again by guestflow", cursor, sight{created: later, again: true}, 0, false, false},
+		{"made again by guestflow, another account went on", cursor, sight{created: later, again: true, end: 9}, 0, false, false},
+		{"made again by guestflow and published to, unnoticed", cursor, sight{created: later, again: true, end: 2, last: ours(2, 12)}, 12, false, false},
+		{"made again by guestflow and published to by another store", cursor, sight{created: later, again: true, end: 2, last: theirs(2, 12)}, 0, false, true},
+		{"made again by guestflow, first start", Cursor{}, sight{created: later, again: true}, 0, false, false},
+		{"made again by guestflow before, nothing happened", cursor, sight{created: then, again: true, end: 100, last: ours(100, 10)}, 10, false, false},
+		{"made again by guestflow before, purged", cursor, sight{created: then, again: true, end: 100}, 10, false, false},
 		{"made anew as a copy of an older state", cursor, sight{created: later, end: 90, last: ours(90, 8)}, 10, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -25,7 +25,8 @@ type State struct {
 	Published, Retries, Healed, Lost uint64
 	// InFlight is the number of entries sent and not answered yet.
 	InFlight int
-	// Err is what holds publishing up, nil when nothing does; ErrAt is since when.
+	// Err is what holds publishing up, nil once an event went or none waits; ErrAt is
+	// since when something does.
 	Err   error
 	ErrAt time.Time
 	// Lasting is true when Err does not go away by itself: the text says what to do.
@@ -58,7 +59,7 @@ func (s *status) connected(is bool) {
 func (s *status) failed(err error, now time.Time) (news bool) {
 	s.update(func(s *State) {
 		news = s.Err == nil || s.Err.Error() != err.Error()
-		if news {
+		if s.Err == nil {
 			s.ErrAt = now
 		}
 		s.Err, s.Lasting, s.Settled, s.InFlight = err, lasting(err), false, 0

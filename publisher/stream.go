@@ -36,7 +36,17 @@ type StreamSettings struct {
 	// Declared says that the stream is declared elsewhere: none is made, and what is
 	// wrong with one is to be mended in its declaration.
 	Declared bool
+	// Again says that a stream which has to be made takes the place of one that held
+	// events before. Publishers send what they still keep to such a stream, and not
+	// to one that somebody else made anew.
+	Again bool
 }
+
+// The stream's metadata say who made it and why; servers before 2.10 drop them.
+const (
+	metadataMade = "guestflow.made"
+	madeAgain    = "again"
+)
 
 // Difference is one setting in which an existing stream is not what is wanted.
 type Difference struct {
@@ -149,6 +159,9 @@ func create(ctx context.Context, js jetstream.JetStream, s StreamSettings) (*jet
 		// Servers before 2.12 leave it out.
 		AllowAtomicPublish: true,
 		Metadata:           map[string]string{"guestflow.contract": "1"},
+	}
+	if s.Again {
+		config.Metadata[metadataMade] = madeAgain
 	}
 	if s.MaxAge > 0 && (s.Duplicates == 0 || s.Duplicates > s.MaxAge) {
 		config.Duplicates = min(s.MaxAge, 2*time.Minute) // the server refuses a longer one

@@ -127,6 +127,9 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	}
 	a.pub = publisher.New(a.nats.js, a.patient)
 	a.pub.Account, a.pub.Stream, a.pub.Subjects, a.pub.Observer, a.pub.Log = cfg.Account, cfg.Stream, subjects, a.metrics, log
+	if cfg.StreamManage {
+		a.pub.Make = a.makeStream
+	}
 	a.web = occupancy.New(occupancySettings(cfg, log, a))
 	if cfg.WebhooksFile != "" {
 		a.hooks = newDispatcher(cfg, a.nats.js, log)
@@ -257,19 +260,13 @@ func (a *app) Run(parent context.Context) error {
 
 // ensureStream waits for NATS and sees that the stream is there.
 func (a *app) ensureStream(ctx context.Context) error {
-	subjects, err := events.NewSubjects(a.cfg.SubjectPrefix)
-	if err != nil {
-		return err
-	}
 	if err := a.awaitNATS(ctx); err != nil {
 		return err
 	}
 	wait := time.Second
 	for {
 		try, cancel := context.WithTimeout(ctx, 10*time.Second)
-		_, err = publisher.EnsureStream(try, a.nats.js, publisher.StreamSettings{
-			Name: a.cfg.Stream, Subjects: subjects, MaxAge: a.cfg.StreamMaxAge, Replicas: a.cfg.StreamReplicas, Declared: !a.cfg.StreamManage,
-		})
+		err := a.makeStream(try)
 		cancel()
 		var differs *publisher.StreamError
 		if err == nil || errors.As(err, &differs) || ctx.Err() != nil {
@@ -282,6 +279,15 @@ func (a *app) ensureStream(ctx context.Context) error {
 		}
 		wait = min(2*wait, 30*time.Second)
 	}
+}
+
+// makeStream finds the stream good, or makes it where that is guestflow's to do.
+func (a *app) makeStream(ctx context.Context) error {
+	_, err := publisher.EnsureStream(ctx, a.nats.js, publisher.StreamSettings{
+		Name: a.cfg.Stream, Subjects: a.pub.Subjects, MaxAge: a.cfg.StreamMaxAge, Replicas: a.cfg.StreamReplicas, Declared: !a.cfg.StreamManage,
+		Again: a.store.Cursor().StreamSeq > 0,
+	})
+	return err
 }
 
 // awaitNATS waits for the first connection.
