@@ -19,6 +19,9 @@ type quirkFlags struct {
 	nullDate                            string
 	wrapDurations, cutFigures, decComma bool
 	unreadable                          []string
+	addresses, goneAddress              string
+	addressGrain                        time.Duration
+	addressLies                         float64
 }
 
 func (f *quirkFlags) register(c *cobra.Command) {
@@ -34,6 +37,10 @@ func (f *quirkFlags) register(c *cobra.Command) {
 	flags.BoolVar(&f.wrapDurations, "wrap-durations", false, "show durations modulo 24 h")
 	flags.BoolVar(&f.cutFigures, "cut-figures", false, "cut byte figures instead of rounding them")
 	flags.BoolVar(&f.decComma, "decimal-comma", false, "write byte figures with a decimal comma")
+	flags.StringVar(&f.addresses, "addresses", "unique", "IP addresses: unique, half (every other session's is in use at other venues too) or venue (all are)")
+	flags.StringVar(&f.goneAddress, "gone-address", "left-out", "what the look-up by address answers for one whose session has ended: left-out, not-found (404, whatever else\nwas asked), latest (left out, even if an older session of the address is online), stale (that session) or\nlasting (that session, as if it were online)")
+	flags.DurationVar(&f.addressGrain, "address-grain", time.Second, "what durations of the look-up by address are cut to")
+	flags.Float64Var(&f.addressLies, "address-lies", 0, "share of the sessions online about which the look-up by address answers wrongly, each for a minute")
 	flags.StringArrayVar(&f.unreadable, "unreadable", nil, "show the first session with null as its location or id, repeatable;\nlocation:3 is the first three, id:2% a share of all")
 }
 
@@ -68,6 +75,16 @@ func (f *quirkFlags) apply(cfg *simulator.Config) error {
 	if cfg.NullDate, err = simulator.ParseNullDate(f.nullDate); err != nil {
 		return usageError(err.Error())
 	}
+	if cfg.Addresses, err = simulator.ParseAddressSharing(f.addresses); err != nil {
+		return usageError(err.Error())
+	}
+	if cfg.AddressGone, err = simulator.ParseAddressGone(f.goneAddress); err != nil {
+		return usageError(err.Error())
+	}
+	if f.addressGrain != time.Second {
+		cfg.AddressGrain = f.addressGrain
+	}
+	cfg.AddressLies = f.addressLies
 	for _, text := range f.unreadable {
 		u, err := simulator.ParseUnreadable(text)
 		if err != nil {

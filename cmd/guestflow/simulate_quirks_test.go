@@ -40,7 +40,8 @@ func TestNoQuirkChangesNothing(t *testing.T) {
 
 func TestQuirksAreSet(t *testing.T) {
 	got, err := quirks(t, "E1", "--ties", "--reboots=2", "--largest=1500", "--start-grain=1m", "--day-zone=-08:00", "--exclusive-dates",
-		"--zoneless", "--null-date=now", "--wrap-durations", "--cut-figures", "--decimal-comma", "--unreadable=location", "--unreadable=id:2%")
+		"--zoneless", "--null-date=now", "--wrap-durations", "--cut-figures", "--decimal-comma", "--unreadable=location", "--unreadable=id:2%",
+		"--addresses=half", "--gone-address=stale", "--address-grain=1m", "--address-lies=0.01")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +52,7 @@ func TestQuirksAreSet(t *testing.T) {
 	want.Ties, want.RebootsPerHour, want.StartGrain, want.ExclusiveDates, want.Zoneless = true, 2, time.Minute, true, true
 	want.NullDate, want.DurationWraps, want.CutFigures, want.DecimalComma = simulator.NullDateNow, true, true, true
 	want.Unreadable = []simulator.Unreadable{{Field: "location_id", First: 1}, {Field: "id", Share: 0.02}}
+	want.Addresses, want.AddressGone, want.AddressGrain, want.AddressLies = simulator.AddressesHalf, simulator.GoneStale, time.Minute, 0.01
 	want.Locations[0].MeanOnline, want.DayZone = 1500, got.DayZone
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
@@ -63,7 +65,7 @@ func TestQuirksAreSet(t *testing.T) {
 func TestQuirksSayWhatIsWrong(t *testing.T) {
 	for _, arg := range []string{
 		"--reboots=-1", "--reboots=NaN", "--largest=-1", "--largest=+Inf", "--start-grain=-1s", "--day-zone=Atlantis", "--day-zone=Local",
-		"--null-date=never", "--unreadable=guest", "--unreadable=id:0",
+		"--null-date=never", "--addresses=none", "--gone-address=never", "--unreadable=guest", "--unreadable=id:0",
 	} {
 		if _, err := quirks(t, "E1", arg); err == nil || !strings.Contains(err.Error(), "use ") {
 			t.Errorf("%s: %v", arg, err)

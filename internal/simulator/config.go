@@ -125,6 +125,16 @@ type Config struct {
 	// IPPool is the number of addresses: 1,048,576 (172.16.0.0/12), which is the
 	// maximum. A small pool makes addresses pass quickly from guest to guest.
 	IPPool int
+	// Addresses is which of them are in use once: all.
+	Addresses AddressSharing
+	// AddressGone is what the look-up by address answers for one whose session has
+	// ended: GoneLeftOut.
+	AddressGone AddressGone
+	// AddressGrain is what the durations of the look-up by address are cut to: a second.
+	AddressGrain time.Duration
+	// AddressLies is the share of the sessions online about which it answers wrongly,
+	// each for a minute: none, another connection, an older one.
+	AddressLies float64
 	// Speed divides stays, pauses, bursts and AccountingInterval, and multiplies
 	// arrivals and Throughput: 1.
 	Speed float64
@@ -222,6 +232,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	cfg.Throughput = cmp.Or(cfg.Throughput, 25_000)
 	cfg.DevicesPerGuest = cmp.Or(cfg.DevicesPerGuest, 1)
 	cfg.IPPool = cmp.Or(cfg.IPPool, ipPoolMax)
+	cfg.AddressGrain = cmp.Or(cfg.AddressGrain, time.Second)
 	cfg.Speed = cmp.Or(cfg.Speed, 1)
 	cfg.History = cmp.Or(cfg.History, 7*24*time.Hour)
 	cfg.HistoryBefore = cmp.Or(cfg.HistoryBefore, time.Hour)
@@ -264,6 +275,10 @@ func (cfg *Config) validate() error {
 	bad(cfg.DevicesPerGuest >= 1, "DevicesPerGuest is %v; use 1 or more", cfg.DevicesPerGuest)
 	bad(cfg.Speed > 0 && cfg.Speed <= 1e6, "Speed is %v; use a number above 0, up to 1e6", cfg.Speed)
 	bad(cfg.IPPool > 0 && cfg.IPPool <= ipPoolMax, "IPPool is %d; use 1 to %d", cfg.IPPool, ipPoolMax)
+	bad(cfg.Addresses >= AddressesUnique && cfg.Addresses <= AddressesPerVenue, "Addresses is %d; use one of the constants", cfg.Addresses)
+	bad(cfg.AddressGone >= GoneLeftOut && cfg.AddressGone <= GoneLasting, "AddressGone is %d; use one of the constants", cfg.AddressGone)
+	bad(cfg.AddressGrain >= time.Second && cfg.AddressGrain%time.Second == 0, "AddressGrain is %v; use whole seconds, one or more", cfg.AddressGrain)
+	bad(cfg.AddressLies >= 0 && cfg.AddressLies <= 1, "AddressLies is %v; use 0 to 1", cfg.AddressLies)
 	bad(cfg.ByteBase == 1000 || cfg.ByteBase == 1024, "ByteBase is %d; use 1000 or 1024", cfg.ByteBase)
 	bad(cfg.Order >= NewestFirst && cfg.Order <= Moving, "Order is %d; use one of the constants", cfg.Order)
 	bad(cfg.NullDate >= NullDateNull && cfg.NullDate <= NullDateNow, "NullDate is %d; use one of the constants", cfg.NullDate)

@@ -12,7 +12,7 @@ func TestConfigErrorsListAllThatIsWrong(t *testing.T) {
 		Locations: []Location{{ID: "a"}, {ID: "a", MeanOnline: -1}, {}},
 		Rhythm:    []float64{1, 2}, Stay: Stay{Mean: -time.Second}, AccountingInterval: -1, DevicesPerGuest: 0.5,
 		Speed: -1, IPPool: 1 << 30, ByteBase: 1001, Order: 9, Window: time.Millisecond, PerPageFixed: -1,
-		RebootsPerHour: -1, StartGrain: 90 * time.Millisecond,
+		RebootsPerHour: -1, StartGrain: 90 * time.Millisecond, Addresses: 7, AddressGone: 9, AddressGrain: time.Millisecond, AddressLies: 2,
 		RoamProbability: 0.6, ResumeProbability: 0.6, MoveProbability: 2,
 		Bursts: []Burst{{Location: 3}, {Leave: 2}},
 	}
@@ -23,6 +23,7 @@ func TestConfigErrorsListAllThatIsWrong(t *testing.T) {
 	for _, want := range []string{
 		"Locations[1]: id", "Locations[2]: id", "Locations[1]: MeanOnline", "Rhythm has 2", "Stay is", "AccountingInterval",
 		"DevicesPerGuest", "Speed", "IPPool", "ByteBase", "Order", "Window", "PerPageFixed", "RebootsPerHour", "StartGrain", "MoveProbability",
+		"Addresses is", "AddressGone", "AddressGrain", "AddressLies",
 		"RoamProbability + ResumeProbability", "Bursts[0]", "Bursts[1]",
 	} {
 		if !strings.Contains(err.Error(), want) {

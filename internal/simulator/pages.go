@@ -192,22 +192,25 @@ func (s *Simulator) lookUpIPs(r *request, a *answer) {
 		a.fail(r, http.StatusUnprocessableEntity, "The ip address must not have more than 100 items.")
 		return
 	}
-	found := make([]ipRecord, 0, len(asked))
+	var addresses []netip.Addr
 	for _, text := range asked {
-		ip, err := netip.ParseAddr(strings.TrimSpace(text))
-		if err != nil || !ip.Is4() {
+		if ip, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil {
+			addresses = append(addresses, ip)
+		}
+	}
+	records, ok := s.lookUp(addresses, r.t)
+	if !ok {
+		a.fail(r, http.StatusNotFound, "No online session has this IP address.")
+		return
+	}
+	found := make([]ipRecord, 0, len(records))
+	for _, x := range records {
+		right := recordOf(x.Address, x.guest, x.Duration)
+		if f, struck := r.struck[FaultGuest]; struck {
+			found = append(found, f.misname(right, x.Address)...)
 			continue
 		}
-		b := ip.As4()
-		x := s.pop.ips[uint32(b[0])<<24|uint32(b[1])<<16|uint32(b[2])<<8|uint32(b[3])]
-		if x == nil {
-			continue
-		}
-		records := []ipRecord{recordOf(ip, x.guest, x.duration(r.t))}
-		if f, ok := r.struck[FaultGuest]; ok {
-			records = f.misname(records[0], ip)
-		}
-		found = append(found, records...)
+		found = append(found, right)
 	}
 	var body any = found
 	if len(asked) == 1 && len(found) < 2 {

@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"sort"
-	"strconv"
 	"time"
 )
 
@@ -26,9 +25,10 @@ type population struct {
 	src      *splitmix
 	rng      *rand.Rand
 	created  uint64
-	came     int                 // sessions that were online at the start or began later
-	ips      map[uint32]*session // online, by address
-	ended    []gone              // in order of end
+	came     int                   // sessions that were online at the start or began later
+	ips      map[uint32][]*session // online, by address, in the order in which they got it
+	latest   map[uint32]*session   // by address, who got it last; nil where that does not matter
+	ended    []gone                // in order of end
 	found    lookup
 	tell     func(Truth)
 }
@@ -59,8 +59,11 @@ func newPopulation(cfg *Config, at time.Time) *population {
 		venueOf:  make(map[string]int, len(cfg.Locations)),
 		weights:  make([]float64, len(cfg.Locations)),
 		src:      src, rng: rand.New(src),
-		ips:  make(map[uint32]*session),
+		ips:  make(map[uint32][]*session),
 		tell: cfg.Truth,
+	}
+	if cfg.AddressGone >= GoneLatest {
+		p.latest = make(map[uint32]*session)
 	}
 	p.setRhythm()
 	p.setVenues()
@@ -280,33 +283,5 @@ func (s *session) take(at int64, seed uint64, pl plan) {
 	s.since, s.end, s.seed, s.plan = at, at+pl.stay, seed, pl
 	if s.perStep == 0 {
 		s.perStep, s.upShare = pl.perStep, pl.upShare
-	}
-}
-
-// assignIP gives s a free address, or after 64 tries one that is in use.
-func (p *population) assignIP(s *session, salt uint64) {
-	h := hash(s.num, 30, salt)
-	pool := uint64(p.cfg.IPPool)
-	for try := range uint64(64) {
-		ip := uint32(172<<24|16<<16) + uint32((h+try)%pool)
-		if p.ips[ip] == nil || try == 63 {
-			s.ip = ip
-			p.ips[ip] = s
-			break
-		}
-	}
-	b := make([]byte, 0, 15)
-	for shift := 24; shift >= 0; shift -= 8 {
-		if shift < 24 {
-			b = append(b, '.')
-		}
-		b = strconv.AppendUint(b, uint64(byte(s.ip>>shift)), 10)
-	}
-	s.rec.DeviceIP = string(b)
-}
-
-func (p *population) releaseIP(s *session) {
-	if p.ips[s.ip] == s {
-		delete(p.ips, s.ip)
 	}
 }
