@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -17,6 +18,8 @@ type Snapshot struct {
 	// Presumed: the absence of those who are Expected is no proof that they are gone,
 	// only ground to presume it; see events.EndPresumed.
 	Presumed bool
+	// Proof of the absence of those who are Expected; empty means a list.
+	Proof events.Proof
 	// History is true for a list that shows ended sessions as well: an ended
 	// session that was never seen online is then published as both, backfilled.
 	History bool
@@ -176,7 +179,7 @@ func (c *comparison) arrived(s events.Session) {
 		}
 	}
 	state := c.publish(events.State{}, events.Started, begun, notYet, func(d *events.Data) { d.Observed.Backfilled = true })
-	c.end(state, s, events.EndReported, time.Time{}, true)
+	c.end(state, s, ending{events.EndReported, events.ProofRecord}, time.Time{}, true)
 }
 
 func (c *comparison) resumed(old events.State, now events.Session) {
@@ -188,7 +191,7 @@ func (c *comparison) resumed(old events.State, now events.Session) {
 }
 
 func (c *comparison) reported(old events.State, now events.Session) {
-	c.end(old, now, events.EndReported, c.seenAt(old), false)
+	c.end(old, now, ending{events.EndReported, events.ProofRecord}, c.seenAt(old), false)
 }
 
 // changed publishes the attributes and the traffic that differ, each as an event
@@ -236,16 +239,22 @@ func (c *comparison) missing(old events.State) {
 	}
 	last := old.Session
 	last.Online = false
-	end := events.EndInferred
+	end := ending{events.EndInferred, cmp.Or(c.snap.Proof, events.ProofList)}
 	if c.snap.Presumed {
-		end = events.EndPresumed
+		end = ending{events.EndPresumed, ""}
 	}
 	c.end(old, last, end, c.seenAt(old), false)
 }
 
-func (c *comparison) end(old events.State, now events.Session, end events.End, from time.Time, backfilled bool) {
+// ending is how sure an end is, and by what.
+type ending struct {
+	end   events.End
+	proof events.Proof
+}
+
+func (c *comparison) end(old events.State, now events.Session, end ending, from time.Time, backfilled bool) {
 	c.publish(old, events.Ended, now, from, func(d *events.Data) {
-		d.Observed.End = end
+		d.Observed.End, d.Observed.Proof = end.end, end.proof
 		d.Observed.Backfilled = backfilled
 		d.Previous = now.Replaced(&old.Session)
 		d.Change = change(old.Session, now)

@@ -268,6 +268,8 @@ func (s *scanner) observed(o *Observed) {
 			o.NotYetAt = s.time()
 		case nameEnd:
 			o.End = s.end()
+		case nameProof:
+			o.Proof = s.proof()
 		case nameRounding:
 			s.rounding(&o.Rounding)
 		case nameBackfilled:
@@ -290,6 +292,19 @@ func (s *scanner) end() End {
 		return EndPresumed
 	default:
 		return End(text)
+	}
+}
+
+func (s *scanner) proof() Proof {
+	switch text := s.raw(); Proof(text) {
+	case ProofRecord:
+		return ProofRecord
+	case ProofList:
+		return ProofList
+	case ProofAddress:
+		return ProofAddress
+	default:
+		return Proof(text)
 	}
 }
 

@@ -282,7 +282,7 @@ func hasOtherCase(body []byte) bool {
 var scalarNames = []string{
 	"specversion", "id", "source", "type", "subject", "time", "data", "revision", "episode", "session", "previous",
 	"change", "observed", "online", "started_at", "ended_at", "duration_seconds", "downloaded_bytes", "uploaded_bytes",
-	"reset", "at", "not_yet_at", "end", "rounding", "backfilled", "guest", "username", "name", "email",
+	"reset", "at", "not_yet_at", "end", "proof", "rounding", "backfilled", "guest", "username", "name", "email",
 }
 
 func TestNamesAreTheTagsOfTheTypes(t *testing.T) {

@@ -86,6 +86,7 @@ func (w *encoder) data(d *Data) {
 	w.time("at", "data.observed.at", d.Observed.At)
 	w.optionalTime("not_yet_at", "data.observed.not_yet_at", d.Observed.NotYetAt)
 	w.optionalText("end", string(d.Observed.End))
+	w.optionalText("proof", string(d.Observed.Proof))
 	w.open("rounding")
 	w.optionalNumber("downloaded_bytes", d.Session.Downloaded.Error, d.Session.Downloaded.Known())
 	w.optionalNumber("uploaded_bytes", d.Session.Uploaded.Error, d.Session.Uploaded.Known())

@@ -91,6 +91,19 @@ const (
 	EndPresumed End = "presumed"
 )
 
+// Proof says what proves an end.
+type Proof string
+
+const (
+	// ProofRecord: the platform's own record of the session says so.
+	ProofRecord Proof = "record"
+	// ProofList: a list of sessions online does not show it where it must have stood.
+	ProofList Proof = "list"
+	// ProofAddress: the look-up by IP address, asked twice, does not have its connection
+	// any more, as it had before.
+	ProofAddress Proof = "address"
+)
+
 // Observed says how an event is known. All times are on the platform's clock,
 // as estimated from its Date header, UTC.
 type Observed struct {
@@ -101,6 +114,8 @@ type Observed struct {
 	NotYetAt time.Time `json:"not_yet_at,omitzero"`
 	// End is set on Ended alone.
 	End End `json:"end,omitempty"`
+	// Proof is set on Ended, unless that is presumed.
+	Proof Proof `json:"proof,omitempty"`
 	// Rounding holds the rounding errors of the session's byte figures.
 	Rounding Rounding `json:"rounding"`
 	// Backfilled is true when no list of online sessions ever showed the

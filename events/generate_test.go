@@ -91,6 +91,7 @@ func eventOf(t *rapid.T, kind Kind, old Session, revision, episode int64) Event 
 		d.Session.Online = false
 		d.Session.EndedAt = genOptionalTime().Draw(t, "ended")
 		d.Observed.End = rapid.SampledFrom([]End{EndReported, EndInferred}).Draw(t, "end")
+		d.Observed.Proof = rapid.SampledFrom([]Proof{"", ProofRecord, ProofList, ProofAddress}).Draw(t, "proof")
 	case Resumed:
 		d.Episode++
 	}

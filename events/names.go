@@ -28,6 +28,7 @@ const (
 	nameAt
 	nameNotYetAt
 	nameEnd
+	nameProof
 	nameRounding
 	nameBackfilled
 	nameGuest
@@ -98,6 +99,8 @@ func nameOf(key []byte) name {
 		return nameNotYetAt
 	case "end":
 		return nameEnd
+	case "proof":
+		return nameProof
 	case "rounding":
 		return nameRounding
 	case "backfilled":

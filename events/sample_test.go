@@ -46,7 +46,7 @@ func samples() []Event {
 	add(Ended, at(7, 0, 0), at(7, 0, 12), func(e *Event, s *Session) {
 		s.Online, s.EndedAt, s.DurationSeconds = false, at(7, 0, 0), 545
 		s.Downloaded, s.Uploaded = Bytes{3_340_000, 5_000}, Bytes{900_580, 5}
-		e.Data.Observed.End = EndReported
+		e.Data.Observed.End, e.Data.Observed.Proof = EndReported, ProofRecord
 	})
 	add(Resumed, at(7, 3, 9), at(7, 3, 9), func(e *Event, s *Session) {
 		s.Online, s.EndedAt = true, time.Time{}

@@ -121,6 +121,7 @@ type observedFacts struct {
 	At         time.Time    `expr:"at"`
 	NotYetAt   time.Time    `expr:"not_yet_at"`
 	End        string       `expr:"end"`
+	Proof      string       `expr:"proof"`
 	Rounding   roundingFact `expr:"rounding"`
 	Backfilled bool         `expr:"backfilled"`
 	Guest      string       `expr:"guest"`
@@ -144,7 +145,7 @@ func factsOf(e *events.Event) facts {
 			DurationSeconds: max(0, s.DurationSeconds), DownloadedBytes: s.Downloaded.Value, UploadedBytes: s.Uploaded.Value,
 		},
 		Observed: observedFacts{
-			At: o.At, NotYetAt: o.NotYetAt, End: string(o.End), Backfilled: o.Backfilled, Guest: string(o.Guest),
+			At: o.At, NotYetAt: o.NotYetAt, End: string(o.End), Proof: string(o.Proof), Backfilled: o.Backfilled, Guest: string(o.Guest),
 			Rounding: roundingFact{max(0, o.Rounding.DownloadedBytes), max(0, o.Rounding.UploadedBytes)},
 		},
 	}

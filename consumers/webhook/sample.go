@@ -52,7 +52,7 @@ func SampleEvent(kind events.Kind, at time.Time) events.Event {
 		d.Revision, d.Previous = 2, &events.Previous{DeviceIP: &before}
 	case events.Ended:
 		s.EndedAt = at
-		d.Revision, d.Observed.End = 2, events.EndReported
+		d.Revision, d.Observed.End, d.Observed.Proof = 2, events.EndReported, events.ProofRecord
 	case events.Resumed:
 		d.Revision, d.Episode = 3, 1
 	}
