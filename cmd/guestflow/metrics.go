@@ -69,25 +69,28 @@ func newMetrics(a *app) *metrics {
 		help   string
 		labels []string
 	}{
-		"budget_used":                   {"Requests of the last minute.", []string{"endpoint"}},
-		"budget_limit":                  {"Requests a minute that are allowed now.", []string{"endpoint"}},
-		"staleness_seconds":             {"How long ago a location's state was last certain.", []string{"location"}},
-		"online_sessions":               {"Sessions online.", []string{"location"}},
-		"census_sessions":               {"Sessions online at the last count, by who counted: the platform or guestflow.", []string{"by"}},
-		"outbox_entries":                {"Events that wait to be published.", nil},
-		"outbox_bytes":                  {"Bytes of the events that wait to be published.", nil},
-		"outbox_oldest_seconds":         {"Age of the oldest event that waits to be published.", nil},
-		"platform_clock_offset_seconds": {"How far the platform's clock is ahead of the local one.", nil},
-		"poller_state":                  {"1 for the state that polling is in.", []string{"state"}},
-		"expected_delay_seconds":        {"Mean detection delay that the estate permits, by kind of event.", []string{"kind"}},
-		"changes_per_hour":              {"Learned rate of starts and ends.", []string{"kind"}},
-		"staleness_kept":                {"1 while the budget permits the maximum staleness.", nil},
-		"records_skipped_total":         {"Records without a usable id or location.", nil},
-		"fields_unreadable_total":       {"Values of the platform's records that could not be read, by field.", []string{"field"}},
-		"missing_sessions":              {"Sessions that no list shows any more and that wait for proof that they are gone.", nil},
-		"list_ordered":                  {"1 while the platform's list is sorted by start, so that one page proves who is gone.", nil},
-		"history_gaps":                  {"Parts of the history that were missed and are still being read.", nil},
-		"nats_connected":                {"1 while there is a connection to NATS.", nil},
+		"budget_used":                    {"Requests of the last minute.", []string{"endpoint"}},
+		"budget_limit":                   {"Requests a minute that are allowed now.", []string{"endpoint"}},
+		"staleness_seconds":              {"How long ago a location's state was last certain.", []string{"location"}},
+		"online_sessions":                {"Sessions online.", []string{"location"}},
+		"census_sessions":                {"Sessions online at the last count, by who counted: the platform or guestflow.", []string{"by"}},
+		"outbox_entries":                 {"Events that wait to be published.", nil},
+		"outbox_bytes":                   {"Bytes of the events that wait to be published.", nil},
+		"outbox_oldest_seconds":          {"Age of the oldest event that waits to be published.", nil},
+		"platform_clock_offset_seconds":  {"How far the platform's clock is ahead of the local one.", nil},
+		"poller_state":                   {"1 for the state that polling is in.", []string{"state"}},
+		"expected_delay_seconds":         {"Mean detection delay that the estate permits, by kind of event.", []string{"kind"}},
+		"changes_per_hour":               {"Learned rate of starts and ends.", []string{"kind"}},
+		"staleness_kept":                 {"1 while the budget permits the maximum staleness.", nil},
+		"records_skipped_total":          {"Records without a usable id or location.", nil},
+		"fields_unreadable_total":        {"Values of the platform's records that could not be read, by field.", []string{"field"}},
+		"missing_sessions":               {"Sessions that no list shows any more and that wait for proof that they are gone.", nil},
+		"list_ordered":                   {"1 while the platform's list is sorted by start, so that one page proves who is gone.", nil},
+		"history_gaps":                   {"Parts of the history that were missed and are still being read.", nil},
+		"occupancy_missing_events_total": {"Messages that had left the stream before the page's counts read them.", nil},
+		"occupancy_settled_total":        {"Sessions that the page's counts took for gone, since their end may have been among these.", nil},
+		"occupancy_uncertain_sessions":   {"Sessions that count as online on the page and whose end may have been among these.", nil},
+		"nats_connected":                 {"1 while there is a connection to NATS.", nil},
 	} {
 		m.descriptor[name] = prometheus.NewDesc("guestflow_"+name, d.help, d.labels, account)
 	}
@@ -200,6 +203,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.descriptor[name], prometheus.CounterValue, float64(v), labels...)
 	}
 	total("records_skipped_total", m.app.client.Skipped())
+	gaps, uncertain := m.app.web.Gaps()
+	total("occupancy_missing_events_total", int(gaps.Missing))
+	total("occupancy_settled_total", int(gaps.Settled))
+	gauge("occupancy_uncertain_sessions", float64(uncertain))
 	for _, u := range m.app.client.Unreadable() {
 		total("fields_unreadable_total", u.Count, u.Field)
 	}

@@ -44,6 +44,8 @@ type session struct {
 	mac, ip, code                string
 	description, login, profile  unique.Handle[string]
 	revision, episode            int64
+	sequence                     uint64 // of its last event
+	doubtedAt                    int64  // uncertain since, as far as noted
 	startedAt, seenAt            int64
 	cameAt                       int64 // online since, or back online since
 	enteredAt                    int64 // at this place since

@@ -37,9 +37,16 @@ func (s *Service) read(ctx context.Context, js jetstream.JetStream) error {
 		return fmt.Errorf("looking up stream %s: %w", s.settings.Stream, err)
 	}
 	info := stream.CachedInfo()
+	holes, err := s.findHoles(ctx, stream, info)
+	if err != nil {
+		return err
+	}
 	if err := s.align(ctx, js, stream, info); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.holes = holes
+	s.mu.Unlock()
 	from := s.state.Sequence() + 1
 	if _, oldest := s.feed.after(0); oldest == 0 {
 		from = max(1, from-min(from, warmUp))
@@ -142,6 +149,9 @@ func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jets
 		s.status.Exact = false
 		s.settings.Log.Warn("occupancy: events were dropped from the stream before they were read; sessions that began before may be missing until they change. Keep the stream longer than the longest outage (STREAM_MAX_AGE)",
 			"stream", s.settings.Stream, "first_kept", info.State.FirstSeq, "last_read", s.state.Sequence())
+		if s.state.Sequence() > 0 {
+			s.state.Miss(info.State.FirstSeq - 1)
+		}
 	}
 	return nil
 }

@@ -34,6 +34,9 @@ type Limits struct {
 	// delivered again is recognised and a resumed one continues. It should exceed
 	// the time for which a publisher may send again. Default 1 h.
 	Ended time.Duration
+	// Uncertain is how long a session whose end may have been among messages that are
+	// missing counts as online without an event of its own. Default 1 h.
+	Uncertain time.Duration
 }
 
 // StaySample is how many of a location's latest finished stays its dwell times
@@ -50,7 +53,7 @@ func (l Limits) withDefaults() Limits {
 		}
 		return d
 	}
-	return Limits{History: or(l.History, 24*time.Hour), Stays: or(l.Stays, 24*time.Hour), Ended: or(l.Ended, time.Hour)}
+	return Limits{History: or(l.History, 24*time.Hour), Stays: or(l.Stays, 24*time.Hour), Ended: or(l.Ended, time.Hour), Uncertain: or(l.Uncertain, time.Hour)}
 }
 
 // Message is one event as the stream holds it.
@@ -75,6 +78,12 @@ type Counters struct {
 	Disordered uint64 `json:"disordered"`
 	// Unreadable are messages that are no events, reported by Skip.
 	Unreadable uint64 `json:"unreadable"`
+	// Missing are messages that had left the stream before they were read: purged,
+	// deleted or too old.
+	Missing uint64 `json:"missing"`
+	// Settled are sessions that were taken for gone, since their end may have been
+	// missing and nothing was heard of them for Limits.Uncertain.
+	Settled uint64 `json:"settled"`
 }
 
 // Occupancy is the state machine: who is online where, folded from the events of
@@ -82,7 +91,8 @@ type Counters struct {
 type Occupancy struct {
 	limits   Limits
 	sequence uint64
-	observed int64 // latest Observed.At, Unix milliseconds
+	gap      uint64 // last sequence before the latest gap; zero when no session is uncertain
+	observed int64  // latest Observed.At, Unix milliseconds
 	counters Counters
 	clock    clock
 	delays   delays
@@ -159,10 +169,12 @@ func (o *Occupancy) Apply(m Message) {
 		return
 	case errors.Is(err, events.ErrGap):
 		o.counters.Gaps++
+		o.suspect(was)
 	case errors.Is(err, events.ErrOrder):
 		o.counters.Disordered++
 	}
 	o.counters.Events++
+	before := o.observed
 	o.observed = max(o.observed, seen)
 	o.clock.add(toMillis(m.Stored) - seen)
 	at := min(nonzero(toMillis(e.Time), seen), seen) // nothing is seen before it happens
@@ -170,6 +182,10 @@ func (o *Occupancy) Apply(m Message) {
 		o.delays.add(seen - at)
 	}
 	o.transit(a, was, e, at, seen)
+	if s := a.sessions[e.Data.Session.ID]; s != nil {
+		s.sequence, s.doubtedAt = o.sequence, 0
+	}
+	o.settle(before)
 }
 
 // transit moves one session from where it was to where e shows it.

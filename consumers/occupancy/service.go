@@ -72,6 +72,7 @@ type Service struct {
 	created time.Time
 	anchor  string // message id at the state's sequence
 	stream  jetstream.Stream
+	holes   holes
 	bucket  written
 	saved   written
 }
@@ -206,8 +207,11 @@ func (s *Service) Status() Status {
 func (s *Service) take(m Message, body []byte, id string, pending uint64, readable bool) {
 	s.mu.Lock()
 	epoch := s.status.Epoch
-	if m.Sequence > s.state.Sequence() {
+	if last := s.state.Sequence(); m.Sequence > last {
 		s.anchor = id
+		if last > 0 && s.holes.between(last, m.Sequence) {
+			s.state.Miss(m.Sequence - 1)
+		}
 	}
 	if readable {
 		s.state.Apply(m)
@@ -222,6 +226,14 @@ func (s *Service) take(m Message, body []byte, id string, pending uint64, readab
 	if readable && feeding {
 		s.feed.add(eventFrame(m, body, epoch))
 	}
+}
+
+// Gaps says what was missing from the stream, and how many of the sessions that are
+// online are uncertain for it.
+func (s *Service) Gaps() (c Counters, uncertain int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.state.Counters(), s.state.Uncertain()
 }
 
 // now is the present on the platform's clock; s.mu is held.

@@ -22,6 +22,7 @@ var ErrSnapshot = errors.New("occupancy snapshot cannot be restored; rebuild fro
 type Snapshot struct {
 	Version  int               `json:"version"`
 	Sequence uint64            `json:"sequence"`
+	Gap      uint64            `json:"gap,omitempty"`
 	Observed int64             `json:"observed,omitempty"`
 	Counters Counters          `json:"counters"`
 	Clock    clock             `json:"clock"`
@@ -61,8 +62,9 @@ type sessionSnapshot struct {
 	Login       string `json:"t,omitempty"`
 	Profile     string `json:"p,omitempty"`
 	// Numbers are revision, episode, started, seen, came, entered, counted,
-	// duration, downloaded, uploaded.
-	Numbers [10]int64 `json:"n"`
+	// duration, downloaded, uploaded, sequence, uncertain since. Former programs wrote
+	// the first ten.
+	Numbers [12]int64 `json:"n"`
 }
 
 type tombSnapshot struct {
@@ -74,7 +76,7 @@ type tombSnapshot struct {
 // Snapshot copies the state.
 func (o *Occupancy) Snapshot() Snapshot {
 	s := Snapshot{
-		Version: snapshotVersion, Sequence: o.sequence, Observed: o.observed, Counters: o.counters,
+		Version: snapshotVersion, Sequence: o.sequence, Gap: o.gap, Observed: o.observed, Counters: o.counters,
 		Clock:    clock{slices.Clone(o.clock.Latest)},
 		Delays:   delays{slices.Clone(o.delays.Latest), o.delays.Next},
 		Accounts: make([]accountSnapshot, 0, len(o.accounts)),
@@ -99,9 +101,9 @@ func (a *account) snapshot() accountSnapshot {
 		s.Sessions = append(s.Sessions, sessionSnapshot{
 			ID: v.id, Location: v.place.id, Guest: v.guest, Yas: v.yas, MAC: v.mac, IP: v.ip, Code: v.code,
 			Description: v.description.Value(), Login: v.login.Value(), Profile: v.profile.Value(),
-			Numbers: [10]int64{
+			Numbers: [12]int64{
 				v.revision, v.episode, v.startedAt, v.seenAt, v.cameAt, v.enteredAt, v.countedAt,
-				v.duration, v.downloaded, v.upload,
+				v.duration, v.downloaded, v.upload, int64(v.sequence), v.doubtedAt,
 			},
 		})
 	}
@@ -137,7 +139,7 @@ func Restore(l Limits, s Snapshot) (*Occupancy, error) {
 		return nil, fmt.Errorf("%w: version %d, this program reads version %d", ErrSnapshot, s.Version, snapshotVersion)
 	}
 	o := NewOccupancy(l)
-	o.sequence, o.observed, o.counters, o.clock, o.delays = s.Sequence, s.Observed, s.Counters, s.Clock, s.Delays
+	o.sequence, o.gap, o.observed, o.counters, o.clock, o.delays = s.Sequence, s.Gap, s.Observed, s.Counters, s.Clock, s.Delays
 	for i := range s.Accounts {
 		as := &s.Accounts[i]
 		a := newAccount(as.Name)
@@ -172,7 +174,7 @@ func (a *account) restore(v *sessionSnapshot) error {
 		id: v.ID, place: place, guest: v.Guest, yas: v.Yas, mac: v.MAC, ip: v.IP, code: v.Code,
 		description: unique.Make(v.Description), login: unique.Make(v.Login), profile: unique.Make(v.Profile),
 		revision: n[0], episode: n[1], startedAt: n[2], seenAt: n[3], cameAt: n[4], enteredAt: n[5], countedAt: n[6],
-		duration: n[7], downloaded: n[8], upload: n[9],
+		duration: n[7], downloaded: n[8], upload: n[9], sequence: uint64(n[10]), doubtedAt: n[11],
 	}
 	place.count(s)
 	a.total.count(s)

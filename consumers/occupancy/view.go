@@ -16,6 +16,9 @@ type Location struct {
 	Name    string `json:"name,omitempty"`
 	// Online counts the sessions that are online.
 	Online int `json:"online"`
+	// Uncertain counts those of them whose end may have been among messages that
+	// were missing from the stream: see Occupancy.Miss.
+	Uncertain int `json:"uncertain,omitempty"`
 	// Devices counts their distinct MAC addresses or pseudonyms; a session
 	// without one counts as a device of its own.
 	Devices int `json:"devices"`
@@ -87,14 +90,14 @@ type History struct {
 	Online      []int     `json:"online"`
 }
 
-func (l *area) view(now int64, recent int) Location {
+func (l *area) view(now int64, recent int, gap uint64) Location {
 	windows := func(s *instants) Windows {
 		in := func(d time.Duration) int { return s.within(now-d.Milliseconds(), now) }
 		return Windows{in(5 * time.Minute), in(15 * time.Minute), in(time.Hour)}
 	}
 	v := Location{
 		Account: l.account, ID: l.id, Name: l.name,
-		Online: len(l.sessions), Devices: len(l.devices) + l.anonymous, Guests: len(l.guests),
+		Online: len(l.sessions), Uncertain: l.uncertain(gap), Devices: len(l.devices) + l.anonymous, Guests: len(l.guests),
 		Arrivals: windows(&l.arrivals), Departures: windows(&l.departures),
 		Dwell: Dwell{Stays: len(l.stays.sorted), P50Seconds: l.stays.quantile(0.5), P90Seconds: l.stays.quantile(0.9)},
 		Since: fromMillis(l.since), Sequence: l.sequence, ObservedAt: fromMillis(l.seenAt),
@@ -115,7 +118,7 @@ func (l *area) curve(now int64, minutes int) (first int32, counts []int) {
 // counts of the last minutes when recent is above zero.
 func (o *Occupancy) Location(p Place, now time.Time, recent int) (Location, bool) {
 	if l := o.find(p); l != nil {
-		return l.view(toMillis(now), recent), true
+		return l.view(toMillis(now), recent, o.gap), true
 	}
 	return Location{}, false
 }
@@ -154,7 +157,7 @@ func (o *Occupancy) Locations(now time.Time, recent int) []Location {
 	places := o.Places("")
 	views := make([]Location, len(places))
 	for i, p := range places {
-		views[i] = o.find(p).view(toMillis(now), recent)
+		views[i] = o.find(p).view(toMillis(now), recent, o.gap)
 	}
 	return views
 }
@@ -165,7 +168,7 @@ func (o *Occupancy) Locations(now time.Time, recent int) []Location {
 func (o *Occupancy) Totals(now time.Time, recent int) []Location {
 	views := make([]Location, 0, len(o.accounts))
 	for _, a := range o.accounts {
-		views = append(views, a.total.view(toMillis(now), recent))
+		views = append(views, a.total.view(toMillis(now), recent, o.gap))
 	}
 	slices.SortFunc(views, func(a, b Location) int { return cmp.Compare(a.Account, b.Account) })
 	return views
