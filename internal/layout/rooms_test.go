@@ -20,6 +20,7 @@ var rooms = map[string][]string{
 	"store":                {"events"},
 	"publisher":            {"events", "store", "internal/handwritten", "internal/outbound"},
 	"publisher/embedded":   {},
+	"poller/address":       {},
 	"poller/order":         {},
 	"poller/plan":          {},
 	"poller/platform":      {"events", "internal/outbound"},
