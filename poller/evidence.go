@@ -199,13 +199,15 @@ func mayHide(skipped []platform.Skip, s *events.Session) bool {
 }
 
 // keepsPlace reports whether a page of a location may judge a session by its start:
-// either list has shown it in its place, and neither out of it; and never while the
-// account's list contradicts that order.
+// either list has shown it in its place, and neither out of it.
 func (k *ledger) keepsPlace(e *entry) bool {
 	inAccount, inLocation := e.in[account], e.in[location]
-	return !inAccount.displaced && !inLocation.displaced && (inAccount.placed || inLocation.placed) &&
-		(k.online.Established() || k.online.Contradictions == 0)
+	return k.startsPlace() && !inAccount.displaced && !inLocation.displaced && (inAccount.placed || inLocation.placed)
 }
+
+// startsPlace reports whether starts may say where sessions stand in a location's
+// list: never while the account's list contradicts that order.
+func (k *ledger) startsPlace() bool { return k.online.Established() || k.online.Contradictions == 0 }
 
 // learnOrder keeps ring and probe in step with what a page says of the order of the
 // account's list.

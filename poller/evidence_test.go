@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 )
@@ -325,5 +326,32 @@ func TestADirectionLearnedLateTakesNobodysPlace(t *testing.T) {
 	w := plan.Window{Number: 1, Size: 100}
 	if ended := c.answer(accountPage(paged(without(list, "s100"), w), w, instant(noon.Add(time.Minute)))); !slices.Equal(ended, []string{"s100"}) {
 		t.Errorf("%v ended, want s100", ended)
+	}
+}
+
+// TestAnOrderThatProvesNothingHindersNoPresumption: the location's list counts as
+// sorted, and the account's contradicts that, so that no page of either proves an end.
+func TestAnOrderThatProvesNothingHindersNoPresumption(t *testing.T) {
+	for _, contradicted := range []bool{true, false} {
+		c := newCounter(t, newShelf(), noon)
+		list := hall(150)
+		c.round(list, noon)
+		c.venues.Direction = order.NewestFirst
+		if contradicted {
+			c.online = order.List{Contradictions: 1}
+		}
+		gone, place := c.roster.entries["s050"], c.places.byID["hall"]
+		gone.doubt = presumedDoubt
+		r := newReading(noon.Add(time.Minute), 0)
+		r.pages = 2
+		for id := range c.roster.entries {
+			r.shown[id] = id != gone.ID
+		}
+		if err := c.finished(t.Context(), r, place); err != nil {
+			t.Fatal(err)
+		}
+		if ended := c.shelf.ends(); contradicted != slices.Equal(ended, []string{"s050"}) {
+			t.Errorf("contradicted %t: %v ended", contradicted, ended)
+		}
 	}
 }

@@ -37,7 +37,7 @@ const (
 func (k *ledger) finished(ctx context.Context, r *reading, of *place) error {
 	ordered := k.online.Established()
 	if of != nil {
-		ordered = k.venues.Established()
+		ordered = k.venues.Established() && k.startsPlace()
 	}
 	ordered = ordered || r.pages == 1
 	share := max(leastHidden, min(0.9, r.hidden()))
