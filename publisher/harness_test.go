@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -198,6 +199,7 @@ type broker struct {
 	dir  string
 	addr string
 	sync time.Duration
+	log  *slog.Logger // nil for none
 	*embedded.Server
 }
 
@@ -211,7 +213,7 @@ func startBroker(t testing.TB) *broker {
 
 func (b *broker) start() {
 	b.t.Helper()
-	e, err := embedded.Start(context.Background(), embedded.Settings{Dir: b.dir, Listen: b.addr, SyncInterval: b.sync, Log: quiet()})
+	e, err := embedded.Start(context.Background(), embedded.Settings{Dir: b.dir, Listen: b.addr, SyncInterval: b.sync, Log: cmp.Or(b.log, quiet())})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -31,7 +31,8 @@ const tried = "guestflow-check"
 // TryRights tries every right, and to subscribe for answers, and returns an error
 // for each that is missing, ErrPermission with its subject. Trials change nothing:
 // streams refuse them, since they are meant for another, and JetStream does, since
-// they hold no request.
+// they ask for a level of its API that none has; a server before 2.12 does not know
+// that, warns in its log, and refuses them since they hold no request.
 func TryRights(ctx context.Context, nc *nats.Conn, rights []Right) error {
 	ctx, cancel := context.WithTimeout(ctx, rightsWait)
 	defer cancel()
@@ -61,7 +62,13 @@ func try(ctx context.Context, nc *nats.Conn, r Right) error {
 	defer cancel()
 	m := nats.NewMsg(strings.NewReplacer("*", tried, ">", tried).Replace(r.Subject))
 	m.Header.Set(jetstream.ExpectedStreamHeader, tried)
-	m.Data = []byte("{") // JSON that ends too soon: an empty request to purge or delete is one
+	m.Header.Set("Nats-Required-Api-Level", tried) // no number, so no server reaches it
+	// JSON that ends too soon, since an empty request to purge or delete is one. That to make
+	// a consumer is decoded before the level is looked at, and is refused for its stream.
+	m.Data = []byte("{")
+	if strings.Contains(m.Subject, ".CONSUMER.CREATE.") {
+		m.Data = []byte(`{"stream_name":"` + tried + `"}`)
+	}
 	if err := nc.PublishMsg(m); err != nil {
 		return missing("publish to", r.Subject, r.For, err)
 	}

@@ -1,7 +1,9 @@
 package publisher
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +84,30 @@ func TestMissingRightsAreNamed(t *testing.T) {
 	}
 	if took := time.Since(began); took > patience/2 {
 		t.Errorf("it took %v to say so", took)
+	}
+}
+
+// TestTrialsLeaveTheServersLogAlone: an operator who reads it finds no warning of a
+// request that nobody made.
+func TestTrialsLeaveTheServersLogAlone(t *testing.T) {
+	var lines bytes.Buffer
+	b := &broker{t: t, dir: t.TempDir(), addr: "127.0.0.1:0", sync: time.Minute, log: slog.New(slog.NewTextHandler(&lines, nil))}
+	b.start()
+	js := connect(t, b.URL())
+	ensure(t, js) // tries what it needs
+	if err := TryRights(testContext(t), js.Conn(), []Right{
+		{"guest.sessions.default.>", "the events"}, {"$JS.API.STREAM.INFO.TEST", ""}, {"$JS.API.STREAM.INFO.OTHER", ""},
+		{"$JS.API.CONSUMER.CREATE.OTHER.>", ""}, {"$JS.API.CONSUMER.CREATE.TEST.>", ""}, {"$JS.API.STREAM.PURGE.TEST", ""}, {"$JS.API.INFO", ""},
+	}); err != nil {
+		t.Error(err)
+	}
+	if _, err := js.AccountInfo(testContext(t)); err != nil {
+		t.Error(err)
+	}
+	js.Conn().Close()
+	b.stop()
+	if lines.Len() > 0 {
+		t.Errorf("the server's log:\n%s", lines.String())
 	}
 }
 
