@@ -79,7 +79,7 @@ Without --since it says how far that is.`,
 			}
 			method, body := http.MethodGet, ""
 			if since != "" {
-				from, err := parseTime("since", since, time.Now())
+				from, err := parsePast("since", since, time.Now())
 				if err != nil {
 					return err
 				}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"net"
 	"net/url"
 	"reflect"
@@ -194,7 +196,11 @@ func unknownVariables(environ []string) []string {
 	for _, kv := range environ {
 		name, _, _ := strings.Cut(kv, "=")
 		if strings.HasPrefix(name, envPrefix+"_") && !known[name] {
-			warnings = append(warnings, fmt.Sprintf("%s is not a variable of guestflow; `guestflow config` lists them all", name))
+			meant := ""
+			if near := nearest(name, slices.Sorted(maps.Keys(known))); len(near) > 0 && len(near) <= 3 {
+				meant = "did you mean " + strings.Join(near, " or ") + "? "
+			}
+			warnings = append(warnings, fmt.Sprintf("%s is not a variable of guestflow; %s`guestflow config` lists them all", name, meant))
 		}
 	}
 	sort.Strings(warnings)
@@ -314,6 +320,10 @@ func (c *Config) needEndpoints() error {
 		return nil
 	}
 	_, err := webhook.Load(c.WebhooksFile, absentFields(*c))
+	var unread *fs.PathError
+	if errors.As(err, &unread) && unread.Path == c.WebhooksFile {
+		return fmt.Errorf("%s_WEBHOOKS_FILE, or --file: %w", envPrefix, err)
+	}
 	return err
 }
 

@@ -74,6 +74,7 @@ Check the configuration:     guestflow check`,
 	root.AddCommand(demoCommand(), runCommand(), simulateCommand(), tailCommand(), checkCommand(),
 		configCommand(), planCommand(), benchCommand(), webhooksCommand(), occupancyCommand(), visitsCommand(), healthCommand(), logLevelCommand(), backfillCommand(), versionCommand())
 	root.SetVersionTemplate("guestflow {{.Version}}\n")
+	root.SetFlagErrorFunc(plainFlag)
 	ran = new(bool)
 	prepare(root, ran)
 	return root, ran
@@ -88,6 +89,8 @@ func prepare(c *cobra.Command, ran *bool) {
 	if c.RunE == nil {
 		c.Args = knownCommand
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	} else if c.Args != nil {
+		c.Args = plainArguments(c.Args)
 	}
 	run := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {

@@ -62,11 +62,8 @@ func tailCommand() *cobra.Command {
 			now := time.Now()
 			switch {
 			case since != "":
-				if chosen.from, err = parseTime("since", since, now); err != nil {
+				if chosen.from, err = parsePast("since", since, now); err != nil {
 					return err
-				}
-				if chosen.from.After(now) {
-					return usageError(fmt.Sprintf("--since %s is in the future: nothing is stored there; leave it out to see what comes", since))
 				}
 				consumer.From = consume.FromTime(chosen.from)
 			case fromStart || chosen.noFollow || until != "":
@@ -89,6 +86,7 @@ func tailCommand() *cobra.Command {
 			if asJSON {
 				show = func(e events.Event) error { return showJSON(cmd.OutOrStdout(), e) }
 			}
+			chosen.none = func() { fmt.Fprintln(cmd.ErrOrStderr(), "guestflow: the stream holds no such event") }
 			return chosen.run(cmd.Context(), js, show)
 		},
 	}
@@ -127,6 +125,16 @@ func parseTime(flag, text string, now time.Time) (time.Time, error) {
 		return at, usageError(fmt.Sprintf("--%s %q: use a duration such as 2h, 7d or 1d12h, or a time such as 2026-01-31 or 2026-01-31T08:00:00Z", flag, text))
 	}
 	return at, nil
+}
+
+// parsePast is parseTime for what has happened: from a time to come on there is nothing,
+// and waiting for it would look like a stream in which nothing happens.
+func parsePast(flag, text string, now time.Time) (time.Time, error) {
+	at, err := parseTime(flag, text, now)
+	if err == nil && at.After(now) {
+		err = usageError(fmt.Sprintf("--%s %s is in the future: nothing has happened there yet; use a time in the past", flag, text))
+	}
+	return at, err
 }
 
 // parseDuration is time.ParseDuration with days, of 24 hours.

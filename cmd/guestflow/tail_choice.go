@@ -23,20 +23,27 @@ type choice struct {
 	from     time.Time
 	until    time.Time // zero for none
 	noFollow bool
+	none     func() // called at the end where no event was shown, though all were looked through
 }
 
 // run shows events until ctx ends, or there can be no more of those chosen.
 func (c *choice) run(ctx context.Context, js jetstream.JetStream, show func(events.Event) error) error {
 	stream, err := js.Stream(ctx, c.consumer.Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("stream %s does not exist; guestflow run makes it", c.consumer.Stream)
+	}
 	if err != nil {
-		return fmt.Errorf("stream %s: %w; guestflow run makes it", c.consumer.Stream, err)
+		return fmt.Errorf("stream %s: %w", c.consumer.Stream, err)
 	}
 	if err := c.knownLocations(ctx, stream); err != nil {
 		return err
 	}
 	last := ^uint64(0)
 	if c.noFollow || !c.until.IsZero() && !c.until.After(time.Now()) {
-		if last, err = c.last(ctx, stream); err != nil || last == 0 {
+		if last, err = c.last(ctx, stream); err == nil && last == 0 {
+			c.none()
+		}
+		if err != nil || last == 0 {
 			return err
 		}
 	}
@@ -48,7 +55,7 @@ func (c *choice) run(ctx context.Context, js jetstream.JetStream, show func(even
 		defer done()
 	}
 	shown := 0
-	return c.consumer.Run(ctx, js, func(_ context.Context, d consume.Delivery) error {
+	err = c.consumer.Run(ctx, js, func(_ context.Context, d consume.Delivery) error {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -64,6 +71,10 @@ func (c *choice) run(ctx context.Context, js jetstream.JetStream, show func(even
 		}
 		return nil
 	})
+	if err == nil && shown == 0 && last != ^uint64(0) {
+		c.none()
+	}
+	return err
 }
 
 // last is the sequence of the newest event that is chosen, 0 where none is.

@@ -106,7 +106,7 @@ GUESTFLOW_VISITS is true, and guestflow visits run in a process of its own.`,
 				from = consume.FromStart()
 			}
 			if since != "" {
-				at, err := parseTime("since", since, time.Now())
+				at, err := parsePast("since", since, time.Now())
 				if err != nil {
 					return err
 				}
@@ -118,8 +118,11 @@ GUESTFLOW_VISITS is true, and guestflow visits run in a process of its own.`,
 			}
 			defer conn.Close()
 			stream, err := js.Stream(cmd.Context(), visits.DefaultStream)
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				return fmt.Errorf("stream %s does not exist; guestflow run makes it where GUESTFLOW_VISITS is true", visits.DefaultStream)
+			}
 			if err != nil {
-				return fmt.Errorf("stream %s: %w; guestflow run makes it where GUESTFLOW_VISITS is true", visits.DefaultStream, err)
+				return fmt.Errorf("stream %s: %w", visits.DefaultStream, err)
 			}
 			show := func(m jetstream.Msg) error { return showVisit(cmd.OutOrStdout(), m, asJSON) }
 			if noFollow {

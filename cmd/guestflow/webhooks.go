@@ -262,7 +262,11 @@ func replayCommand(file *string) *cobra.Command {
 			}{{"since", since, &r.Since}, {"until", until, &r.Until}} {
 				if t.text != "" {
 					var err error
-					if *t.to, err = parseTime(t.flag, t.text, time.Now()); err != nil {
+					read := parseTime
+					if t.flag == "since" {
+						read = parsePast
+					}
+					if *t.to, err = read(t.flag, t.text, time.Now()); err != nil {
 						return err
 					}
 				}

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 )
 
 // StreamState says what the answers rest on.
@@ -75,7 +76,12 @@ type Service struct {
 	holes   holes
 	bucket  written
 	saved   written
+	told    string // why the stream cannot be read, as the log has it
 }
+
+// startWait is how long nothing is said of a stream that was never there, nor of a
+// connection: guestflow run makes both while this service starts.
+const startWait = 5 * time.Second
 
 // written is what was last written somewhere.
 type written struct {
@@ -142,15 +148,23 @@ func (s *Service) Run(ctx context.Context, js jetstream.JetStream) error {
 // lost notes that the stream cannot be read.
 func (s *Service) lost(err error) {
 	text := err.Error()
+	absent := errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, consume.ErrAway)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		text = fmt.Sprintf("stream %s does not exist; it is made when guestflow publishes its first event (guestflow run)", s.settings.Stream)
 	}
 	s.mu.Lock()
-	first := s.status.State != Disconnected && s.status.State != Starting || s.status.Error != text
-	if s.status.State != Starting {
+	starting := s.status.State == Starting
+	first := !starting && s.status.State != Disconnected || s.told != text
+	if starting && absent && s.settings.Now().Sub(s.status.Since) < startWait {
+		first = false
+	}
+	if !starting {
 		s.enter(Disconnected)
 	}
 	s.status.Error = text
+	if first {
+		s.told = text
+	}
 	s.mu.Unlock()
 	if first {
 		s.settings.Log.Warn("occupancy: stream cannot be read; trying again", "stream", s.settings.Stream, "error", text)
@@ -164,7 +178,7 @@ func (s *Service) enter(state StreamState) {
 		s.status.State, s.status.Since = state, s.settings.Now().UTC()
 	}
 	if state == Live || state == Rebuilding {
-		s.status.Error = ""
+		s.status.Error, s.told = "", ""
 	}
 }
 

@@ -21,7 +21,13 @@ type Service struct {
 
 	mu     sync.Mutex
 	status Status
+	begun  time.Time
+	told   string // why nothing can be done, as the log has it
 }
+
+// startWait is how long nothing is said of session events that were never there, nor of a
+// connection: guestflow run makes both while this service starts.
+const startWait = 5 * time.Second
 
 // Status is how the service fares.
 type Status struct {
@@ -42,7 +48,8 @@ type Status struct {
 
 // New returns a service with these settings; Run reports what is wrong with them.
 func New(settings Settings) *Service {
-	return &Service{settings: settings.withDefaults(), status: Status{Published: map[visits.Kind]uint64{}}}
+	settings = settings.withDefaults()
+	return &Service{settings: settings, begun: settings.Now(), status: Status{Published: map[visits.Kind]uint64{}}}
 }
 
 // Status returns the present state.
@@ -87,12 +94,16 @@ func (s *Service) Run(ctx context.Context, js jetstream.JetStream) error {
 // failed notes why nothing can be done at the moment.
 func (s *Service) failed(err error) {
 	text := err.Error()
+	early := s.settings.Now().Sub(s.begun) < startWait && (errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, consume.ErrAway))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		text = fmt.Sprintf("stream %s does not exist; it is made when guestflow publishes its first event (guestflow run)", s.settings.Stream)
 	}
 	s.mu.Lock()
-	first := s.status.Error != text
 	s.status.Live, s.status.Error = false, text
+	first := s.told != text && !early
+	if first {
+		s.told = text
+	}
 	s.mu.Unlock()
 	if first {
 		s.settings.Log.Warn("visits: cannot go on; trying again", "error", text)

@@ -347,7 +347,7 @@ func (w *work) report() {
 	st := &w.s.status
 	st.Live, st.Sequence, st.Behind, st.Open, st.Present = w.behind == 0, w.reducer.Sequence(), w.behind, open, present
 	if st.Live {
-		st.Error = ""
+		st.Error, w.s.told = "", ""
 	}
 }
 

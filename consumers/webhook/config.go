@@ -106,7 +106,7 @@ func (e Endpoint) LogValue() slog.Value { return slog.StringValue(e.String()) }
 func Load(path string, absent Absent) (Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return Config{}, fmt.Errorf("webhook endpoints: %w; set the path of an existing file", err)
+		return Config{}, fmt.Errorf("webhook endpoints: %w; give the path of an existing file", err)
 	}
 	return load(path, data, absent)
 }
