@@ -29,11 +29,21 @@ type evidence struct {
 	missing []string
 	// presumed: they are not proven gone; see presume.
 	presumed bool
+	// proof is by what they are; empty is a list.
+	proof events.Proof
+	// present are sessions that the look-up by address shows to have been online.
+	present []presence
 	// past are the starts of sessions of the history that are told of though they ended
 	// before tracking began.
 	past diff.Span
 	// marks are committed with what the answer shows.
 	marks []store.LocationMark
+}
+
+// presence is that a session was online at a time.
+type presence struct {
+	of *entry
+	at time.Time // local clock
 }
 
 // scope is what an answer is a page of, and with that what absence from it means.
@@ -106,7 +116,7 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 	}
 	sessions := k.wantedOf(shown)
 	changes := diff.Compare(known, diff.Snapshot{
-		Sessions: sessions, From: ev.from, At: ev.at, History: ev.scope == history, Past: ev.past, Presumed: ev.presumed,
+		Sessions: sessions, From: ev.from, At: ev.at, History: ev.scope == history, Past: ev.past, Presumed: ev.presumed, Proof: ev.proof,
 	}, k.Rules)
 	if err := k.learnRoaming(changes); err != nil {
 		return err
@@ -116,6 +126,7 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 		return fmt.Errorf("committing %d changes: %w", len(changes), err)
 	}
 	k.apply(changes, ev.moment, slices.Concat(sessions, unread))
+	k.attend(&ev)
 	k.unsettle(&ev, changes)
 	if !ev.past.From.IsZero() {
 		k.toldOfPast(changes)
@@ -307,6 +318,7 @@ func (k *ledger) reconsider(ctx context.Context, shown []events.Session, m momen
 		}
 		delete(k.held, s.ID)
 		delete(k.roster.parted, s.ID)
+		k.returned(s.ID)
 		k.roster.add(s.ID, k.place(was.LocationID, was.LocationName), was.StartedAt, m)
 	}
 	return k.release(ctx, ended)
@@ -391,6 +403,9 @@ func (k *ledger) apply(changes []events.Event, m moment, shown []events.Session)
 			if e.Kind != events.Discovered && !e.Data.Observed.Backfilled {
 				k.rates().Started(&place.Location, k.Clock.Now())
 			}
+			if e.Kind == events.Resumed {
+				k.returned(s.ID)
+			}
 		case e.Kind == events.Ended:
 			if k.Sightings != nil {
 				k.Sightings.Gone(s.ID)
@@ -398,6 +413,7 @@ func (k *ledger) apply(changes []events.Event, m moment, shown []events.Session)
 			k.part(s.ID, m.came)
 			if entry := k.roster.entries[s.ID]; entry != nil {
 				k.roster.track.Ended(&entry.Row, m.sent, k.Clock.Now())
+				k.departed(entry, m, e.Data.Observed.Proof)
 				k.roster.remove(s.ID)
 			}
 		case e.Kind == events.Updated && e.Data.Previous != nil && e.Data.Previous.LocationID != nil:
@@ -408,6 +424,20 @@ func (k *ledger) apply(changes []events.Event, m moment, shown []events.Session)
 		if e := k.roster.entries[shown[i].ID]; e != nil && shown[i].Online {
 			k.roster.touch(e, shown[i].StartedAt, m)
 			e.read(&shown[i])
+		}
+	}
+}
+
+// attend notes what an answer says of who is at which address, and of who is online by
+// that.
+func (k *ledger) attend(ev *evidence) {
+	if ev.scope != history {
+		k.audit(ev.sessions, ev.moment)
+	}
+	k.locate(ev.sessions)
+	for _, present := range ev.present {
+		if e := present.of; k.roster.entries[e.ID] == e {
+			k.roster.touch(e, e.Start, moment{sent: present.at, came: ev.came})
 		}
 	}
 }

@@ -22,7 +22,7 @@ type Courier interface {
 }
 
 // NewCourier returns the Courier for real time.
-func NewCourier() Courier { return courier{make(chan struct{}, mostFlights)} }
+func NewCourier() Courier { return courier{make(chan struct{}, 2*mostFlights)} }
 
 type courier struct{ back chan struct{} }
 
@@ -45,8 +45,9 @@ func (c courier) Wait(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// mostFlights is how many requests are under way at once at most: at the
-// documented limit, answers may take four seconds before requests wait for them.
+// mostFlights is how many requests are under way at once at most, and as many about
+// addresses: at the documented limit, answers may take four seconds before requests wait
+// for them.
 const mostFlights = 4
 
 // moment is when an answer was so: at some time after its request was sent and
@@ -86,7 +87,7 @@ func EndpointOf(k plan.Kind) platform.Endpoint {
 		return platform.Locations
 	case plan.Count:
 		return platform.Count
-	case plan.Identify:
+	case plan.Identify, plan.Addresses:
 		return platform.Guests
 	}
 	return platform.Sessions
@@ -209,12 +210,20 @@ func (q *requests) beside(look plan.Look) bool {
 	if len(q.flights) == 0 {
 		return true
 	}
-	if len(q.flights) == mostFlights || q.rests[EndpointOf(look.Kind)] != nil {
+	beside := 0
+	for _, f := range q.flights {
+		if (f.look.Kind == plan.Addresses) == (look.Kind == plan.Addresses) {
+			beside++
+		}
+	}
+	if beside == mostFlights || q.rests[EndpointOf(look.Kind)] != nil {
 		return false
 	}
 	switch look.Kind {
 	case plan.Probe, plan.Backfill:
 		return !q.flying(plan.Probe, "") && !q.flying(plan.Backfill, "")
+	case plan.Addresses:
+		return true
 	case plan.Past:
 		return !q.flying(plan.Past, "")
 	case plan.Discover, plan.Survey:

@@ -32,6 +32,7 @@ type ledger struct {
 	missing []string // sessions that lists failed to show, without proof that they are gone
 	hidden  float64  // the part of the list that its last reading of several pages did not show
 	held    map[string]*heldEnd
+	checks  checks // by address
 	// planned is the newest decision: what it says of price and age holds until the
 	// next.
 	planned plan.Decision
@@ -77,6 +78,9 @@ func (k *ledger) recallAll() error {
 	if err := k.recall(probeKey, &k.probe); err != nil {
 		return err
 	}
+	if err := k.recall(addressesKey, &k.checks.Capability); err != nil {
+		return err
+	}
 	var rates plan.Memory
 	if err := k.recall(ratesKey, &rates); err != nil {
 		return err
@@ -105,6 +109,9 @@ func (k *ledger) enrol() error {
 			e := k.roster.add(s.Session.ID, k.place(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, moment{sent: seen, came: seen})
 			e.in[account].placed = true
 			e.read(&s.Session)
+			if a := k.addressOf(&s.Session); a.IsValid() {
+				k.roster.book.enter(e, a)
+			}
 		}
 		return true
 	})

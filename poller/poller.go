@@ -96,6 +96,12 @@ type Settings struct {
 	ProvenEnds bool
 	// Sightings, where guests are looked up, are told what looks show; nil disables.
 	Sightings Sightings
+	// Addresses, where it is set, has sessions checked by their IP addresses beside the
+	// lists, on the look-up's budget; see checks.
+	Addresses AddressPlatform
+	// AddressOf returns the IP address of a session where the session itself does not
+	// have it, for privacy; nil takes the session's.
+	AddressOf func(*events.Session) string
 	// Courier carries several requests at once; nil sends one after the other.
 	Courier  Courier
 	Observer Observer
@@ -157,6 +163,10 @@ func (p *Poller) Step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if look.Kind == plan.Addresses {
+		// The other looks are planned as if it were none of them.
+		defer func(last plan.Look) { p.requests.looking = last }(p.requests.looking)
+	}
 	p.requests.looking = look
 	switch look.Kind {
 	case plan.List:
@@ -179,6 +189,8 @@ func (p *Poller) Step(ctx context.Context) error {
 		return p.readPast(ctx)
 	case plan.Figures:
 		return p.figures(ctx, look.Session)
+	case plan.Addresses:
+		return p.askAddresses(ctx)
 	default:
 		return p.requests.pause(ctx, time.Second)
 	}
@@ -248,6 +260,9 @@ func (p *Poller) choose(ctx context.Context) (plan.Look, error) {
 		if err := p.saveRates(now, false); err != nil {
 			return plan.Look{}, err
 		}
+		if err := p.rememberChecks(); err != nil {
+			return plan.Look{}, err
+		}
 		if err := p.askedBack(); err != nil {
 			return plan.Look{}, err
 		}
@@ -259,7 +274,9 @@ func (p *Poller) choose(ctx context.Context) (plan.Look, error) {
 		pause := at.Sub(now)
 		if pause <= 0 {
 			if p.requests.beside(look) {
-				p.view.Turn++
+				if look.Kind != plan.Addresses || !p.checksBeside() {
+					p.view.Turn++
+				}
 				return look, ctx.Err()
 			}
 			pause = time.Second // An answer ends it.
@@ -267,7 +284,7 @@ func (p *Poller) choose(ctx context.Context) (plan.Look, error) {
 		if len(p.held) > 0 {
 			pause = min(pause, time.Second)
 		}
-		if err := p.requests.pause(ctx, pause); err != nil {
+		if err := p.requests.pause(ctx, p.untilCheck(now, pause)); err != nil {
 			return plan.Look{}, err
 		}
 	}
@@ -278,6 +295,9 @@ func (p *Poller) choose(ctx context.Context) (plan.Look, error) {
 func (p *Poller) decide(now time.Time) (look plan.Look, at time.Time) {
 	if p.countDue(now) {
 		return plan.Look{Kind: plan.Count}, now
+	}
+	if p.checkDue(now) {
+		return plan.Look{Kind: plan.Addresses}, now
 	}
 	if at = p.Budgets[platform.Sessions].Next(now); at.After(now) && !p.discovery.due(now) {
 		return plan.Look{}, at

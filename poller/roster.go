@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ type roster struct {
 	loose   map[*entry]bool
 	parted  map[string]float64 // when sessions had ended that an answer under way may still show; see stale
 	now     func() time.Time   // local clock
+	book    book
 }
 
 // entry is one online session. Its Seen is when the request was sent that last
@@ -37,6 +39,11 @@ type entry struct {
 	queued  bool      // it is, still
 	sought  int       // pages in a row that were read for it and did not show it
 	doubt   float64   // how surely it is gone by lists that prove nothing; see presume
+
+	address netip.Addr // IPv4, in memory alone
+	shared  bool       // another session has, or had, the address too
+	vain    bool       // asking by it told of others again and again
+	check   *check     // what asking by it told; nil where nobody asked
 }
 
 // standings are where a session stands in the list of a scope: that of the account
@@ -53,7 +60,7 @@ type standing struct {
 type figures struct{ downloaded, uploaded events.Bytes }
 
 func newRoster(track *plan.Track, now func() time.Time) *roster {
-	return &roster{track: track, rows: track.Rows, now: now,
+	return &roster{track: track, rows: track.Rows, now: now, book: book{rows: track.Rows},
 		entries: make(map[string]*entry), loose: make(map[*entry]bool), parted: make(map[string]float64)}
 }
 
@@ -125,6 +132,7 @@ func (r *roster) remove(id string) {
 	if e := r.entries[id]; e != nil {
 		e.place.leave(e)
 		r.unlink(e)
+		r.book.leave(e)
 		delete(r.entries, id)
 	}
 }

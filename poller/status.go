@@ -56,6 +56,8 @@ type Plan struct {
 	Gaps int
 	// Past says how far the history from before tracking began was read.
 	Past PastStatus
+	// Addresses is what is known of checks by address.
+	Addresses AddressPlan
 	// Held counts the ends that wait for their final figures.
 	Held int
 	// Census compares what is known with the platform's own count.
@@ -213,7 +215,7 @@ func (p *Poller) reckon() Plan {
 	v, online := &p.view, len(p.roster.entries)
 	made := Plan{
 		Order: "none", Roams: p.roaming, Gaps: len(p.probe.Gaps), Held: len(p.held), Late: p.planned.Late, Census: p.census.Census,
-		Past: p.pastStatus(), Missing: len(p.missing), Hidden: p.hidden, Look: p.planned.Kind, Why: p.planned.Why,
+		Past: p.pastStatus(), Addresses: p.addressPlan(), Missing: len(p.missing), Hidden: p.hidden, Look: p.planned.Kind, Why: p.planned.Why,
 		Starts: 3600 * p.rates().Starts(), Ends: 3600 * p.rates().Hazard() * float64(online),
 	}
 	for loose := range p.roster.loose {
@@ -228,7 +230,11 @@ func (p *Poller) reckon() Plan {
 		made.Order = "learning"
 	}
 	if v.Budget > 0 {
-		made.Forecast = plan.NewForecast(online, max(1, len(p.places.all)), v.Budget*budget.Window.Seconds(), 1)
+		limit := v.Budget * budget.Window.Seconds()
+		made.Forecast = plan.NewForecast(online, max(1, len(p.places.all)), limit, 1)
+		if p.checksBeside() {
+			made.Addresses.Forecast = plan.NewAddressForecast(online, limit, made.Addresses.Alone, 1)
+		}
 	}
 	return made
 }

@@ -169,6 +169,7 @@ func (p *Poller) foresee(now time.Time) {
 	v.Asked = q.pagesAsked(v.Asked[:0])
 	v.Placed = p.roster.placed
 	v.Figures, v.FiguresGain = p.figuresDue(now)
+	p.weighAddresses(now, v)
 }
 
 // paceMemory is over how many pages the pace is smoothed.

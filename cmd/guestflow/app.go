@@ -70,7 +70,7 @@ func (c *Config) platform() platform.Config {
 		Privacy: platform.Privacy{
 			MAC: platform.Mode(c.MAC), IP: platform.Mode(c.IP), Name: platform.Mode(c.Name), Email: platform.Mode(c.Email), Key: c.PrivacyKey,
 		},
-		Guests: c.Guests,
+		Guests: c.Guests || c.AddressChecks,
 	}
 }
 
@@ -177,6 +177,9 @@ func (a *app) buildPoller() error {
 		Strategy: a.cfg.strategy(), Rules: diff.Rules{TrafficMinBytes: a.cfg.TrafficMinBytes},
 		Budgets: budgets, Locations: a.cfg.Locations, FiguresWait: a.cfg.FiguresWait, ProvenEnds: a.cfg.Ends == "proven", Observer: a.metrics, Logger: a.log,
 	})
+	if a.cfg.AddressChecks {
+		a.poller.Addresses, a.poller.AddressOf = a.client, a.client.Address
+	}
 	if a.cfg.Guests {
 		sightings := guest.NewSightings()
 		sightings.Address = a.client.Address

@@ -84,7 +84,13 @@ func settings(t *testing.T, p *simulated, variables ...string) Config {
 
 func launch(t *testing.T, cfg Config) *running {
 	t.Helper()
-	a, err := newApp(t.Context(), cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	return launchLogging(t, cfg, t.Output())
+}
+
+// launchLogging has everything logged, to a writer.
+func launchLogging(t *testing.T, cfg Config, log io.Writer) *running {
+	t.Helper()
+	a, err := newApp(t.Context(), cfg, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
 	}

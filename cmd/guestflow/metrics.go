@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"runtime"
 	"sync/atomic"
@@ -36,6 +37,7 @@ type metrics struct {
 	retries    prometheus.Counter
 	lost       prometheus.Counter
 	guests     *prometheus.CounterVec
+	ends       *prometheus.CounterVec
 	webhooks   *prometheus.CounterVec
 	descriptor map[string]*prometheus.Desc
 }
@@ -62,6 +64,7 @@ func newMetrics(a *app) *metrics {
 		retries:    prometheus.NewCounter(counter("publish_retries_total", "Failed attempts to publish.")),
 		lost:       prometheus.NewCounter(counter("publish_lost_total", "Acknowledged events that the stream lost and the outbox no longer keeps.")),
 		guests:     prometheus.NewCounterVec(counter("guest_lookups_total", "Arrivals whose guest was looked up, by outcome."), []string{"outcome"}),
+		ends:       prometheus.NewCounterVec(counter("ends_total", "Ends committed, by what proves them: record, list, address, or none of these where they are presumed."), []string{"proof"}),
 		webhooks:   prometheus.NewCounterVec(counter("webhook_tries_total", "Webhook requests, by endpoint and what they came to."), []string{"endpoint", "result"}),
 		descriptor: make(map[string]*prometheus.Desc),
 	}
@@ -91,13 +94,15 @@ func newMetrics(a *app) *metrics {
 		"occupancy_settled_total":        {"Sessions that the page's counts took for gone, since their end may have been among these.", nil},
 		"occupancy_uncertain_sessions":   {"Sessions that count as online on the page and whose end may have been among these.", nil},
 		"nats_connected":                 {"1 while there is a connection to NATS.", nil},
+		"address_checks":                 {"1 for the state that checks by address are in: off, learning, established or useless.", []string{"state"}},
+		"address_contradictions_total":   {"Answers about addresses that were wrong by what lists show.", nil},
 	} {
 		m.descriptor[name] = prometheus.NewDesc("guestflow_"+name, d.help, d.labels, account)
 	}
 	m.looked.Store(time.Now().UnixNano()) // what was looked at before is long ago
 	describeWebhooks(m.descriptor, account)
 	describeVisits(m.descriptor, account)
-	m.registry.MustRegister(m, buildInfo(), m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.retries, m.lost, m.guests, m.webhooks,
+	m.registry.MustRegister(m, buildInfo(), m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.retries, m.lost, m.guests, m.ends, m.webhooks,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -148,6 +153,9 @@ func (m *metrics) Looked(r poller.Report) {
 	for i := range r.Changes {
 		e := &r.Changes[i]
 		m.events.WithLabelValues(string(e.Kind)).Inc()
+		if e.Kind == events.Ended {
+			m.ends.WithLabelValues(cmp.Or(string(e.Data.Observed.Proof), "none")).Inc()
+		}
 		if d, ok := detectionDelay(e); ok {
 			m.delay.WithLabelValues(string(e.Kind)).Observe(d.Seconds())
 			m.recent.delay(e.Kind, d)
@@ -239,6 +247,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge("census_sessions", float64(plan.Census.Counted), "platform")
 		gauge("census_sessions", float64(plan.Census.Known), "guestflow")
 	}
+	checks := addressPlanOf(plan.Addresses, plan.Forecast)
+	for _, s := range []string{"off", "learning", "established", "useless"} {
+		gauge("address_checks", flag(s == checks.State), s)
+	}
+	total("address_contradictions_total", checks.Contradictions)
 	gauge("history_gaps", float64(plan.Gaps))
 	gauge("missing_sessions", float64(plan.Missing))
 	gauge("list_ordered", flag(plan.Order == string(order.NewestFirst) || plan.Order == string(order.OldestFirst)))

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/plan"
 )
 
 // livePlan is what a running guestflow serves at /plan. Times are in seconds,
@@ -32,6 +34,7 @@ type livePlan struct {
 	Hidden           float64            `json:"hidden"`
 	Displaced        int                `json:"displaced"`
 	Census           *censusPlan        `json:"census,omitempty"`
+	AddressChecks    addressPlan        `json:"address_checks"`
 	Starts           changePlan         `json:"starts"`
 	Ends             changePlan         `json:"ends"`
 	RoundRobinMean   float64            `json:"round_robin_mean"`
@@ -50,6 +53,84 @@ type censusPlan struct {
 	Counted int     `json:"counted"`
 	Known   int     `json:"known"`
 	Age     float64 `json:"age"`
+}
+
+// addressPlan is what is known of checks by address. State is off, learning,
+// established or useless; the delays are those that they permit once established, 0
+// where they permit nothing that lists do not.
+type addressPlan struct {
+	State          string  `json:"state"`
+	LiveCases      int     `json:"live_cases"`
+	LiveNeeded     int     `json:"live_needed"`
+	GoneCases      int     `json:"gone_cases"`
+	GoneNeeded     int     `json:"gone_needed"`
+	StayedCases    int     `json:"stayed_cases"`
+	StayedNeeded   int     `json:"stayed_needed"`
+	Contradictions int     `json:"contradictions"`
+	Lost           int     `json:"lost"`
+	Alone          float64 `json:"alone"`
+	Located        float64 `json:"located"`
+	StartMean      float64 `json:"start_mean"`
+	EndMean        float64 `json:"end_mean"`
+	// ListStartMean and ListEndMean are the delays by lists alone.
+	ListStartMean float64 `json:"list_start_mean"`
+	ListEndMean   float64 `json:"list_end_mean"`
+}
+
+func addressPlanOf(a poller.AddressPlan, f plan.Forecast) addressPlan {
+	p := addressPlan{
+		State: "off", LiveCases: a.Live, LiveNeeded: a.LiveNeeded, GoneCases: a.Gone, GoneNeeded: a.GoneNeeded,
+		StayedCases: a.Stayed, StayedNeeded: a.StayedNeeded,
+		Contradictions: a.Contradictions, Lost: a.Lost, Alone: a.Alone, Located: a.Located,
+		StartMean: a.Forecast.StartMean, EndMean: a.Forecast.EndMean,
+		ListStartMean: f.StartMean, ListEndMean: f.EndMean,
+	}
+	switch {
+	case !a.On:
+	case a.Useless:
+		p.State = "useless"
+	case a.Established:
+		p.State = "established"
+	default:
+		p.State = "learning"
+	}
+	return p
+}
+
+// write says what checks by address are doing, or would bring, in one line.
+func (a addressPlan) write(out io.Writer) {
+	fmt.Fprint(out, "address checks: ")
+	switch a.State {
+	case "off":
+		fmt.Fprint(out, "off")
+	case "established":
+		fmt.Fprintf(out, "proof, by %d cases of who is online and %d of who had left", a.LiveCases, a.GoneCases)
+	case "useless":
+		fmt.Fprint(out, "none, since the list tells as soon")
+	default:
+		fmt.Fprintf(out, "being learned: %d of %d cases of who is online agree, %d of %d of who has left, and %d of %d sessions kept their address to the end",
+			a.LiveCases, a.LiveNeeded, a.GoneCases, a.GoneNeeded, a.StayedCases, a.StayedNeeded)
+	}
+	if a.Contradictions > 0 {
+		fmt.Fprintf(out, "; %d answers were wrong", a.Contradictions)
+	}
+	switch {
+	case a.Located == 0:
+		fmt.Fprint(out, "; no session's address is known")
+	case a.EndMean == 0:
+		fmt.Fprint(out, "; they share the limit of the lists, so that they bring little")
+	case a.State == "off" && a.EndMean >= a.ListEndMean:
+		fmt.Fprint(out, "; they would tell nothing sooner than the list")
+	case a.State == "off":
+		fmt.Fprintf(out, "; GUESTFLOW_ADDRESS_CHECKS=true would have ends seen after %.1f s instead of %.1f s, and starts after %.1f s instead of %.1f s",
+			a.EndMean, a.ListEndMean, a.StartMean, a.ListStartMean)
+	case a.State == "established":
+		fmt.Fprintf(out, "; ends are expected after %.1f s, without them after %.1f s", a.EndMean, a.ListEndMean)
+	}
+	if a.Located > 0 {
+		fmt.Fprintf(out, "; %.0f %% of the sessions are alone at their address", 100*a.Alone)
+	}
+	fmt.Fprintln(out)
 }
 
 // changePlan compares what is expected of one kind of change with what was
@@ -89,6 +170,12 @@ func (a *app) plan(now time.Time) livePlan {
 	}
 	if c := s.Plan.Census; !c.At.IsZero() {
 		p.Census = &censusPlan{c.Counted, c.Known, now.Sub(c.At).Seconds()}
+	}
+	p.AddressChecks = addressPlanOf(s.Plan.Addresses, f)
+	if a := p.AddressChecks; a.State == "established" && a.EndMean > 0 {
+		with := s.Plan.Addresses.Forecast
+		p.Starts.ExpectedMean, p.Starts.ExpectedP95 = with.StartMean, with.StartP95
+		p.Ends.ExpectedMean, p.Ends.ExpectedP95 = with.EndMean, with.EndP95
 	}
 	for _, b := range s.Budgets {
 		if b.Endpoint == "sessions" {
@@ -157,6 +244,7 @@ func (p livePlan) write(out io.Writer, locations int) error {
 	fmt.Fprintf(out, "account %s: %s, %d online in %d locations (%d pages), %d requests a minute\n", p.Account, p.State, p.Online, len(p.LocationsByDelay), p.Pages, p.Limit)
 	fmt.Fprintf(out, "list order: %s; sessions %s\n", explainOrder(p.Order), yes(p.Roams, "move between locations, so a missing one is asked about", "were never seen to move between locations"))
 	fmt.Fprintf(out, "staleness: %.0f s now, at most %.0f s %s\n", p.Staleness, p.MaxStaleness, yes(p.StalenessKept, "wanted", "wanted, which the limit does not permit"))
+	p.AddressChecks.write(out)
 	if c := p.Census; c != nil {
 		fmt.Fprintf(out, "census: %d online by the platform's count, %d known here then, %.0f s ago\n", c.Counted, c.Known, c.Age)
 	}
@@ -206,17 +294,18 @@ func (p livePlan) write(out io.Writer, locations int) error {
 
 // reasons says what each kind of look is for.
 var reasons = map[string]string{
-	"list":     "one location: it has waited for longest, or changes most",
-	"verify":   "a session is missing and no page proves it gone",
-	"discover": "the locations, from time to time",
-	"survey":   "the locations, learned from the account's sessions",
-	"sweep":    "all sessions page by page: ends and traffic",
-	"probe":    "where the newest sessions stand: starts",
-	"figures":  "the platform's final figures of ended sessions",
-	"identify": "who the guests of arrivals are",
-	"backfill": "a part of the history that was missed",
-	"past":     "the history from before tracking began, as asked for by backfill",
-	"count":    "how many sessions the platform counts, to compare",
+	"list":      "one location: it has waited for longest, or changes most",
+	"verify":    "a session is missing and no page proves it gone",
+	"discover":  "the locations, from time to time",
+	"survey":    "the locations, learned from the account's sessions",
+	"sweep":     "all sessions page by page: ends and traffic",
+	"probe":     "where the newest sessions stand: starts",
+	"figures":   "the platform's final figures of ended sessions",
+	"identify":  "who the guests of arrivals are",
+	"backfill":  "a part of the history that was missed",
+	"past":      "the history from before tracking began, as asked for by backfill",
+	"count":     "how many sessions the platform counts, to compare",
+	"addresses": "who is online still, by address: ends, with twice as many eyes",
 }
 
 func explainOrder(order string) string {

@@ -3,6 +3,7 @@ package freshness
 import (
 	"context"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"github.com/guestflow/guestflow/internal/simulator"
@@ -74,6 +75,26 @@ func (w *wire) Sessions(ctx context.Context, q platform.Query) (platform.Page, e
 	err = w.clock.Sleep(ctx, rest)
 	m.Received = w.clock.Now()
 	return platform.Page{Meta: m, Sessions: sessions, Records: len(sessions), PerPage: q.PerPage, More: more, Number: q.Page}, err
+}
+
+func (w *wire) Connections(ctx context.Context, addresses []netip.Addr) ([]platform.Connection, platform.Meta, error) {
+	m, rest, err := w.exchange(ctx, simulator.EndpointIP)
+	if err != nil {
+		return nil, m, err
+	}
+	records, ok := w.sim.LookUp(addresses)
+	if err := w.clock.Sleep(ctx, rest); err != nil {
+		return nil, m, err
+	}
+	m.Received = w.clock.Now()
+	if !ok && len(addresses) > 1 {
+		return nil, m, &platform.Error{Kind: platform.NotFound}
+	}
+	answers := make([]platform.Connection, len(records))
+	for i, r := range records {
+		answers[i] = platform.Connection{Address: r.Address, Duration: r.Duration}
+	}
+	return answers, m, nil
 }
 
 func (w *wire) Count(ctx context.Context, _ platform.Query) (int, platform.Meta, error) {

@@ -34,6 +34,8 @@ type Run struct {
 	// to be seen.
 	Warmup, Horizon, Tail time.Duration
 	StartWeight           float64
+	// Addresses are those of the platform; only a policy that checks by them cares.
+	Addresses simulator.AddressSharing
 	// Observer may be nil.
 	Observer poller.Observer
 	// Trace, unless nil, is written a line for each decision, each request and each
@@ -43,6 +45,9 @@ type Run struct {
 
 // Policies lists the policies by name.
 func Policies() []string { return []string{"round-robin", "sqrt", "sweep", "adaptive"} }
+
+// Checked is the adaptive policy with checks by address beside it.
+const Checked = "adaptive+addresses"
 
 // Row is what a measurement, or the mean of several, shows. Delays are from the
 // change at the source to the committed event, in seconds.
@@ -170,6 +175,9 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	t := newTrace(r.Trace, clk)
 	o := &observer{run: &r, clock: clk, trace: t, lives: make(map[string]*life)}
 	cfg.Seed, cfg.Order, cfg.SharedLimit, cfg.HasLocations, cfg.Truth = r.Seed, r.Order, r.SharedBudget, !r.Bare, o.truth
+	if r.Config == nil {
+		cfg.Addresses = r.Addresses
+	}
 	cfg.LivesOnly, cfg.HistoryBefore = true, 10*time.Minute
 	sim := simulator.New(cfg, clk.Now)
 	w := &wire{sim: sim, clock: clk, trace: t, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare, shared: r.SharedBudget, requests: make(map[simulator.Endpoint][]time.Time)}
@@ -185,6 +193,9 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	}
 	if t != nil {
 		p.Strategy = traced{p.Strategy, t}
+	}
+	if r.Policy == Checked {
+		p.Addresses = w
 	}
 	row := Row{Estate: r.Estate, Policy: r.Policy, Order: orderName(r.Order), SharedBudget: r.SharedBudget, StartWeight: r.StartWeight}
 	end := epoch.Add(r.Warmup + r.Horizon + r.Tail)
@@ -313,12 +324,14 @@ func (row *Row) bound(cfg simulator.Config) {
 
 func budgets(shared bool, now time.Time) map[platform.Endpoint]*budget.Budget {
 	const limit = 60
+	all := make(map[platform.Endpoint]*budget.Budget)
 	sessions := budget.New(limit, nil, now)
-	locations := sessions
-	if !shared {
-		locations = budget.New(limit, nil, now)
+	for _, e := range []platform.Endpoint{platform.Sessions, platform.Locations, platform.Guests} {
+		if all[e] = sessions; !shared && e != platform.Sessions {
+			all[e] = budget.New(limit, nil, now)
+		}
 	}
-	return map[platform.Endpoint]*budget.Budget{platform.Sessions: sessions, platform.Locations: locations}
+	return all
 }
 
 func strategy(policy string, weight float64) (plan.Strategy, error) {
@@ -329,7 +342,7 @@ func strategy(policy string, weight float64) (plan.Strategy, error) {
 		return &plan.SquareRoot{}, nil
 	case "sweep":
 		return &plan.SweepOnly{}, nil
-	case "adaptive":
+	case "adaptive", Checked:
 		return &plan.Adaptive{StartWeight: weight}, nil
 	}
 	return nil, fmt.Errorf("policy %q is not known; use one of %v", policy, Policies())

@@ -26,7 +26,7 @@ var rooms = map[string][]string{
 	"poller/platform":      {"events", "internal/outbound"},
 	"poller/budget":        {"poller/platform"},
 	"poller/guest":         {"events", "store", "poller/budget", "poller/platform"},
-	"poller":               {"diff", "events", "store", "poller/budget", "poller/order", "poller/plan", "poller/platform"},
+	"poller":               {"diff", "events", "store", "poller/address", "poller/budget", "poller/order", "poller/plan", "poller/platform"},
 	"consumers/webhook":    {"events", "events/consume", "internal/handwritten", "internal/outbound"},
 	"events/visits":        {"events"},
 	"consumers/visit":      {"events", "events/consume", "events/visits"},

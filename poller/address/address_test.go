@@ -192,15 +192,18 @@ func TestHopelessAddresses(t *testing.T) {
 func TestContradictionsCostTwice(t *testing.T) {
 	var c Capability
 	for n := range 4 {
-		live, gone := LeastLive<<n, LeastGone<<n
-		for i := 0; i < live+gone; i++ {
+		live, gone, stayed := LeastLive<<n, LeastGone<<n, LeastStayed<<n
+		for i := 0; i < live+gone+stayed; i++ {
 			if c.Established() {
-				t.Fatalf("established after %d of %d cases", i, live+gone)
+				t.Fatalf("established after %d of %d cases", i, live+gone+stayed)
 			}
-			if i < live {
+			switch {
+			case i < live:
 				c.Agree()
-			} else {
+			case i < live+gone:
 				c.AgreeGone(false)
+			default:
+				c.Stay()
 			}
 		}
 		if !c.Established() {
@@ -213,7 +216,7 @@ func TestContradictionsCostTwice(t *testing.T) {
 	for range 100 {
 		c.Contradict()
 	}
-	if live, _ := c.Needed(); live <= 0 {
+	if live, _, _ := c.Needed(); live <= 0 {
 		t.Error("so many contradictions need nothing")
 	}
 }
@@ -228,15 +231,12 @@ func TestLiarsAreNotBelieved(t *testing.T) {
 			return float64(random>>11) / (1 << 53)
 		}
 		var c Capability
-		for range LeastGone << 10 {
-			c.AgreeGone(false)
-		}
+		others := func() { c.Gone, c.Stayed = math.MaxInt, math.MaxInt }
+		others()
 		for range 20_000 {
 			if next() < 0.01 {
 				c.Contradict()
-				for range LeastGone << min(c.Contradictions, 10) {
-					c.AgreeGone(false)
-				}
+				others()
 			} else if c.Agree(); c.Established() {
 				believed++
 				return

@@ -8,32 +8,37 @@ type Capability struct {
 	// with the lists: about a session that was online before and after, and about one that
 	// had ended. Stale of the latter were told still, with a duration that stands still.
 	Live, Gone, Stale int
+	// Stayed counts the sessions since then that had one address from beginning to end:
+	// who changes it looks as if gone.
+	Stayed int
 	// Contradictions counts the cases in which one did not.
 	Contradictions int
 	// Lost counts how often it was established before, and a contradiction ended that.
 	Lost int
 }
 
-// LeastLive and LeastGone are how many cases establish it: where one reply in a hundred
-// about a live session is wrong, so many right ones in a row have a probability of
-// 0.00005. Each contradiction doubles them.
+// LeastLive, LeastGone and LeastStayed are how many cases establish it: where one reply in
+// a hundred about a live session is wrong, so many right ones in a row have a probability
+// of 0.00005; where two sessions in a hundred change their address, that so many keep it
+// has one of 0.002. Each contradiction doubles them.
 const (
-	LeastLive = 1000
-	LeastGone = 30
+	LeastLive   = 1000
+	LeastGone   = 30
+	LeastStayed = 300
 	// mostDoublings bounds that: 60 million cases are never.
 	mostDoublings = 16
 )
 
 // Needed returns how many cases of each kind establish it now.
-func (c *Capability) Needed() (live, gone int) {
+func (c *Capability) Needed() (live, gone, stayed int) {
 	n := min(c.Contradictions, mostDoublings)
-	return LeastLive << n, LeastGone << n
+	return LeastLive << n, LeastGone << n, LeastStayed << n
 }
 
 // Established reports whether replies are proof.
 func (c *Capability) Established() bool {
-	live, gone := c.Needed()
-	return c.Live >= live && c.Gone >= gone
+	live, gone, stayed := c.Needed()
+	return c.Live >= live && c.Gone >= gone && c.Stayed >= stayed
 }
 
 // Standing reports whether an address whose session has ended may be told still.
@@ -41,6 +46,9 @@ func (c *Capability) Standing() bool { return c.Stale > 0 }
 
 // Agree counts a case of a session that was online.
 func (c *Capability) Agree() { c.Live++ }
+
+// Stay counts a session that ended at the address at which it began.
+func (c *Capability) Stay() { c.Stayed++ }
 
 // AgreeGone counts a case of one that had ended; stale: it was told still.
 func (c *Capability) AgreeGone(stale bool) {
@@ -57,7 +65,7 @@ func (c *Capability) Contradict() (lost bool) {
 		c.Lost++
 	}
 	c.Contradictions++
-	c.Live, c.Gone, c.Stale = 0, 0, 0
+	c.Live, c.Gone, c.Stale, c.Stayed = 0, 0, 0, 0
 	return lost
 }
 

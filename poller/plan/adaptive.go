@@ -79,7 +79,8 @@ func (a *Adaptive) ordered(now time.Time, v *View) Decision {
 		return settle(v)
 	}
 	best, index := a.sweep(), a.pages.gain()
-	a.price += smoothing * (index - a.price)
+	worth := max(index, alone(v))
+	a.price += smoothing * (worth - a.price)
 	period := a.period(v)
 	switch {
 	case a.others > 3:
@@ -96,10 +97,14 @@ func (a *Adaptive) ordered(now time.Time, v *View) Decision {
 		return backfill()
 	case v.Probing && v.ProbeAge+seconds(0.5/v.Budget) > period:
 		return probe("arrivals were last read as long ago as pays")
-	case v.Figures != "" && v.FiguresGain > index && a.pages.chosen.overdue == nil:
+	case v.AddressGain > preference*max(index, v.FiguresGain) && a.pages.chosen.overdue == nil:
+		best, index = addresses(), v.AddressGain
+	case v.Figures != "" && v.FiguresGain > worth && a.pages.chosen.overdue == nil:
 		best, index = figures(v, "its end has waited longer for its figures than any page is worth"), v.FiguresGain
 	}
-	index = preference * max(index, a.price)
+	if index = preference * index; v.Beside == 0 {
+		index = max(index, preference*a.price)
+	}
 	if a.pages.chosen.overdue != nil {
 		return best
 	}
@@ -145,7 +150,8 @@ func (a *Adaptive) late(v *View) bool {
 // period is the time between two probes at which one brings as much as a page of
 // a sweep that takes all other requests: with pages and probes τ apart, and the
 // sweep's rounds T = P/(B−1/τ), wλτ²/2 of the arrivals equals μT²/2P of the ends.
-// With equal rates that is (1+√P)/B. At the pages' own worth, instead of this
+// With equal rates that is (1+√P)/B. What is asked about addresses beside it takes a
+// part of the ends off the sweep, as so many more requests would. At the pages' own worth, instead of this
 // mean, each old page would put the probes off. Every other request stays with
 // the sweep whatever the rates.
 func (a *Adaptive) period(v *View) time.Duration {
@@ -153,8 +159,28 @@ func (a *Adaptive) period(v *View) time.Duration {
 	if weight == 0 {
 		weight = 1
 	}
-	period := (1 + math.Sqrt(a.pages.roots/(weight*v.Rates.starts))) / v.Budget
+	period := (1 + math.Sqrt(a.pages.roots/(weight*v.Rates.starts))) / (v.Budget + checkWorth*v.Beside)
 	return max(seconds(2/v.Budget), min(seconds(period), a.overdue/2))
+}
+
+// checkWorth is what a request about addresses takes off the sweep, in pages of it: what
+// it finds has to be asked about twice, a second apart.
+const checkWorth = 0.75
+
+// alone is what a page of the list would bring if nothing looked at addresses beside it,
+// zero where nothing does: ends wait for the platform's figures no more often than they
+// would then.
+func alone(v *View) float64 {
+	if v.Beside == 0 {
+		return 0
+	}
+	pages := max(1, float64(v.Online)/MaxPerPage)
+	round := pages / v.Budget * (1 + 1/math.Sqrt(pages)) // P/(B−x) with x = B/(1+√P)
+	return v.Rates.hazard * MaxPerPage * round * round / 2
+}
+
+func addresses() Decision {
+	return Decision{Look: Look{Kind: Addresses}, Why: "sessions chosen one by one are worth more than any page"}
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
@@ -274,6 +300,9 @@ func (a *Adaptive) unordered(now time.Time, v *View) Decision {
 	}
 	if v.Unsettled != nil && v.Unsettled.Cost() == 1 && v.Turn%3 != 0 {
 		return settle(v)
+	}
+	if v.AddressGain > 0 && v.Turn%2 == 1 {
+		return addresses() // No list proves as much.
 	}
 	if pages := 1 + v.Online/MaxPerPage; a.ranking.requests(v.Locations) > 7*pages/2 && !v.Sweeping {
 		return sweepInTurn("pages of the account's list show who came, in far fewer requests than all locations take")

@@ -41,3 +41,33 @@ func NewForecast(online, locations int, limit, weight float64) Forecast {
 	f.RoundRobin = 60 * math.Max(float64(locations), float64(locations)/2+float64(online)/MaxPerPage) / (2 * limit)
 	return f
 }
+
+// AddressForecast is what the planner can reach with checks by address beside the lists,
+// in seconds. See NewAddressForecast.
+type AddressForecast struct {
+	StartMean, StartP95 float64
+	EndMean, EndP95     float64
+	AllMean             float64
+}
+
+// NewAddressForecast reckons as NewForecast does, with as many requests again about
+// addresses, by which a share of the sessions can be asked about: 100 a request. What
+// these find is asked about twice, a second apart.
+func NewAddressForecast(online int, limit, share, weight float64) AddressForecast {
+	pages := max(1, math.Ceil(float64(online)/MaxPerPage))
+	beside := limit * share
+	w, p := math.Sqrt(weight), math.Sqrt(pages)
+	probes := min(limit/2, (limit+checkWorth*beside)*w/(w+p))
+	seen := limit - probes + beside // pages a minute, of lists and by address
+	period, round := 60/probes, 60*pages/seen
+	twice := beside / seen * checkAgain
+	f := AddressForecast{
+		StartMean: period / 2, StartP95: 0.95 * period,
+		EndMean: round/2 + twice, EndP95: 0.95*round + twice,
+	}
+	f.AllMean = (f.StartMean + f.EndMean) / 2
+	return f
+}
+
+// checkAgain is how long the second answer about a session takes, in seconds.
+const checkAgain = 1.1

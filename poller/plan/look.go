@@ -34,10 +34,13 @@ const (
 	// Identify: who is behind the addresses of up to 100 arrivals; asked beside
 	// what the strategy chooses.
 	Identify
+	// Addresses: are up to 100 sessions online still, by their addresses; asked beside
+	// what the strategy chooses where the look-up has a budget of its own.
+	Addresses
 )
 
 func (k Kind) String() string {
-	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey", "figures", "backfill", "past", "count", "identify"}[k]
+	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey", "figures", "backfill", "past", "count", "identify", "addresses"}[k]
 }
 
 // Look is one request that a strategy chose.

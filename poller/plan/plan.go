@@ -57,6 +57,12 @@ type View struct {
 	// Missed is true while a part of the account's history is to be read that was
 	// missed.
 	Missed bool
+	// AddressGain is what a request about addresses would bring, where it spends the
+	// same budget as the list of sessions; zero where there is none.
+	AddressGain float64
+	// Beside is how many requests a second go into addresses on a budget of their own,
+	// times the share of the sessions that can be asked about so.
+	Beside float64
 	// Figures is the session whose end waits for its final figures and is most
 	// worth asking about, empty where there is none; FiguresGain what that would
 	// bring. Gains are expected undetected changes times the half of how long they

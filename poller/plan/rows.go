@@ -2,6 +2,7 @@ package plan
 
 import (
 	"iter"
+	"math"
 	"slices"
 	"sort"
 	"time"
@@ -17,9 +18,10 @@ type Row struct {
 	// Seen is when the request was sent that last showed it.
 	Seen time.Time
 
-	at    float64 // Seen in seconds, as sums count it
-	rate  float64 // at which it ends, per second, as learned when it was seen
-	block *block  // of Rows; nil outside of them
+	askable bool    // see Rows.Ask
+	at      float64 // Seen in seconds, as sums count it
+	rate    float64 // at which it ends, per second, as learned when it was seen
+	block   *block  // of Rows; nil outside of them
 }
 
 // NewRow is a session at a location that was seen at a time.
@@ -110,6 +112,13 @@ func NewRows(began time.Time, newestFirst bool) *Rows {
 	return &Rows{NewestFirst: newestFirst, began: began}
 }
 
+// Ask notes whether a session can be asked about by its address.
+func (r *Rows) Ask(e *Row, askable bool) {
+	if e.askable = askable; e.block != nil {
+		e.block.stale = true
+	}
+}
+
 // Seconds is a time as the sums of rows and locations count it.
 func (r *Rows) Seconds(t time.Time) float64 { return t.Sub(r.began).Seconds() }
 
@@ -181,6 +190,9 @@ type block struct {
 	sums   ages
 	oldest *Row // that was not seen for longest
 	stale  bool // sums and oldest are out of date
+	// Of those who can be asked about by their address: the greatest rate, and when the
+	// one was seen that was not seen for longest.
+	rate, eldest float64
 }
 
 // refresh brings the sums up to date.
@@ -191,8 +203,12 @@ func (b *block) refresh(now float64) {
 	b.stale = false
 	b.sums = ages{base: now}
 	b.oldest = b.rows[0]
+	b.rate, b.eldest = 0, math.Inf(1)
 	for _, e := range b.rows {
 		b.sums.add(e.at, e.rate, 1)
+		if e.askable {
+			b.rate, b.eldest = max(b.rate, e.rate), min(b.eldest, e.at)
+		}
 		if e.at < b.oldest.at {
 			b.oldest = e
 		}

@@ -1,0 +1,76 @@
+package freshness
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/internal/simulator"
+)
+
+// TestAddressesEndNobodyWhoIsOnline, whatever the look-up by address answers, and does
+// not make ends later.
+func TestAddressesEndNobodyWhoIsOnline(t *testing.T) {
+	all := []simulator.AddressSharing{simulator.AddressesUnique, simulator.AddressesHalf, simulator.AddressesPerVenue}
+	estate := func() simulator.Config {
+		cfg := simulator.Config{Stay: simulator.Stay{Mean: 15 * time.Minute, Sigma: 1}}
+		for i := range 25 {
+			cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprint("venue-", i), MeanOnline: 30})
+		}
+		return cfg
+	}
+	run := Run{Order: simulator.NewestFirst, Seed: 3, Warmup: 15 * time.Minute, Horizon: 20 * time.Minute}
+	bases := map[string]Row{}
+	for _, c := range []struct {
+		name, base string
+		edit       func(*simulator.Config)
+		of         float64 // the greatest part of the mean delay of ends without addresses
+		sharing    []simulator.AddressSharing
+	}{
+		{"left out", "", func(*simulator.Config) {}, 0.7, all},
+		{"404 for all", "", func(cfg *simulator.Config) { cfg.AddressGone = simulator.GoneNotFound }, 1.1, all[:1]},
+		{"latest", "", func(cfg *simulator.Config) { cfg.AddressGone = simulator.GoneLatest }, 0.7, all},
+		{"stale", "", func(cfg *simulator.Config) { cfg.AddressGone = simulator.GoneStale }, 1.05, all},
+		{"lasting", "", func(cfg *simulator.Config) { cfg.AddressGone = simulator.GoneLasting }, 1.1, all[:1]},
+		{"coarse", "", func(cfg *simulator.Config) { cfg.AddressGrain = time.Minute }, 0.75, all[:2]},
+		{"coarse and stale", "", func(cfg *simulator.Config) {
+			cfg.AddressGrain, cfg.AddressGone = time.Minute, simulator.GoneStale
+		}, 1.1, all[:1]},
+		{"lies", "", func(cfg *simulator.Config) { cfg.AddressLies = 0.01 }, 1.1, all},
+		{"lies, stale", "", func(cfg *simulator.Config) { cfg.AddressLies, cfg.AddressGone = 0.01, simulator.GoneStale }, 1.1, all[:1]},
+		{"coarse starts", "coarse starts", func(cfg *simulator.Config) { cfg.StartGrain = time.Minute }, 0.75, all[:1]},
+		{"addresses pass on", "addresses pass on", func(cfg *simulator.Config) { cfg.IPPool = 1200 }, 0.8, all[:1]},
+		{"sessions change", "sessions change", func(cfg *simulator.Config) {
+			cfg.ChangeProbability, cfg.MoveProbability, cfg.RoamProbability = 0.05, 0.01, 0.06
+		}, 1.1, all[:1]},
+	} {
+		for _, sharing := range c.sharing {
+			t.Run(fmt.Sprint(c.name, ", ", sharing), func(t *testing.T) {
+				cfg := estate()
+				c.edit(&cfg)
+				run := run
+				run.Config = &cfg
+				base, ok := bases[c.base]
+				if run.Policy = "adaptive"; !ok {
+					base = do(t, run)
+					bases[c.base] = base
+				}
+				cfg.Addresses, run.Policy = sharing, Checked
+				row := do(t, run)
+				of := c.of
+				switch sharing {
+				case simulator.AddressesHalf:
+					of = min(1.1, of+0.25)
+				case simulator.AddressesPerVenue:
+					of = 1.1
+				}
+				if row.EndMean > of*base.EndMean {
+					t.Errorf("ends are seen after %.1f s, without addresses after %.1f s, want %.2f of that", row.EndMean, base.EndMean, of)
+				}
+				if row.Missed > 0 {
+					t.Errorf("%d sessions were never seen", row.Missed)
+				}
+			})
+		}
+	}
+}

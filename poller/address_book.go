@@ -1,0 +1,131 @@
+package poller
+
+import (
+	"net/netip"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/plan"
+)
+
+// book says who of the roster has which IPv4 address. The platform answers for one of
+// those who have an address, so whoever was not alone at it is not asked about by it for
+// as long as the session lasts.
+type book struct {
+	rows           *plan.Rows
+	at             map[netip.Addr]*occupants
+	askable, known int // sessions that can be asked about by their address, and that have one
+}
+
+// occupants are the sessions at one address: how many, and the first of them, unless it
+// has left.
+type occupants struct {
+	n     int
+	first *entry
+}
+
+// askable reports whether a session can be asked about by its address.
+func (e *entry) askable() bool {
+	return e.address.IsValid() && !e.shared && !e.vain && !e.Start.IsZero()
+}
+
+// ipv4 returns the address of a text; the zero Addr where it is none of IPv4, or nobody's
+// alone.
+func ipv4(text string) netip.Addr {
+	a, err := netip.ParseAddr(text)
+	if a = a.Unmap(); err != nil || !a.Is4() || a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a.IsLinkLocalUnicast() {
+		return netip.Addr{}
+	}
+	return a
+}
+
+// enter puts a session at an address.
+func (b *book) enter(e *entry, a netip.Addr) {
+	b.leave(e)
+	e.address, e.vain, e.shared = a, false, false
+	if e.check != nil {
+		e.check.Forget()
+	}
+	b.mark(e)
+	if !a.IsValid() {
+		return
+	}
+	if b.at == nil {
+		b.at = make(map[netip.Addr]*occupants)
+	}
+	b.known++
+	o := b.at[a]
+	if o == nil {
+		b.at[a] = &occupants{1, e}
+		b.askable++
+		return
+	}
+	o.n++
+	e.shared = true
+	b.mark(e)
+	b.share(o.first)
+}
+
+// leave takes a session from its address.
+func (b *book) leave(e *entry) {
+	o := b.at[e.address]
+	if o == nil {
+		return
+	}
+	b.known--
+	if !e.shared {
+		b.askable--
+	}
+	if o.n--; o.n == 0 {
+		delete(b.at, e.address)
+	} else if o.first == e {
+		o.first = nil
+	}
+	e.address = netip.Addr{}
+}
+
+// share notes that a session is not alone at its address.
+func (b *book) share(e *entry) {
+	if e == nil || e.shared {
+		return
+	}
+	e.shared = true
+	b.askable--
+	b.mark(e)
+}
+
+// mark has the rows know whether a session can be asked about.
+func (b *book) mark(e *entry) { b.rows.Ask(&e.Row, e.askable()) }
+
+// addressOf is a session's IPv4 address, whatever the privacy settings make of it.
+func (k *ledger) addressOf(s *events.Session) netip.Addr {
+	if k.AddressOf != nil {
+		return ipv4(k.AddressOf(s))
+	}
+	return ipv4(s.DeviceIP)
+}
+
+// locate notes where the sessions of an answer are, or were.
+func (k *ledger) locate(sessions []events.Session) {
+	b := &k.roster.book
+	for i := range sessions {
+		s := &sessions[i]
+		a := k.addressOf(s)
+		e := k.roster.entries[s.ID]
+		if e != nil && s.Online {
+			// A record without it does not say that there is none.
+			if a.IsValid() && a != e.address {
+				if e.address.IsValid() {
+					k.moved()
+				}
+				b.enter(e, a)
+				k.checks.starts.See(s.StartedAt.Unix())
+			}
+			continue
+		}
+		// Somebody else was there since: the platform may answer for that session, though
+		// it is nobody that is watched, or has ended.
+		if o := b.at[a]; o != nil && o.first != nil && o.first.ID != s.ID && (s.Online || s.StartedAt.IsZero() || !s.StartedAt.Before(o.first.Start)) {
+			b.share(o.first)
+		}
+	}
+}
