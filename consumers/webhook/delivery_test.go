@@ -229,6 +229,10 @@ func TestGoneDisablesTheEndpointUntilItsEntryChangesOrItIsEnabled(t *testing.T) 
 	if d := tr.statusOf(b.ctx, "a").Disabled; d == nil || d.Reason != "status 410 Gone" {
 		t.Fatalf("after a restart: %+v", d)
 	}
+	tr.eventually("both events to wait, for whoever looks at the process itself", func() bool {
+		served := tr.Served()
+		return len(served) == 1 && served[0].Backlog+uint64(served[0].Waiting) == 2
+	})
 	if was, err := tr.Enable(b.ctx, "a"); err != nil || was == nil || was.Reason != "status 410 Gone" {
 		t.Fatalf("enabled: %+v, %v; want what was lifted", was, err)
 	}

@@ -291,6 +291,9 @@ func (d *Dispatcher) writeStandings(ctx context.Context, o options, r *records, 
 		}
 	}
 	for o.Sleep(ctx, o.ReloadEvery) == nil {
+		if err := d.measureDisabled(ctx, o); err != nil && ctx.Err() == nil {
+			o.Log.Debug("webhooks: cannot read what waits for the endpoints that are disabled", "error", err)
+		}
 		write(ctx)
 	}
 	write(context.WithoutCancel(ctx))

@@ -265,6 +265,34 @@ func (r *runner) measure(ctx context.Context) error {
 	return nil
 }
 
+// measureDisabled asks the server what waits for the endpoints that nothing runs for.
+func (d *Dispatcher) measureDisabled(ctx context.Context, o options) error {
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	for _, e := range o.standings.list(o.Now()) {
+		if e.Disabled == nil {
+			continue
+		}
+		stream, err := d.JetStream.Stream(ctx, o.Stream)
+		if err != nil {
+			return err
+		}
+		c, err := stream.Consumer(ctx, Durable(e.Name))
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			continue // deleted: made again once the endpoint is enabled
+		}
+		if err != nil {
+			return err
+		}
+		p, err := pendingOf(ctx, stream, c.CachedInfo())
+		if err != nil {
+			return err
+		}
+		o.standings.change(e.Name, func(k *kept) { k.pending = p })
+	}
+	return nil
+}
+
 // pendingOf reads what waits for a consumer. The oldest is the first event after all
 // that are settled that it would get, before conditions.
 func pendingOf(ctx context.Context, stream jetstream.Stream, info *jetstream.ConsumerInfo) (pending, error) {
