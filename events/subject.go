@@ -13,6 +13,15 @@ const (
 	DefaultStream  = "GUEST_SESSIONS"
 )
 
+// MetadataMade is the key in the stream's metadata under which MadeAgain says that
+// guestflow made it in place of one that had been deleted. It then holds what was
+// still kept and all that came later, and its sequences begin anew. Servers before
+// 2.10 drop metadata.
+const (
+	MetadataMade = "guestflow.made"
+	MadeAgain    = "again"
+)
+
 // Token is one subject token, encoded so that NATS reads it as one literal
 // token. Only EncodeToken makes one that is not empty.
 type Token struct{ s string }

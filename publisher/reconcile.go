@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
 )
 
 // position is where publishing goes on.
@@ -93,7 +95,7 @@ func (p *Publisher) look(ctx context.Context, c Cursor) (sight, error) {
 	}
 	info := stream.CachedInfo()
 	s := sight{created: info.Created, replicas: info.Config.Replicas, atomic: info.Config.AllowAtomicPublish, end: info.State.LastSeq,
-		again: info.Config.Metadata[metadataMade] == madeAgain}
+		again: info.Config.Metadata[events.MetadataMade] == events.MadeAgain}
 	if s.last, err = p.message(ctx, getRequest{LastFor: p.filter}); err != nil {
 		return sight{}, err
 	}

@@ -43,7 +43,11 @@ func (p *Publisher) State() State {
 type status struct {
 	mu sync.Mutex
 	State
+	said map[string]bool // errors that were told since publishing is held up
 }
+
+// maxSaid bounds the causes that are told of one hold.
+const maxSaid = 16
 
 func (s *status) update(f func(*State)) {
 	s.mu.Lock()
@@ -55,15 +59,19 @@ func (s *status) connected(is bool) {
 	s.update(func(s *State) { s.Connected = is })
 }
 
-// failed reports whether the error is another than the one before.
+// failed reports whether the error is worth telling: causes may alternate for as long
+// as publishing is held up, and each is told once.
 func (s *status) failed(err error, now time.Time) (news bool) {
-	s.update(func(s *State) {
-		news = s.Err == nil || s.Err.Error() != err.Error()
-		if s.Err == nil {
-			s.ErrAt = now
-		}
-		s.Err, s.Lasting, s.Settled, s.InFlight = err, lasting(err), false, 0
-		s.Retries++
-	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Err == nil {
+		s.ErrAt, s.said = now, make(map[string]bool)
+	}
+	text := err.Error()
+	if news = !s.said[text] && len(s.said) < maxSaid; news {
+		s.said[text] = true
+	}
+	s.Err, s.Lasting, s.Settled, s.InFlight = err, lasting(err), false, 0
+	s.Retries++
 	return news
 }

@@ -42,12 +42,6 @@ type StreamSettings struct {
 	Again bool
 }
 
-// The stream's metadata say who made it and why; servers before 2.10 drop them.
-const (
-	metadataMade = "guestflow.made"
-	madeAgain    = "again"
-)
-
 // Difference is one setting in which an existing stream is not what is wanted.
 type Difference struct {
 	// Field is the setting's JSON name in the stream's configuration.
@@ -161,7 +155,7 @@ func create(ctx context.Context, js jetstream.JetStream, s StreamSettings) (*jet
 		Metadata:           map[string]string{"guestflow.contract": "1"},
 	}
 	if s.Again {
-		config.Metadata[metadataMade] = madeAgain
+		config.Metadata[events.MetadataMade] = events.MadeAgain
 	}
 	if s.MaxAge > 0 && (s.Duplicates == 0 || s.Duplicates > s.MaxAge) {
 		config.Duplicates = min(s.MaxAge, 2*time.Minute) // the server refuses a longer one

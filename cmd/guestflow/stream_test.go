@@ -51,7 +51,12 @@ func TestDeletedStreamIsMadeAgain(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), events.DefaultStream); err != nil {
 		t.Fatal(err)
 	}
-	r.eventuallyReady(http.StatusServiceUnavailable, "publishing: stream GUEST_SESSIONS: stream does not exist")
+	eventually(t, func() string {
+		if _, err := js.Stream(t.Context(), events.DefaultStream); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 	r.eventuallyReady(http.StatusOK, "ready")
 	r.eventuallyCommitted(300)
 	var newest events.Event

@@ -100,7 +100,8 @@ func (s *Service) filterSubject() string {
 }
 
 // align makes sure that the state is one of this very stream: a stream made
-// anew, or one that lost its tail, has other events under the same sequences.
+// anew, or one that lost its tail, has other events under the same sequences. Who
+// was online stays known where guestflow itself made it again.
 func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream, info *jetstream.StreamInfo) error {
 	s.mu.RLock()
 	fresh, created := s.created.IsZero(), s.created
@@ -111,11 +112,12 @@ func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jets
 		created = s.created
 		s.mu.RUnlock()
 	}
-	why := ""
+	why, again := "", false
 	switch seq := s.state.Sequence(); {
 	case created.IsZero():
 		why = "nothing is known yet"
 	case !created.Equal(info.Created):
+		again = info.Config.Metadata[events.MetadataMade] == events.MadeAgain
 		why = "the stream was made anew"
 	case seq > info.State.LastSeq:
 		why = "the stream has lost its latest events"
@@ -136,12 +138,12 @@ func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jets
 		if created.Equal(info.Created) { // the same sequences mean other events now
 			epoch += "-" + strconv.FormatInt(s.settings.Now().UnixNano(), 36)
 		}
-		s.settings.Log.Info("occupancy: reading the stream from its start", "stream", s.settings.Stream, "why", why)
-		s.state, s.anchor, s.created = NewOccupancy(s.settings.Limits), "", info.Created
-		if s.feeding = false; s.ready {
-			s.ready, s.whole = false, make(chan struct{})
+		s.settings.Log.Info("occupancy: reading the stream from its start", "stream", s.settings.Stream, "why", why, "sessions_kept", again)
+		if s.anchor, s.created, s.status.Epoch = "", info.Created, epoch; again {
+			s.state.Renumber()
+		} else {
+			s.begin()
 		}
-		s.status.Exact, s.status.Epoch = true, epoch
 		s.bucket = written{}
 	}
 	s.feed.restart(s.status.Epoch)
@@ -156,13 +158,22 @@ func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jets
 	return nil
 }
 
-// anchored reports whether the message at the state's sequence is still the one
-// that was applied.
+// begin forgets all that was read; s.mu is held.
+func (s *Service) begin() {
+	s.state = NewOccupancy(s.settings.Limits)
+	if s.feeding = false; s.ready {
+		s.ready, s.whole = false, make(chan struct{})
+	}
+	s.status.Exact = true
+}
+
+// anchored reports whether the message at the state's sequence is the one that was
+// applied. One that was deleted since says nothing against the state.
 func (s *Service) anchored(ctx context.Context, stream jetstream.Stream, seq uint64) (bool, error) {
 	msg, err := stream.GetMsg(ctx, seq)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return false, nil
+		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("reading message %d of stream %s: %w", seq, s.settings.Stream, err)
 	}

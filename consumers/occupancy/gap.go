@@ -10,21 +10,37 @@ func (o *Occupancy) Miss(to uint64) {
 		return
 	}
 	o.counters.Missing += to - o.sequence
-	o.gap = o.sequence
 	o.sequence = to
+	o.gap = o.sequence + 1
+}
+
+// Renumber makes the state one before the first event of a stream that was made in
+// place of one that was deleted. Whatever is missing between the two may hold ends.
+func (o *Occupancy) Renumber() {
+	o.sequence, o.gap = 0, 1
+	for _, a := range o.accounts {
+		a.total.sequence = 0
+		for _, l := range a.areas {
+			l.sequence = 0
+			o.touch(l)
+		}
+		for _, s := range a.sessions {
+			s.sequence = 0
+		}
+	}
 }
 
 // suspect notes that revisions of a session are missing. Where no gap of the stream
 // explains it, the stream lost acknowledged messages without a trace, and those of
 // other sessions with them.
 func (o *Occupancy) suspect(s *session) {
-	if s != nil && s.sequence > o.gap {
-		o.gap = o.sequence - 1
+	if s != nil && s.sequence >= o.gap {
+		o.gap = o.sequence
 	}
 }
 
 // uncertain reports whether s had no event since the latest gap.
-func (s *session) uncertain(gap uint64) bool { return gap > 0 && s.sequence <= gap }
+func (s *session) uncertain(gap uint64) bool { return s.sequence < gap }
 
 // settle looks at the uncertain sessions once a minute of the time of observations,
 // which was before until now.

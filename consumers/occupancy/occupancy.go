@@ -91,7 +91,7 @@ type Counters struct {
 type Occupancy struct {
 	limits   Limits
 	sequence uint64
-	gap      uint64 // last sequence before the latest gap; zero when no session is uncertain
+	gap      uint64 // first sequence after the latest gap; zero when no session is uncertain
 	observed int64  // latest Observed.At, Unix milliseconds
 	counters Counters
 	clock    clock
