@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
@@ -87,7 +88,10 @@ func (c Config) Find(name string) (Endpoint, error) {
 		}
 		names = append(names, e.Name)
 	}
-	return Endpoint{}, fmt.Errorf("no webhook endpoint %q in the file; it has %q", name, names)
+	if len(names) == 0 {
+		return Endpoint{}, fmt.Errorf("no webhook endpoint %q: the file has none", name)
+	}
+	return Endpoint{}, fmt.Errorf("no webhook endpoint %q in the file%s", name, didYouMean(name, names))
 }
 
 // String is the name: fmt would show the headers too.
@@ -157,7 +161,25 @@ func (l *loader) parse(data []byte) (Config, error) {
 		lines[e.Name] = line
 		cfg.Endpoints = append(cfg.Endpoints, e)
 	}
-	return cfg, errors.Join(problems...)
+	return cfg, errors.Join(byLine(problems)...)
+}
+
+// byLine sorts what is wrong as it stands in the file.
+func byLine(problems []error) []error {
+	var each []error
+	for _, p := range problems {
+		if joined, ok := p.(interface{ Unwrap() []error }); ok {
+			each = append(each, joined.Unwrap()...)
+		} else {
+			each = append(each, p)
+		}
+	}
+	line := func(err error) (n int) {
+		_, _ = fmt.Sscanf(err.Error(), "line %d:", &n) // 0 where it is of none
+		return n
+	}
+	slices.SortStableFunc(each, func(a, b error) int { return cmp.Compare(line(a), line(b)) })
+	return each
 }
 
 // identify fills in the two digests of the endpoint.

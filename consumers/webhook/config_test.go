@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -301,4 +302,30 @@ func FuzzEndpointsFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestFaultsOfAFileStandInItsOrder, each with its line, a tab and an unknown name with
+// what is meant.
+func TestFaultsOfAFileStandInItsOrder(t *testing.T) {
+	l := loader{env: os.LookupEnv, read: os.ReadFile}
+	_, err := l.parse([]byte("endpoints:\n  - name: a\n    url: ftp://a.example/x\n    secrets: [plain:x]\n    timeout: soon\n  - name: b\n    url: nonsense\n"))
+	if err == nil {
+		t.Fatal("it is taken")
+	}
+	last := 0
+	for text := range strings.Lines(err.Error()) {
+		at := strings.Index(text, "line ")
+		var line int
+		if _, scanned := fmt.Sscanf(text[max(0, at):], "line %d:", &line); scanned != nil || line < last {
+			t.Errorf("line %d comes before %q", last, text)
+		}
+		last = line
+	}
+	if _, err := l.parse([]byte("endpoints:\n\t- name: a\n")); err == nil || !strings.Contains(err.Error(), "line 2: it is indented with a tab") {
+		t.Errorf("a tab: %v", err)
+	}
+	c := Config{Endpoints: []Endpoint{{Name: "crm"}, {Name: "shop"}}}
+	if _, err := c.Find("crn"); err == nil || !strings.Contains(err.Error(), "did you mean crm") {
+		t.Errorf("an unknown name: %v", err)
+	}
 }

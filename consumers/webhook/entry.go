@@ -66,6 +66,16 @@ type document struct {
 	anchors map[string]ast.Node
 }
 
+// tabbed returns the first line that is indented with a tab, from 1; 0 is none.
+func tabbed(data []byte) int {
+	for i, line := range bytes.Split(data, []byte("\n")) {
+		if indent := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]; bytes.ContainsRune(indent, '\t') {
+			return i + 1
+		}
+	}
+	return 0
+}
+
 func readDocument(data []byte) (document, error) {
 	d := document{anchors: map[string]ast.Node{}}
 	if len(bytes.TrimSpace(data)) == 0 {
@@ -73,6 +83,9 @@ func readDocument(data []byte) (document, error) {
 	}
 	tree, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey()) // refused below, by name
 	if err != nil {
+		if line := tabbed(data); line > 0 {
+			return d, fmt.Errorf("line %d: it is indented with a tab, which YAML does not permit; use spaces", line)
+		}
 		// Without the source excerpt, which may hold a secret.
 		return d, errors.New("line and column " + yaml.FormatError(err, false, false))
 	}
