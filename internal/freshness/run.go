@@ -52,11 +52,13 @@ const Checked = "adaptive+addresses"
 // Row is what a measurement, or the mean of several, shows. Delays are from the
 // change at the source to the committed event, in seconds.
 type Row struct {
-	Estate       string  `json:"estate"`
-	Policy       string  `json:"policy"`
-	Order        string  `json:"order"`
-	SharedBudget bool    `json:"shared_budget"`
-	StartWeight  float64 `json:"start_weight,omitempty"` // where the run is about it
+	Estate       string `json:"estate"`
+	Policy       string `json:"policy"`
+	Order        string `json:"order"`
+	SharedBudget bool   `json:"shared_budget"`
+	// Addresses are unique, half or venue, where the policy checks by them.
+	Addresses   string  `json:"addresses,omitempty"`
+	StartWeight float64 `json:"start_weight,omitempty"` // where the run is about it
 	// Online is how many sessions were online at a change, on average over the
 	// ends: each has the bound of the list as it is then, which in an estate that
 	// grows and shrinks is not the mean over time. Pages is the list's at that size.
@@ -194,10 +196,10 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	if t != nil {
 		p.Strategy = traced{p.Strategy, t}
 	}
-	if r.Policy == Checked {
-		p.Addresses = w
-	}
 	row := Row{Estate: r.Estate, Policy: r.Policy, Order: orderName(r.Order), SharedBudget: r.SharedBudget, StartWeight: r.StartWeight}
+	if r.Policy == Checked {
+		p.Addresses, row.Addresses = w, cfg.Addresses.String()
+	}
 	end := epoch.Add(r.Warmup + r.Horizon + r.Tail)
 	var lengths []length
 	for clk.Now().Before(end) {

@@ -31,6 +31,8 @@ type Variant struct {
 	Shared, Bare bool
 	// StartWeight of the adaptive policy; zero is its default, 1.
 	StartWeight float64
+	// Addresses are those of the platform.
+	Addresses simulator.AddressSharing
 }
 
 // Full is the whole benchmark: minutes of computing.
@@ -44,6 +46,12 @@ func Full() Plan {
 		Variant{Policy: "adaptive", Order: simulator.Unordered},
 		Variant{Policy: "adaptive", Order: simulator.NewestFirst, Shared: true},
 	)
+	for sharing := simulator.AddressesUnique; sharing <= simulator.AddressesPerVenue; sharing++ {
+		p.Variants = append(p.Variants,
+			Variant{Policy: Checked, Order: simulator.NewestFirst, Addresses: sharing},
+			Variant{Policy: Checked, Order: simulator.NewestFirst, Addresses: sharing, Shared: true},
+		)
+	}
 	return p
 }
 
@@ -55,6 +63,7 @@ func Short() Plan {
 			{Policy: "round-robin", Order: simulator.NewestFirst},
 			{Policy: "adaptive", Order: simulator.NewestFirst},
 			{Policy: "adaptive", Order: simulator.Unordered},
+			{Policy: Checked, Order: simulator.NewestFirst},
 		},
 	}
 }
@@ -84,7 +93,7 @@ func (p Plan) Run(ctx context.Context, row func(Row)) error {
 			for _, seed := range p.Seeds {
 				jobs = append(jobs, job{n, Run{
 					Estate: estate, Policy: v.Policy, Order: v.Order, SharedBudget: v.Shared, Bare: v.Bare,
-					Seed: seed, Warmup: p.Warmup, Horizon: p.Horizon, StartWeight: v.StartWeight,
+					Seed: seed, Warmup: p.Warmup, Horizon: p.Horizon, StartWeight: v.StartWeight, Addresses: v.Addresses,
 				}})
 			}
 			n++
@@ -181,6 +190,9 @@ func NewTable(w io.Writer) *Table {
 // Row adds a line; delays are in seconds.
 func (t *Table) Row(r Row) {
 	policy := r.Policy
+	if r.Addresses != "" {
+		policy += ", " + r.Addresses
+	}
 	if r.SharedBudget {
 		policy += ", shared budget"
 	}

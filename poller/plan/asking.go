@@ -45,8 +45,8 @@ func (s *Asking) Best(now time.Time, t *Track, room int, asked []Window, loose i
 		b.refresh(at)
 		start := position
 		position += b.sums.online(at, surge)
-		if age := at - b.eldest; b.rate > 0 && age >= leastAge && !t.shows(asked, start, position) {
-			s.blocks = append(s.blocks, bounded{b.rate * age * age, b})
+		if most := b.peakBy(at); b.peak >= 0 && !t.shows(asked, start, position) {
+			s.blocks = append(s.blocks, bounded{most * most, b})
 		}
 	}
 	for i := len(s.blocks)/2 - 1; i >= 0; i-- {
@@ -76,7 +76,11 @@ func (s *Asking) Best(now time.Time, t *Track, room int, asked []Window, loose i
 		consider(e)
 	}
 	for len(s.blocks) > 0 && (len(s.best) < room || s.blocks[0].most > s.best[0].gain) {
-		for _, e := range s.blocks[0].b.rows {
+		b := s.blocks[0].b
+		if b.peakAt < at {
+			b.climb(at) // So it is opened next only if it is worth it.
+		}
+		for _, e := range b.rows {
 			consider(e)
 		}
 		last := len(s.blocks) - 1

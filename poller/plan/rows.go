@@ -190,9 +190,10 @@ type block struct {
 	sums   ages
 	oldest *Row // that was not seen for longest
 	stale  bool // sums and oldest are out of date
-	// Of those who can be asked about by their address: the greatest rate, and when the
-	// one was seen that was not seen for longest.
-	rate, eldest float64
+	// Of those who can be asked about by their address: the greatest root of what asking
+	// about one of them brought at a time, what it will be a horizon later, and by how
+	// much it grows a second at most; see peakBy. Negative where there are none.
+	peak, peakAt, later, growth float64
 }
 
 // refresh brings the sums up to date.
@@ -203,16 +204,38 @@ func (b *block) refresh(now float64) {
 	b.stale = false
 	b.sums = ages{base: now}
 	b.oldest = b.rows[0]
-	b.rate, b.eldest = 0, math.Inf(1)
+	b.climb(now)
 	for _, e := range b.rows {
 		b.sums.add(e.at, e.rate, 1)
-		if e.askable {
-			b.rate, b.eldest = max(b.rate, e.rate), min(b.eldest, e.at)
-		}
 		if e.at < b.oldest.at {
 			b.oldest = e
 		}
 	}
+}
+
+// climb works out the peak at a time.
+func (b *block) climb(now float64) {
+	b.peak, b.peakAt, b.later, b.growth = -1, now, 0, 0
+	for _, e := range b.rows {
+		if e.askable {
+			root := math.Sqrt(e.rate)
+			at := root * (now - e.at)
+			b.peak, b.later, b.growth = max(b.peak, at), max(b.later, at+root*horizon), max(b.growth, root)
+		}
+	}
+}
+
+// horizon is how far ahead peaks are known, in seconds.
+const horizon = 16
+
+// peakBy is the most that the peak can be at a time: that of each session grows evenly, so
+// the greatest of all grows ever faster, and stays below the line between two of its
+// points.
+func (b *block) peakBy(now float64) float64 {
+	if d := now - b.peakAt; d < horizon {
+		return b.peak + (b.later-b.peak)*d/horizon
+	}
+	return b.later + b.growth*(now-b.peakAt-horizon)
 }
 
 func (b *block) first() *Row { return b.rows[0] }
