@@ -97,7 +97,7 @@ func (a *Adaptive) ordered(now time.Time, v *View) Decision {
 		return backfill()
 	case v.Probing && v.ProbeAge+seconds(0.5/v.Budget) > period:
 		return probe("arrivals were last read as long ago as pays")
-	case v.AddressGain > preference*max(index, v.FiguresGain) && a.pages.chosen.overdue == nil:
+	case v.AddressGain > addressPreference*max(index, v.FiguresGain) && a.pages.chosen.overdue == nil:
 		best, index = addresses(), v.AddressGain
 	case v.Figures != "" && v.FiguresGain > worth && a.pages.chosen.overdue == nil:
 		best, index = figures(v, "its end has waited longer for its figures than any page is worth"), v.FiguresGain
@@ -162,6 +162,11 @@ func (a *Adaptive) period(v *View) time.Duration {
 	period := (1 + math.Sqrt(a.pages.roots/(weight*v.Rates.starts))) / (v.Budget + checkWorth*v.Beside)
 	return max(seconds(2/v.Budget), min(seconds(period), a.overdue/2))
 }
+
+// addressPreference is by how much a request about addresses must be better than a page
+// where both spend the same budget: what it finds is asked about again, and sessions that
+// were seen one by one leave pages that are worth less.
+const addressPreference = 4
 
 // checkWorth is what a request about addresses takes off the sweep, in pages of it: what
 // it finds has to be asked about twice, a second apart.
