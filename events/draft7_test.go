@@ -152,7 +152,7 @@ func typed(name string, schema object) object {
 				d = append(d, member{"format", "int64"})
 			}
 		case []any:
-			d = append(d, member{"title", map[string]string{"end": "End", "guest": "Sureness"}[name]}, member{"type", "string"}, member{m.name, constant})
+			d = append(d, member{"title", map[string]string{"end": "End", "proof": "Proof", "guest": "Sureness"}[name]}, member{"type", "string"}, member{m.name, constant})
 		}
 	}
 	return d

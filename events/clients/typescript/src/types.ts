@@ -12,6 +12,10 @@ export type Sureness = "confirmed" | "likely";
  * reported: by the platform, with its figures. inferred: proven absent, between not_yet_at and at. presumed: the platform's lists have no order, and many did not show it.
  */
 export type End = "reported" | "inferred" | "presumed";
+/**
+ * What proves the end; absent where it is presumed. record: the platform's own of the session. list: one of who is online does not have the session. address: the look-up by IP address, asked twice, does not have its connection any more.
+ */
+export type Proof = "record" | "list" | "address";
 
 /**
  * CloudEvents 1.0 structured JSON: a session that was online already when tracking of its location began.
@@ -107,6 +111,7 @@ export interface Observed {
   backfilled?: boolean;
   guest?: Sureness;
   end?: End;
+  proof?: Proof;
 }
 /**
  * The true figures lie within these errors, in bytes, of the session's; absent for a figure that is not known.
