@@ -13,7 +13,7 @@ import (
 type crowd map[string]string
 
 // shown asks the interface for every location and every session.
-func (j *journey) shown() (crowd, []Location) {
+func (j *travel) shown() (crowd, []Location) {
 	j.t.Helper()
 	h := j.service.Handler()
 	all := crowd{}
@@ -71,7 +71,7 @@ const detection = time.Minute
 
 // compare holds what the service shows against the stream, and both against what
 // really happened.
-func (j *journey) compare(stream []events.Event) {
+func (j *travel) compare(stream []events.Event) {
 	j.t.Helper()
 	shown, list := j.shown()
 	want, figures := counted(stream)
@@ -85,9 +85,9 @@ func (j *journey) compare(stream []events.Event) {
 		until(j.t, "the bucket says the same of "+l.ID, func() bool { return j.bucket(l) == l.Online })
 	}
 
-	truth := j.truth.All()
+	truth := j.Truth.All()
 	counts := make(map[simulator.TruthKind]int)
-	if report := (simulator.Checker{Until: j.sim.Now()}).Check(truth, stream); !report.OK() {
+	if report := (simulator.Checker{Until: j.Sim.Now()}).Check(truth, stream); !report.OK() {
 		j.t.Error(report)
 	}
 	present, since, served := crowd{}, make(map[string]time.Time), make(map[string]time.Time)
@@ -113,14 +113,14 @@ func (j *journey) compare(stream []events.Event) {
 			continue
 		}
 		late++
-		if age := j.sim.Now().Sub(since[id]); age > detection || !served[id].Before(since[id]) {
+		if age := j.Sim.Now().Sub(since[id]); age > detection || !served[id].Before(since[id]) {
 			j.t.Errorf("session %s is at %q since %v, and shown at %q", id, place, age, shown[id])
 		}
 	}
 	for id, place := range shown {
 		if _, online := present[id]; !online {
 			late++
-			if age := j.sim.Now().Sub(since[id]); age > detection {
+			if age := j.Sim.Now().Sub(since[id]); age > detection {
 				j.t.Errorf("session %s is gone since %v, and shown at %q", id, age, place)
 			}
 		}
@@ -132,8 +132,8 @@ func (j *journey) compare(stream []events.Event) {
 }
 
 // bucket is what the bucket has as online at a location; -1 while it has nothing.
-func (j *journey) bucket(l Location) int {
-	store, err := j.js.KeyValue(j.t.Context(), "guest-occupancy")
+func (j *travel) bucket(l Location) int {
+	store, err := j.JS.KeyValue(j.t.Context(), "guest-occupancy")
 	if err != nil {
 		return -1
 	}
@@ -149,43 +149,43 @@ func (j *journey) bucket(l Location) int {
 // checkpoints every part is ended and started again, at some of them several at
 // once.
 func TestOccupancyEqualsTheTruth(t *testing.T) {
-	j := newJourney(t)
-	minute := func() { j.t.Helper(); j.poll(time.Minute) }
+	j := newTravel(t)
+	minute := func() { j.t.Helper(); j.Poll(time.Minute) }
 	restartService := func() { j.endOcc(); minute(); j.startService(); minute() }
-	restartPolling := func() { minute(); j.stopPolling(); j.startPolling(); minute() }
-	restartNATS := func() { j.stopNATS(); minute(); j.startNATS(); minute() }
+	restartPolling := func() { minute(); j.StopPolling(); j.StartPolling(); minute() }
+	restartNATS := func() { j.StopNATS(); minute(); j.StartNATS(); minute() }
 	everything := func() {
 		j.endOcc()
-		j.stopPolling()
-		j.stopNATS()
-		j.pass(30 * time.Second) // nobody looks
-		j.startNATS()
-		j.startPolling()
+		j.StopPolling()
+		j.StopNATS()
+		j.Pass(30 * time.Second) // nobody looks
+		j.StartNATS()
+		j.StartPolling()
 		j.startService()
 		minute()
 		minute()
 	}
 	serviceEndsInAnOutage := func() { // and so without a checkpoint of its end
 		minute()
-		j.stopNATS()
+		j.StopNATS()
 		j.endOcc()
 		minute()
-		j.startNATS()
+		j.StartNATS()
 		j.startService()
 	}
 	pollingEndsInAnOutage := func() {
-		j.stopNATS()
+		j.StopNATS()
 		minute()
-		j.stopPolling()
-		j.startPolling()
+		j.StopPolling()
+		j.StartPolling()
 		minute()
-		j.startNATS()
+		j.StartNATS()
 	}
 	checkpointIsLost := func() {
 		j.endOcc()
 		minute()
 		for _, name := range []string{"OBJ_guest-occupancy-state", "KV_guest-occupancy"} {
-			if err := j.js.DeleteStream(t.Context(), name); err != nil {
+			if err := j.JS.DeleteStream(t.Context(), name); err != nil {
 				t.Fatal(err)
 			}
 		}

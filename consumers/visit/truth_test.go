@@ -102,61 +102,61 @@ func spans(list []presence, gap time.Duration) (out []span, clear bool) {
 // come, change, roam, go and come back at four times the usual pace, while every part is
 // ended and started again at random, sometimes several at once.
 func TestVisitsEqualTheTruth(t *testing.T) {
-	j := newJourney(t)
+	j := newTravel(t)
 	r := rand.New(rand.NewPCG(1, 8))
 	steps := []func(){
 		func() {},
-		func() { j.endService(); j.poll(30 * time.Second); j.startService() },
-		func() { j.stopPolling(); j.pass(15 * time.Second); j.startPolling() },
-		func() { j.stopNATS(); j.poll(40 * time.Second); j.startNATS() },
+		func() { j.endService(); j.Poll(30 * time.Second); j.startService() },
+		func() { j.StopPolling(); j.Pass(15 * time.Second); j.StartPolling() },
+		func() { j.StopNATS(); j.Poll(40 * time.Second); j.StartNATS() },
 		func() { // the service ends in an outage, and so without a checkpoint of its end
-			j.stopNATS()
+			j.StopNATS()
 			j.endService()
-			j.poll(20 * time.Second)
-			j.startNATS()
+			j.Poll(20 * time.Second)
+			j.StartNATS()
 			j.startService()
 		},
 		func() {
 			j.endService()
-			j.stopPolling()
-			j.stopNATS()
-			j.pass(20 * time.Second)
-			j.startNATS()
-			j.startPolling()
+			j.StopPolling()
+			j.StopNATS()
+			j.Pass(20 * time.Second)
+			j.StartNATS()
+			j.StartPolling()
 			j.startService()
 		},
 		func() {
 			j.endService()
-			if err := j.js.DeleteStream(t.Context(), "OBJ_"+DefaultState); err != nil {
+			if err := j.JS.DeleteStream(t.Context(), "OBJ_"+DefaultState); err != nil {
 				t.Log(err) // there was none yet
 			}
 			j.startService()
 		},
 	}
 	for j.Now().Sub(epoch) < 40*time.Minute {
-		j.poll(time.Minute)
+		j.Poll(time.Minute)
 		steps[r.IntN(len(steps))]()
-		j.poll(30 * time.Second)
+		j.Poll(30 * time.Second)
 		j.settle()
 	}
 	// All that ended until now becomes certain.
 	cut := j.Now()
 	for j.Now().Before(cut.Add(truthRules().Gap + truthRules().Lateness + 2*detection)) {
-		j.poll(20 * time.Second)
+		j.Poll(20 * time.Second)
 		j.settle()
 	}
 	looking := j.Now()
 	until(t, "every end is decided", func() bool {
-		j.pass(time.Second)
+		j.Pass(time.Second)
 		return j.Now().Sub(looking) > 3*time.Minute
 	})
 	j.judge(cut)
 }
 
 // judge compares the stream of visits with what really happened, up to a time.
-func (j *journey) judge(cut time.Time) {
+func (j *travel) judge(cut time.Time) {
 	j.t.Helper()
-	tr := &trial{t: j.t, js: j.js}
+	tr := &trial{t: j.t, js: j.JS}
 	out := tr.stored()
 	checked(j.t, out)
 	type made struct {
@@ -179,7 +179,7 @@ func (j *journey) judge(cut time.Time) {
 		}
 	}
 	compared, skipped := 0, 0
-	for k, list := range presences(j.truth.All(), epoch, j.Now()) {
+	for k, list := range presences(j.Truth.All(), epoch, j.Now()) {
 		real, clear := spans(list, truthRules().Gap)
 		// Who left before anybody looked is not in the stream; who left just then may be.
 		real = slices.DeleteFunc(real, func(s span) bool { return s.to.Before(epoch) })

@@ -39,7 +39,10 @@ var rooms = map[string][]string{
 	"internal/virtual":     {},
 	"internal/natstest":    {},
 	"internal/layout":      {},
-	"internal/test":        {},
+	"internal/journey": {
+		"diff", "events", "store", "publisher", "publisher/embedded", "poller", "poller/budget", "poller/plan", "poller/platform", "internal/simulator",
+	},
+	"internal/test": {},
 	"internal/freshness": {
 		"diff", "events", "store", "internal/simulator", "internal/virtual", "poller", "poller/budget", "poller/plan", "poller/platform",
 	},
