@@ -41,7 +41,9 @@ func estateOf(tb testing.TB, strategy plan.Strategy, locations int, ordered bool
 		for i := range records {
 			records[i] = order.Record{Start: noon.Add(-time.Duration(i) * time.Second), Written: true}
 		}
-		p.online.Read(order.Page{Records: records})
+		for !p.online.Established() {
+			p.online.Read(order.Page{Records: records})
+		}
 		p.probe.Direction, p.probe.at = order.NewestFirst, noon
 		p.roster.track.Edge(noon)
 	}
