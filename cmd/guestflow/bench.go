@@ -83,6 +83,6 @@ from the change at the source to the committed event.`,
 	run.Flags().StringSliceVar(&estates, "estates", nil, "estates to run, for instance E2,E4 (default all)")
 	run.Flags().IntVar(&seeds, "seeds", 3, "seeds to take the mean of, up to 3")
 	run.Flags().Float64SliceVar(&weights, "start-weights", nil, "run the adaptive policy alone, with each of these values of START_WEIGHT")
-	bench.AddCommand(run)
+	bench.AddCommand(run, benchPipelineCommand(), benchPartCommand())
 	return bench
 }

@@ -46,10 +46,13 @@ var rooms = map[string][]string{
 	"internal/freshness": {
 		"diff", "events", "store", "internal/simulator", "internal/virtual", "poller", "poller/budget", "poller/plan", "poller/platform",
 	},
+	"internal/pipeline": {
+		"events", "store", "publisher", "publisher/embedded", "poller/platform", "internal/simulator",
+	},
 	"cmd/guestflow": {
 		"diff", "events", "events/consume", "store", "publisher", "publisher/embedded", "poller", "poller/budget", "poller/guest",
 		"poller/order", "poller/plan", "poller/platform", "consumers/webhook", "consumers/occupancy", "consumers/visit", "events/visits", "internal/freshness", "internal/handwritten",
-		"internal/simulator",
+		"internal/pipeline", "internal/simulator",
 	},
 }
 
