@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"testing"
@@ -26,7 +25,7 @@ func askingTrack(n int, rate, age func(i int) float64) (*Track, time.Time) {
 
 func nobody(func(*Row) bool) {}
 
-// The choice is that of a walk over all sessions.
+// The choice is that of a walk over all sessions, whatever happened since the last one.
 func TestBestAreTheBest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(0, 700).Draw(t, "sessions")
@@ -35,27 +34,50 @@ func TestBestAreTheBest(t *testing.T) {
 		})
 		of := rapid.SliceOfN(draw, n, n).Draw(t, "of")
 		track, now := askingTrack(n, func(i int) float64 { return of[i][0] }, func(i int) float64 { return of[i][1] })
-		skip := func(e *Row) bool { return len(e.ID) == 2 }
-		var all []candidacy
 		for e := range track.Rows.All() {
 			track.Rows.Ask(e, e.ID[0] != '7')
-			if age := now.Sub(e.Seen).Seconds(); age >= leastAge && e.askable && !skip(e) {
-				all = append(all, candidacy{e.rate * age * age, e})
-			}
 		}
-		slices.SortFunc(all, func(a, b candidacy) int { return cmp.Compare(b.gain, a.gain) })
-		want := 0.0
-		for _, c := range all[:min(100, len(all))] {
-			want += c.gain / 2
-		}
+		skip := func(e *Row) bool { return len(e.ID) == 2 }
 		var asking Asking
-		for range 2 { // scratch is clean
-			rows, gain := asking.Best(now, track, 100, nil, nobody, skip)
-			if len(rows) != min(100, len(all)) || gain < want*(1-1e-9) || gain > want*(1+1e-9) {
-				t.Fatalf("%d sessions that bring %v, want %d that bring %v", len(rows), gain, min(100, len(all)), want)
+		for range rapid.IntRange(1, 4).Draw(t, "choices") {
+			room := rapid.IntRange(1, 100).Draw(t, "room")
+			want, most := bestOf(track, now, room, skip)
+			rows, gain := asking.Best(now, track, room, nil, nobody, skip)
+			if len(rows) != want || gain < most*(1-1e-9) || gain > most*(1+1e-9) {
+				t.Fatalf("%d sessions that bring %v, want %d that bring %v", len(rows), gain, want, most)
+			}
+			now = now.Add(seconds(rapid.Float64Range(0, 60).Draw(t, "pause")))
+			share := rapid.IntRange(1, 10).Draw(t, "seen")
+			for e := range track.Rows.All() {
+				if len(e.ID)%share == 0 {
+					e.see(track, now)
+				}
 			}
 		}
 	})
+}
+
+// bestOf walks over all: how many can be chosen, and what the best bring.
+func bestOf(t *Track, now time.Time, room int, skip func(*Row) bool) (n int, gain float64) {
+	var all []float64
+	for e := range t.Rows.All() {
+		if age := now.Sub(e.Seen).Seconds(); age >= leastAge && e.askable && !skip(e) {
+			all = append(all, e.rate*age*age/2)
+		}
+	}
+	slices.Sort(all)
+	slices.Reverse(all)
+	all = all[:min(room, len(all))]
+	for _, g := range all {
+		gain += g
+	}
+	return len(all), gain
+}
+
+// see shows a session, and leaves its rate as it is.
+func (e *Row) see(t *Track, now time.Time) {
+	e.Seen, e.at = now, t.Rows.Seconds(now)
+	e.noted()
 }
 
 // BenchmarkBest is a choice of 100 of 100,000 sessions, of which each second a page and
@@ -80,17 +102,13 @@ func BenchmarkBest(b *testing.B) {
 				if len(rows) != 100 {
 					b.Fatal(len(rows))
 				}
-				see := func(e *Row) {
-					e.Seen, e.at = now, track.Rows.Seconds(now)
-					e.block.stale = true
-				}
 				for _, e := range rows {
-					see(e)
+					e.see(track, now)
 				}
 				for range 100 {
 					at = (at + 1) % n
 					if e := track.Rows.blocks[at/64%len(track.Rows.blocks)].rows; len(e) > 0 {
-						see(e[at%len(e)])
+						e[at%len(e)].see(track, now)
 					}
 				}
 			}

@@ -33,9 +33,9 @@ func TestSettingAsideLeavesAPageToChoose(t *testing.T) {
 			}
 		}
 		for _, b := range r.blocks {
-			b.stale = true
 			for _, e := range b.rows {
 				e.rate = float64(rng.IntN(2))
+				e.noted()
 				if rng.IntN(9) == 0 {
 					track.front = []*Row{e}
 				}

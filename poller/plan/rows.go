@@ -2,7 +2,6 @@ package plan
 
 import (
 	"iter"
-	"math"
 	"slices"
 	"sort"
 	"time"
@@ -114,9 +113,8 @@ func NewRows(began time.Time, newestFirst bool) *Rows {
 
 // Ask notes whether a session can be asked about by its address.
 func (r *Rows) Ask(e *Row, askable bool) {
-	if e.askable = askable; e.block != nil {
-		e.block.stale = true
-	}
+	e.askable = askable
+	e.noted()
 }
 
 // Seconds is a time as the sums of rows and locations count it.
@@ -180,69 +178,6 @@ func (r *Rows) Reset(newestFirst bool) {
 	}
 	*r = Rows{NewestFirst: newestFirst, began: r.began}
 }
-
-// blockMax is how many sessions a block holds before it is split.
-const blockMax = 128
-
-type block struct {
-	at     int // its index in the list
-	rows   []*Row
-	sums   ages
-	oldest *Row // that was not seen for longest
-	stale  bool // sums and oldest are out of date
-	// Of those who can be asked about by their address: the greatest root of what asking
-	// about one of them brought at a time, what it will be a horizon later, and by how
-	// much it grows a second at most; see peakBy. Negative where there are none.
-	peak, peakAt, later, growth float64
-}
-
-// refresh brings the sums up to date.
-func (b *block) refresh(now float64) {
-	if !b.stale {
-		return
-	}
-	b.stale = false
-	b.sums = ages{base: now}
-	b.oldest = b.rows[0]
-	b.climb(now)
-	for _, e := range b.rows {
-		b.sums.add(e.at, e.rate, 1)
-		if e.at < b.oldest.at {
-			b.oldest = e
-		}
-	}
-}
-
-// climb works out the peak at a time.
-func (b *block) climb(now float64) {
-	b.peak, b.peakAt, b.later, b.growth = -1, now, 0, 0
-	for _, e := range b.rows {
-		if e.askable {
-			root := math.Sqrt(e.rate)
-			at := root * (now - e.at)
-			b.peak, b.later, b.growth = max(b.peak, at), max(b.later, at+root*horizon), max(b.growth, root)
-		}
-	}
-}
-
-// horizon is how far ahead peaks are known, in seconds.
-const horizon = 16
-
-// peakBy is the most that the peak can be at a time: that of each session grows evenly, so
-// the greatest of all grows ever faster, and stays below the line between two of its
-// points.
-func (b *block) peakBy(now float64) float64 {
-	if d := now - b.peakAt; d < horizon {
-		return b.peak + (b.later-b.peak)*d/horizon
-	}
-	return b.later + b.growth*(now-b.peakAt-horizon)
-}
-
-func (b *block) first() *Row { return b.rows[0] }
-func (b *block) last() *Row  { return b.rows[len(b.rows)-1] }
-
-// index returns where e stands in its block.
-func (e *Row) index() int { return slices.Index(e.block.rows, e) }
 
 // group returns the first and the last of the entries with e's start.
 func (r *Rows) group(e *Row) (first, last *Row) {
@@ -336,18 +271,11 @@ func (r *Rows) Insert(e *Row) {
 	})
 	b := r.blocks[max(0, at-1)]
 	i := sort.Search(len(b.rows), func(i int) bool { return r.before(e.Start, b.rows[i].Start) })
-	b.rows = slices.Insert(b.rows, i, e)
-	e.block, b.stale = b, true
+	b.insert(i, e)
 	if len(b.rows) <= blockMax {
 		return
 	}
-	half := len(b.rows) / 2
-	rest := &block{rows: append(make([]*Row, 0, blockMax+1), b.rows[half:]...), stale: true}
-	for _, e := range rest.rows {
-		e.block = rest
-	}
-	clear(b.rows[half:])
-	b.rows = b.rows[:half]
+	rest := b.split()
 	r.blocks = slices.Insert(r.blocks, b.at+1, rest)
 	r.number(b.at)
 }
@@ -355,18 +283,11 @@ func (r *Rows) Insert(e *Row) {
 // Remove takes a row out.
 func (r *Rows) Remove(e *Row) {
 	b := e.block
-	i := e.index()
-	b.rows = slices.Delete(b.rows, i, i+1)
-	b.stale = true
-	e.block = nil
+	b.remove(e)
 	r.n--
 	// A block with little left joins its neighbour, so that there are few.
 	if after := b.at + 1; after < len(r.blocks) && len(b.rows)+len(r.blocks[after].rows) <= blockMax/2 {
-		next := r.blocks[after]
-		for _, e := range next.rows {
-			e.block = b
-		}
-		b.rows = append(b.rows, next.rows...)
+		b.join(r.blocks[after])
 		r.blocks = slices.Delete(r.blocks, after, after+1)
 		r.number(b.at)
 	} else if len(b.rows) == 0 {

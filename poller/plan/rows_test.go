@@ -16,9 +16,12 @@ func (r *Rows) check() error {
 		if b.at != i || len(b.rows) == 0 || len(b.rows) > blockMax {
 			return fmt.Errorf("block %d of %d stands at %d, with %d rows", i, len(r.blocks), b.at, len(b.rows))
 		}
-		for _, e := range b.rows {
+		for i, e := range b.rows {
 			if e.block != b {
 				return fmt.Errorf("%s is not in its block", e.ID)
+			}
+			if len(b.marks) != len(b.rows) || b.marks[i] != e.mark() {
+				return fmt.Errorf("%s has the mark of another, or what it was", e.ID)
 			}
 			if last != nil && r.before(e.Start, last.Start) {
 				return fmt.Errorf("%s of %v stands behind %s of %v", e.ID, e.Start, last.ID, last.Start)
@@ -59,6 +62,9 @@ func TestRowsStayInOrder(t *testing.T) {
 				continue
 			}
 			all = append(all, track.listed(fmt.Sprint(len(all)), &hall, rapid.IntRange(0, 300).Draw(t, "ago"), noon))
+			someone := all[rapid.IntRange(0, len(all)-1).Draw(t, "someone")]
+			track.Rows.Ask(someone, !someone.askable)
+			track.Show(someone, noon.Add(time.Duration(len(all))*time.Second), noon)
 		}
 		if err := track.Rows.check(); err != nil {
 			t.Fatal(err)

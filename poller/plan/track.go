@@ -53,9 +53,7 @@ func (t *Track) Show(e *Row, sent, now time.Time) {
 	e.Seen, e.at = sent, t.Rows.Seconds(sent)
 	e.rate = t.Rates.of(e)
 	e.Location.Joined(e)
-	if e.block != nil {
-		e.block.stale = true
-	}
+	e.noted()
 }
 
 // Ended learns that a session has ended before a time.
