@@ -91,7 +91,7 @@ func (c Config) Find(name string) (Endpoint, error) {
 	if len(names) == 0 {
 		return Endpoint{}, fmt.Errorf("no webhook endpoint %q: the file has none", name)
 	}
-	return Endpoint{}, fmt.Errorf("no webhook endpoint %q in the file%s", name, didYouMean(name, names))
+	return Endpoint{}, fmt.Errorf("no webhook endpoint %q in the file%s", name, handwritten.DidYouMean(name, names))
 }
 
 // String is the name: fmt would show the headers too.
@@ -141,12 +141,12 @@ func (l *loader) parse(data []byte) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	doc, err := readDocument([]byte(text))
+	doc, err := handwritten.ReadDocument([]byte(text), "endpoints")
 	if err != nil {
 		return Config{}, err
 	}
 	cfg := Config{}
-	entries, problems := doc.entries()
+	entries, problems := endpointsFile{doc}.entries()
 	lines := map[string]int{}
 	for _, raw := range entries {
 		e, err := l.endpoint(raw)
@@ -185,11 +185,11 @@ func byLine(problems []error) []error {
 // identify fills in the two digests of the endpoint.
 func (e *Endpoint) identify(raw entry) {
 	for i, s := range raw.Secrets {
-		if !isReference(s) {
+		if !handwritten.IsReference(s) {
 			raw.Secrets[i] = ""
 		}
 	}
-	if !isReference(raw.Proxy) {
+	if !handwritten.IsReference(raw.Proxy) {
 		raw.Proxy = ""
 	}
 	written, _ := json.Marshal(raw) // strings, numbers and maps of them: cannot fail

@@ -15,6 +15,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/consume"
+	"github.com/guestflow/guestflow/internal/handwritten"
 )
 
 // Where dead letters go: DefaultDeadPrefix.<endpoint> in DefaultDeadStream.
@@ -252,7 +253,7 @@ func (d *Dispatcher) known(ctx context.Context, o options, graves *graveyard, en
 	if len(names) == 0 {
 		return fmt.Errorf("%q: %w; no endpoint has dead letters", endpoint, ErrUnknownEndpoint)
 	}
-	return fmt.Errorf("%q: %w%s", endpoint, ErrUnknownEndpoint, didYouMean(endpoint, slices.Sorted(maps.Keys(names))))
+	return fmt.Errorf("%q: %w%s", endpoint, ErrUnknownEndpoint, handwritten.DidYouMean(endpoint, slices.Sorted(maps.Keys(names))))
 }
 
 // each visits the dead letters of an endpoint, or of all.

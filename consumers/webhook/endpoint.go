@@ -194,7 +194,7 @@ func (l *loader) header(raw map[string]string) (http.Header, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", name, err)
 		}
-		if _, quoted := handwritten.Unquoted(value); quoted && isReference(text) {
+		if _, quoted := handwritten.Unquoted(value); quoted && handwritten.IsReference(text) {
 			return nil, fmt.Errorf("%q: the value of %s is in quotation marks, which docker --env-file and the like keep; remove them there, or write the value into this file if they are meant", name, text)
 		}
 		if !validHeaderValue.MatchString(value) {

@@ -1,16 +1,11 @@
 package webhook
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
-	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+
+	"github.com/guestflow/guestflow/internal/handwritten"
 )
 
 // entry is an endpoint as the file has it. Text is as it was written: YAML would
@@ -60,160 +55,30 @@ func (e entry) wrong(field string, err error) error {
 	return fmt.Errorf("line %d: endpoint %q: %s: %w", e.lineOf(field), e.Name, field, err)
 }
 
-// document is the tree of an endpoints file.
-type document struct {
-	root    ast.Node // nil when the file is empty
-	anchors map[string]ast.Node
-}
-
-// tabbed returns the first line that is indented with a tab, from 1; 0 is none.
-func tabbed(data []byte) int {
-	for i, line := range bytes.Split(data, []byte("\n")) {
-		if indent := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]; bytes.ContainsRune(indent, '\t') {
-			return i + 1
-		}
-	}
-	return 0
-}
-
-func readDocument(data []byte) (document, error) {
-	d := document{anchors: map[string]ast.Node{}}
-	if len(bytes.TrimSpace(data)) == 0 {
-		return d, nil
-	}
-	tree, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey()) // refused below, by name
-	if err != nil {
-		if line := tabbed(data); line > 0 {
-			return d, fmt.Errorf("line %d: it is indented with a tab, which YAML does not permit; use spaces", line)
-		}
-		// Without the source excerpt, which may hold a secret.
-		return d, errors.New("line and column " + yaml.FormatError(err, false, false))
-	}
-	for _, doc := range tree.Docs {
-		if doc.Body == nil {
-			continue
-		}
-		if d.root != nil {
-			return d, fmt.Errorf("line %d: a second document begins, which would not be read; put all endpoints into the first", lineOf(doc.Body))
-		}
-		d.root = doc.Body
-		for _, n := range ast.Filter(ast.AnchorType, doc.Body) {
-			a := n.(*ast.AnchorNode)
-			d.anchors[a.Name.GetToken().Value] = a.Value
-		}
-		for _, n := range ast.Filter(ast.AliasType, doc.Body) {
-			name := n.(*ast.AliasNode).Value.GetToken().Value
-			if d.anchors[name] == nil {
-				return d, fmt.Errorf("line %d: there is no anchor &%s for this alias; write &%s before the value that is meant", lineOf(n), name, name)
-			}
-		}
-	}
-	return d, nil
-}
-
-// maxNesting of aliases and merges ends those that contain themselves.
-const maxNesting = 16
-
-// resolve returns what is meant by n: past anchors, aliases and tags.
-func (d document) resolve(n ast.Node) ast.Node {
-	for range maxNesting {
-		switch v := n.(type) {
-		case *ast.AnchorNode:
-			n = v.Value
-		case *ast.TagNode:
-			n = v.Value
-		case *ast.AliasNode:
-			n = d.anchors[v.Value.GetToken().Value]
-		default:
-			return n
-		}
-	}
-	return nil
-}
-
-// member is one "key: value" of a mapping.
-type member struct {
-	name  string
-	line  int
-	value ast.Node // resolved; nil where there is none
-}
-
-// once notes where a member stands, and returns an error where one of its name did
-// before.
-func (m member) once(lines map[string]int) error {
-	if first := lines[m.name]; first > 0 {
-		return fmt.Errorf("%q stands on line %d already; keep one", m.name, first)
-	}
-	lines[m.name] = m.line
-	return nil
-}
-
-// members returns a mapping's own members, those that stand there twice too, and then
-// those that it merges and does not have itself; false when n is no mapping.
-func (d document) members(n ast.Node, depth int) (out []member, ok bool) {
-	mapping, ok := d.resolve(n).(ast.MapNode)
-	if !ok || depth > maxNesting {
-		return nil, false
-	}
-	have := map[string]bool{}
-	var merged []ast.Node
-	for each := mapping.MapRange(); each.Next(); {
-		key, value := each.Key(), d.resolve(each.Value())
-		if key.IsMergeKey() {
-			if list, ok := value.(*ast.SequenceNode); ok {
-				merged = append(merged, list.Values...)
-			} else {
-				merged = append(merged, value)
-			}
-			continue
-		}
-		name := key.GetToken().Value
-		have[name] = true
-		out = append(out, member{name, key.GetToken().Position.Line, value})
-	}
-	for _, m := range merged {
-		more, ok := d.members(m, depth+1)
-		if !ok {
-			return nil, false
-		}
-		for _, m := range more {
-			if !have[m.name] {
-				have[m.name] = true
-				out = append(out, m)
-			}
-		}
-	}
-	return out, true
-}
-
-func lineOf(n ast.Node) int {
-	if n == nil || n.GetToken() == nil {
-		return 1
-	}
-	return n.GetToken().Position.Line
-}
+// endpointsFile is the tree of an endpoints file.
+type endpointsFile struct{ handwritten.Document }
 
 // entries reads the endpoints; the errors are those of form.
-func (d document) entries() (out []entry, problems []error) {
-	if d.root == nil {
+func (d endpointsFile) entries() (out []entry, problems []error) {
+	if d.Root == nil {
 		return nil, nil
 	}
-	top, ok := d.members(d.root, 0)
+	top, ok := d.Members(d.Root, 0)
 	if !ok {
-		return nil, []error{fmt.Errorf(`line %d: the file must be a mapping; begin it with "endpoints:"`, lineOf(d.root))}
+		return nil, []error{fmt.Errorf(`line %d: the file must be a mapping; begin it with "endpoints:"`, handwritten.LineOf(d.Root))}
 	}
 	seen := map[string]int{}
 	for _, m := range top {
-		if err := m.once(seen); err != nil {
-			problems = append(problems, fmt.Errorf("line %d: %w", m.line, err))
+		if err := m.Once(seen); err != nil {
+			problems = append(problems, fmt.Errorf("line %d: %w", m.Line, err))
 		}
-		if m.name != "endpoints" {
-			problems = append(problems, fmt.Errorf("line %d: unknown field %q%s", m.line, m.name, didYouMean(m.name, []string{"endpoints"})))
+		if m.Name != "endpoints" {
+			problems = append(problems, fmt.Errorf("line %d: unknown field %q%s", m.Line, m.Name, handwritten.DidYouMean(m.Name, []string{"endpoints"})))
 			continue
 		}
-		items, err := d.list(m.value)
+		items, err := d.List(m.Value)
 		if err != nil {
-			problems = append(problems, fmt.Errorf("line %d: endpoints: %w", m.line, err))
+			problems = append(problems, fmt.Errorf("line %d: endpoints: %w", m.Line, err))
 		}
 		for _, item := range items {
 			e, errs := d.entry(item)
@@ -224,184 +89,74 @@ func (d document) entries() (out []entry, problems []error) {
 }
 
 // entry reads one endpoint. A value that is missing leaves its field unset.
-func (d document) entry(n ast.Node) (e entry, problems []error) {
-	members, ok := d.members(n, 0)
+func (d endpointsFile) entry(n ast.Node) (e entry, problems []error) {
+	members, ok := d.Members(n, 0)
 	if !ok {
-		return e, []error{fmt.Errorf(`line %d: an endpoint must be a mapping; begin it with "name:"`, lineOf(n))}
+		return e, []error{fmt.Errorf(`line %d: an endpoint must be a mapping; begin it with "name:"`, handwritten.LineOf(n))}
 	}
-	e = entry{line: lineOf(n), lines: map[string]int{}}
+	e = entry{line: handwritten.LineOf(n), lines: map[string]int{}}
 	if len(members) > 0 {
-		e.line = members[0].line // that of a block mapping is its first colon's
+		e.line = members[0].Line // that of a block mapping is its first colon's
 	}
 	for _, m := range members {
-		if m.name == "name" && e.Name == "" { // before all others, since errors name it
-			e.Name, _ = d.text(m.value)
+		if m.Name == "name" && e.Name == "" { // before all others, since errors name it
+			e.Name, _ = d.Text(m.Value)
 		}
 	}
 	for _, m := range members {
-		if err := m.once(e.lines); err != nil {
-			problems = append(problems, fmt.Errorf("line %d: endpoint %q: %w", m.line, e.Name, err))
+		if err := m.Once(e.lines); err != nil {
+			problems = append(problems, fmt.Errorf("line %d: endpoint %q: %w", m.Line, e.Name, err))
 		}
 	}
 	for _, m := range members {
 		var err error
-		switch m.name {
+		switch m.Name {
 		case "name":
-			e.Name, err = d.text(m.value)
+			e.Name, err = d.Text(m.Value)
 		case "url":
-			e.URL, err = d.text(m.value)
+			e.URL, err = d.Text(m.Value)
 		case "secrets":
-			e.Secrets, err = d.texts(m.value)
+			e.Secrets, err = d.Texts(m.Value)
 		case "kinds":
-			e.Kinds, err = d.texts(m.value)
+			e.Kinds, err = d.Texts(m.Value)
 		case "locations":
-			e.Locations, err = d.texts(m.value)
+			e.Locations, err = d.Texts(m.Value)
 		case "condition":
-			e.Condition, err = d.text(m.value)
+			e.Condition, err = d.Text(m.Value)
 		case "rate_limit":
-			e.RateLimit, err = d.decimal(m.value)
+			e.RateLimit, err = d.Decimal(m.Value)
 		case "concurrency":
-			e.Concurrency, err = d.whole(m.value)
+			e.Concurrency, err = d.Whole(m.Value)
 		case "ordered":
-			e.Ordered, err = d.flag(m.value)
+			e.Ordered, err = d.Flag(m.Value)
 		case "format":
-			e.Format, err = d.text(m.value)
+			e.Format, err = d.Text(m.Value)
 		case "content_type":
-			e.ContentType, err = d.text(m.value)
+			e.ContentType, err = d.Text(m.Value)
 		case "timeout":
-			e.Timeout, err = d.text(m.value)
+			e.Timeout, err = d.Text(m.Value)
 		case "max_retry":
-			e.MaxRetry, err = d.text(m.value)
+			e.MaxRetry, err = d.Text(m.Value)
 		case "max_age":
-			e.MaxAge, err = d.text(m.value)
+			e.MaxAge, err = d.Text(m.Value)
 		case "allow_private":
-			e.AllowPrivate, err = d.flag(m.value)
+			e.AllowPrivate, err = d.Flag(m.Value)
 		case "headers":
-			e.Headers, err = d.pairs(m.value)
+			e.Headers, err = d.Pairs(m.Value)
 		case "ca":
-			e.CA, err = d.text(m.value)
+			e.CA, err = d.Text(m.Value)
 		case "client_cert":
-			e.ClientCert, err = d.text(m.value)
+			e.ClientCert, err = d.Text(m.Value)
 		case "client_key":
-			e.ClientKey, err = d.text(m.value)
+			e.ClientKey, err = d.Text(m.Value)
 		case "proxy":
-			e.Proxy, err = d.text(m.value)
+			e.Proxy, err = d.Text(m.Value)
 		default:
-			problems = append(problems, fmt.Errorf("line %d: endpoint %q: unknown field %q%s", m.line, e.Name, m.name, didYouMean(m.name, entryFields)))
+			problems = append(problems, fmt.Errorf("line %d: endpoint %q: unknown field %q%s", m.Line, e.Name, m.Name, handwritten.DidYouMean(m.Name, entryFields)))
 		}
 		if err != nil {
-			problems = append(problems, e.wrong(m.name, err))
+			problems = append(problems, e.wrong(m.Name, err))
 		}
 	}
 	return e, problems
-}
-
-// absent is a value that is left out, or null.
-func absent(n ast.Node) bool { return n == nil || n.Type() == ast.NullType }
-
-// text returns a scalar as it was written.
-func (d document) text(n ast.Node) (string, error) {
-	switch v := d.resolve(n).(type) {
-	case nil, *ast.NullNode:
-		return "", nil
-	case *ast.StringNode:
-		return v.Value, nil
-	case *ast.LiteralNode:
-		return v.Value.Value, nil
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		return v.GetToken().Value, nil
-	}
-	return "", errors.New("must be a single text; put quotation marks round it if it looks like something else")
-}
-
-func (d document) list(n ast.Node) ([]ast.Node, error) {
-	switch v := d.resolve(n).(type) {
-	case nil, *ast.NullNode:
-		return nil, nil
-	case *ast.SequenceNode:
-		return v.Values, nil
-	}
-	return nil, errors.New("must be a list; put brackets round its items, [a, b], or a dash and a space before each")
-}
-
-func (d document) texts(n ast.Node) (out []string, err error) {
-	items, err := d.list(n)
-	for i, item := range items {
-		if absent(d.resolve(item)) {
-			return nil, fmt.Errorf("item %d is empty; remove it or write it down", i+1)
-		}
-		text, err := d.text(item)
-		if err != nil {
-			return nil, fmt.Errorf("item %d %w", i+1, err)
-		}
-		out = append(out, text)
-	}
-	return out, err
-}
-
-func (d document) pairs(n ast.Node) (map[string]string, error) {
-	if absent(d.resolve(n)) {
-		return nil, nil
-	}
-	members, ok := d.members(n, 0)
-	if !ok {
-		return nil, errors.New("must be a mapping; write each as Name: value on a line of its own")
-	}
-	out, seen := map[string]string{}, map[string]int{}
-	for _, m := range members {
-		if err := m.once(seen); err != nil {
-			return nil, err
-		}
-		if absent(m.value) {
-			return nil, fmt.Errorf(`%q has no value; write "" for an empty one`, m.name)
-		}
-		text, err := d.text(m.value)
-		if err != nil {
-			return nil, fmt.Errorf("%q %w", m.name, err)
-		}
-		out[m.name] = text
-	}
-	return out, nil
-}
-
-// plainDecimal leaves out octal, hexadecimal, underscores and exponents, which
-// mean one thing to YAML and another to many a reader.
-var plainDecimal = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
-
-func (d document) decimal(n ast.Node) (*float64, error) {
-	text, err := d.text(n)
-	if err != nil || absent(d.resolve(n)) {
-		return nil, err
-	}
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil || !plainDecimal.MatchString(text) {
-		return nil, fmt.Errorf("%q is not a plain number; write for instance 50 or 0.5", text)
-	}
-	return &v, nil
-}
-
-func (d document) whole(n ast.Node) (*int, error) {
-	text, err := d.text(n)
-	if err != nil || absent(d.resolve(n)) {
-		return nil, err
-	}
-	v, err := strconv.Atoi(text)
-	if err != nil || !plainDecimal.MatchString(text) {
-		return nil, fmt.Errorf("%q is not a whole number; write for instance 8", text)
-	}
-	return &v, nil
-}
-
-func (d document) flag(n ast.Node) (bool, error) {
-	text, err := d.text(n)
-	if err != nil || absent(d.resolve(n)) {
-		return false, err
-	}
-	switch strings.ToLower(text) {
-	case "true":
-		return true, nil
-	case "false":
-		return false, nil
-	}
-	return false, fmt.Errorf("%q is neither true nor false; write one of them", text)
 }

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/guestflow/guestflow/internal/handwritten"
 )
 
 // object is a part of an event as a condition sees it.
@@ -50,11 +52,11 @@ var (
 // and with what was probably meant.
 func inWords(message string) string {
 	if m := unknownName.FindStringSubmatch(message); m != nil {
-		return "unknown name " + m[1] + didYouMean(m[1], objects[reflect.TypeFor[facts]().String()].fields)
+		return "unknown name " + m[1] + handwritten.DidYouMean(m[1], objects[reflect.TypeFor[facts]().String()].fields)
 	}
 	if m := unknownField.FindStringSubmatch(message); m != nil {
 		if o, ok := objects[strings.TrimPrefix(m[1], "*")]; ok {
-			return o.path + " has no field " + m[2] + didYouMean(m[2], o.fields)
+			return o.path + " has no field " + m[2] + handwritten.DidYouMean(m[2], o.fields)
 		}
 	}
 	if m := unexpectedToken.FindStringSubmatch(message); m != nil {

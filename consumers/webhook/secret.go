@@ -60,41 +60,8 @@ func ParseSecret(text string) (Secret, error) {
 	return Secret{key}, nil
 }
 
-// isReference reports whether the text is not a value but says where one is.
-func isReference(text string) bool {
-	return strings.HasPrefix(text, envReference) || strings.HasPrefix(text, fileReference)
-}
-
-const (
-	envReference  = "env:"
-	fileReference = "file:"
-)
-
-// reference reads what "env:NAME" and "file:/path" refer to, and returns any
-// other text as it is. A relative path counts from the folder of the endpoints
-// file. The error names the reference, never a value.
+// reference reads what "env:NAME" and "file:/path" refer to. A relative path counts from
+// the folder of the endpoints file.
 func (l *loader) reference(text string) (string, error) {
-	if name, ok := strings.CutPrefix(text, envReference); ok {
-		value, set := l.env(name)
-		if !set {
-			return "", fmt.Errorf("environment variable %q is not set", name)
-		}
-		value, err := handwritten.Line([]byte(value))
-		if err != nil {
-			return "", fmt.Errorf("environment variable %q %w", name, err)
-		}
-		return value, nil
-	}
-	if path, ok := strings.CutPrefix(text, fileReference); ok {
-		data, err := l.file(path)
-		if err != nil {
-			return "", fmt.Errorf("cannot read the referenced file: %w", err)
-		}
-		value, err := handwritten.Line(data)
-		if err != nil {
-			return "", fmt.Errorf("the referenced file %s %w", path, err)
-		}
-		return value, nil
-	}
-	return text, nil
+	return handwritten.Referred(text, l.env, l.file)
 }

@@ -1,4 +1,4 @@
-package webhook
+package handwritten
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// didYouMean is the end of an error about an unknown name: the known name that
+// DidYouMean is the end of an error about an unknown name: the known name that
 // was probably meant, or all of them.
-func didYouMean(name string, known []string) string {
+func DidYouMean(name string, known []string) string {
 	best, least := "", 1+max(1, len(name)/3)
 	for _, k := range known {
 		if n := edits(name, k); n < least {
