@@ -22,39 +22,29 @@ import (
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/account"
 	"github.com/guestflow/guestflow/poller"
-	"github.com/guestflow/guestflow/poller/budget"
-	"github.com/guestflow/guestflow/poller/guest"
 	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/publisher"
 	"github.com/guestflow/guestflow/publisher/embedded"
-	"github.com/guestflow/guestflow/store"
 )
 
-// drainTime is how long an ending process goes on publishing.
-const drainTime = 10 * time.Second
-
-// app is everything that `run` and `demo` run: from the platform to the stream,
+// app is everything that `run` and `demo` run: from the platforms to the stream,
 // and what is served beside it. newApp opens it, Run runs it, Close closes it.
 type app struct {
 	cfg      Config
 	log      *slog.Logger
 	metrics  *metrics
 	nats     *natsLink
-	client   *platform.Client
-	store    *store.Store
-	patient  *patientStore // store, as those use it that cannot go on without writing
-	logs     []*budget.Log
-	poller   *poller.Poller
-	guests   *guest.Lookup // nil where they are not looked up
-	pub      *publisher.Publisher
+	fleet    *fleet
 	web      *occupancy.Service
 	hooks    *webhook.Dispatcher
 	visits   *visit.Service // nil where none are made
 	listener net.Listener   // nil where HTTP is off
 	level    *logLevel      // nil where it cannot be changed
-	stream   chan struct{}  // closed when the stream is there
+	subjects events.Subjects
+	stream   chan struct{} // closed when the stream is there
 	// streamFault is why it cannot be set up yet.
 	streamFault atomic.Pointer[error]
 }
@@ -85,12 +75,25 @@ func (c *Config) strategy() plan.Strategy {
 }
 
 // statePath is the account's file in the data directory.
-func (c *Config) statePath() string {
-	return filepath.Join(c.DataDir, events.EncodeToken(c.Account).String()+".db")
+func (c *Config) statePath() string { return account.StatePath(c.DataDir, c.Account) }
+
+// settings are those of the account that the configuration describes.
+func (c *Config) settings(a *app, observer account.Observer) account.Settings {
+	s := account.Settings{
+		Name: c.Account, Dir: c.DataDir, Platform: c.platform(), RateLimit: c.APIRateLimit, SharedLimit: c.APISharedLimit,
+		Strategy: c.strategy(), Rules: diff.Rules{TrafficMinBytes: c.TrafficMinBytes}, Locations: c.Locations,
+		FiguresWait: c.FiguresWait, ProvenEnds: c.Ends == "proven", AddressChecks: c.AddressChecks,
+		Guests: c.Guests, GuestWait: c.GuestWait, GuestLikely: c.GuestMinimum == string(events.GuestLikely), OutboxMaxBytes: c.OutboxMaxBytes,
+		Stream: c.Stream, Subjects: a.subjects, Observer: observer, Log: a.log,
+	}
+	if c.StreamManage {
+		s.MakeStream = a.makeStream
+	}
+	return s
 }
 
-// newApp opens the store, NATS and the HTTP address. With an error nothing is
-// left open.
+// newApp opens NATS, the HTTP address and, where there is but one, the account. With
+// an error nothing is left open.
 func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, stream: make(chan struct{})}
 	defer func() {
@@ -98,37 +101,18 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 			a.Close()
 		}
 	}()
-	of := cfg.platform()
-	of.Logger = log.With("account", cfg.Account)
-	if a.client, err = platform.New(of); err != nil {
-		return nil, usageError(err.Error())
+	if a.subjects, err = events.NewSubjects(cfg.SubjectPrefix); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory %s: %w; set GUESTFLOW_DATA_DIR to one that this user may write", cfg.DataDir, err)
 	}
-	options := store.Options{OutboxMaxBytes: cfg.OutboxMaxBytes}
-	if cfg.Guests {
-		options.HoldArrivals = cfg.GuestWait
-	}
-	if a.store, err = store.Open(cfg.statePath(), options); err != nil {
-		return nil, err
-	}
-	a.patient = &patientStore{Store: a.store, log: log, until: ctx, full: make(map[string]error)}
 	if a.nats, err = linkNATS(ctx, cfg, log); err != nil {
 		return nil, err
 	}
 	a.metrics = newMetrics(a)
-	if err := a.buildPoller(); err != nil {
+	if a.fleet, err = newFleet(ctx, a); err != nil {
 		return nil, err
-	}
-	subjects, err := events.NewSubjects(cfg.SubjectPrefix)
-	if err != nil {
-		return nil, err
-	}
-	a.pub = publisher.New(a.nats.js, a.patient)
-	a.pub.Account, a.pub.Stream, a.pub.Subjects, a.pub.Observer, a.pub.Log = cfg.Account, cfg.Stream, subjects, a.metrics, log
-	if cfg.StreamManage {
-		a.pub.Make = a.makeStream
 	}
 	a.web = occupancy.New(occupancySettings(cfg, log, a))
 	if cfg.WebhooksFile != "" {
@@ -148,58 +132,12 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	return a, nil
 }
 
-func (a *app) buildPoller() error {
-	now := time.Now()
-	budgets := make(map[platform.Endpoint]*budget.Budget)
-	var shared *budget.Budget
-	for _, endpoint := range platform.Endpoints() {
-		if shared != nil {
-			budgets[endpoint] = shared
-			continue
-		}
-		name := string(endpoint)
-		if a.cfg.APISharedLimit {
-			name = "all"
-		}
-		path := filepath.Join(a.cfg.DataDir, events.EncodeToken(a.cfg.Account).String()+"."+name+".requests")
-		log, err := budget.OpenLog(path, a.cfg.APIRateLimit)
-		if err != nil {
-			return err
-		}
-		a.logs = append(a.logs, log)
-		budgets[endpoint] = budget.New(a.cfg.APIRateLimit, log, now)
-		if a.cfg.APISharedLimit {
-			shared = budgets[endpoint]
-		}
-	}
-	a.poller = poller.New(poller.Settings{
-		Account: a.cfg.Account, Platform: a.client, Store: a.patient, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Time: a.client.Clock(),
-		Strategy: a.cfg.strategy(), Rules: diff.Rules{TrafficMinBytes: a.cfg.TrafficMinBytes},
-		Budgets: budgets, Locations: a.cfg.Locations, FiguresWait: a.cfg.FiguresWait, ProvenEnds: a.cfg.Ends == "proven", Observer: a.metrics, Logger: a.log,
-	})
-	if a.cfg.AddressChecks {
-		a.poller.Addresses, a.poller.AddressOf = a.client, a.client.Address
-	}
-	if a.cfg.Guests {
-		sightings := guest.NewSightings()
-		sightings.Address = a.client.Address
-		a.poller.Sightings = sightings
-		a.guests = &guest.Lookup{
-			Platform: a.client, Store: a.store, Clock: poller.SystemClock{}, Time: a.client.Clock(),
-			Budget: budgets[platform.Guests], Shared: a.cfg.APISharedLimit, Likely: a.cfg.GuestMinimum == string(events.GuestLikely),
-			Address: a.client.Address, Sightings: sightings, Observer: a.metrics, Logger: a.log.With("account", a.cfg.Account),
-		}
-	}
-	return nil
-}
-
-// Run runs until ctx ends or a part cannot go on, then publishes what is left for
-// at most drainTime. While NATS is away, at the start too, polling goes on and
-// events wait in the outbox.
+// Run runs until ctx ends or a part cannot go on; accounts publish what is left
+// before they end. While NATS is away, at the start too, polling goes on and events
+// wait in the outboxes.
 func (a *app) Run(parent context.Context) error {
 	ctx, stop := context.WithCancelCause(parent)
 	defer stop(nil)
-	a.patient.until = ctx
 	part := func(name string, run func(context.Context) error) func() {
 		return func() {
 			if err := run(ctx); err != nil && ctx.Err() == nil {
@@ -218,17 +156,18 @@ func (a *app) Run(parent context.Context) error {
 		}))
 	}
 	working.Go(part("NATS", a.nats.diagnose))
-	working.Go(part("polling", a.poller.Run))
-	if a.guests != nil {
-		working.Go(part("guest look-ups", a.guests.Run))
-	}
 	working.Go(part("publishing", func(ctx context.Context) error {
 		if err := a.ensureStream(ctx); err != nil {
 			return err
 		}
 		close(a.stream)
-		return a.pub.Run(ctx)
+		return nil
 	}))
+	working.Go(func() {
+		if err := a.fleet.run(ctx); err != nil && ctx.Err() == nil {
+			stop(err)
+		}
+	})
 	working.Go(part("occupancy", func(ctx context.Context) error { return a.web.Run(ctx, a.nats.js) }))
 	if a.visits != nil {
 		working.Go(part("visits", func(ctx context.Context) error { return a.visits.Run(ctx, a.nats.js) }))
@@ -248,9 +187,6 @@ func (a *app) Run(parent context.Context) error {
 	err := context.Cause(ctx)
 	if parent.Err() != nil && err == context.Cause(parent) {
 		err = nil // asked to end; a part that timed out is another matter
-	}
-	if !errors.Is(err, publisher.ErrFenced) {
-		a.drain()
 	}
 	shutdown, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -276,7 +212,7 @@ func (a *app) ensureStream(ctx context.Context) error {
 			return err
 		}
 		a.streamFault.Store(&err)
-		a.log.Warn("the stream cannot be set up yet; events wait in the outbox", "account", a.cfg.Account, "stream", a.cfg.Stream, "error", err, "again_in", wait)
+		a.log.Warn("the stream cannot be set up yet; events wait in the outbox", "stream", a.cfg.Stream, "error", err, "again_in", wait)
 		if err := (poller.SystemClock{}).Sleep(ctx, wait); err != nil {
 			return err
 		}
@@ -287,8 +223,8 @@ func (a *app) ensureStream(ctx context.Context) error {
 // makeStream finds the stream good, or makes it where that is guestflow's to do.
 func (a *app) makeStream(ctx context.Context) error {
 	_, err := publisher.EnsureStream(ctx, a.nats.js, publisher.StreamSettings{
-		Name: a.cfg.Stream, Subjects: a.pub.Subjects, MaxAge: a.cfg.StreamMaxAge, Replicas: a.cfg.StreamReplicas, Declared: !a.cfg.StreamManage,
-		Again: a.store.Cursor().StreamSeq > 0,
+		Name: a.cfg.Stream, Subjects: a.subjects, MaxAge: a.cfg.StreamMaxAge, Replicas: a.cfg.StreamReplicas, Declared: !a.cfg.StreamManage,
+		Again: a.fleet.published(),
 	})
 	return err
 }
@@ -316,23 +252,28 @@ func (a *app) streamReady() bool {
 	}
 }
 
-// drain publishes what is left.
-func (a *app) drain() {
-	a.store.LetGo() // nobody looks guests up any more
-	if a.store.Outbox().Depth == 0 {
-		return
+// JetStream is part of account.Link.
+func (a *app) JetStream() jetstream.JetStream { return a.nats.js }
+
+// AwaitStream is part of account.Link.
+func (a *app) AwaitStream(ctx context.Context) error {
+	select {
+	case <-a.stream:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	err := errors.New("the stream was not reached")
+}
+
+// Reached is part of account.Link.
+func (a *app) Reached() error {
 	if fault := a.nats.fault(); fault != nil {
-		err = fault
-	} else if a.streamReady() {
-		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-		defer cancel()
-		err = a.pub.Drain(ctx)
+		return fault
 	}
-	if err != nil {
-		a.log.Warn("events stay in the outbox, and are published by the next start", "account", a.cfg.Account, "events", a.store.Outbox().Depth, "error", err)
+	if !a.streamReady() {
+		return errors.New("the stream was not reached")
 	}
+	return nil
 }
 
 // Close closes what newApp opened.
@@ -341,11 +282,8 @@ func (a *app) Close() error {
 	if a.listener != nil {
 		a.listener.Close() // closed already where it was served
 	}
-	for _, l := range a.logs {
-		errs = append(errs, l.Close())
-	}
-	if a.store != nil {
-		errs = append(errs, a.store.Close())
+	if a.fleet != nil {
+		errs = append(errs, a.fleet.close())
 	}
 	if a.nats != nil {
 		errs = append(errs, a.nats.Close())
@@ -405,7 +343,7 @@ func connectSettings(cfg Config, log *slog.Logger) publisher.ConnectSettings {
 	return publisher.ConnectSettings{
 		URL: cfg.NATSURL, Creds: cfg.NATSCreds, NKeySeed: cfg.NATSNKey, User: cfg.NATSUser, Password: cfg.NATSPassword,
 		Token: cfg.NATSToken, CA: cfg.NATSCA, Cert: cfg.NATSCert, Key: cfg.NATSKey, Proxy: cfg.NATSProxy,
-		Name: "guestflow " + cfg.Account, Log: log,
+		Name: cfg.connectionName(), Log: log,
 	}
 }
 

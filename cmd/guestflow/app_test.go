@@ -20,6 +20,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/consume"
+	"github.com/guestflow/guestflow/internal/account"
 	"github.com/guestflow/guestflow/internal/simulator"
 )
 
@@ -107,6 +108,9 @@ func launchLogging(t *testing.T, cfg Config, log io.Writer) *running {
 	return r
 }
 
+// only is the account of an app that has but one.
+func (r *running) only() *account.Account { return r.fleet.all()[0].open() }
+
 // end stops it as a signal does, and waits.
 func (r *running) end() {
 	r.t.Helper()
@@ -117,7 +121,7 @@ func (r *running) end() {
 		if err != nil {
 			r.t.Errorf("asked to end, it ended with %v", err)
 		}
-	case <-time.After(drainTime + 5*time.Second):
+	case <-time.After(account.DrainTime + 5*time.Second):
 		r.t.Fatal("it does not end")
 	}
 }
@@ -279,7 +283,7 @@ func TestAppPublishesWhatHappens(t *testing.T) {
 
 	until := p.sim.Now().Add(-3 * time.Second)
 	r.end()
-	if left := r.store.Outbox().Depth; left != 0 {
+	if left := r.only().Store.Outbox().Depth; left != 0 {
 		t.Errorf("%d events were not published before the end", left)
 	}
 	verify(t, p, simulator.Checker{Until: until}, kept(t, conn))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -46,13 +47,13 @@ says. Exit code 1 where it does not, or does not answer within 10 s.`,
 // askRunning sends one request to the guestflow that runs with cfg, and returns
 // what it answers. The error is what it refuses with.
 func askRunning(ctx context.Context, cfg Config, method, path, body string) (string, error) {
-	url, err := cfg.ownURL(path)
+	address, err := cfg.ownURL(path)
 	if err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
 	if err != nil {
 		return "", err
 	}
@@ -66,7 +67,7 @@ func askRunning(ctx context.Context, cfg Config, method, path, body string) (str
 	defer answer.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 	if err != nil {
-		return "", fmt.Errorf("reading the answer of %s: %w", url, err)
+		return "", fmt.Errorf("reading the answer of %s: %w", address, err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 	for i := range lines {
@@ -74,9 +75,17 @@ func askRunning(ctx context.Context, cfg Config, method, path, body string) (str
 	}
 	text := strings.Join(lines, "\n")
 	if answer.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s answers %s: %s", url, answer.Status, text)
+		return "", fmt.Errorf("%s answers %s: %s", address, answer.Status, text)
 	}
 	return text, nil
+}
+
+// ofAccount is the part of a URL that names an account; empty for the only one.
+func ofAccount(name string) string {
+	if name == "" {
+		return ""
+	}
+	return "?account=" + url.QueryEscape(name)
 }
 
 // ownURL is where the guestflow that runs with this configuration, on this machine,

@@ -19,6 +19,16 @@ const backfillPath = "/backfill"
 // serveBackfill answers with how far it is, after asking for more in a PUT: a time in
 // RFC 3339.
 func (a *app) serveBackfill(w http.ResponseWriter, r *http.Request) {
+	m, err := a.fleet.find(r.URL.Query().Get("account"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	opened := m.open()
+	if opened == nil {
+		http.Error(w, "account "+m.cfg.Account+" does not run here", http.StatusServiceUnavailable)
+		return
+	}
 	if r.Method == http.MethodPut {
 		if !permits(r, a.cfg.OccupancyToken) {
 			http.Error(w, "A backfill is asked for from this machine alone (http://127.0.0.1), or with GUESTFLOW_OCCUPANCY_TOKEN where it is set, as \"Authorization: Bearer …\".", http.StatusForbidden)
@@ -30,7 +40,7 @@ func (a *app) serveBackfill(w http.ResponseWriter, r *http.Request) {
 			since, err = time.Parse(time.RFC3339, strings.TrimSpace(string(body)))
 		}
 		if err == nil {
-			err = a.poller.Backfill(since)
+			err = opened.Poller.Backfill(since)
 		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -39,7 +49,7 @@ func (a *app) serveBackfill(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "asked for: the history since %s is read beside everything else, one request in ten\n", since.UTC().Format(time.RFC3339))
 		return
 	}
-	fmt.Fprintln(w, explainPast(a.polling(time.Now()).Plan.Past))
+	fmt.Fprintln(w, explainPast(opened.Status(time.Now()).Plan.Past))
 }
 
 // explainPast says how far the history from before tracking began was read.
@@ -59,7 +69,7 @@ func explainPast(s poller.PastStatus) string {
 }
 
 func backfillCommand() *cobra.Command {
-	var since string
+	var since, account string
 	c := &cobra.Command{
 		Use:   "backfill [--since TIME]",
 		Short: "Publish the platform's history from before guestflow began, or say how far that is",
@@ -85,7 +95,7 @@ Without --since it says how far that is.`,
 				}
 				method, body = http.MethodPut, from.UTC().Format(time.RFC3339)
 			}
-			text, err := askRunning(cmd.Context(), cfg, method, backfillPath, body)
+			text, err := askRunning(cmd.Context(), cfg, method, backfillPath+ofAccount(account), body)
 			if err != nil {
 				return fmt.Errorf("backfill: %w", err)
 			}
@@ -94,5 +104,6 @@ Without --since it says how far that is.`,
 		},
 	}
 	c.Flags().StringVar(&since, "since", "", "a day (2026-01-01), a time (RFC 3339), or for how long back (30d)")
+	c.Flags().StringVar(&account, "account", "", "which account of GUESTFLOW_ACCOUNTS_FILE")
 	return c
 }

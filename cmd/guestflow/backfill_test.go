@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/guestflow/guestflow/internal/account"
 	"github.com/guestflow/guestflow/poller"
 )
 
@@ -23,7 +24,8 @@ func TestABackfillIsAskedForByWhoMay(t *testing.T) {
 		{"the future", "127.0.0.1:5000", time.Now().Add(time.Hour).Format(time.RFC3339), http.StatusBadRequest, "use a time in the past"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a := &app{poller: poller.New(poller.Settings{Clock: poller.SystemClock{}})}
+			a := &app{fleet: &fleet{lone: true}}
+			a.fleet.members = []*member{{app: a, account: &account.Account{Poller: poller.New(poller.Settings{Clock: poller.SystemClock{}})}}}
 			r := httptest.NewRequest(http.MethodPut, "http://localhost"+backfillPath, strings.NewReader(c.body))
 			r.RemoteAddr = c.from
 			w := httptest.NewRecorder()

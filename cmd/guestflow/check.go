@@ -34,38 +34,76 @@ is wrong, 2 when it is the configuration.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
-			cfg, err := configured(cmd, (*Config).needPlatform, (*Config).needEndpoints)
+			cfg, err := configured(cmd, (*Config).needAccounts, (*Config).needEndpoints)
 			if err != nil {
 				fmt.Fprintln(out, "FAIL  configuration")
 				return err
 			}
 			fmt.Fprintln(out, "ok    configuration")
-			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
+			accounts, err := cfg.accounts()
+			if err != nil {
+				return err // it was read a moment ago
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute*time.Duration(1+len(accounts)))
 			defer cancel()
-			failed := 0
-			var sample platform.Page
-			type check struct {
-				name  string
-				check func(context.Context, Config) (string, error)
-			}
-			checks := []check{{"platform", func(ctx context.Context, cfg Config) (found string, err error) {
-				found, sample, err = checkAsked(ctx, cfg)
+			c := checker{out: out, accounts: accounts, many: cfg.AccountsFile != "", done: 1}
+			samples := make([]platform.Page, len(accounts))
+			c.each("platform", func(i int, cfg Config) (found string, err error) {
+				found, samples[i], err = checkAsked(ctx, cfg)
 				return found, err
-			}}, {"NATS", checkNATS}, {"data directory", checkRoom}, {"HTTP address", checkHTTP}}
-			if len(cfg.Locations) > 0 {
-				checks = append(checks, check{"locations", checkLocations})
-			}
-			for _, c := range checks {
-				wrong := tell(out, c.name, func() (string, error) { return c.check(ctx, cfg) })
-				if failed += wrong; c.name == "platform" && wrong == 0 {
-					failed += checkRecords(out, sample)
-				}
-			}
-			if failed > 0 {
-				return fmt.Errorf("%d of %d checks failed", failed, len(checks)+1)
+			}, func(i int) { c.failed += checkRecords(out, c.prefix(accounts[i]), samples[i]) })
+			c.once("NATS", func() (string, error) { return checkNATS(ctx, cfg) })
+			c.each("data directory", func(_ int, cfg Config) (string, error) { return checkRoom(ctx, cfg) }, nil)
+			c.once("HTTP address", func() (string, error) { return checkHTTP(ctx, cfg) })
+			c.each("locations", func(_ int, cfg Config) (string, error) { return checkLocations(ctx, cfg) }, nil)
+			if c.failed > 0 {
+				return fmt.Errorf("%d of %d checks failed", c.failed, c.done)
 			}
 			return nil
 		},
+	}
+}
+
+// checker tells what checks found, of the process and of each account.
+type checker struct {
+	out          io.Writer
+	accounts     []Config
+	many         bool // lines name their account
+	done, failed int
+}
+
+// prefix is what begins the name of a check of one account.
+func (c *checker) prefix(of Config) string {
+	if !c.many {
+		return ""
+	}
+	return "account " + of.Account + ": "
+}
+
+func (c *checker) once(name string, check func() (string, error)) (ok bool) {
+	c.done++
+	wrong := tell(c.out, name, check)
+	c.failed += wrong
+	return wrong == 0
+}
+
+// each checks every account, and goes on with then where that is well. Locations are
+// checked where some are configured.
+func (c *checker) each(name string, check func(i int, cfg Config) (string, error), then func(i int)) {
+	for i, cfg := range c.accounts {
+		if name == "locations" && len(cfg.Locations) == 0 {
+			continue
+		}
+		ok := c.once(c.prefix(cfg)+name, func() (string, error) {
+			found, err := check(i, cfg)
+			if c.many && err != nil {
+				err = errors.New(inKeys(err.Error()))
+			}
+			return found, err
+		})
+		if ok && then != nil {
+			then(i)
+		}
 	}
 }
 

@@ -10,10 +10,10 @@ import (
 )
 
 // checkRecords tells what could be read of the fields of a page's records, and what
-// could not. It fails where a field that is there could be read in no record.
-func checkRecords(out io.Writer, page platform.Page) (failed int) {
+// could not. It fails where a field that is there could be read in no record. Of is put before each line.
+func checkRecords(out io.Writer, of string, page platform.Page) (failed int) {
 	say := func(level, format string, args ...any) {
-		fmt.Fprintf(out, "%-5s records: %s\n", level, fmt.Sprintf(format, args...))
+		fmt.Fprintf(out, "%-5s %srecords: %s\n", level, of, fmt.Sprintf(format, args...))
 	}
 	if page.Records == 0 {
 		say("ok", "nobody is online, so there is nothing to read")

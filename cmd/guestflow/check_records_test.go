@@ -90,7 +90,7 @@ func TestUnreadRecordsAndFieldsAreCounted(t *testing.T) {
 	}
 	defer a.Close()
 	for range 2 {
-		if _, err := a.client.Sessions(t.Context(), platform.Query{}); err != nil {
+		if _, err := a.fleet.all()[0].open().Client.Sessions(t.Context(), platform.Query{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -29,23 +29,24 @@ const envPrefix = "GUESTFLOW"
 // Config is the whole configuration, read from the environment. The desc tags
 // are what `guestflow config` prints.
 type Config struct {
-	APIURL         string        `envconfig:"API_URL" desc:"base URL of the platform's API, for instance https://api.example.com/api/v1"`
-	APIToken       string        `envconfig:"API_TOKEN" secret:"true" desc:"token for the platform's API"`
-	APIAuthHeader  string        `envconfig:"API_AUTH_HEADER" default:"Authorization" desc:"header that carries the token"`
-	APIAuthScheme  string        `envconfig:"API_AUTH_SCHEME" default:"Bearer" desc:"word before the token; - for none"`
-	APIRateLimit   int           `envconfig:"API_RATE_LIMIT" default:"60" desc:"requests a minute and endpoint that the platform allows"`
-	APISharedLimit bool          `envconfig:"API_SHARED_LIMIT" default:"false" desc:"true where all endpoints share one limit"`
-	APITimeout     time.Duration `envconfig:"API_TIMEOUT" default:"15s" desc:"longest time that one request may take"`
-	APITimeZone    string        `envconfig:"API_TIME_ZONE" desc:"zone of the platform's times where these name none, for instance Europe/Istanbul"`
+	APIURL         string        `envconfig:"API_URL" account:"yes" desc:"base URL of the platform's API, for instance https://api.example.com/api/v1"`
+	APIToken       string        `envconfig:"API_TOKEN" secret:"true" account:"yes" desc:"token for the platform's API"`
+	APIAuthHeader  string        `envconfig:"API_AUTH_HEADER" default:"Authorization" account:"yes" desc:"header that carries the token"`
+	APIAuthScheme  string        `envconfig:"API_AUTH_SCHEME" default:"Bearer" account:"yes" desc:"word before the token; - for none"`
+	APIRateLimit   int           `envconfig:"API_RATE_LIMIT" default:"60" account:"yes" desc:"requests a minute and endpoint that the platform allows"`
+	APISharedLimit bool          `envconfig:"API_SHARED_LIMIT" default:"false" account:"yes" desc:"true where all endpoints share one limit"`
+	APITimeout     time.Duration `envconfig:"API_TIMEOUT" default:"15s" account:"yes" desc:"longest time that one request may take"`
+	APITimeZone    string        `envconfig:"API_TIME_ZONE" account:"yes" desc:"zone of the platform's times where these name none, for instance Europe/Istanbul"`
 
-	APICA         string `envconfig:"API_CA" desc:"path of a PEM file of the authorities that sign the API's certificate, in place of the system's"`
-	APIClientCert string `envconfig:"API_CLIENT_CERT" desc:"path of the client certificate for the API, PEM"`
-	APIClientKey  string `envconfig:"API_CLIENT_KEY" desc:"path of the client certificate's key"`
-	APIProxy      string `envconfig:"API_PROXY" secret:"true" desc:"URL of the HTTP proxy to the API; - for none; empty takes HTTPS_PROXY and NO_PROXY"`
+	APICA         string `envconfig:"API_CA" account:"path" desc:"path of a PEM file of the authorities that sign the API's certificate, in place of the system's"`
+	APIClientCert string `envconfig:"API_CLIENT_CERT" account:"path" desc:"path of the client certificate for the API, PEM"`
+	APIClientKey  string `envconfig:"API_CLIENT_KEY" account:"path" desc:"path of the client certificate's key"`
+	APIProxy      string `envconfig:"API_PROXY" secret:"true" account:"yes" desc:"URL of the HTTP proxy to the API; - for none; empty takes HTTPS_PROXY and NO_PROXY"`
 
-	Account   string   `envconfig:"ACCOUNT" default:"default" desc:"name of the platform account, a token of every subject"`
-	Locations []string `envconfig:"LOCATIONS" desc:"comma list of location ids to watch; empty discovers them"`
-	DataDir   string   `envconfig:"DATA_DIR" default:"data" desc:"directory for state, outbox and the embedded NATS server's streams"`
+	Account      string   `envconfig:"ACCOUNT" default:"default" account:"yes" desc:"name of the platform account, a token of every subject"`
+	Locations    []string `envconfig:"LOCATIONS" account:"yes" desc:"comma list of location ids to watch; empty discovers them"`
+	AccountsFile string   `envconfig:"ACCOUNTS_FILE" desc:"file of accounts that one process polls, each with settings of its own; empty for the one that the variables describe"`
+	DataDir      string   `envconfig:"DATA_DIR" default:"data" desc:"directory for state, outbox and the embedded NATS server's streams"`
 
 	NATSURL      string `envconfig:"NATS_URL" desc:"URL of the NATS server, or of several of a cluster, separated by commas; empty starts the embedded one"`
 	NATSCreds    string `envconfig:"NATS_CREDS" desc:"path of a NATS credentials file"`
@@ -65,24 +66,24 @@ type Config struct {
 	StreamReplicas int           `envconfig:"STREAM_REPLICAS" default:"1" desc:"copies of the stream in a NATS cluster"`
 	StreamManage   bool          `envconfig:"STREAM_MANAGE" default:"true" desc:"false uses a stream, buckets and a stream of dead letters that were declared elsewhere, and makes none"`
 
-	Planner         string        `envconfig:"PLANNER" default:"adaptive" desc:"what is asked next: adaptive, round-robin or sweep"`
-	Ends            string        `envconfig:"ENDS" default:"presumed" desc:"proven publishes an end only once it is proven; presumed also where the platform's lists have no order, proof cannot keep up, and many readings did not show the session"`
-	FiguresWait     time.Duration `envconfig:"FIGURES_WAIT" default:"30s" desc:"longest that a proven end waits for the platform's final figures, where requests are to spare; 0 publishes it at once"`
-	MaxStaleness    time.Duration `envconfig:"MAX_STALENESS" default:"5m" desc:"greatest age that a location's state may have, where the limit permits"`
-	StartWeight     float64       `envconfig:"START_WEIGHT" default:"1" desc:"how much more a late start costs than a late end"`
-	TrafficMinBytes int64         `envconfig:"TRAFFIC_MIN_BYTES" default:"1000000" desc:"bytes by which a figure must move before a traffic event is published"`
-	ByteBase        int           `envconfig:"BYTE_BASE" default:"1000" desc:"bytes in the platform's kB: 1000 or 1024"`
-	OutboxMaxBytes  int64         `envconfig:"OUTBOX_MAX_BYTES" default:"1073741824" desc:"unsent events that are kept while NATS is away; polling pauses beyond"`
+	Planner         string        `envconfig:"PLANNER" default:"adaptive" account:"yes" desc:"what is asked next: adaptive, round-robin or sweep"`
+	Ends            string        `envconfig:"ENDS" default:"presumed" account:"yes" desc:"proven publishes an end only once it is proven; presumed also where the platform's lists have no order, proof cannot keep up, and many readings did not show the session"`
+	FiguresWait     time.Duration `envconfig:"FIGURES_WAIT" default:"30s" account:"yes" desc:"longest that a proven end waits for the platform's final figures, where requests are to spare; 0 publishes it at once"`
+	MaxStaleness    time.Duration `envconfig:"MAX_STALENESS" default:"5m" account:"yes" desc:"greatest age that a location's state may have, where the limit permits"`
+	StartWeight     float64       `envconfig:"START_WEIGHT" default:"1" account:"yes" desc:"how much more a late start costs than a late end"`
+	TrafficMinBytes int64         `envconfig:"TRAFFIC_MIN_BYTES" default:"1000000" account:"yes" desc:"bytes by which a figure must move before a traffic event is published"`
+	ByteBase        int           `envconfig:"BYTE_BASE" default:"1000" account:"yes" desc:"bytes in the platform's kB: 1000 or 1024"`
+	OutboxMaxBytes  int64         `envconfig:"OUTBOX_MAX_BYTES" default:"1073741824" account:"yes" desc:"unsent events that are kept while NATS is away; polling pauses beyond"`
 
-	MAC        string `envconfig:"MAC" default:"keep" desc:"device MAC addresses: keep, hash or drop"`
-	IP         string `envconfig:"IP" default:"keep" desc:"device IP addresses: keep, hash or drop"`
-	Name       string `envconfig:"NAME" default:"keep" desc:"guests' names and user names: keep, hash or drop"`
-	Email      string `envconfig:"EMAIL" default:"keep" desc:"guests' e-mail addresses: keep, hash or drop"`
-	PrivacyKey string `envconfig:"PRIVACY_KEY" secret:"verbatim" desc:"key of the pseudonyms that hash makes, at least 16 characters"`
+	MAC        string `envconfig:"MAC" default:"keep" account:"yes" desc:"device MAC addresses: keep, hash or drop"`
+	IP         string `envconfig:"IP" default:"keep" account:"yes" desc:"device IP addresses: keep, hash or drop"`
+	Name       string `envconfig:"NAME" default:"keep" account:"yes" desc:"guests' names and user names: keep, hash or drop"`
+	Email      string `envconfig:"EMAIL" default:"keep" account:"yes" desc:"guests' e-mail addresses: keep, hash or drop"`
+	PrivacyKey string `envconfig:"PRIVACY_KEY" secret:"verbatim" account:"yes" desc:"key of the pseudonyms that hash makes, at least 16 characters"`
 
-	Guests       bool          `envconfig:"GUESTS" default:"false" desc:"true looks up who arrives, and publishes name and e-mail with it"`
-	GuestWait    time.Duration `envconfig:"GUEST_WAIT" default:"5s" desc:"longest time that arrivals, and what comes after them, wait for the guest's name"`
-	GuestMinimum string        `envconfig:"GUEST_MINIMUM" default:"confirmed" desc:"how sure a guest must be to be published: confirmed or likely"`
+	Guests       bool          `envconfig:"GUESTS" default:"false" account:"yes" desc:"true looks up who arrives, and publishes name and e-mail with it"`
+	GuestWait    time.Duration `envconfig:"GUEST_WAIT" default:"5s" account:"yes" desc:"longest time that arrivals, and what comes after them, wait for the guest's name"`
+	GuestMinimum string        `envconfig:"GUEST_MINIMUM" default:"confirmed" account:"yes" desc:"how sure a guest must be to be published: confirmed or likely"`
 
 	Visits        bool            `envconfig:"VISITS" default:"false" desc:"true makes visits of the sessions, in the stream GUEST_VISITS"`
 	VisitGap      time.Duration   `envconfig:"VISIT_GAP" default:"30m" desc:"longest silence between a guest's sessions that a visit outlasts"`
@@ -90,7 +91,7 @@ type Config struct {
 	VisitLateness time.Duration   `envconfig:"VISIT_LATENESS" default:"5m" desc:"how late a change may become known: stays and ends of visits wait so much longer"`
 	VisitGroups   string          `envconfig:"VISIT_GROUPS" desc:"places of several locations, as in mall=id1,id2;airport=id3,id4: going about one is not leaving"`
 
-	AddressChecks bool `envconfig:"ADDRESS_CHECKS" default:"false" desc:"true also asks by IP address who is online still, 100 sessions a request, on that endpoint's own limit: changes are seen in about half the time (guestflow plan says what it would bring here). The answers carry names and e-mails, which are not read"`
+	AddressChecks bool `envconfig:"ADDRESS_CHECKS" default:"false" account:"yes" desc:"true also asks by IP address who is online still, 100 sessions a request, on that endpoint's own limit: changes are seen in about half the time (guestflow plan says what it would bring here). The answers carry names and e-mails, which are not read"`
 
 	HTTPAddr  string `envconfig:"HTTP_ADDR" default:"127.0.0.1:8080" desc:"address of the web page, API, metrics, /healthz and /readyz; - for none"`
 	LogLevel  string `envconfig:"LOG_LEVEL" default:"info" file:"true" desc:"debug, info, warn or error; the file is read again at SIGHUP"`
@@ -127,17 +128,24 @@ func process(cfg *Config, values map[string]string) (bad []string, errs []error)
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		name := variable(field)
-		whole := field
-		whole.Tag = reflect.StructTag(fmt.Sprintf(`envconfig:%q default:%q`, name+"=", cmp.Or(values[name], field.Tag.Get("default")))) // no variable can be called so
-		one := reflect.New(reflect.StructOf([]reflect.StructField{whole}))
-		if err := envconfig.Process("", one.Interface()); err != nil {
+		if err := set(v.Field(i), field, name, cmp.Or(values[name], field.Tag.Get("default"))); err != nil {
 			bad = append(bad, name)
-			errs = append(errs, fmt.Errorf("%s=%q: use %s (%s)", name, values[name], typeName(field.Type), field.Tag.Get("desc")))
-			continue
+			errs = append(errs, err)
 		}
-		v.Field(i).Set(one.Elem().Field(0))
 	}
 	return bad, errs
+}
+
+// set puts into a field what text says; the error calls it by name.
+func set(into reflect.Value, field reflect.StructField, name, text string) error {
+	whole := field
+	whole.Tag = reflect.StructTag(fmt.Sprintf(`envconfig:%q default:%q`, name+"=", text)) // no variable can be called so
+	one := reflect.New(reflect.StructOf([]reflect.StructField{whole}))
+	if err := envconfig.Process("", one.Interface()); err != nil {
+		return fmt.Errorf("%s=%q: use %s (%s)", name, text, typeName(field.Type), field.Tag.Get("desc"))
+	}
+	into.Set(one.Elem().Field(0))
+	return nil
 }
 
 // trimmed returns the entries of a list without the space around them, and without

@@ -72,7 +72,7 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 		return err
 	}
 	defer sim.Close()
-	cfg.APIURL, cfg.APIToken, cfg.DataDir, cfg.NATSURL = sim.URL(), "demo", dir, ""
+	cfg.APIURL, cfg.APIToken, cfg.DataDir, cfg.NATSURL, cfg.AccountsFile = sim.URL(), "demo", dir, "", ""
 	if os.Getenv("GUESTFLOW_GUESTS") == "" {
 		cfg.Guests = true // they are made up
 	}
@@ -228,7 +228,8 @@ func (d *demonstration) status(ctx context.Context) {
 
 // statusParts tell how it goes, the most important first.
 func (d *demonstration) statusParts(now time.Time) []string {
-	s := d.app.polling(now)
+	only := d.app.fleet.all()[0]
+	s := only.open().Status(now)
 	used, limit := 0, 0
 	for _, b := range s.Budgets {
 		if b.Endpoint == "sessions" {
@@ -238,7 +239,7 @@ func (d *demonstration) statusParts(now time.Time) []string {
 	d.mu.Lock()
 	perMinute := len(d.times)
 	d.mu.Unlock()
-	p50, p95, _ := d.app.metrics.recent.quantiles(events.Started, events.Ended)
+	p50, p95, _ := only.metrics.recent.quantiles(events.Started, events.Ended)
 	return []string{
 		string(s.State), fmt.Sprintf("%d online", s.Online()), fmt.Sprintf("seen after %.1f s", p50), fmt.Sprintf("%d events/min", perMinute),
 		fmt.Sprintf("budget %d/%d", used, limit), fmt.Sprintf("%d locations", len(s.Locations)),

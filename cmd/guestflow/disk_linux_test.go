@@ -93,7 +93,7 @@ func TestFullDiskPausesPolling(t *testing.T) {
 			r.eventuallyReady(http.StatusOK, "ready")
 			r.eventuallyCommitted(300)
 			eventually(t, func() string {
-				if r.store.Outbox().Depth > 500 {
+				if r.only().Store.Outbox().Depth > 500 {
 					return "the outbox is not drained"
 				}
 				return ""
@@ -105,7 +105,7 @@ func TestFullDiskPausesPolling(t *testing.T) {
 			defer conn.Close()
 			until := p.sim.Now().Add(-3 * time.Second)
 			r.end()
-			if left := r.store.Outbox().Depth; left != 0 {
+			if left := r.only().Store.Outbox().Depth; left != 0 {
 				t.Errorf("%d events were not published before the end", left)
 			}
 			verify(t, p, simulator.Checker{Until: until}, kept(t, conn))

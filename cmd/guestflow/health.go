@@ -31,7 +31,7 @@ func (a *app) routes() http.Handler {
 			return
 		}
 		fmt.Fprintln(w, "ready")
-		for _, text := range append(a.degraded(), degraded(a.hooks, time.Now())...) { // polling and publishing go on
+		for _, text := range append(a.degraded(time.Now()), degraded(a.hooks, time.Now())...) { // polling and publishing go on
 			fmt.Fprintln(w, "degraded: "+printable(text))
 		}
 	})
@@ -50,10 +50,61 @@ func (a *app) routes() http.Handler {
 // stream takes some seconds.
 const heldUp = 10 * time.Second
 
-// unready says why the process does not do its job at the moment.
+// unready says why the process does not do its job at the moment: what keeps the only
+// account from being polled and published, or every one of an accounts file.
 func (a *app) unready(now time.Time) []string {
+	if fault := a.unreached(); fault != "" {
+		return append(a.unpolled(now), fault)
+	}
+	return a.unpolled(now)
+}
+
+// unreached says why the stream cannot be written to; empty where it can.
+func (a *app) unreached() string {
+	switch fault := a.nats.fault(); {
+	case fault != nil:
+		return "NATS: not connected; events wait in the outbox: " + fault.Error()
+	case !a.nats.conn.IsConnected():
+		return "NATS: not connected; events wait in the outbox"
+	case !a.streamReady():
+		text := "NATS: stream " + a.cfg.Stream + " is not set up yet; events wait in the outbox"
+		if err := a.streamFault.Load(); err != nil {
+			text += ": " + (*err).Error()
+		}
+		return text
+	}
+	return ""
+}
+
+// unpolled are the faults of the only account, or of all where none is well: one
+// account's fault is no reason to take the others' process out of service.
+func (a *app) unpolled(now time.Time) []string {
 	var faults []string
-	status := a.polling(now)
+	for _, m := range a.fleet.all() {
+		own := m.faults(now)
+		if len(own) == 0 {
+			return nil
+		}
+		faults = append(faults, own...)
+	}
+	return faults
+}
+
+// faults says why the account is not polled and published at the moment.
+func (m *member) faults(now time.Time) (faults []string) {
+	name := ""
+	if !m.app.fleet.lone {
+		name = "account " + m.cfg.Account + ": "
+	}
+	opened := m.open()
+	if opened == nil {
+		text := "does not run yet"
+		if err := m.why(); err != nil {
+			text = "cannot go on: " + err.Error()
+		}
+		return []string{name + text}
+	}
+	status := opened.Status(now)
 	if !status.Ready() {
 		text := fmt.Sprintf("polling: %s", status.State)
 		if status.Error != "" {
@@ -61,40 +112,26 @@ func (a *app) unready(now time.Time) []string {
 		} else if status.State == poller.Polling {
 			text += ": not every location was read yet"
 		}
-		faults = append(faults, text)
+		faults = append(faults, name+text)
 	}
-	published := a.pub.State()
-	switch fault := a.nats.fault(); {
-	case fault != nil:
-		faults = append(faults, "NATS: not connected; events wait in the outbox: "+fault.Error())
-	case !a.nats.conn.IsConnected():
-		faults = append(faults, "NATS: not connected; events wait in the outbox")
-	case !a.streamReady():
-		text := "NATS: stream " + a.cfg.Stream + " is not set up yet; events wait in the outbox"
-		if err := a.streamFault.Load(); err != nil {
-			text += ": " + (*err).Error()
-		}
-		faults = append(faults, text)
-	case published.Err != nil && (published.Lasting || now.Sub(published.ErrAt) > heldUp):
-		faults = append(faults, "publishing: "+published.Err.Error())
+	published := opened.Publisher.State()
+	if m.app.unreached() == "" && published.Err != nil && (published.Lasting || now.Sub(published.ErrAt) > heldUp) {
+		faults = append(faults, name+"publishing: "+published.Err.Error())
 	}
 	return faults
 }
 
 // degraded says what the process does less well than it could, and why.
-func (a *app) degraded() []string {
+func (a *app) degraded(now time.Time) []string {
 	var lacks []string
-	if n := a.client.Skipped(); n > 0 {
-		lacks = append(lacks, fmt.Sprintf("%d records without an id or location were left out; `guestflow check` names the field", n))
+	if err := a.fleet.unusable(); err != nil {
+		lacks = append(lacks, "the changed accounts file is not usable, and the accounts are as they were: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	for _, u := range a.client.Unreadable() {
-		if u.Blank() {
-			continue
+	for _, m := range a.fleet.all() {
+		if !a.fleet.lone {
+			lacks = append(lacks, m.faults(now)...)
 		}
-		lacks = append(lacks, fmt.Sprintf("%s cannot be read, as in %q: %s", u.Field, u.Sample, u.Remedy()))
-	}
-	if plan := a.poller.Status(time.Now()).Plan; plan.Order == "none" {
-		lacks = append(lacks, fmt.Sprintf("the platform's list is not sorted by start, so ends need whole lists: %d sessions wait for proof", plan.Missing))
+		lacks = append(lacks, m.lacks(now)...)
 	}
 	if a.visits != nil {
 		if err := a.visits.Status().Error; err != "" {
@@ -104,13 +141,53 @@ func (a *app) degraded() []string {
 	return lacks
 }
 
+// lacks says what of an account is seen less well than it could be, and why.
+func (m *member) lacks(now time.Time) (lacks []string) {
+	opened := m.open()
+	if opened == nil {
+		return nil
+	}
+	name := ""
+	if !m.app.fleet.lone {
+		name = "account " + m.cfg.Account + ": "
+	}
+	if n := opened.Client.Skipped(); n > 0 {
+		lacks = append(lacks, name+fmt.Sprintf("%d records without an id or location were left out; `guestflow check` names the field", n))
+	}
+	for _, u := range opened.Client.Unreadable() {
+		if u.Blank() {
+			continue
+		}
+		lacks = append(lacks, name+fmt.Sprintf("%s cannot be read, as in %q: %s", u.Field, u.Sample, u.Remedy()))
+	}
+	if plan := opened.Poller.Status(now).Plan; plan.Order == "none" {
+		lacks = append(lacks, name+fmt.Sprintf("the platform's list is not sorted by start, so ends need whole lists: %d sessions wait for proof", plan.Missing))
+	}
+	return lacks
+}
+
 // Pipelines tells the page how polling fares.
 func (a *app) Pipelines() []occupancy.Pipeline {
 	now := time.Now()
-	status := a.polling(now)
-	outbox := a.store.Outbox()
+	pipelines := []occupancy.Pipeline{}
+	for _, m := range a.fleet.all() {
+		pipelines = append(pipelines, m.pipeline(now))
+	}
+	return pipelines
+}
+
+func (m *member) pipeline(now time.Time) occupancy.Pipeline {
+	opened := m.open()
+	if opened == nil {
+		p := occupancy.Pipeline{Account: m.cfg.Account, State: string(poller.Stopped)}
+		if err := m.why(); err != nil {
+			p.LastError = err.Error()
+		}
+		return p
+	}
+	status, outbox := opened.Status(now), opened.Store.Outbox()
 	p := occupancy.Pipeline{
-		Account: a.cfg.Account, State: string(status.State), LastError: status.Error,
+		Account: m.cfg.Account, State: string(status.State), LastError: status.Error,
 		StalenessSeconds: status.Staleness().Seconds(),
 		OutboxEvents:     int(outbox.Depth), OutboxBytes: outbox.Bytes, OutboxAgeSeconds: age(now, outbox.Oldest).Seconds(),
 	}
@@ -125,6 +202,6 @@ func (a *app) Pipelines() []occupancy.Pipeline {
 			oldest, p.StalestLocation = l.Age, l.ID
 		}
 	}
-	p.DelayP50Seconds, p.DelayP95Seconds, _ = a.metrics.recent.quantiles(events.Started, events.Ended)
-	return []occupancy.Pipeline{p}
+	p.DelayP50Seconds, p.DelayP95Seconds, _ = m.metrics.recent.quantiles(events.Started, events.Ended)
+	return p
 }

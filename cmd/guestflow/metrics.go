@@ -20,11 +20,22 @@ import (
 	"github.com/guestflow/guestflow/publisher"
 )
 
-// metrics observes polling and publishing for Prometheus. What can be asked for
-// is asked at each scrape (Collect); the rest is counted.
+// metrics are those that a process has once: what all accounts share.
 type metrics struct {
 	registry   *prometheus.Registry
 	app        *app
+	webhooks   *prometheus.CounterVec
+	accounts   *prometheus.Desc
+	descriptor map[string]*prometheus.Desc
+}
+
+// accountMetrics observe polling and publishing of one account for Prometheus. What
+// can be asked for is asked at each scrape (Collect); the rest is counted, also over
+// restarts of the account within the process.
+type accountMetrics struct {
+	registry *prometheus.Registry
+	// account is asked at each scrape; see show.
+	account    atomic.Pointer[member]
 	recent     *recent
 	looked     atomic.Int64 // when a look ended last, or this process began; Unix nanoseconds
 	requests   *prometheus.CounterVec
@@ -38,12 +49,51 @@ type metrics struct {
 	lost       prometheus.Counter
 	guests     *prometheus.CounterVec
 	ends       *prometheus.CounterVec
-	webhooks   *prometheus.CounterVec
 	descriptor map[string]*prometheus.Desc
 }
 
+// gaugeText describes what is asked for at each scrape.
+type gaugeText struct {
+	help   string
+	labels []string
+}
+
+// newMetrics makes the registry. Where the process polls one account, all that it
+// tells bears its name.
 func newMetrics(a *app) *metrics {
-	account := prometheus.Labels{"account": a.cfg.Account}
+	var labels prometheus.Labels
+	if a.cfg.AccountsFile == "" {
+		labels = prometheus.Labels{"account": a.cfg.Account}
+	}
+	m := &metrics{
+		registry: prometheus.NewRegistry(), app: a,
+		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "guestflow_webhook_tries_total", Help: "Webhook requests, by endpoint and what they came to.", ConstLabels: labels,
+		}, []string{"endpoint", "result"}),
+		descriptor: make(map[string]*prometheus.Desc),
+	}
+	describeGauges(m.descriptor, labels, map[string]gaugeText{
+		"occupancy_missing_events_total": {"Messages that had left the stream before the page's counts read them.", nil},
+		"occupancy_settled_total":        {"Sessions that the page's counts took for gone, since their end may have been among these.", nil},
+		"occupancy_uncertain_sessions":   {"Sessions that count as online on the page and whose end may have been among these.", nil},
+		"nats_connected":                 {"1 while there is a connection to NATS.", nil},
+	})
+	describeWebhooks(m.descriptor, labels)
+	describeVisits(m.descriptor, labels)
+	m.accounts = prometheus.NewDesc("guestflow_account_running", "1 while this process polls the account, 0 while it does not.", []string{"account"}, nil)
+	m.registry.MustRegister(m, buildInfo(), m.webhooks,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func describeGauges(into map[string]*prometheus.Desc, labels prometheus.Labels, gauges map[string]gaugeText) {
+	for name, g := range gauges {
+		into[name] = prometheus.NewDesc("guestflow_"+name, g.help, g.labels, labels)
+	}
+}
+
+func newAccountMetrics(of *member) *accountMetrics {
+	account := prometheus.Labels{"account": of.cfg.Account}
 	seconds := []float64{.25, .5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600}
 	fast := prometheus.ExponentialBuckets(.0005, 2, 14)
 	counter := func(name, help string) prometheus.CounterOpts {
@@ -52,8 +102,8 @@ func newMetrics(a *app) *metrics {
 	histogram := func(name, help string, buckets []float64) prometheus.HistogramOpts {
 		return prometheus.HistogramOpts{Name: "guestflow_" + name, Help: help, ConstLabels: account, Buckets: buckets}
 	}
-	m := &metrics{
-		registry: prometheus.NewRegistry(), app: a, recent: &recent{},
+	m := &accountMetrics{
+		registry: of.app.metrics.registry, recent: &recent{},
 		requests:   prometheus.NewCounterVec(counter("requests_total", "Requests to the platform, by endpoint, kind of look and outcome."), []string{"endpoint", "look", "status"}),
 		requestS:   prometheus.NewHistogramVec(histogram("request_seconds", "Time from a request to the platform to its answer.", prometheus.DefBuckets), []string{"endpoint"}),
 		events:     prometheus.NewCounterVec(counter("events_total", "Events committed, by kind."), []string{"kind"}),
@@ -65,47 +115,47 @@ func newMetrics(a *app) *metrics {
 		lost:       prometheus.NewCounter(counter("publish_lost_total", "Acknowledged events that the stream lost and the outbox no longer keeps.")),
 		guests:     prometheus.NewCounterVec(counter("guest_lookups_total", "Arrivals whose guest was looked up, by outcome."), []string{"outcome"}),
 		ends:       prometheus.NewCounterVec(counter("ends_total", "Ends committed, by what proves them: record, list, address, or none of these where they are presumed."), []string{"proof"}),
-		webhooks:   prometheus.NewCounterVec(counter("webhook_tries_total", "Webhook requests, by endpoint and what they came to."), []string{"endpoint", "result"}),
 		descriptor: make(map[string]*prometheus.Desc),
 	}
-	for name, d := range map[string]struct {
-		help   string
-		labels []string
-	}{
-		"budget_used":                    {"Requests of the last minute.", []string{"endpoint"}},
-		"budget_limit":                   {"Requests a minute that are allowed now.", []string{"endpoint"}},
-		"staleness_seconds":              {"How long ago a location's state was last certain.", []string{"location"}},
-		"online_sessions":                {"Sessions online.", []string{"location"}},
-		"census_sessions":                {"Sessions online at the last count, by who counted: the platform or guestflow.", []string{"by"}},
-		"outbox_entries":                 {"Events that wait to be published.", nil},
-		"outbox_bytes":                   {"Bytes of the events that wait to be published.", nil},
-		"outbox_oldest_seconds":          {"Age of the oldest event that waits to be published.", nil},
-		"platform_clock_offset_seconds":  {"How far the platform's clock is ahead of the local one.", nil},
-		"poller_state":                   {"1 for the state that polling is in.", []string{"state"}},
-		"expected_delay_seconds":         {"Mean detection delay that the estate permits, by kind of event.", []string{"kind"}},
-		"changes_per_hour":               {"Learned rate of starts and ends.", []string{"kind"}},
-		"staleness_kept":                 {"1 while the budget permits the maximum staleness.", nil},
-		"records_skipped_total":          {"Records without a usable id or location.", nil},
-		"fields_unreadable_total":        {"Values of the platform's records that could not be read, by field.", []string{"field"}},
-		"missing_sessions":               {"Sessions that no list shows any more and that wait for proof that they are gone.", nil},
-		"list_ordered":                   {"1 while the platform's list is sorted by start, so that one page proves who is gone.", nil},
-		"history_gaps":                   {"Parts of the history that were missed and are still being read.", nil},
-		"occupancy_missing_events_total": {"Messages that had left the stream before the page's counts read them.", nil},
-		"occupancy_settled_total":        {"Sessions that the page's counts took for gone, since their end may have been among these.", nil},
-		"occupancy_uncertain_sessions":   {"Sessions that count as online on the page and whose end may have been among these.", nil},
-		"nats_connected":                 {"1 while there is a connection to NATS.", nil},
-		"address_checks":                 {"1 for the state that checks by address are in: off, learning, established or useless.", []string{"state"}},
-		"address_contradictions_total":   {"Answers about addresses that were wrong by what lists show.", nil},
-	} {
-		m.descriptor[name] = prometheus.NewDesc("guestflow_"+name, d.help, d.labels, account)
-	}
+	describeGauges(m.descriptor, account, map[string]gaugeText{
+		"budget_used":                   {"Requests of the last minute.", []string{"endpoint"}},
+		"budget_limit":                  {"Requests a minute that are allowed now.", []string{"endpoint"}},
+		"staleness_seconds":             {"How long ago a location's state was last certain.", []string{"location"}},
+		"online_sessions":               {"Sessions online.", []string{"location"}},
+		"census_sessions":               {"Sessions online at the last count, by who counted: the platform or guestflow.", []string{"by"}},
+		"outbox_entries":                {"Events that wait to be published.", nil},
+		"outbox_bytes":                  {"Bytes of the events that wait to be published.", nil},
+		"outbox_oldest_seconds":         {"Age of the oldest event that waits to be published.", nil},
+		"platform_clock_offset_seconds": {"How far the platform's clock is ahead of the local one.", nil},
+		"poller_state":                  {"1 for the state that polling is in.", []string{"state"}},
+		"expected_delay_seconds":        {"Mean detection delay that the estate permits, by kind of event.", []string{"kind"}},
+		"changes_per_hour":              {"Learned rate of starts and ends.", []string{"kind"}},
+		"staleness_kept":                {"1 while the budget permits the maximum staleness.", nil},
+		"records_skipped_total":         {"Records without a usable id or location.", nil},
+		"fields_unreadable_total":       {"Values of the platform's records that could not be read, by field.", []string{"field"}},
+		"missing_sessions":              {"Sessions that no list shows any more and that wait for proof that they are gone.", nil},
+		"list_ordered":                  {"1 while the platform's list is sorted by start, so that one page proves who is gone.", nil},
+		"history_gaps":                  {"Parts of the history that were missed and are still being read.", nil},
+		"address_checks":                {"1 for the state that checks by address are in: off, learning, established or useless.", []string{"state"}},
+		"address_contradictions_total":  {"Answers about addresses that were wrong by what lists show.", nil},
+	})
 	m.looked.Store(time.Now().UnixNano()) // what was looked at before is long ago
-	describeWebhooks(m.descriptor, account)
-	describeVisits(m.descriptor, account)
-	m.registry.MustRegister(m, buildInfo(), m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.retries, m.lost, m.guests, m.ends, m.webhooks,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
+
+// parts are the collectors that count.
+func (m *accountMetrics) parts() []prometheus.Collector {
+	return []prometheus.Collector{m.requests, m.requestS, m.events, m.delay, m.records, m.commit, m.publish, m.retries, m.lost, m.guests, m.ends}
+}
+
+// show has scrapes tell of the account from now on.
+func (m *accountMetrics) show(of *member) {
+	m.account.Store(of)
+	m.registry.MustRegister(m)
+}
+
+// hide ends that: an account that is not polled here is another process's business.
+func (m *accountMetrics) hide() { m.registry.Unregister(m) }
 
 // buildInfo is 1, and says what runs.
 func buildInfo() prometheus.Collector {
@@ -118,7 +168,7 @@ func buildInfo() prometheus.Collector {
 }
 
 // Requested counts a request.
-func (m *metrics) Requested(kind plan.Kind, took time.Duration, err error) {
+func (m *accountMetrics) Requested(kind plan.Kind, took time.Duration, err error) {
 	status := "ok"
 	var fault *platform.Error
 	if errors.As(err, &fault) {
@@ -133,10 +183,12 @@ func (m *metrics) Requested(kind plan.Kind, took time.Duration, err error) {
 }
 
 // LookedUp counts a request of the guest look-ups.
-func (m *metrics) LookedUp(took time.Duration, err error) { m.Requested(plan.Identify, took, err) }
+func (m *accountMetrics) LookedUp(took time.Duration, err error) {
+	m.Requested(plan.Identify, took, err)
+}
 
 // Identified counts what became of the look-up for an arrival.
-func (m *metrics) Identified(outcome guest.Outcome) {
+func (m *accountMetrics) Identified(outcome guest.Outcome) {
 	m.guests.WithLabelValues(string(outcome)).Inc()
 }
 
@@ -146,7 +198,7 @@ func (m *metrics) Tried(o webhook.Observation) {
 }
 
 // Looked counts what a look brought.
-func (m *metrics) Looked(r poller.Report) {
+func (m *accountMetrics) Looked(r poller.Report) {
 	m.looked.Store(time.Now().UnixNano())
 	m.records.Observe(float64(r.Records))
 	m.commit.Observe(r.Committing.Seconds())
@@ -182,50 +234,88 @@ func detectionDelay(e *events.Event) (time.Duration, bool) {
 }
 
 // Published counts a batch.
-func (m *metrics) Published(b publisher.Batch) {
+func (m *accountMetrics) Published(b publisher.Batch) {
 	if b.Took > 0 {
 		m.publish.Observe(b.Took.Seconds())
 	}
 }
 
 // Retrying counts a failed attempt.
-func (m *metrics) Retrying(error, time.Duration) { m.retries.Inc() }
+func (m *accountMetrics) Retrying(error, time.Duration) { m.retries.Inc() }
 
 // Lost counts events that cannot be healed.
-func (m *metrics) Lost(from, to uint64) { m.lost.Add(float64(to - from + 1)) }
+func (m *accountMetrics) Lost(from, to uint64) { m.lost.Add(float64(to - from + 1)) }
+
+// Describe is part of prometheus.Collector.
+func (m *accountMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range m.descriptor {
+		ch <- d
+	}
+	for _, p := range m.parts() {
+		p.Describe(ch)
+	}
+}
 
 // Describe is part of prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range m.descriptor {
 		ch <- d
 	}
+	ch <- m.accounts
+}
+
+// sample tells a scrape one value.
+type sample func(name string, v float64, labels ...string)
+
+func samples(ch chan<- prometheus.Metric, descriptor map[string]*prometheus.Desc, kind prometheus.ValueType) sample {
+	return func(name string, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(descriptor[name], kind, v, labels...)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // Collect is part of prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(name string, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(m.descriptor[name], prometheus.GaugeValue, v, labels...)
-	}
-	// What the client counts of every page, whichever look asked for it.
-	total := func(name string, v int, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(m.descriptor[name], prometheus.CounterValue, float64(v), labels...)
-	}
-	total("records_skipped_total", m.app.client.Skipped())
+	gauge, total := samples(ch, m.descriptor, prometheus.GaugeValue), samples(ch, m.descriptor, prometheus.CounterValue)
 	gaps, uncertain := m.app.web.Gaps()
-	total("occupancy_missing_events_total", int(gaps.Missing))
-	total("occupancy_settled_total", int(gaps.Settled))
+	total("occupancy_missing_events_total", float64(gaps.Missing))
+	total("occupancy_settled_total", float64(gaps.Settled))
 	gauge("occupancy_uncertain_sessions", float64(uncertain))
-	for _, u := range m.app.client.Unreadable() {
-		total("fields_unreadable_total", u.Count, u.Field)
+	gauge("nats_connected", truth(m.app.nats.conn.IsConnected()))
+	if m.app.hooks != nil {
+		collectWebhooks(m.app.hooks, time.Now(), gauge)
 	}
-	flag := func(b bool) float64 {
-		if b {
-			return 1
-		}
-		return 0
+	if m.app.visits != nil {
+		collectVisits(m.app.visits.Status(), gauge)
+	}
+	for _, of := range m.app.fleet.all() {
+		ch <- prometheus.MustNewConstMetric(m.accounts, prometheus.GaugeValue, truth(of.open() != nil), of.cfg.Account)
+	}
+}
+
+// Collect is part of prometheus.Collector.
+func (m *accountMetrics) Collect(ch chan<- prometheus.Metric) {
+	for _, p := range m.parts() {
+		p.Collect(ch)
+	}
+	of := m.account.Load().open()
+	if of == nil {
+		return // it ends just now
+	}
+	gauge, total := samples(ch, m.descriptor, prometheus.GaugeValue), samples(ch, m.descriptor, prometheus.CounterValue)
+	// What the client counts of every page, whichever look asked for it.
+	total("records_skipped_total", float64(of.Client.Skipped()))
+	for _, u := range of.Client.Unreadable() {
+		total("fields_unreadable_total", float64(u.Count), u.Field)
 	}
 	now := time.Now()
-	status := m.app.polling(now)
+	status := of.Status(now)
 	for _, b := range status.Budgets {
 		gauge("budget_used", float64(b.Used), string(b.Endpoint))
 		gauge("budget_limit", float64(b.Limit), string(b.Endpoint))
@@ -235,39 +325,36 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge("online_sessions", float64(l.Online), l.ID)
 	}
 	for _, s := range []poller.State{poller.Starting, poller.Polling, poller.Waiting, poller.Paused, poller.Stopped} {
-		gauge("poller_state", flag(s == status.State), string(s))
+		gauge("poller_state", truth(s == status.State), string(s))
 	}
-	plan := status.Plan
+	collectPlan(&status.Plan, gauge, total)
+	outbox := of.Store.Outbox()
+	gauge("outbox_entries", float64(outbox.Depth))
+	gauge("outbox_bytes", float64(outbox.Bytes))
+	gauge("outbox_oldest_seconds", age(now, outbox.Oldest).Seconds())
+	offset, _ := of.Client.Clock().Offset()
+	gauge("platform_clock_offset_seconds", offset.Seconds())
+}
+
+// collectPlan tells what the planner makes of the account.
+func collectPlan(plan *poller.Plan, gauge, total sample) {
 	gauge("expected_delay_seconds", plan.Forecast.StartMean, string(events.Started))
 	gauge("expected_delay_seconds", plan.Forecast.EndMean, string(events.Ended))
 	gauge("changes_per_hour", plan.Starts, string(events.Started))
 	gauge("changes_per_hour", plan.Ends, string(events.Ended))
-	gauge("staleness_kept", flag(!plan.Late))
+	gauge("staleness_kept", truth(!plan.Late))
 	if !plan.Census.At.IsZero() {
 		gauge("census_sessions", float64(plan.Census.Counted), "platform")
 		gauge("census_sessions", float64(plan.Census.Known), "guestflow")
 	}
 	checks := addressPlanOf(plan.Addresses, plan.Forecast)
 	for _, s := range []string{"off", "learning", "established", "useless"} {
-		gauge("address_checks", flag(s == checks.State), s)
+		gauge("address_checks", truth(s == checks.State), s)
 	}
-	total("address_contradictions_total", checks.Contradictions)
+	total("address_contradictions_total", float64(checks.Contradictions))
 	gauge("history_gaps", float64(plan.Gaps))
 	gauge("missing_sessions", float64(plan.Missing))
-	gauge("list_ordered", flag(plan.Order == string(order.NewestFirst) || plan.Order == string(order.OldestFirst)))
-	outbox := m.app.store.Outbox()
-	gauge("outbox_entries", float64(outbox.Depth))
-	gauge("outbox_bytes", float64(outbox.Bytes))
-	gauge("outbox_oldest_seconds", age(now, outbox.Oldest).Seconds())
-	offset, _ := m.app.client.Clock().Offset()
-	gauge("platform_clock_offset_seconds", offset.Seconds())
-	gauge("nats_connected", flag(m.app.nats.conn.IsConnected()))
-	if m.app.hooks != nil {
-		collectWebhooks(m.app.hooks, now, gauge)
-	}
-	if m.app.visits != nil {
-		collectVisits(m.app.visits.Status(), gauge)
-	}
+	gauge("list_ordered", truth(plan.Order == string(order.NewestFirst) || plan.Order == string(order.OldestFirst)))
 }
 
 func age(now, since time.Time) time.Duration {

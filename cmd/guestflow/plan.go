@@ -19,6 +19,7 @@ func planCommand() *cobra.Command {
 		weight            float64
 		asJSON            bool
 		most              int
+		account           string
 	)
 	c := &cobra.Command{
 		Use:   "plan",
@@ -41,7 +42,7 @@ IP address nobody else has, and the look-up by address has a limit of its own.`,
 				if err != nil {
 					return err
 				}
-				plan, err := fetchPlan(cmd.Context(), cfg)
+				plan, err := fetchPlan(cmd.Context(), cfg, account)
 				if err != nil {
 					return err
 				}
@@ -73,6 +74,7 @@ IP address nobody else has, and the look-up by address has a limit of its own.`,
 	c.Flags().Float64Var(&weight, "start-weight", 1, "how much more a late start costs than a late end")
 	c.Flags().Float64Var(&alone, "alone", 1, "share of the sessions whose IP address nobody else has")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the running guestflow's plan as one JSON object")
+	c.Flags().StringVar(&account, "account", "", "which account of the running guestflow's GUESTFLOW_ACCOUNTS_FILE")
 	c.Flags().IntVar(&most, "top", 10, "locations of the running guestflow to print, the stalest first")
 	return c
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/account"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/plan"
 )
@@ -153,17 +154,17 @@ type locationPlan struct {
 	EndsPerHour   float64 `json:"ends_per_hour"`
 }
 
-func (a *app) plan(now time.Time) livePlan {
-	s := a.polling(now)
+func (m *member) plan(of *account.Account, now time.Time) livePlan {
+	s := of.Status(now)
 	f := s.Plan.Forecast
 	p := livePlan{
-		Account: a.cfg.Account, State: string(s.State), Online: s.Online(), Pages: f.Pages, Order: s.Plan.Order, Roams: s.Plan.Roams,
+		Account: m.cfg.Account, State: string(s.State), Online: s.Online(), Pages: f.Pages, Order: s.Plan.Order, Roams: s.Plan.Roams,
 		HistoryGaps: s.Plan.Gaps, HeldEnds: s.Plan.Held, Missing: s.Plan.Missing, Hidden: s.Plan.Hidden, Displaced: s.Plan.Displaced, RoundRobinMean: f.RoundRobin,
-		Staleness: s.Staleness().Seconds(), MaxStaleness: a.cfg.MaxStaleness.Seconds(), StalenessKept: !s.Plan.Late,
+		Staleness: s.Staleness().Seconds(), MaxStaleness: m.cfg.MaxStaleness.Seconds(), StalenessKept: !s.Plan.Late,
 		Starts: changePlan{PerHour: s.Plan.Starts, ExpectedMean: f.StartMean, ExpectedP95: f.StartP95},
 		Ends:   changePlan{PerHour: s.Plan.Ends, ExpectedMean: f.EndMean, ExpectedP95: f.EndP95},
 		Next:   s.Plan.Look.String(), Why: s.Plan.Why,
-		RequestsByLook: a.metrics.recent.perMinute(now), LocationsByDelay: []locationPlan{},
+		RequestsByLook: m.metrics.recent.perMinute(now), LocationsByDelay: []locationPlan{},
 	}
 	if !s.Plan.Past.From.IsZero() {
 		p.Backfill = explainPast(s.Plan.Past)
@@ -182,8 +183,8 @@ func (a *app) plan(now time.Time) livePlan {
 			p.Limit = b.Limit
 		}
 	}
-	p.Starts.MeasuredP50, p.Starts.MeasuredP95, p.Starts.Measured = a.metrics.recent.quantiles(events.Started)
-	p.Ends.MeasuredP50, p.Ends.MeasuredP95, p.Ends.Measured = a.metrics.recent.quantiles(events.Ended)
+	p.Starts.MeasuredP50, p.Starts.MeasuredP95, p.Starts.Measured = m.metrics.recent.quantiles(events.Started)
+	p.Ends.MeasuredP50, p.Ends.MeasuredP95, p.Ends.Measured = m.metrics.recent.quantiles(events.Ended)
 	for _, l := range s.Locations {
 		p.LocationsByDelay = append(p.LocationsByDelay, locationPlan{l.ID, l.Name, l.Online, l.Age.Seconds(), l.Starts, l.Ends})
 	}
@@ -199,16 +200,26 @@ func (a *app) plan(now time.Time) livePlan {
 	return p
 }
 
-func (a *app) servePlan(w http.ResponseWriter, _ *http.Request) {
+func (a *app) servePlan(w http.ResponseWriter, r *http.Request) {
+	m, err := a.fleet.find(r.URL.Query().Get("account"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	opened := m.open()
+	if opened == nil {
+		http.Error(w, "account "+m.cfg.Account+" does not run here", http.StatusServiceUnavailable)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	json.NewEncoder(w).Encode(a.plan(time.Now()))
+	json.NewEncoder(w).Encode(m.plan(opened, time.Now()))
 }
 
 // fetchPlan asks the guestflow that runs with this configuration.
-func fetchPlan(ctx context.Context, cfg Config) (livePlan, error) {
+func fetchPlan(ctx context.Context, cfg Config, account string) (livePlan, error) {
 	var p livePlan
-	url, err := cfg.ownURL("/plan")
+	url, err := cfg.ownURL("/plan" + ofAccount(account))
 	if err != nil {
 		return p, fmt.Errorf("plan: %w, or reckon with --online and --locations", err)
 	}
@@ -224,6 +235,9 @@ func fetchPlan(ctx context.Context, cfg Config) (livePlan, error) {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
+		if said, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<16)); strings.Contains(string(said), "account") {
+			return p, fmt.Errorf("plan: %s", printable(strings.TrimSpace(string(said))))
+		}
 		return p, fmt.Errorf("plan: %s answers %s: it is no guestflow of this version; look at GUESTFLOW_HTTP_ADDR", url, answer.Status)
 	}
 	if err := json.NewDecoder(io.LimitReader(answer.Body, 64<<20)).Decode(&p); err != nil {

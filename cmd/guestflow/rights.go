@@ -20,9 +20,7 @@ const (
 // neededRights are what run needs of NATS, once its streams are there.
 func neededRights(cfg Config) []publisher.Right {
 	const api = "$JS.API."
-	account := cfg.SubjectPrefix + "." + events.EncodeToken(cfg.Account).String() + ".>"
 	rights := []publisher.Right{
-		{Subject: account, For: "the events"},
 		{Subject: api + "STREAM.INFO." + cfg.Stream, For: "the stream's state"},
 		{Subject: api + "STREAM.MSG.GET." + cfg.Stream, For: "the last event"},
 		{Subject: api + "DIRECT.GET." + cfg.Stream, For: "the event at which occupancy goes on"},
@@ -34,6 +32,7 @@ func neededRights(cfg Config) []publisher.Right {
 		{Subject: "$O." + occupancyObject + ".>", For: "occupancy's state"},
 		{Subject: api + "STREAM.PURGE.OBJ_" + occupancyObject, For: "occupancy's former states, which else stay for ever"},
 	}
+	rights = append(rights, accountRights(cfg)...)
 	for _, stream := range []string{"KV_" + occupancyBucket, "OBJ_" + occupancyObject} {
 		rights = append(rights, stateRights(cfg, stream)...)
 	}
@@ -42,6 +41,22 @@ func neededRights(cfg Config) []publisher.Right {
 	}
 	if cfg.Visits {
 		rights = append(rights, visitRights(cfg)...)
+	}
+	return rights
+}
+
+// accountRights are those to publish the accounts' events.
+func accountRights(cfg Config) (rights []publisher.Right) {
+	configs, err := cfg.accounts()
+	if err != nil {
+		return nil // what is wrong with the file is told elsewhere
+	}
+	for _, c := range configs {
+		what := "the events"
+		if cfg.AccountsFile != "" {
+			what = "the events of account " + c.Account
+		}
+		rights = append(rights, publisher.Right{Subject: cfg.SubjectPrefix + "." + events.EncodeToken(c.Account).String() + ".>", For: what})
 	}
 	return rights
 }

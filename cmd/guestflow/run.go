@@ -21,18 +21,23 @@ The configuration comes from the environment: see guestflow config.`,
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{service: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := configured(cmd, (*Config).needPlatform, (*Config).needEndpoints)
+			cfg, err := configured(cmd, (*Config).needAccounts, (*Config).needEndpoints)
 			if err != nil {
 				return err
 			}
 			log, level := changingLogger(cmd.ErrOrStderr(), cfg)
-			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), level.hangUp)
 			a, err := newApp(cmd.Context(), cfg, log)
 			if err != nil {
 				return err
 			}
 			a.level = level
-			log.Info("guestflow runs", "version", version(), "account", cfg.Account, "nats", a.nats.URL(), "stream", cfg.Stream, "page", a.pageURL())
+			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), func() {
+				if level.file != "" || cfg.AccountsFile == "" {
+					level.hangUp()
+				}
+				a.fleet.reload()
+			})
+			log.Info("guestflow runs", "version", version(), cfg.who(), cfg.whoseName(), "nats", a.nats.URL(), "stream", cfg.Stream, "page", a.pageURL())
 			if err := a.Run(cmd.Context()); err != nil {
 				a.Close()
 				return err
@@ -40,7 +45,7 @@ The configuration comes from the environment: see guestflow config.`,
 			if err := a.Close(); err != nil {
 				return fmt.Errorf("closing: %w", err)
 			}
-			log.Info("guestflow ended", "account", cfg.Account)
+			log.Info("guestflow ended", cfg.who(), cfg.whoseName())
 			return nil
 		},
 	}

@@ -110,9 +110,9 @@ func TestDeclaredStreamIsNotMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.eventuallyReady(http.StatusServiceUnavailable, "declare it again")
-	failures := r.pub.State().Retries
+	failures := r.only().Publisher.State().Retries
 	eventually(t, func() string { // a second try makes none either
-		if n := r.pub.State().Retries; n < failures+2 {
+		if n := r.only().Publisher.State().Retries; n < failures+2 {
 			return fmt.Sprintf("%d tries", n-failures)
 		}
 		return ""
@@ -145,12 +145,12 @@ func TestFullStreamIsSaidUntilThereIsRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.eventuallyReady(http.StatusServiceUnavailable, "nats stream edit GUEST_SESSIONS --max-bytes")
-	failures := r.pub.State().Retries
+	failures := r.only().Publisher.State().Retries
 	eventually(t, func() string {
 		if status, body := r.get("/readyz"); status == http.StatusOK {
 			t.Fatalf("/readyz answers %d %q though nothing goes", status, body)
 		}
-		if n := r.pub.State().Retries; n < failures+2 {
+		if n := r.only().Publisher.State().Retries; n < failures+2 {
 			return fmt.Sprintf("%d tries", n-failures)
 		}
 		return ""

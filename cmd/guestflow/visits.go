@@ -69,12 +69,17 @@ func (c *Config) visitFaults() []error {
 	return errs
 }
 
-// lookedAt is the platform's time up to which the account was looked at.
-func (a *app) lookedAt(account string) time.Time {
-	if account != a.cfg.Account {
+// lookedAt is the platform's time up to which an account was looked at.
+func (a *app) lookedAt(name string) time.Time {
+	m, err := a.fleet.find(name)
+	if err != nil {
 		return time.Time{} // another process polls it
 	}
-	earliest, _ := a.client.Clock().Bounds(time.Unix(0, a.metrics.looked.Load()))
+	opened := m.open()
+	if opened == nil {
+		return time.Time{}
+	}
+	earliest, _ := opened.Client.Clock().Bounds(time.Unix(0, m.metrics.looked.Load()))
 	return earliest
 }
 

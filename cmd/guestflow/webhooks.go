@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -21,8 +22,22 @@ func newDispatcher(cfg Config, js jetstream.JetStream, log *slog.Logger) *webhoo
 	}
 }
 
-// absentFields are those that no event has with this configuration.
+// absentFields are those that no event of any account has with this configuration.
 func absentFields(cfg Config) webhook.Absent {
+	configs, err := cfg.accounts()
+	if err != nil || len(configs) == 0 {
+		configs = []Config{cfg} // what is wrong with the file is told elsewhere
+	}
+	absent := absentOf(configs[0])
+	for _, other := range configs[1:] {
+		of := absentOf(other)
+		maps.DeleteFunc(absent, func(path, _ string) bool { return of[path] == "" })
+	}
+	return absent
+}
+
+// absentOf are the fields that no event of one account has.
+func absentOf(cfg Config) webhook.Absent {
 	absent := webhook.Absent{}
 	if !cfg.Guests {
 		const remedy = "set GUESTFLOW_GUESTS=true, here as for the process that polls, so that guests are looked up"

@@ -59,7 +59,7 @@ func render(t *testing.T, v map[string]any) (map[string]string, error) {
 // TestChart: it renders to what is expected, and each object decodes as its kind with
 // no field that the kind does not have.
 func TestChart(t *testing.T) {
-	for _, name := range []string{"least", "full"} {
+	for _, name := range []string{"least", "full", "accounts"} {
 		t.Run(name, func(t *testing.T) {
 			v := values(t, "testdata/"+name+".values.yaml")
 			linted := lint.RunAll(chart, v, "guests")

@@ -49,7 +49,11 @@ var rooms = map[string][]string{
 	"internal/pipeline": {
 		"events", "store", "publisher", "publisher/embedded", "poller/platform", "internal/simulator",
 	},
+	"internal/account": {
+		"diff", "events", "store", "publisher", "poller", "poller/budget", "poller/guest", "poller/plan", "poller/platform",
+	},
 	"cmd/guestflow": {
+		"internal/account",
 		"diff", "events", "events/consume", "store", "publisher", "publisher/embedded", "poller", "poller/budget", "poller/guest",
 		"poller/order", "poller/plan", "poller/platform", "consumers/webhook", "consumers/occupancy", "consumers/visit", "events/visits", "internal/freshness", "internal/handwritten",
 		"internal/pipeline", "internal/simulator",

@@ -1,4 +1,4 @@
-package main
+package account
 
 import (
 	"context"
@@ -76,14 +76,4 @@ func (s *patientStore) Full() error {
 		return err
 	}
 	return nil
-}
-
-// polling is the poller's status, and says that it pauses where a full disk keeps
-// it from telling so itself.
-func (a *app) polling(now time.Time) poller.Status {
-	status := a.poller.Status(now)
-	if err := a.patient.Full(); err != nil && status.State != poller.Stopped {
-		status.State, status.Error = poller.Paused, err.Error()
-	}
-	return status
 }
