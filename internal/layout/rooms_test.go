@@ -42,6 +42,9 @@ var rooms = map[string][]string{
 	"internal/journey": {
 		"diff", "events", "store", "publisher", "publisher/embedded", "poller", "poller/budget", "poller/plan", "poller/platform", "internal/simulator",
 	},
+	"internal/robustness": {
+		"diff", "events", "store", "publisher", "poller", "poller/budget", "poller/plan", "poller/platform", "internal/simulator",
+	},
 	"internal/test": {},
 	"internal/freshness": {
 		"diff", "events", "store", "internal/simulator", "internal/virtual", "poller", "poller/budget", "poller/plan", "poller/platform",

@@ -22,6 +22,9 @@ const (
 	// EndMissing: the session is gone, enough complete looks have shown so, and
 	// the stream still has it online.
 	EndMissing Violation = "end missing"
+	// Stale: the stream has it online with a location, IP or profile that it had no
+	// more when it was last served.
+	Stale Violation = "stale"
 	// DuplicateID: an event id occurs twice.
 	DuplicateID Violation = "duplicate id"
 	// DuplicateRevision: two events of one session share a revision.
@@ -66,6 +69,8 @@ type Checker struct {
 	// Passes is how many complete looks at its place may pass before an end must
 	// be in the stream: 3.
 	Passes int
+	// Presumed takes ends at their word that are presumed, and the returns after them.
+	Presumed bool
 	// IgnoreIP is set when addresses are hashed or dropped.
 	IgnoreIP bool
 }
@@ -137,6 +142,7 @@ type followed struct {
 	state    events.State
 	counted  time.Time // Observed.At of the last event with byte figures of its own
 	arrived  time.Time // when the last event that brought it online saw it so
+	presumed bool      // the last end was
 	revision map[int64]bool
 }
 
@@ -169,7 +175,10 @@ func (c Checker) Check(truth []Truth, stream []events.Event) *Report {
 		if l := lives[id]; l == nil {
 			r.add(Unknown, id, e.ID, "%s", e.Kind)
 		} else {
-			c.checkEvent(r, l, e, f.counted, f.arrived)
+			c.checkEvent(r, l, e, f)
+		}
+		if e.Kind == events.Ended {
+			f.presumed = e.Data.Observed.End == events.EndPresumed
 		}
 		if e.Kind != events.Updated { // which repeats the figures before it
 			f.counted = e.Data.Observed.At
@@ -181,7 +190,7 @@ func (c Checker) Check(truth []Truth, stream []events.Event) *Report {
 			}
 		}
 	}
-	c.checkServed(r, truth, sessions)
+	c.checkServed(r, truth, lives, sessions)
 	c.checkEnds(r, truth, lives, sessions)
 	return r
 }
@@ -206,16 +215,15 @@ func (f *followed) follow(r *Report, e *events.Event) bool {
 	return true
 }
 
-// checkEvent compares one event with the life of its session. counted is when
-// the figures before it were seen, arrived when the session was last seen to come
-// online.
-func (c *Checker) checkEvent(r *Report, l *life, e *events.Event, counted, arrived time.Time) {
+// checkEvent compares one event with the life of its session, and with what the
+// stream has said of it before.
+func (c *Checker) checkEvent(r *Report, l *life, e *events.Event, f *followed) {
 	d, o := &e.Data, &e.Data.Observed
 	id := d.Session.ID
 	upTo := o.At.Add(c.Slack)
 	seen := o.At.Add(-c.Lag - c.Slack) // the earliest time of the data
 	last := seen                       // the same, of what the event may have kept from the one before
-	if before := counted.Add(-c.Lag - c.Slack); !counted.IsZero() && before.Before(last) {
+	if before := f.counted.Add(-c.Lag - c.Slack); !f.counted.IsZero() && before.Before(last) {
 		last = before
 	}
 	window := fmt.Sprintf("between %v and %v", stamp(o.NotYetAt), stamp(o.At))
@@ -237,7 +245,7 @@ func (c *Checker) checkEvent(r *Report, l *life, e *events.Event, counted, arriv
 		}
 		c.checkAttributes(r, l, e, from, upTo, nil)
 	case events.Resumed:
-		if !l.came(notYet, upTo, 1) {
+		if !(c.Presumed && f.presumed) && !l.came(notYet, upTo, 1) {
 			v := WrongTime
 			if !l.came(time.Time{}, upTo, 1) {
 				v = FalseResume
@@ -246,8 +254,9 @@ func (c *Checker) checkEvent(r *Report, l *life, e *events.Event, counted, arriv
 		}
 		c.checkAttributes(r, l, e, from, upTo, nil)
 	case events.Ended:
-		off := l.left(arrived.Add(-c.Lag-c.Slack), upTo)
+		off := l.left(f.arrived.Add(-c.Lag-c.Slack), upTo)
 		switch {
+		case c.Presumed && o.End == events.EndPresumed:
 		case off.IsZero():
 			r.add(FalseEnd, id, e.ID, "ended %s, but it came %s", window, l)
 		case l.left(notYet, upTo).IsZero():
@@ -277,6 +286,7 @@ func (c *Checker) checkFigures(r *Report, l *life, e *events.Event, from, to tim
 		low, high int64
 	}{{"downloaded", s.Downloaded, lowDown, highDown}, {"uploaded", s.Uploaded, lowUp, highUp}} {
 		switch {
+		case !b.b.Known(): // the record does not tell
 		case b.b.Value < b.low-b.b.Error || b.b.Value > b.high+b.b.Error:
 			r.add(WrongFigures, s.ID, e.ID, "%s at %v: %s %d ± %d, truth %d to %d", e.Kind, stamp(e.Data.Observed.At), b.name, b.b.Value, b.b.Error, b.low, b.high)
 		case b.b.Error > b.b.Value/100+16 || b.b.Error < 0: // a whole last digit, where figures may be cut

@@ -122,8 +122,9 @@ func (c *Checker) counts(t time.Time) bool {
 	return !slices.ContainsFunc(c.Kills, func(k Interval) bool { return !t.Before(k.From) && !t.After(k.To) })
 }
 
-// checkServed finds the sessions that were served and are not in the stream.
-func (c *Checker) checkServed(r *Report, truth []Truth, sessions map[string]*followed) {
+// checkServed finds the sessions that were served and are not in the stream, or not as
+// they were.
+func (c *Checker) checkServed(r *Report, truth []Truth, lives map[string]*life, sessions map[string]*followed) {
 	latest := make(map[string]time.Time)
 	for i := range truth {
 		t := &truth[i]
@@ -144,7 +145,28 @@ func (c *Checker) checkServed(r *Report, truth []Truth, sessions map[string]*fol
 			r.add(Lost, id, "", "served at %v, and not in the stream", stamp(at))
 		case !f.state.Session.Online && f.state.SeenAt.Before(at.Add(-c.Slack)):
 			r.add(Lost, id, "", "served at %v, and ended in the stream since %v", stamp(at), stamp(f.state.SeenAt))
+		case f.state.Session.Online && lives[id] != nil:
+			c.checkKept(r, lives[id], f, at)
 		}
+	}
+}
+
+// checkKept compares what the stream says at its end of a session with what it was when
+// it was last served, and later.
+func (c *Checker) checkKept(r *Report, l *life, f *followed, served time.Time) {
+	s := &f.state.Session
+	for _, a := range []struct {
+		name, value string
+		of          func(*Truth) string
+	}{
+		{"location", s.LocationID, func(t *Truth) string { return t.Location }},
+		{"IP", s.DeviceIP, func(t *Truth) string { return t.IP }},
+		{"profile", s.ServiceProfile, func(t *Truth) string { return t.Profile }},
+	} {
+		if a.name == "IP" && c.IgnoreIP || l.had(served.Add(-c.Lag-c.Slack), l.told[len(l.told)-1].Time, a.value, a.of) {
+			continue
+		}
+		r.add(Stale, s.ID, "", "served at %v, and its %s in the stream is %q, which it was no more", stamp(served), a.name, a.value)
 	}
 }
 
