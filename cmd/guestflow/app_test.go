@@ -10,7 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,11 +72,36 @@ type running struct {
 // settings are those of an app that tests run, on addresses of its own.
 func settings(t *testing.T, p *simulated, variables ...string) Config {
 	t.Helper()
-	environment(t, append([]string{
+	return loaded(t, environ(t, p, variables...))
+}
+
+// exported are settings that commands find in the environment, too. Such tests
+// cannot run beside others.
+func exported(t *testing.T, p *simulated, variables ...string) Config {
+	t.Helper()
+	all := environ(t, p, variables...)
+	environment(t, all...)
+	return loaded(t, all)
+}
+
+// environ gives each variable once.
+func environ(t *testing.T, p *simulated, variables ...string) []string {
+	t.Helper()
+	for _, usual := range []string{
 		"GUESTFLOW_API_URL=" + p.url, "GUESTFLOW_API_TOKEN=right", "GUESTFLOW_DATA_DIR=" + t.TempDir(),
 		"GUESTFLOW_NATS_LISTEN=127.0.0.1:0", "GUESTFLOW_HTTP_ADDR=127.0.0.1:0", "GUESTFLOW_TRAFFIC_MIN_BYTES=100000",
-	}, variables...)...)
-	cfg, _, err := loadConfig(os.Environ())
+	} {
+		name, _, _ := strings.Cut(usual, "=")
+		if !slices.ContainsFunc(variables, func(v string) bool { return strings.HasPrefix(v, name+"=") }) {
+			variables = append(variables, usual)
+		}
+	}
+	return variables
+}
+
+func loaded(t *testing.T, environ []string) Config {
+	t.Helper()
+	cfg, _, err := loadConfig(environ)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +171,7 @@ func eventually(t *testing.T, holds func() string) {
 	t.Helper()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.After(45 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	missing := ""
 	for {
 		if missing = holds(); missing == "" {
@@ -207,6 +232,7 @@ func verify(t *testing.T, p *simulated, c simulator.Checker, all []events.Event)
 // TestAppPublishesWhatHappens: the very app that run and demo use, over real HTTP
 // and TCP, and all that it serves.
 func TestAppPublishesWhatHappens(t *testing.T) {
+	t.Parallel()
 	p := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200, ChangeProbability: 0.5, ResumeProbability: 0.1})
 	r := launch(t, settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200"))
 	r.eventuallyReady(http.StatusOK, "ready")
@@ -310,6 +336,7 @@ func value(body, sample string) float64 {
 // TestReadinessFailsWhenTheTokenIsRefused: the process lives, but does not do its
 // job, and says why.
 func TestReadinessFailsWhenTheTokenIsRefused(t *testing.T) {
+	t.Parallel()
 	t.Run("from the start", func(t *testing.T) {
 		r := launch(t, settings(t, simulate(t, simulator.Config{Token: "another"})))
 		r.eventuallyReady(http.StatusServiceUnavailable, "GUESTFLOW_API_TOKEN")
@@ -325,7 +352,7 @@ func TestReadinessFailsWhenTheTokenIsRefused(t *testing.T) {
 		r.end()
 	})
 	t.Run("revoked", func(t *testing.T) {
-		faults, err := simulator.ParseFaults([]string{"revoked@3s%100"})
+		faults, err := simulator.ParseFaults([]string{"revoked@10s%100"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -102,6 +102,7 @@ func chromium(t *testing.T) context.Context {
 // TestDemoShowsWhatHappens: the page whose address the demo prints moves, says
 // when the demo is gone, and goes on with the next one.
 func TestDemoShowsWhatHappens(t *testing.T) {
+	t.Parallel()
 	ctx := chromium(t)
 	addr := "GUESTFLOW_HTTP_ADDR=" + free(t)
 	d := startDemo(t, addr, "GUESTFLOW_NATS_LISTEN=127.0.0.1:0")
@@ -146,6 +147,7 @@ func TestDemoShowsWhatHappens(t *testing.T) {
 // TestDemoSendsWebhooks: with nothing but an endpoints file, and in the way that
 // the README says.
 func TestDemoSendsWebhooks(t *testing.T) {
+	t.Parallel()
 	const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 	wh, err := standardwebhooks.NewWebhook(secret)
 	if err != nil {

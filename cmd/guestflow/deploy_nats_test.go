@@ -208,7 +208,7 @@ func TestDeployedCluster(t *testing.T) {
 	}
 	p := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200})
 	d := deployCluster(t)
-	cfg := settings(t, p, append(d.variables("NATS_POLLER"), "GUESTFLOW_API_RATE_LIMIT=1200")...)
+	cfg := exported(t, p, append(d.variables("NATS_POLLER"), "GUESTFLOW_API_RATE_LIMIT=1200")...)
 
 	// Nothing is declared yet: run waits, and says for what.
 	r := launch(t, cfg)
@@ -350,6 +350,7 @@ func (d *deployed) rightsAreThese() {
 // TestDeclaredStreamsAreThoseThatRunMakes: deploy/nats/streams differs in copies
 // alone from what GUESTFLOW_STREAM_MANAGE=true makes.
 func TestDeclaredStreamsAreThoseThatRunMakes(t *testing.T) {
+	t.Parallel()
 	endpoints := filepath.Join(t.TempDir(), "endpoints.yaml")
 	if err := os.WriteFile(endpoints, []byte("endpoints:\n  - {name: crm, url: 'https://crm.example.com', secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw], max_age: 1h}\n"), 0o600); err != nil {
 		t.Fatal(err)

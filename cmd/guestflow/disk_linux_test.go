@@ -59,8 +59,10 @@ func fill(t *testing.T, dir string) (free func()) {
 // what is wrong, and goes on by itself once there is room, with nothing lost. NATS
 // runs on another disk, or inside of the process on the same one.
 func TestFullDiskPausesPolling(t *testing.T) {
+	t.Parallel()
 	for name, embedded := range map[string]bool{"NATS elsewhere": false, "NATS embedded": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200}), newBroker(t)
 			cfg := settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_GUESTS=true")
 			cfg.DataDir = smallDisk(t, "48m")
@@ -117,7 +119,7 @@ func TestFullDiskPausesPolling(t *testing.T) {
 // be made.
 func TestCheckFindsAFullDisk(t *testing.T) {
 	p := simulate(t, simulator.Config{Token: "right"})
-	settings(t, p)
+	exported(t, p)
 	dir := smallDisk(t, "4m")
 	t.Setenv("GUESTFLOW_DATA_DIR", dir)
 	code, out, _ := invoke("check")

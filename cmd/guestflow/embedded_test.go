@@ -13,6 +13,7 @@ import (
 // TestEmbeddedServerOnTheNetworkWantsAToken: the same after a restart, known to the
 // commands of this machine, and to nobody else.
 func TestEmbeddedServerOnTheNetworkWantsAToken(t *testing.T) {
+	t.Parallel()
 	p := simulate(t, simulator.Config{Token: "right"})
 	cfg := settings(t, p, "GUESTFLOW_NATS_LISTEN=0.0.0.0:0")
 	token := ""
@@ -55,6 +56,7 @@ func TestEmbeddedServerOnTheNetworkWantsAToken(t *testing.T) {
 
 // TestEmbeddedServerTakesConfiguredCredentials: nothing else, on any address.
 func TestEmbeddedServerTakesConfiguredCredentials(t *testing.T) {
+	t.Parallel()
 	p := simulate(t, simulator.Config{Token: "right"})
 	for _, variables := range [][]string{{"GUESTFLOW_NATS_TOKEN=s3cret"}, {"GUESTFLOW_NATS_USER=crm", "GUESTFLOW_NATS_PASSWORD=s3cret"}} {
 		cfg := settings(t, p, variables...)

@@ -20,6 +20,7 @@ import (
 // TestGuestArrivedWebhook is the README's: a receiver of started events gets the
 // name and e-mail of who arrived, signed, and by the privacy settings.
 func TestGuestArrivedWebhook(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name      string
 		variables []string
@@ -33,6 +34,7 @@ func TestGuestArrivedWebhook(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			secret := "whsec_" + base64.StdEncoding.EncodeToString([]byte("0123456789abcdef01234567"))
 			wh, err := standardwebhooks.NewWebhook(secret)
 			if err != nil {

@@ -210,8 +210,10 @@ func stop(t *testing.T, p *child) {
 // TestStreamEqualsTruth: over real HTTP and TCP, ten minutes of life at twenty times
 // the pace.
 func TestStreamEqualsTruth(t *testing.T) {
+	t.Parallel()
 	for _, planner := range []string{"adaptive", "round-robin"} {
 		t.Run(planner, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 20)
 			p := start(t, append(w.environ, "GUESTFLOW_PLANNER="+planner), "run")
 			pause(30 * time.Second)
@@ -225,6 +227,7 @@ func TestStreamEqualsTruth(t *testing.T) {
 // TestKillsLoseNothing kills guestflow 30 times and NATS 10 times at random
 // moments; one of NATS's outages is longer than the stream's dedupe window.
 func TestKillsLoseNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 20)
 	smallWindow(t, w)
 	random := rand.New(rand.NewPCG(1, 2))

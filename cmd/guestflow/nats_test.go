@@ -89,6 +89,7 @@ func (r *running) eventuallyCommitted(changes float64) {
 // TestNATSMayComeLateAndGo: without it the process lives, polls and keeps what it
 // finds; nothing of that is lost.
 func TestNATSMayComeLateAndGo(t *testing.T) {
+	t.Parallel()
 	p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200}), newBroker(t)
 	r := launch(t, settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_NATS_URL=nats://"+b.addr))
 
@@ -114,6 +115,7 @@ func TestNATSMayComeLateAndGo(t *testing.T) {
 // TestFullOutboxPausesPolling: it is told, and once NATS is back all goes on, with
 // what the last look before the pause saw.
 func TestFullOutboxPausesPolling(t *testing.T) {
+	t.Parallel()
 	p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200}), newBroker(t)
 	b.start()
 	cfg := settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_NATS_URL=nats://"+b.addr)

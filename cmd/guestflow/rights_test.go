@@ -74,7 +74,7 @@ func TestRefusedConnectionsSayWhy(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			variables := []string{"GUESTFLOW_NATS_URL=" + c.url, "GUESTFLOW_NATS_USER=" + c.user, "GUESTFLOW_NATS_PASSWORD=" + c.password}
-			cfg := settings(t, p, variables...)
+			cfg := exported(t, p, variables...)
 			code, out, errs := invoke("check")
 			if code != 1 || !strings.Contains(out, "FAIL  NATS: ") || !strings.Contains(out, c.check) {
 				t.Errorf("check: exit code %d\n%s%s", code, out, errs)
@@ -113,7 +113,7 @@ func TestNeededRightsSuffice(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200})
-	cfg := settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_WEBHOOKS_FILE="+file, "CRM_SECRET="+secret)
+	cfg := exported(t, p, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_WEBHOOKS_FILE="+file, "CRM_SECRET="+secret)
 	url := natsServer(t, server.Options{Users: []*server.User{user("some", append(neededRights(cfg), creationRights(cfg)...)...)}})
 	t.Setenv("GUESTFLOW_NATS_URL", url)
 	t.Setenv("GUESTFLOW_NATS_USER", "some")

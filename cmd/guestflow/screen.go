@@ -74,6 +74,10 @@ func (s *screen) event(e events.Event) error {
 // line shows text as it is, below what was shown.
 func (s *screen) line(text string) { _ = s.write(func(int) string { return text }) }
 
+// margin are the columns behind a status that stay free, for the ^C that terminals
+// show and the cursor: behind the last column it would be in the next row already.
+const margin = 3
+
 // status shows the parts that fit, the most important ones first: in place of the
 // last status, or as a line where it is no terminal.
 func (s *screen) status(parts ...string) {
@@ -84,14 +88,13 @@ func (s *screen) status(parts ...string) {
 	}
 	text := statusMark + " " + parts[0]
 	for _, p := range parts[1:] {
-		if longer := text + " · " + p; cells(longer) < columns {
+		if longer := text + " · " + p; cells(longer) <= columns-margin {
 			text = longer
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// The last column stays free: a cursor behind it is already in the next row.
-	fmt.Fprint(s.w, s.erased(columns), s.dimmed(fit(text, columns-1)))
+	fmt.Fprint(s.w, s.erased(columns), s.dimmed(fit(text, columns-margin)))
 	s.below = text
 }
 
@@ -110,7 +113,7 @@ func (s *screen) write(text func(columns int) string) error {
 	defer s.mu.Unlock()
 	out := s.erased(columns) + text(columns) + "\n"
 	if s.below != "" {
-		out += s.dimmed(fit(s.below, columns-1))
+		out += s.dimmed(fit(s.below, columns-margin))
 	}
 	_, err := io.WriteString(s.w, out)
 	return err
@@ -123,7 +126,7 @@ func (s *screen) erased(columns int) string {
 		return ""
 	}
 	if rows := (cells(s.below) - 1) / max(1, columns); rows > 0 {
-		s.below = fit(s.below, columns-1)
+		s.below = fit(s.below, columns-margin)
 		return fmt.Sprintf(up, rows) + eraseBelow
 	}
 	return eraseBelow

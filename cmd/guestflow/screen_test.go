@@ -104,6 +104,7 @@ func seen(output string) []string {
 // TestDemoFitsTheTerminal: at any width no row is longer than that, one status is
 // shown, below the events, and none is left after Ctrl-C.
 func TestDemoFitsTheTerminal(t *testing.T) {
+	t.Parallel()
 	for _, columns := range []int{80, 120, 40} {
 		s := openTerminal(t, uint16(columns), nil, "demo", "--speed", "60")
 		eventually(t, func() string {
@@ -144,6 +145,7 @@ func TestDemoFitsTheTerminal(t *testing.T) {
 
 // TestDemoFollowsTheTerminal: in a window that was made narrower too.
 func TestDemoFollowsTheTerminal(t *testing.T) {
+	t.Parallel()
 	s := openTerminal(t, 120, []string{"NO_COLOR=1"}, "demo", "--speed", "60", "--traffic")
 	fits := func(columns int) func() string {
 		return func() string {

@@ -20,6 +20,7 @@ import (
 // seconds are kept is held exactly on virtual time, by the poller's
 // TestSmallEstatesAreQuick, as a busy machine adds its own.
 func TestSmallEstatesAreSeenAtOnce(t *testing.T) {
+	t.Parallel()
 	const soon = 15 * time.Second
 	type estate struct {
 		order    simulator.Order

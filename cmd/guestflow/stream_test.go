@@ -35,6 +35,7 @@ func (b *broker) open() jetstream.JetStream {
 // TestDeletedStreamIsMadeAgain while guestflow runs: nobody restarts anything, and
 // the stream holds all that the outbox keeps, which in so short a test is everything.
 func TestDeletedStreamIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200}), newBroker(t)
 	b.start()
 	received := make(chan string, 10_000)
@@ -97,6 +98,7 @@ func TestDeletedStreamIsMadeAgain(t *testing.T) {
 // TestDeclaredStreamIsNotMadeAgain: where streams are declared elsewhere, readiness
 // says what is missing until it was declared.
 func TestDeclaredStreamIsNotMadeAgain(t *testing.T) {
+	t.Parallel()
 	p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200}), newBroker(t)
 	b.start()
 	js := b.open()
@@ -130,6 +132,7 @@ func TestDeclaredStreamIsNotMadeAgain(t *testing.T) {
 // TestFullStreamIsSaidUntilThereIsRoom: readiness names reason and remedy, and
 // nothing is lost.
 func TestFullStreamIsSaidUntilThereIsRoom(t *testing.T) {
+	t.Parallel()
 	p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200}), newBroker(t)
 	b.start()
 	js := b.open()

@@ -33,7 +33,7 @@ func run(require bool, args []string) int {
 	if len(args) == 0 {
 		args = []string{"./..."}
 	}
-	test := exec.Command("go", append([]string{"test", "-json", "-timeout=20m"}, args...)...)
+	test := exec.Command("go", append([]string{"test", "-json", "-timeout=20m", "-parallel=4"}, args...)...)
 	test.Env, test.Stderr = os.Environ(), os.Stderr
 	switch {
 	case require:
