@@ -13,6 +13,7 @@ import (
 // README's program with the package as npm would publish it, over a restart of the
 // server.
 func TestTypeScriptClient(t *testing.T) {
+	t.Parallel()
 	dir := nodeProject(t, "clients/typescript")
 	b := natstest.New(t)
 	b.CreateStream(DefaultStream, Subjects{}.All())

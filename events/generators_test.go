@@ -16,6 +16,7 @@ import (
 // TestGenerators runs the usual code generators, and what they made, over real
 // events: TypeScript, Python, Java and C# read each and write it back unchanged.
 func TestGenerators(t *testing.T) {
+	t.Parallel()
 	dir := nodeProject(t, "testdata/generators")
 	check := filepath.Join(dir, "check")
 	schema, document := absolute(t, "schemas/draft-07/events.v1.json"), absolute(t, "asyncapi.yaml")
@@ -32,6 +33,7 @@ func TestGenerators(t *testing.T) {
 	}
 
 	t.Run("AsyncAPI's own parser", func(t *testing.T) {
+		t.Parallel()
 		out := command(t, dir, "node", "parse.mjs", document)
 		var got struct {
 			Version  string
@@ -50,6 +52,7 @@ func TestGenerators(t *testing.T) {
 		}
 	})
 	t.Run("TypeScript", func(t *testing.T) {
+		t.Parallel()
 		quicktype(t, "typescript", "quicktype.ts")
 		modelina(t, "typescript", "modelina")
 		types := command(t, dir, "npx", "--no-install", "json-schema-to-typescript", "--no-additionalProperties", "--bannerComment", typesBanner, schema)
@@ -60,12 +63,14 @@ func TestGenerators(t *testing.T) {
 		sameEvents(t, 1, check, "node", "out/check.js")
 	})
 	t.Run("Python", func(t *testing.T) {
+		t.Parallel()
 		python := interpreter(t)
 		quicktype(t, "python", "event.py")
 		modelina(t, "python", "guestflow")
 		sameEvents(t, 2, check, python, "check.py")
 	})
 	t.Run("Java", func(t *testing.T) {
+		t.Parallel()
 		need(t, "javac", "default-jdk-headless")
 		jars := "/usr/share/java/jackson-databind.jar:/usr/share/java/jackson-core.jar:/usr/share/java/jackson-annotations.jar"
 		needFile(t, "/usr/share/java/jackson-databind.jar", "libjackson2-databind-java")
@@ -81,6 +86,7 @@ func TestGenerators(t *testing.T) {
 		sameEvents(t, 2, check, "java", "-cp", "classes:"+jars, "Check")
 	})
 	t.Run("C#", func(t *testing.T) {
+		t.Parallel()
 		need(t, "mcs", "mono-mcs")
 		library := "/usr/lib/cli/Newtonsoft.Json-5.0/Newtonsoft.Json.dll"
 		needFile(t, library, "libnewtonsoft-json5.0-cil")

@@ -55,6 +55,7 @@ func TestContractIsServed(t *testing.T) {
 // compiles a program with the types that openapi-typescript makes. It takes npm and its registry, so it runs where GUESTFLOW_NODE says that both are
 // there: in CI.
 func TestServedDocumentsAreValid(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("GUESTFLOW_NODE") != "1" {
 		t.Skip("needs Node.js and npm's registry; set GUESTFLOW_NODE=1 to run it")
 	}

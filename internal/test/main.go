@@ -33,8 +33,10 @@ func run(require bool, args []string) int {
 	if len(args) == 0 {
 		args = []string{"./..."}
 	}
+	// Many tests wait more than they compute, and others make much garbage of little
+	// that lives.
 	test := exec.Command("go", append([]string{"test", "-json", "-timeout=20m", "-parallel=4"}, args...)...)
-	test.Env, test.Stderr = os.Environ(), os.Stderr
+	test.Env, test.Stderr = append(os.Environ(), "GOGC=400"), os.Stderr
 	switch {
 	case require:
 		test.Env = append(test.Env, "GUESTFLOW_NODE=1", "GUESTFLOW_NO_BROWSER=")
