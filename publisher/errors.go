@@ -37,6 +37,9 @@ var (
 	errTurn      = errors.New("the way to publish changes")
 	errNotAtomic = errors.New("stream does not take atomic batches")
 	errNoAnswer  = errors.New("the server did not answer in time; it may be overloaded or the user may lack permissions")
+	// ErrBehind is wrapped by a *FencedError of a store that never published, while the
+	// stream holds events of the account: its state is to be rebuilt from these.
+	ErrBehind = errors.New("the stream holds events of this account that this state does not know")
 	// errUnsettled: the stream looks shorter than it was; it is read once more
 	// before that is believed, since a new leader may lag for a moment.
 	errUnsettled = errors.New("stream ends before the last acknowledged message; reading it again to be sure")
@@ -52,15 +55,25 @@ type FencedError struct {
 	Sequence uint64
 	// Writer is the outbox that it came from, Own the one of this publisher.
 	Writer, Own string
+	// Behind says that this publisher never published; see ErrBehind.
+	Behind bool
 }
 
 func (e *FencedError) Error() string {
+	if e.Behind {
+		return fmt.Sprintf("account %s: message %d of stream %s is from outbox %s: %v", e.Account, e.Sequence, e.Stream, e.Writer, ErrBehind)
+	}
 	return fmt.Sprintf("account %s: message %d of stream %s is from outbox %s, this is %s: %v; stop the other process, or start this one with an empty data directory to take over",
 		e.Account, e.Sequence, e.Stream, e.Writer, e.Own, ErrFenced)
 }
 
-// Unwrap returns ErrFenced.
-func (e *FencedError) Unwrap() error { return ErrFenced }
+// Unwrap returns ErrFenced, and ErrBehind where that is why.
+func (e *FencedError) Unwrap() []error {
+	if e.Behind {
+		return []error{ErrFenced, ErrBehind}
+	}
+	return []error{ErrFenced}
+}
 
 // refusal is an error answer of the server to a publish or request.
 type refusal struct {

@@ -90,6 +90,10 @@ type Publisher struct {
 	// Make makes the stream, with StreamSettings.Again, when it turns out to be
 	// missing while events are published. Nil waits until somebody else does.
 	Make func(context.Context) error
+	// NeedsState has Run return ErrBehind where the store never published and the stream
+	// holds events of the account, instead of taking the account over: a state that
+	// knows nothing of them would number its events anew.
+	NeedsState bool
 	// Clock is used for pauses and for the times in State. Default is the system's.
 	Clock Clock
 	// Observer may be nil.
@@ -161,7 +165,9 @@ func (p *Publisher) work(ctx context.Context, untilEmpty bool) error {
 			return ctx.Err()
 		case errors.Is(err, ErrFenced):
 			p.status.failed(err, p.Clock.Now())
-			p.Log.Error("publishing stopped", "account", p.Account, "error", err)
+			if !errors.Is(err, ErrBehind) {
+				p.Log.Error("publishing stopped", "account", p.Account, "error", err)
+			}
 			return err
 		}
 		if progress {
@@ -203,8 +209,9 @@ func (p *Publisher) pauses() backoff.BackOff {
 	return b
 }
 
-// keyOutbox is the note that holds the random name of the outbox.
-const keyOutbox = "publisher/outbox"
+// KeyOutbox is the note that holds the random name of the outbox. A store whose outbox
+// begins anew must not keep it.
+const KeyOutbox = "publisher/outbox"
 
 // start fills in defaults, and names the outbox when it has no name yet.
 func (p *Publisher) start() error {
@@ -225,13 +232,13 @@ func (p *Publisher) start() error {
 	p.window = cmp.Or(p.window, p.MaxBatch)
 	p.filter = p.Subjects.AccountFilter(p.Account)
 	if p.own == "" {
-		name, err := p.store.Get(keyOutbox)
+		name, err := p.store.Get(KeyOutbox)
 		if err != nil {
 			return fmt.Errorf("read the outbox's name: %w", err)
 		}
 		if len(name) == 0 {
 			name = []byte(rand.Text())
-			if err := p.store.Put(keyOutbox, name); err != nil {
+			if err := p.store.Put(KeyOutbox, name); err != nil {
 				return fmt.Errorf("store the outbox's name: %w", err)
 			}
 		}

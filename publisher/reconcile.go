@@ -68,6 +68,8 @@ func decide(c Cursor, own string, s sight) verdict {
 		if v.gone = s.again && s.last.writer == ""; v.gone {
 			v.at.outbox = 0
 		}
+	case s.last.seq == c.StreamSeq && c.OutboxSeq == 0:
+		// The state was rebuilt from the stream up to here, whoever wrote it.
 	case s.last.seq >= c.StreamSeq:
 		v.fenced = foreign
 	case s.end < c.StreamSeq || s.reused:

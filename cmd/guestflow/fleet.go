@@ -16,6 +16,7 @@ import (
 
 	"github.com/guestflow/guestflow/internal/account"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/publisher"
 )
 
 // fleet is every account that the process polls. One that the variables describe is
@@ -70,7 +71,7 @@ func newFleet(ctx context.Context, a *app) (*fleet, error) {
 // run runs the accounts until ctx ends, or the only one cannot go on.
 func (f *fleet) run(ctx context.Context) error {
 	if f.lone {
-		return f.members[0].open().Run(ctx)
+		return f.members[0].runRebuilt(ctx)
 	}
 	for _, m := range f.all() {
 		f.start(ctx, m)
@@ -172,6 +173,25 @@ func (f *fleet) follow(ctx context.Context) {
 	}
 }
 
+// runRebuilt runs the account, and once more with its state rebuilt from the stream
+// where that holds what the state does not know.
+func (m *member) runRebuilt(ctx context.Context) error {
+	err := m.open().Run(ctx)
+	if !errors.Is(err, publisher.ErrBehind) || ctx.Err() != nil {
+		return err
+	}
+	if err := m.end(); err != nil {
+		return err
+	}
+	m.rebuild = true
+	err = m.begin(ctx)
+	m.rebuild = false
+	if err != nil {
+		return err
+	}
+	return m.open().Run(ctx)
+}
+
 // start keeps an account running.
 func (f *fleet) start(ctx context.Context, m *member) {
 	ctx, m.cancel = context.WithCancel(ctx)
@@ -242,6 +262,7 @@ type member struct {
 	metrics *accountMetrics
 	after   *member // of the same name, which must have ended first; nil for none
 	cancel  context.CancelFunc
+	rebuild bool          // the next begin rebuilds the state
 	ended   chan struct{} // nil before start
 
 	mu      sync.Mutex
@@ -271,7 +292,9 @@ func (m *member) why() error {
 
 // begin opens the account.
 func (m *member) begin(ctx context.Context) error {
-	opened, err := account.Open(ctx, m.cfg.settings(m.app, m.metrics), m.app)
+	settings := m.cfg.settings(m.app, m.metrics)
+	settings.Rebuild = m.rebuild
+	opened, err := account.Open(ctx, settings, m.app)
 	m.mu.Lock()
 	m.account, m.fault = opened, err
 	m.mu.Unlock()
@@ -325,7 +348,7 @@ func (m *member) once(ctx context.Context) error {
 		return err
 	}
 	m.app.log.Info("account runs", "account", m.cfg.Account)
-	err := m.open().Run(ctx)
+	err := m.runRebuilt(ctx)
 	err = errors.Join(err, m.end())
 	m.mu.Lock()
 	m.fault = err

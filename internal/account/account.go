@@ -78,6 +78,10 @@ type Settings struct {
 	// OutboxMaxBytes bounds unsent events; 0 is the store's default.
 	OutboxMaxBytes int64
 
+	// Rebuild has Open put the state together from the stream, in place of what the store
+	// knows; it then waits for the stream.
+	Rebuild bool
+
 	Stream   string
 	Subjects events.Subjects
 	// MakeStream makes the stream where it goes missing; nil waits for it.
@@ -138,6 +142,11 @@ func Open(ctx context.Context, s Settings, link Link) (_ *Account, err error) {
 	if a.Store, err = store.Open(StatePath(s.Dir, s.Name), options); err != nil {
 		return nil, err
 	}
+	if s.Rebuild {
+		if err := a.rebuild(ctx); err != nil {
+			return nil, err
+		}
+	}
 	a.patient = &patientStore{Store: a.Store, log: s.Log.With("account", s.Name), until: ctx, full: make(map[string]error)}
 	budgets, err := a.openBudgets()
 	if err != nil {
@@ -146,6 +155,7 @@ func Open(ctx context.Context, s Settings, link Link) (_ *Account, err error) {
 	a.buildPoller(budgets)
 	p := publisher.New(link.JetStream(), a.patient)
 	p.Account, p.Stream, p.Subjects, p.Make, p.Observer, p.Log = s.Name, s.Stream, s.Subjects, s.MakeStream, s.Observer, s.Log
+	p.NeedsState = true
 	a.Publisher = p
 	return a, nil
 }

@@ -53,7 +53,7 @@ var rooms = map[string][]string{
 		"events", "store", "publisher", "publisher/embedded", "poller/platform", "internal/simulator",
 	},
 	"internal/account": {
-		"diff", "events", "store", "publisher", "poller", "poller/budget", "poller/guest", "poller/plan", "poller/platform",
+		"diff", "events", "events/consume", "store", "publisher", "poller", "poller/budget", "poller/guest", "poller/plan", "poller/platform",
 	},
 	"cmd/guestflow": {
 		"internal/account",
