@@ -62,7 +62,7 @@ func TestGuestArrivedWebhook(t *testing.T) {
 			r := launch(t, settings(t, p, append([]string{
 				"GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_GUESTS=true", "GUESTFLOW_WEBHOOKS_FILE=" + file,
 			}, c.variables...)...))
-			timeout := time.After(45 * time.Second)
+			timeout := time.After(2 * time.Minute)
 			for range 10 {
 				select {
 				case e := <-arrived:

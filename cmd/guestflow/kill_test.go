@@ -111,7 +111,7 @@ func free(t *testing.T) string {
 func (w *world) startNATS() {
 	w.t.Helper()
 	w.nats = start(w.t, []string{actAs + "=nats", natsDir + "=" + w.natsDir, natsAddr + "=" + w.natsAddr})
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		// A port that takes connections is no server yet, and may be another's.
 		conn, err := nats.Connect("nats://" + w.natsAddr)
@@ -141,7 +141,7 @@ func (w *world) stream() []events.Event {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var all []events.Event
 	err = consume.Consumer{From: consume.FromStart()}.Run(ctx, js, func(_ context.Context, d consume.Delivery) error {
@@ -201,9 +201,9 @@ func stop(t *testing.T, p *child) {
 		if err != nil {
 			t.Errorf("guestflow ended with %v:\n%s", err, p.output)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		p.kill()
-		t.Errorf("guestflow did not end within 20 s of SIGTERM:\n%s", p.output)
+		t.Errorf("guestflow did not end within a minute of SIGTERM:\n%s", p.output)
 	}
 }
 

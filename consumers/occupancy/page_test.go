@@ -91,7 +91,7 @@ func (w *website) stop() { _ = w.server.Close() }
 // see waits until a JavaScript expression is true in the page.
 func see(t *testing.T, ctx context.Context, what, expression string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
 	if _, err := chromedp.Run(ctx, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(20*time.Millisecond))); err != nil {
 		t.Fatalf("the page does not show %s: %v", what, err)
@@ -100,7 +100,7 @@ func see(t *testing.T, ctx context.Context, what, expression string) {
 
 func do(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		t.Fatal(err)

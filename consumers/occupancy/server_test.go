@@ -82,7 +82,7 @@ func publish(t testing.TB, js jetstream.JetStream, list ...Message) {
 			list[i].Sequence = ack.Sequence
 		case err := <-w.Err():
 			t.Fatal(err)
-		case <-time.After(10 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Fatal("no ack from JetStream")
 		}
 	}
@@ -115,7 +115,7 @@ func running(t testing.TB, js jetstream.JetStream, settings Settings) (s *Servic
 			if err != nil {
 				t.Errorf("Run: %v", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Error("Run does not end")
 		}
 	}
@@ -126,7 +126,7 @@ func running(t testing.TB, js jetstream.JetStream, settings Settings) (s *Servic
 // until waits for a condition, looking again whenever there may be news.
 func until(t testing.TB, what string, met func() bool) {
 	t.Helper()
-	deadline, look := time.After(20*time.Second), time.NewTicker(2*time.Millisecond)
+	deadline, look := time.After(60*time.Second), time.NewTicker(2*time.Millisecond)
 	defer look.Stop()
 	for !met() {
 		select {

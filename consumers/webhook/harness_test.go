@@ -25,7 +25,7 @@ import (
 
 // patience is how long a test waits for what must happen. Nothing takes that
 // long unless it is broken.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // sample is an event of account acme at location hotel-1.
 func sample(k events.Kind, session string, revision int64) events.Event {

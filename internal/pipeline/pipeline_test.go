@@ -93,5 +93,5 @@ func TestNaivePublishesWhatDiffers(t *testing.T) {
 }
 
 func testContext(t *testing.T) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(t.Context(), 20*time.Second)
+	return context.WithTimeout(t.Context(), time.Minute)
 }
