@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds every wait of the tests; none takes nearly as long.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

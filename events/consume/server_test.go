@@ -97,7 +97,7 @@ func run(t *testing.T, c Consumer, js jetstream.JetStream, handle func(context.C
 	return r
 }
 
-const patience = 20 * time.Second // far beyond what any step takes
+const patience = time.Minute // far beyond what any step takes
 
 func (r *running) next() Delivery {
 	r.t.Helper()
