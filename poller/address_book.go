@@ -97,28 +97,28 @@ func (b *book) share(e *entry) {
 func (b *book) mark(e *entry) { b.rows.Ask(&e.Row, e.askable()) }
 
 // addressOf is a session's IPv4 address, whatever the privacy settings make of it.
-func (k *ledger) addressOf(s *events.Session) netip.Addr {
-	if k.AddressOf != nil {
-		return ipv4(k.AddressOf(s))
+func (s *Settings) addressOf(of *events.Session) netip.Addr {
+	if s.AddressOf != nil {
+		return ipv4(s.AddressOf(of))
 	}
-	return ipv4(s.DeviceIP)
+	return ipv4(of.DeviceIP)
 }
 
 // locate notes where the sessions of an answer are, or were.
-func (k *ledger) locate(sessions []events.Session) {
-	b := &k.roster.book
+func (c *checks) locate(sessions []events.Session) {
+	b := &c.roster.book
 	for i := range sessions {
 		s := &sessions[i]
-		a := k.addressOf(s)
-		e := k.roster.entries[s.ID]
+		a := c.addressOf(s)
+		e := c.roster.entries[s.ID]
 		if e != nil && s.Online {
 			// A record without it does not say that there is none.
 			if a.IsValid() && a != e.address {
 				if e.address.IsValid() {
-					k.moved()
+					c.moved()
 				}
 				b.enter(e, a)
-				k.checks.starts.See(s.StartedAt.Unix())
+				c.starts.See(s.StartedAt.Unix())
 			}
 			continue
 		}

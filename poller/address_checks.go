@@ -24,6 +24,8 @@ type AddressPlatform interface {
 // sessions a request, of the planner's choice, whether their connections are still there.
 // What it says counts once that was learned; see address.Capability.
 type checks struct {
+	*estate
+	missing *verifyQueue
 	address.Capability
 	starts, durations address.Grain
 	until             time.Time  // local clock: nothing is asked before
@@ -110,67 +112,67 @@ func (c *checks) useful() bool {
 	return c.Established() && !(r.Standing && r.Grain > uselessGrain)
 }
 
-// checksBeside reports whether checks have a budget of their own.
-func (k *ledger) checksBeside() bool {
-	return k.Budgets[platform.Guests] != k.Budgets[platform.Sessions]
+// beside reports whether checks have a budget of their own.
+func (c *checks) beside() bool {
+	return c.Budgets[platform.Guests] != c.Budgets[platform.Sessions]
 }
 
-// checksOn reports whether addresses are to be asked about.
-func (k *ledger) checksOn() bool {
-	return k.Addresses != nil && k.Budgets[platform.Guests] != nil && k.checksWanted()
+// on reports whether addresses are to be asked about.
+func (c *checks) on() bool {
+	return c.Addresses != nil && c.Budgets[platform.Guests] != nil && c.wanted()
 }
 
-// checksWanted reports whether they can tell anything sooner than the lists do: not where
+// wanted reports whether they can tell anything sooner than the lists do: not where
 // a round of these takes hardly more than the two answers that prove an end.
-func (k *ledger) checksWanted() bool {
-	_, limit := k.Budgets[platform.Sessions].Used(k.Clock.Now())
-	round := float64(len(k.roster.entries)) / plan.MaxPerPage * budget.Window.Seconds() / float64(limit)
-	return round >= leastRound && (k.checks.useful() || !k.checks.Established())
+func (c *checks) wanted() bool {
+	_, limit := c.Budgets[platform.Sessions].Used(c.Clock.Now())
+	round := float64(len(c.roster.entries)) / plan.MaxPerPage * budget.Window.Seconds() / float64(limit)
+	return round >= leastRound && (c.useful() || !c.Established())
 }
 
-// checkDue reports whether a request about addresses goes out now beside the looks.
-func (k *ledger) checkDue(now time.Time) bool {
-	if !k.checksOn() || !k.checksBeside() || now.Before(k.checks.until) || !k.requests.beside(plan.Look{Kind: plan.Addresses}) ||
-		k.Budgets[platform.Guests].Next(now).After(now) {
+// due reports whether a request about addresses goes out now beside the looks.
+func (c *checks) due(now time.Time) bool {
+	if !c.on() || !c.beside() || now.Before(c.until) || !c.requests.beside(plan.Look{Kind: plan.Addresses}) ||
+		c.Budgets[platform.Guests].Next(now).After(now) {
 		return false
 	}
-	if at := k.nextSuspect(now); at.After(now) && at.Sub(now) < suspense {
-		k.checks.until = at
+	if at := c.nextSuspect(now); at.After(now) && at.Sub(now) < suspense {
+		c.until = at
 		return false
 	}
-	k.chooseAddresses(now)
-	if len(k.checks.chosen) > 0 {
+	c.choose(now)
+	if len(c.chosen) > 0 {
 		return true
 	}
-	k.checks.until = now.Add(time.Second / 2)
+	c.until = now.Add(time.Second / 2)
 	return false
 }
 
 // nextSuspect is when the next suspect can be asked about again; now where there is none.
-func (k *ledger) nextSuspect(now time.Time) time.Time {
-	c, next := &k.checks, math.Inf(1)
+func (c *checks) nextSuspect(now time.Time) time.Time {
+	next := math.Inf(1)
 	if !c.Established() {
 		return now
 	}
 	for _, e := range c.suspects {
-		if from, ok := e.check.Suspect(c.rules()); ok && k.roster.entries[e.ID] == e {
+		if from, ok := e.check.Suspect(c.rules()); ok && c.roster.entries[e.ID] == e {
 			next = min(next, from)
 		}
 	}
 	if math.IsInf(next, 1) {
 		return now
 	}
-	return k.begun.Add(seconds(next))
+	return c.begun.Add(seconds(next))
 }
 
 // untilCheck shortens a pause to the time at which a check may go out.
-func (k *ledger) untilCheck(now time.Time, pause time.Duration) time.Duration {
-	if !k.checksOn() || !k.checksBeside() || !k.requests.beside(plan.Look{Kind: plan.Addresses}) {
+func (c *checks) untilCheck(now time.Time, pause time.Duration) time.Duration {
+	if !c.on() || !c.beside() || !c.requests.beside(plan.Look{Kind: plan.Addresses}) {
 		return pause
 	}
-	at := k.Budgets[platform.Guests].Next(now)
-	if k.checks.until.After(at) {
-		at = k.checks.until
+	at := c.Budgets[platform.Guests].Next(now)
+	if c.until.After(at) {
+		at = c.until
 	}
 	return min(pause, max(at.Sub(now), time.Millisecond))
 }
@@ -210,7 +212,7 @@ func (k *ledger) askAddresses(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case lacks(err):
-			k.refuseChecks(m.came, err)
+			c.refuse(m.came, err)
 			return nil
 		case err != nil:
 			return nil
@@ -221,57 +223,59 @@ func (k *ledger) askAddresses(ctx context.Context) error {
 			told[a.Address] = a.Duration
 			c.durations.See(a.Duration)
 		}
-		k.tellFormers(asked, formers, told, m)
-		return k.checked(ctx, asked, told, m)
+		c.tellFormers(asked, formers, told, m)
+		ev, news := c.checked(asked, told, m)
+		if !news {
+			return nil
+		}
+		return k.take(ctx, ev)
 	})
 }
 
-// refuseChecks pauses them: a 404 to a question about several addresses says nothing
+// refuse pauses them: a 404 to a question about several addresses says nothing
 // about any of them.
-func (k *ledger) refuseChecks(now time.Time, err error) {
-	c := &k.checks
+func (c *checks) refuse(now time.Time, err error) {
 	if c.refusals++; c.refusals == 1 {
-		k.Logger.Warn("address checks are not answered; they are tried again, ever less often", "error", err)
+		c.Logger.Warn("address checks are not answered; they are tried again, ever less often", "error", err)
 	}
 	c.until = now.Add(min(longestCheckPause, 5*time.Second<<min(c.refusals, 10)))
 }
 
 // replyTo is what an answer says of an address.
-func (k *ledger) replyTo(a netip.Addr, told map[netip.Addr]int64, m moment) address.Reply {
+func (c *checks) replyTo(a netip.Addr, told map[netip.Addr]int64, m moment) address.Reply {
 	d, ok := told[a]
-	return address.Reply{Sent: k.roster.rows.Seconds(m.sent), Came: k.roster.rows.Seconds(m.came), Told: ok, Duration: d}
+	return address.Reply{Sent: c.roster.rows.Seconds(m.sent), Came: c.roster.rows.Seconds(m.came), Told: ok, Duration: d}
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // localSpan is when it was, on the local clock, that the platform's clock showed a time
 // between two.
-func (k *ledger) localSpan(from, to time.Time) address.Span {
-	if k.Time == nil {
-		return address.Span{From: k.roster.rows.Seconds(from), To: k.roster.rows.Seconds(to)}
+func (c *checks) localSpan(from, to time.Time) address.Span {
+	if c.Time == nil {
+		return address.Span{From: c.roster.rows.Seconds(from), To: c.roster.rows.Seconds(to)}
 	}
-	now := k.Clock.Now()
-	earliest, latest := k.Time.Bounds(now)
+	now := c.Clock.Now()
+	earliest, latest := c.Time.Bounds(now)
 	return address.Span{
-		From: k.roster.rows.Seconds(now.Add(from.Sub(latest))), To: k.roster.rows.Seconds(now.Add(to.Sub(earliest))),
+		From: c.roster.rows.Seconds(now.Add(from.Sub(latest))), To: c.roster.rows.Seconds(now.Add(to.Sub(earliest))),
 	}
 }
 
 // startOf is when a session began. Lists show it in whole seconds, or minutes.
-func (k *ledger) startOf(since time.Time) address.Span {
-	grain, _ := k.checks.starts.Seconds()
-	return k.localSpan(since, since.Add(seconds(grain)))
+func (c *checks) startOf(since time.Time) address.Span {
+	grain, _ := c.starts.Seconds()
+	return c.localSpan(since, since.Add(seconds(grain)))
 }
 
-// checked takes the replies about sessions.
-func (k *ledger) checked(ctx context.Context, asked []question, told map[netip.Addr]int64, m moment) error {
-	c := &k.checks
-	sent, came := k.roster.rows.Seconds(m.sent), k.roster.rows.Seconds(m.came)
+// checked is what the replies about sessions say; false is nothing.
+func (c *checks) checked(asked []question, told map[netip.Addr]int64, m moment) (evidence, bool) {
+	sent, came := c.roster.rows.Seconds(m.sent), c.roster.rows.Seconds(m.came)
 	var of []*entry
 	here, away, expected := 0, 0, 0.0
 	for _, q := range asked {
 		e := q.of
-		if e == nil || k.roster.entries[e.ID] != e || e.address != q.address || e.check == nil || e.shown > sent {
+		if e == nil || c.roster.entries[e.ID] != e || e.address != q.address || e.check == nil || e.shown > sent {
 			continue // What is known is newer, or about another address.
 		}
 		of = append(of, e)
@@ -281,18 +285,18 @@ func (k *ledger) checked(ctx context.Context, asked []question, told map[netip.A
 		} else if away++; suspect {
 			expected++
 		}
-		expected += k.roster.track.Ends(&e.Row, m.sent)
+		expected += c.roster.track.Ends(&e.Row, m.sent)
 	}
 	if !address.Believable(here, away, expected) {
-		return nil
+		return evidence{}, false
 	}
 	proof := c.Established()
 	ev := evidence{moment: m, proof: events.ProofAddress}
 	for _, e := range of {
-		verdict, asOf := e.check.Read(k.replyTo(e.address, told, m), k.startOf(e.Start), c.rules())
+		verdict, asOf := e.check.Read(c.replyTo(e.address, told, m), c.startOf(e.Start), c.rules())
 		if e.check.verdict = verdict; e.check.Hopeless() && !e.vain {
 			e.vain = true
-			k.roster.book.mark(e)
+			c.roster.book.mark(e)
 		}
 		switch {
 		case !proof:
@@ -303,83 +307,77 @@ func (k *ledger) checked(ctx context.Context, asked []question, told map[netip.A
 			}
 			c.ended[e.ID] = came
 		case verdict == address.Here:
-			ev.present = append(ev.present, presence{e, k.begun.Add(seconds(asOf))})
+			ev.present = append(ev.present, presence{e, c.begun.Add(seconds(asOf))})
 		case verdict == address.Away:
 			if _, ok := e.check.Suspect(c.rules()); ok && !slices.Contains(c.suspects, e) {
 				c.suspects = append(c.suspects, e)
 			}
 		}
 	}
-	if len(ev.missing)+len(ev.present) == 0 {
-		return nil
-	}
-	return k.take(ctx, ev)
+	return ev, len(ev.missing)+len(ev.present) > 0
 }
 
 // tellFormers learns from the replies about sessions that have ended.
-func (k *ledger) tellFormers(asked []question, formers []former, told map[netip.Addr]int64, m moment) {
-	c := &k.checks
+func (c *checks) tellFormers(asked []question, formers []former, told map[netip.Addr]int64, m moment) {
 	for i, q := range asked {
 		if q.of != nil {
 			continue
 		}
 		f := formers[i]
 		c.formers = slices.DeleteFunc(c.formers, func(o former) bool { return o.id == f.id })
-		if k.roster.entries[f.id] != nil || k.roster.book.at[f.address] != nil {
+		if c.roster.entries[f.id] != nil || c.roster.book.at[f.address] != nil {
 			continue // It is back, or somebody else is there.
 		}
-		switch c.rules().Of(f.Former, k.replyTo(f.address, told, m)) {
+		switch c.rules().Of(f.Former, c.replyTo(f.address, told, m)) {
 		case address.TellsLeftOut:
-			k.agree(func() { c.AgreeGone(false) })
+			c.agree(func() { c.AgreeGone(false) })
 		case address.TellsStale:
-			k.agree(func() { c.AgreeGone(true) })
+			c.agree(func() { c.AgreeGone(true) })
 		case address.TellsOnline:
-			k.contradict("a session that has ended is told as if it were online")
+			c.contradict("a session that has ended is told as if it were online")
 		}
 	}
 }
 
 // agree counts a case, and says so when it establishes the capability.
-func (k *ledger) agree(count func()) {
-	c := &k.checks
+func (c *checks) agree(count func()) {
 	before := c.Established()
 	if count(); before || !c.Established() {
 		return
 	}
-	k.checks.learnedAnew = true
-	k.Logger.Info("addresses tell who is online and who has left: their checks are proof from now on",
+	c.learnedAnew = true
+	c.Logger.Info("addresses tell who is online and who has left: their checks are proof from now on",
 		"live_cases", c.Live, "gone_cases", c.Gone, "told_when_gone", c.Stale > 0)
 }
 
 // contradict takes a wrong reply into account: nothing that addresses tell is believed
 // until it was learned again.
-func (k *ledger) contradict(what string) {
-	c := &k.checks
+func (c *checks) contradict(what string) {
 	lost := c.Contradict()
 	live, gone, _ := c.Needed()
 	if lost {
-		k.Logger.Warn("what addresses tell is no proof any more: "+what, "contradictions", c.Contradictions, "live_cases_needed", live, "gone_cases_needed", gone)
+		c.Logger.Warn("what addresses tell is no proof any more: "+what, "contradictions", c.Contradictions, "live_cases_needed", live, "gone_cases_needed", gone)
 	} else if c.Contradictions == 1 {
-		k.Logger.Info("what addresses tell is not believed yet: "+what, "live_cases_needed", live, "gone_cases_needed", gone)
+		c.Logger.Info("what addresses tell is not believed yet: "+what, "live_cases_needed", live, "gone_cases_needed", gone)
 	}
-	for _, e := range k.roster.entries {
+	for _, e := range c.roster.entries {
 		if e.check != nil {
 			e.check.Acquit()
 			e.check.verdict = address.Nothing
 		}
 	}
 	c.suspects, c.doubts = nil, nil
-	c.until = k.Clock.Now().Add(min(longestCheckPause, time.Second<<min(c.Contradictions, 10)))
+	c.until = c.Clock.Now().Add(min(longestCheckPause, time.Second<<min(c.Contradictions, 10)))
 	c.learnedAnew = true
 }
 
 // audit compares what addresses told of sessions with what a list shows of them, sent at
 // a moment: that they are online.
-func (k *ledger) audit(shown []events.Session, m moment) {
-	c, sent := &k.checks, k.roster.rows.Seconds(m.sent)
+func (c *checks) audit(shown []events.Session, m moment) {
+	sent := c.roster.rows.Seconds(m.sent)
 	for i := range shown {
 		s := &shown[i]
-		e := k.roster.entries[s.ID]
+		e := c.roster.entries[s.ID]
 		if e == nil || e.check == nil || !s.Online {
 			continue
 		}
@@ -387,29 +385,29 @@ func (k *ledger) audit(shown []events.Session, m moment) {
 		if e.check.verdict == address.Nothing || e.check.Told > sent || e.shared {
 			continue
 		}
-		a := k.addressOf(s)
+		a := c.addressOf(s)
 		moved := a.IsValid() && a != e.address
 		switch verdict := e.check.verdict; {
 		case verdict == address.Away || verdict == address.Gone:
-			k.contradict("a session is not told that a list shows online")
+			c.contradict("a session is not told that a list shows online")
 		case verdict == address.Another && !moved:
 			c.doubts = append(c.doubts, doubt{e, sent})
 		case verdict == address.Here && !moved && (e.check.counted == 0 || sent-e.check.counted >= countAgain):
 			e.check.counted = sent
-			k.agree(c.Agree)
+			c.agree(c.Agree)
 		}
 		e.check.verdict = address.Nothing
 	}
 }
 
 // settleDoubts counts those that nobody else at the address explains.
-func (k *ledger) settleDoubts(now time.Time) {
-	c, t := &k.checks, k.roster.rows.Seconds(now)
+func (c *checks) settleDoubts(now time.Time) {
+	t := c.roster.rows.Seconds(now)
 	for len(c.doubts) > 0 && t-c.doubts[0].since >= doubting {
 		d := c.doubts[0]
 		c.doubts = c.doubts[1:]
-		if k.roster.entries[d.of.ID] == d.of && !d.of.shared {
-			k.contradict("another connection is told at the address of a session that a list shows online")
+		if c.roster.entries[d.of.ID] == d.of && !d.of.shared {
+			c.contradict("another connection is told at the address of a session that a list shows online")
 		}
 	}
 	for id, at := range c.ended {
@@ -421,46 +419,45 @@ func (k *ledger) settleDoubts(now time.Time) {
 
 // moved takes a session into account that a list shows at another address than before:
 // by that alone it looked as if gone.
-func (k *ledger) moved() {
-	if k.Addresses != nil {
-		k.contradict("a session has changed its address")
+func (c *checks) moved() {
+	if c.Addresses != nil {
+		c.contradict("a session has changed its address")
 	}
 }
 
 // departed keeps a session that a list proved gone, to ask what is told of such.
-func (k *ledger) departed(e *entry, m moment, proof events.Proof) {
-	c := &k.checks
-	if k.Addresses == nil || proof == events.ProofAddress || !e.askable() {
+func (c *checks) departed(e *entry, m moment, proof events.Proof) {
+	if c.Addresses == nil || proof == events.ProofAddress || !e.askable() {
 		return
 	}
-	if !e.Seen.Before(k.begun) {
-		k.agree(c.Stay)
+	if !e.Seen.Before(c.begun) {
+		c.agree(c.Stay)
 	}
 	if len(c.formers) >= mostFormers {
 		return
 	}
-	came := k.roster.rows.Seconds(m.came)
+	came := c.roster.rows.Seconds(m.came)
 	c.formers = append(c.formers, former{
-		Former: address.Former{Start: k.startOf(e.Start), Ended: address.Span{From: k.roster.rows.Seconds(e.Seen), To: came}},
+		Former: address.Former{Start: c.startOf(e.Start), Ended: address.Span{From: c.roster.rows.Seconds(e.Seen), To: came}},
 		id:     e.ID, address: e.address, from: came + c.rules().Wait(),
 	})
 }
 
 // returned takes sessions into account that are online although they were taken for gone.
-func (k *ledger) returned(id string) {
-	if _, ok := k.checks.ended[id]; ok {
-		delete(k.checks.ended, id)
-		k.contradict("a session is online that they proved gone")
+func (c *checks) returned(id string) {
+	if _, ok := c.ended[id]; ok {
+		delete(c.ended, id)
+		c.contradict("a session is online that they proved gone")
 	}
 }
 
-// rememberChecks stores what was learned, where that is news.
-func (k *ledger) rememberChecks() error {
-	if !k.checks.learnedAnew {
+// save stores what was learned, where that is news.
+func (c *checks) save() error {
+	if !c.learnedAnew {
 		return nil
 	}
-	k.checks.learnedAnew = false
-	if err := k.remember(addressesKey, k.checks.Capability); err != nil {
+	c.learnedAnew = false
+	if err := c.remember(addressesKey, c.Capability); err != nil {
 		return fmt.Errorf("address checks: %w", err)
 	}
 	return nil

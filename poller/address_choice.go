@@ -16,48 +16,47 @@ const (
 	askAboutAgain = 5
 )
 
-// chooseAddresses chooses what the next request asks: whom one reply did not show, who is
+// choose chooses what the next request asks: whom one reply did not show, who is
 // missing in lists, some who have ended, and then those of whom the answer brings most.
 // It opens the blocks of the ring in the order of what they can bring at most, until
 // those left can bring no more than what was found.
-func (k *ledger) chooseAddresses(now time.Time) {
-	c, t := &k.checks, k.roster.rows.Seconds(now)
+func (c *checks) choose(now time.Time) {
+	t := c.roster.rows.Seconds(now)
 	c.chosen, c.gain, c.chosenAt = c.chosen[:0], 0, now
-	k.settleDoubts(now)
+	c.settleDoubts(now)
 	proof := c.Established()
 	if proof {
-		k.chooseSuspects(t)
+		c.chooseSuspects(t)
 	}
-	k.chooseFormers(t, proof)
+	c.chooseFormers(t, proof)
 	if room := platform.MaxIPs - len(c.chosen); room > 0 {
-		k.chooseBest(now, room)
+		c.chooseBest(now, room)
 	}
 	if len(c.chosen) < 2 {
 		c.chosen = c.chosen[:0] // One alone proves nothing; see address.Believable.
 	}
 }
 
-// weighAddresses tells the strategy what addresses add: on a budget of their own, so many
+// weigh tells the strategy what addresses add: on a budget of their own, so many
 // requests a second beside its own; on the same budget, what the next one would bring.
 // What they tell is learned with few requests then.
-func (k *ledger) weighAddresses(now time.Time, v *plan.View) {
-	c := &k.checks
+func (c *checks) weigh(now time.Time, v *plan.View) {
 	v.AddressGain, v.Beside = 0, 0
-	if !k.checksOn() {
+	if !c.on() {
 		return
 	}
 	proof := c.Established()
-	if k.checksBeside() {
+	if c.beside() {
 		if proof && v.Online > 0 {
-			_, limit := k.Budgets[platform.Guests].Used(now)
-			v.Beside = float64(limit) / budget.Window.Seconds() * float64(k.roster.book.askable) / float64(v.Online)
+			_, limit := c.Budgets[platform.Guests].Used(now)
+			v.Beside = float64(limit) / budget.Window.Seconds() * float64(c.roster.book.askable) / float64(v.Online)
 		}
 		return
 	}
-	if now.Before(c.until) || !k.requests.beside(plan.Look{Kind: plan.Addresses}) || !proof && now.Sub(c.askedAt) < learningShare*seconds(1/v.Budget) {
+	if now.Before(c.until) || !c.requests.beside(plan.Look{Kind: plan.Addresses}) || !proof && now.Sub(c.askedAt) < learningShare*seconds(1/v.Budget) {
 		return
 	}
-	if k.chooseAddresses(now); len(c.chosen) == 0 {
+	if c.choose(now); len(c.chosen) == 0 {
 		return
 	}
 	if v.AddressGain = c.gain; !proof {
@@ -70,40 +69,39 @@ func (c *checks) ask(e *entry) {
 }
 
 // chooseSuspects takes whom one more reply can prove gone, and who is missing.
-func (k *ledger) chooseSuspects(t float64) {
-	c := &k.checks
+func (c *checks) chooseSuspects(t float64) {
 	left := c.suspects[:0]
 	for _, e := range c.suspects {
 		from, ok := e.check.Suspect(c.rules())
-		if k.roster.entries[e.ID] != e || !ok || !e.askable() {
+		if c.roster.entries[e.ID] != e || !ok || !e.askable() {
 			continue
 		}
 		left = append(left, e)
 		if t >= from && len(c.chosen) < platform.MaxIPs/2 {
 			c.ask(e)
-			c.gain += max(0, t-k.roster.rows.Seconds(e.Seen))
+			c.gain += max(0, t-c.roster.rows.Seconds(e.Seen))
 		}
 	}
 	clear(c.suspects[len(left):])
 	c.suspects = left
-	for _, id := range k.missing[:min(len(k.missing), platform.MaxIPs/2)] {
-		e := k.roster.entries[id]
-		if e != nil && e.askable() && !k.asked(e, t) && !c.has(e) && len(c.chosen) < 3*platform.MaxIPs/4 {
+	for _, id := range c.missing.ids[:min(len(c.missing.ids), platform.MaxIPs/2)] {
+		e := c.roster.entries[id]
+		if e != nil && e.askable() && !c.asked(e, t) && !c.has(e) && len(c.chosen) < 3*platform.MaxIPs/4 {
 			c.ask(e)
-			c.gain += max(0, t-k.roster.rows.Seconds(e.Seen)) / 2
+			c.gain += max(0, t-c.roster.rows.Seconds(e.Seen)) / 2
 		}
 	}
 }
 
 // chooseFormers takes some who have ended: many to learn, then one now and then.
-func (k *ledger) chooseFormers(t float64, proof bool) {
-	c, most := &k.checks, formersShare
+func (c *checks) chooseFormers(t float64, proof bool) {
+	most := formersShare
 	if proof {
 		most = 1
 	}
 	left := c.formers[:0]
 	for _, f := range c.formers {
-		if t-f.Ended.To <= keptFor && k.roster.book.at[f.address] == nil && k.roster.entries[f.id] == nil {
+		if t-f.Ended.To <= keptFor && c.roster.book.at[f.address] == nil && c.roster.entries[f.id] == nil {
 			left = append(left, f)
 		}
 	}
@@ -129,13 +127,13 @@ func (c *checks) hasAddress(a netip.Addr) bool {
 
 // asked reports whether a session was asked about since it was seen, and a short while
 // ago.
-func (k *ledger) asked(e *entry, t float64) bool {
-	return e.check != nil && e.check.Asked > k.roster.rows.Seconds(e.Seen) && t-e.check.Asked < askAboutAgain
+func (c *checks) asked(e *entry, t float64) bool {
+	return e.check != nil && e.check.Asked > c.roster.rows.Seconds(e.Seen) && t-e.check.Asked < askAboutAgain
 }
 
 // chooseBest takes the sessions of which the answer brings most.
-func (k *ledger) chooseBest(now time.Time, room int) {
-	c, t := &k.checks, k.roster.rows.Seconds(now)
+func (c *checks) chooseBest(now time.Time, room int) {
+	t := c.roster.rows.Seconds(now)
 	taken := make(map[*plan.Row]bool, len(c.chosen))
 	for _, q := range c.chosen {
 		if q.of != nil {
@@ -143,17 +141,17 @@ func (k *ledger) chooseBest(now time.Time, room int) {
 		}
 	}
 	loose := func(yield func(*plan.Row) bool) {
-		for e := range k.roster.loose {
+		for e := range c.roster.loose {
 			if !yield(&e.Row) {
 				return
 			}
 		}
 	}
-	best, gain := c.asking.Best(now, k.roster.track, room, k.requests.pagesAsked(nil), loose, func(row *plan.Row) bool {
-		return taken[row] || k.asked(k.roster.of(row), t)
+	best, gain := c.asking.Best(now, c.roster.track, room, c.requests.pagesAsked(nil), loose, func(row *plan.Row) bool {
+		return taken[row] || c.asked(c.roster.of(row), t)
 	})
 	for _, row := range best {
-		c.ask(k.roster.of(row))
+		c.ask(c.roster.of(row))
 	}
 	c.gain += gain
 }

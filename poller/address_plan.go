@@ -23,16 +23,15 @@ type AddressPlan struct {
 	Forecast plan.AddressForecast
 }
 
-func (k *ledger) addressPlan() AddressPlan {
-	c := &k.checks
+func (c *checks) status() AddressPlan {
 	made := AddressPlan{
-		On: k.Addresses != nil, Established: c.Established(), Useless: !k.checksWanted(),
+		On: c.Addresses != nil, Established: c.Established(), Useless: !c.wanted(),
 		Live: c.Live, Gone: c.Gone, Contradictions: c.Contradictions, Lost: c.Lost,
 	}
 	made.Stayed = c.Stayed
 	made.LiveNeeded, made.GoneNeeded, made.StayedNeeded = c.Needed()
-	if n := float64(len(k.roster.entries)); n > 0 {
-		made.Alone, made.Located = float64(k.roster.book.askable)/n, float64(k.roster.book.known)/n
+	if n := float64(len(c.roster.entries)); n > 0 {
+		made.Alone, made.Located = float64(c.roster.book.askable)/n, float64(c.roster.book.known)/n
 	}
 	return made
 }

@@ -59,7 +59,7 @@ func (p *Poller) count(ctx context.Context) error {
 		case lacks(err):
 			p.census = census{dueAt: m.came.Add(recheck)}
 		case err == nil:
-			p.census.Census = Census{At: m.came, Counted: n, Known: len(p.roster.entries) - len(p.held)}
+			p.census.Census = Census{At: m.came, Counted: n, Known: len(p.roster.entries) - len(p.pending.ends)}
 			p.suspect(meta, m)
 		}
 		return nil

@@ -9,26 +9,34 @@ import (
 	"github.com/guestflow/guestflow/store"
 )
 
+// writer writes what was seen into the store.
+type writer struct {
+	*Settings
+	full error // the outbox's, while it takes nothing
+	// publish makes the status visible; called where polling stands still.
+	publish func(time.Time)
+}
+
 // commit writes the changes of a look that began at a time, in one transaction.
 // While the outbox is full it waits: what was seen is kept until there is room, and
 // nothing more is asked for.
-func (k *ledger) commit(ctx context.Context, changes []events.Event, began time.Time, marks ...store.LocationMark) error {
+func (w *writer) commit(ctx context.Context, changes []events.Event, began time.Time, marks ...store.LocationMark) error {
 	c := store.Commit{Changes: changes, Locations: marks, SeenFrom: began}
 	for {
-		err := k.Store.Commit(c)
+		err := w.Store.Commit(c)
 		if !errors.Is(err, store.ErrOutboxFull) {
-			if err == nil && k.full != nil {
-				k.Logger.Info("the outbox takes events again, polling goes on")
-				k.full = nil
+			if err == nil && w.full != nil {
+				w.Logger.Info("the outbox takes events again, polling goes on")
+				w.full = nil
 			}
 			return err
 		}
-		if k.full == nil {
-			k.Logger.Error("the outbox is full, polling pauses until NATS takes events again", "error", err)
+		if w.full == nil {
+			w.Logger.Error("the outbox is full, polling pauses until NATS takes events again", "error", err)
 		}
-		k.full = err
-		k.publish(k.Clock.Now())
-		if err := k.Clock.Sleep(ctx, fullPause); err != nil {
+		w.full = err
+		w.publish(w.Clock.Now())
+		if err := w.Clock.Sleep(ctx, fullPause); err != nil {
 			return err
 		}
 	}
@@ -42,7 +50,7 @@ const roamingKey = "platform.roaming"
 // learnRoaming notes when a session id turns up in another location: from then
 // on a location's list no longer proves an end, and missing sessions are
 // verified.
-func (k *ledger) learnRoaming(changes []events.Event) error {
+func (k *estate) learnRoaming(changes []events.Event) error {
 	if k.roaming {
 		return nil
 	}

@@ -44,7 +44,7 @@ func estateOf(tb testing.TB, strategy plan.Strategy, locations int, ordered bool
 		for !p.online.Established() {
 			p.online.Read(order.Page{Records: records})
 		}
-		p.probe.Direction, p.probe.at = order.NewestFirst, noon
+		p.history.probe.Direction, p.history.probe.at = order.NewestFirst, noon
 		p.roster.track.Edge(noon)
 	}
 	return p
@@ -60,7 +60,7 @@ func (p *Poller) answer(look plan.Look, now time.Time, at map[*place][]*entry) {
 	}
 	switch look.Kind {
 	case plan.Probe:
-		p.probe.at = now
+		p.history.probe.at = now
 		p.roster.track.Edge(now)
 	case plan.List:
 		place := p.places.byID[look.Location]

@@ -3,6 +3,7 @@ package poller
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -122,14 +123,14 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 		return err
 	}
 	changes = k.hold(changes)
-	if err := k.commit(ctx, changes, ev.sent, ev.marks...); err != nil {
+	if err := k.commits.commit(ctx, changes, ev.sent, ev.marks...); err != nil {
 		return fmt.Errorf("committing %d changes: %w", len(changes), err)
 	}
 	k.apply(changes, ev.moment, slices.Concat(sessions, unread))
 	k.attend(&ev)
 	k.unsettle(&ev, changes)
 	if !ev.past.From.IsZero() {
-		k.toldOfPast(changes)
+		k.history.told(changes)
 	}
 	if err := k.settlePlaces(reading, &ev); err != nil {
 		return err
@@ -174,30 +175,31 @@ func (k *ledger) judge(ev *evidence) (gone []string, reading order.Reading, err 
 			gone = append(gone, id)
 		}
 	}
+	var proven iter.Seq[*entry]
 	switch ev.scope {
 	case location:
 		reading = k.venues.Read(k.roster.page(ev))
 		if reading.Contradicted {
 			k.roster.disorder(location)
 		}
-		for e := range k.roster.at(k.places.byID[ev.location]) {
-			switch {
-			case !absent(e) || !reading.Whole && (!k.keepsPlace(e) || !reading.Proves(e.Start)):
-			case k.roaming:
-				k.miss(e.ID) // It may have moved.
-			default:
-				gone = append(gone, e.ID)
-			}
-		}
+		proven = k.provenAt(ev.location, reading)
 	case account:
 		reading = k.online.Read(k.roster.page(ev))
 		if err := k.learnOrder(reading); err != nil {
 			return nil, reading, err
 		}
-		for e := range k.roster.provenBy(reading) {
-			if absent(e) {
-				gone = append(gone, e.ID)
-			}
+		proven = k.roster.provenBy(reading)
+	default:
+		slices.Sort(gone)
+		return gone, reading, nil
+	}
+	for e := range proven {
+		switch {
+		case !absent(e):
+		case ev.scope == location && k.roaming:
+			k.missing.add(e.ID) // It may have moved.
+		default:
+			gone = append(gone, e.ID)
 		}
 	}
 	slices.Sort(gone)
@@ -208,17 +210,6 @@ func (k *ledger) judge(ev *evidence) (gone []string, reading order.Reading, err 
 func mayHide(skipped []platform.Skip, s *events.Session) bool {
 	return slices.ContainsFunc(skipped, func(skip platform.Skip) bool { return skip.MayHide(s) })
 }
-
-// keepsPlace reports whether a page of a location may judge a session by its start:
-// either list has shown it in its place, and neither out of it.
-func (k *ledger) keepsPlace(e *entry) bool {
-	inAccount, inLocation := e.in[account], e.in[location]
-	return k.startsPlace() && !inAccount.displaced && !inLocation.displaced && (inAccount.placed || inLocation.placed)
-}
-
-// startsPlace reports whether starts may say where sessions stand in a location's
-// list: never while the account's list contradicts that order.
-func (k *ledger) startsPlace() bool { return k.online.Established() || k.online.Contradictions == 0 }
 
 // learnOrder keeps ring and probe in step with what a page says of the order of the
 // account's list.
@@ -233,7 +224,7 @@ func (k *ledger) learnOrder(reading order.Reading) error {
 		if err := k.rememberOrder(""); err != nil {
 			return err
 		}
-		k.probe = probe{Frontier: k.probe.Frontier, Gaps: reorder(k.probe.Gaps)}
+		k.history.probe = probe{Frontier: k.history.probe.Frontier, Gaps: reorder(k.history.probe.Gaps)}
 		return k.remember(displacedKey, []string{})
 	case d != "" && k.roster.rows.NewestFirst != (d == order.NewestFirst):
 		k.roster.turn(d == order.NewestFirst)
@@ -241,10 +232,10 @@ func (k *ledger) learnOrder(reading order.Reading) error {
 	if !k.online.Established() {
 		return nil
 	}
-	if k.probe.Direction != d && !now.Before(k.probe.faultyTill) {
+	if k.history.probe.Direction != d && !now.Before(k.history.probe.faultyTill) {
 		k.Logger.Info("the list's order is known: arrivals are read at its end", "order", string(d))
-		k.probe = probe{Direction: d, Frontier: k.probe.Frontier, Gaps: reorder(k.probe.Gaps)}
-		k.past.Expect(d)
+		k.history.probe = probe{Direction: d, Frontier: k.history.probe.Frontier, Gaps: reorder(k.history.probe.Gaps)}
+		k.history.list.Expect(d)
 	}
 	return k.rememberOrder(d)
 }
@@ -261,53 +252,16 @@ func (k *ledger) rememberOrder(d order.Direction) error {
 	return k.remember(orderKey, d)
 }
 
-// settlePlaces notes which sessions of a page stood in their place in its list.
-func (k *ledger) settlePlaces(reading order.Reading, ev *evidence) error {
-	if reading.Contradicted || ev.scope != account && ev.scope != location {
-		return nil
-	}
-	news := false
-	for _, id := range reading.Displaced {
-		e := k.roster.entries[id]
-		switch {
-		case e == nil || e.Start.IsZero() || e.in[ev.scope].displaced:
-		case ev.scope == account:
-			k.roster.displace(e)
-			news = true
-		default:
-			e.in[location].displaced = true
-		}
-	}
-	for i := range ev.sessions {
-		if e := k.roster.entries[ev.sessions[i].ID]; e != nil {
-			in := &e.in[ev.scope]
-			in.placed = !in.displaced && (in.placed || !slices.Contains(reading.Doubtful, e.ID))
-			in.writes = e.writes
-		}
-	}
-	if !news {
-		return nil
-	}
-	var displaced []string
-	for e := range k.roster.loose {
-		if e.in[account].displaced {
-			displaced = append(displaced, e.ID)
-		}
-	}
-	slices.Sort(displaced)
-	return k.remember(displacedKey, displaced)
-}
-
 // reconsider takes back what is held against sessions that an answer shows online:
 // they never ended, unless they began anew, and then they had ended before.
 func (k *ledger) reconsider(ctx context.Context, shown []events.Session, m moment) error {
-	if len(k.held) == 0 {
+	if len(k.pending.ends) == 0 {
 		return nil
 	}
 	var ended []string
 	for i := range shown {
 		s := &shown[i]
-		h := k.held[s.ID]
+		h := k.pending.ends[s.ID]
 		if h == nil || !s.Online {
 			continue
 		}
@@ -316,42 +270,18 @@ func (k *ledger) reconsider(ctx context.Context, shown []events.Session, m momen
 			ended = append(ended, s.ID)
 			continue
 		}
-		delete(k.held, s.ID)
+		delete(k.pending.ends, s.ID)
 		delete(k.roster.parted, s.ID)
-		k.returned(s.ID)
+		k.checks.returned(s.ID)
 		k.roster.add(s.ID, k.place(was.LocationID, was.LocationName), was.StartedAt, m)
 	}
 	return k.release(ctx, ended)
 }
 
-// wantedOf drops the sessions of locations that are not configured.
-func (k *ledger) wantedOf(sessions []events.Session) []events.Session {
-	if len(k.Locations) == 0 {
-		return sessions
-	}
-	var wanted []events.Session
-	for i := range sessions {
-		place := k.places.byID[sessions[i].LocationID]
-		if place != nil && (!place.leaving || k.roster.entries[sessions[i].ID] != nil) {
-			wanted = append(wanted, sessions[i])
-		}
-	}
-	return wanted
-}
-
-// tracking of a location: its own, or that of the whole account.
-func (k *ledger) tracking(location string) diff.Tracking {
-	t := k.wide
-	if place, ok := k.places.byID[location]; ok && !place.tracking.Since.IsZero() {
-		t = place.tracking
-	}
-	return t
-}
-
 // seenAt is when a session was last seen, on the platform's clock; zero where that
 // was before this process began.
 func (k *ledger) seenAt(id string) time.Time {
-	if h := k.held[id]; h != nil {
+	if h := k.pending.ends[id]; h != nil {
 		return h.end.Data.Observed.NotYetAt
 	}
 	e := k.roster.entries[id]
@@ -363,31 +293,6 @@ func (k *ledger) seenAt(id string) time.Time {
 	}
 	earliest, _ := k.Time.Bounds(e.Seen)
 	return earliest
-}
-
-// fresh drops the sessions of which an answer is known already that may be newer
-// than one whose request was sent at a time.
-func (k *ledger) fresh(sessions []events.Session, sent time.Time) []events.Session {
-	since := k.roster.rows.Seconds(sent)
-	stale := func(s events.Session) bool {
-		parted, ok := k.roster.parted[s.ID]
-		e := k.roster.entries[s.ID]
-		return e != nil && e.shown > since || ok && s.Online && parted > since
-	}
-	if !slices.ContainsFunc(sessions, stale) {
-		return sessions
-	}
-	return slices.DeleteFunc(slices.Clone(sessions), stale)
-}
-
-// part remembers that a session had ended by a time, while answers may come that
-// still show it.
-func (k *ledger) part(id string, came time.Time) {
-	if len(k.requests.flights)+len(k.places.read) == 0 {
-		clear(k.roster.parted)
-		return
-	}
-	k.roster.parted[id] = k.roster.rows.Seconds(came)
 }
 
 // apply keeps the roster and the learned rates in step with what was committed,
@@ -404,7 +309,7 @@ func (k *ledger) apply(changes []events.Event, m moment, shown []events.Session)
 				k.rates().Started(&place.Location, k.Clock.Now())
 			}
 			if e.Kind == events.Resumed {
-				k.returned(s.ID)
+				k.checks.returned(s.ID)
 			}
 		case e.Kind == events.Ended:
 			if k.Sightings != nil {
@@ -413,7 +318,7 @@ func (k *ledger) apply(changes []events.Event, m moment, shown []events.Session)
 			k.part(s.ID, m.came)
 			if entry := k.roster.entries[s.ID]; entry != nil {
 				k.roster.track.Ended(&entry.Row, m.sent, k.Clock.Now())
-				k.departed(entry, m, e.Data.Observed.Proof)
+				k.checks.departed(entry, m, e.Data.Observed.Proof)
 				k.roster.remove(s.ID)
 			}
 		case e.Kind == events.Updated && e.Data.Previous != nil && e.Data.Previous.LocationID != nil:
@@ -432,9 +337,9 @@ func (k *ledger) apply(changes []events.Event, m moment, shown []events.Session)
 // that.
 func (k *ledger) attend(ev *evidence) {
 	if ev.scope != history {
-		k.audit(ev.sessions, ev.moment)
+		k.checks.audit(ev.sessions, ev.moment)
 	}
-	k.locate(ev.sessions)
+	k.checks.locate(ev.sessions)
 	for _, present := range ev.present {
 		if e := present.of; k.roster.entries[e.ID] == e {
 			k.roster.touch(e, e.Start, moment{sent: present.at, came: ev.came})
@@ -443,16 +348,16 @@ func (k *ledger) attend(ev *evidence) {
 }
 
 // report tells of an answer that was taken.
-func (k *ledger) report(ev *evidence, changes []events.Event, committing time.Time) {
-	now := k.Clock.Now()
+func (s *Settings) report(ev *evidence, changes []events.Event, committing time.Time) {
+	now := s.Clock.Now()
 	for i := range changes {
 		e := &changes[i]
-		k.Logger.Debug("event", "location", e.Data.Session.LocationID, "session", e.Data.Session.ID, "kind", e.Kind, "revision", e.Data.Revision)
+		s.Logger.Debug("event", "location", e.Data.Session.LocationID, "session", e.Data.Session.ID, "kind", e.Kind, "revision", e.Data.Revision)
 	}
-	if k.Observer == nil {
+	if s.Observer == nil {
 		return
 	}
-	k.Observer.Looked(Report{
+	s.Observer.Looked(Report{
 		Location: ev.location, At: now, Took: now.Sub(ev.sent), Committing: now.Sub(committing),
 		Pages: 1, Records: len(ev.sessions), Skipped: len(ev.skipped), Changes: changes,
 	})

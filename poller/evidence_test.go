@@ -95,14 +95,14 @@ func TestAHeldEndIsTakenBack(t *testing.T) {
 			c.FiguresWait, c.planned.Price = 30*time.Second, 0.1
 			c.round(list, noon)
 			w := plan.Window{Number: 1, Size: 100}
-			if ended := c.answer(accountPage(paged(without(list, "s050"), w), w, instant(noon.Add(5*time.Second)))); len(ended) > 0 || c.held["s050"] == nil {
-				t.Fatalf("%v ended; held %v", ended, c.held)
+			if ended := c.answer(accountPage(paged(without(list, "s050"), w), w, instant(noon.Add(5*time.Second)))); len(ended) > 0 || c.pending.ends["s050"] == nil {
+				t.Fatalf("%v ended; held %v", ended, c.pending.ends)
 			}
 			ev := evidence{moment: instant(noon.Add(7 * time.Second)), sessions: list[50:51], scope: scope}
-			if ended := c.answer(ev); len(ended) > 0 || len(c.held) > 0 || c.roster.entries["s050"] == nil {
-				t.Errorf("%v ended, held %v, known %t", ended, c.held, c.roster.entries["s050"] != nil)
+			if ended := c.answer(ev); len(ended) > 0 || len(c.pending.ends) > 0 || c.roster.entries["s050"] == nil {
+				t.Errorf("%v ended, held %v, known %t", ended, c.pending.ends, c.roster.entries["s050"] != nil)
 			}
-			if err := c.letGo(t.Context(), noon.Add(time.Minute)); err != nil {
+			if err := c.release(t.Context(), c.pending.overdue(noon.Add(time.Minute), c.whole)); err != nil {
 				t.Fatal(err)
 			}
 			if ended := c.shelf.ends(); len(ended) > 0 {
@@ -243,7 +243,7 @@ func TestReadingsThatAgreeAreNoProof(t *testing.T) {
 			t.Fatalf("reading %d: %v ended", i, ended)
 		}
 	}
-	if !slices.Contains(c.missing, "s100") {
+	if !slices.Contains(c.missing.ids, "s100") {
 		t.Error("nobody asks about it")
 	}
 }

@@ -41,10 +41,10 @@ const (
 )
 
 // missed notes that the history since a start is to be read later.
-func (k *ledger) missed(g gap) {
-	k.Logger.Info("a part of the history was missed and is read beside the rest", "from", g.From)
-	k.probe.Gaps = append(k.probe.Gaps, g)
-	k.probe.dirty, k.probe.savedAt = true, time.Time{}
+func (r *historyReader) missed(g gap) {
+	r.Logger.Info("a part of the history was missed and is read beside the rest", "from", g.From)
+	r.probe.Gaps = append(r.probe.Gaps, g)
+	r.probe.dirty, r.probe.savedAt = true, time.Time{}
 }
 
 // reorder drops the cursors of gaps: the list is sorted another way now.
@@ -57,7 +57,7 @@ func reorder(gaps []gap) []gap {
 
 // fillGap reads the next page of the newest gap.
 func (p *Poller) fillGap(ctx context.Context) error {
-	b := &p.probe
+	b := &p.history.probe
 	g := &b.Gaps[len(b.Gaps)-1]
 	query := platform.Query{PerPage: cmp.Or(g.Size, plan.MaxPerPage)}
 	var w plan.Window
@@ -73,13 +73,13 @@ func (p *Poller) fillGap(ctx context.Context) error {
 		query.Page, query.PerPage = w.Number, w.Size
 	}
 	return p.askHistory(ctx, query, func(answer platform.Page, _ moment) error {
-		return p.gapRead(w, answer)
+		return p.history.gapRead(w, answer)
 	})
 }
 
 // gapRead goes on from a page of the newest gap.
-func (k *ledger) gapRead(w plan.Window, answer platform.Page) error {
-	b := &k.probe
+func (r *historyReader) gapRead(w plan.Window, answer platform.Page) error {
+	b := &r.probe
 	g := &b.Gaps[len(b.Gaps)-1]
 	oldest, _ := startsOf(answer.Sessions)
 	done := false
@@ -99,11 +99,11 @@ func (k *ledger) gapRead(w plan.Window, answer platform.Page) error {
 	}
 	b.dirty = true
 	if done {
-		k.Logger.Info("a part of the history that was missed is complete", "from", g.From)
+		r.Logger.Info("a part of the history that was missed is complete", "from", g.From)
 		b.Gaps = b.Gaps[:len(b.Gaps)-1]
 		b.savedAt = time.Time{}
 	}
-	return k.saveProbe()
+	return r.save()
 }
 
 // startsOf returns the first and the last start on a page; zero where no record

@@ -32,6 +32,14 @@ const (
 	sampled = 4
 )
 
+// verifyQueue is who is missing: sessions that lists failed to show, without proof that
+// they are gone.
+type verifyQueue struct {
+	*estate
+	ids    []string
+	hidden float64 // the part of the list that its last reading of several pages did not show
+}
+
 // finished weighs what a complete reading did not show, of a location or, with nil,
 // of the account.
 func (k *ledger) finished(ctx context.Context, r *reading, of *place) error {
@@ -40,18 +48,30 @@ func (k *ledger) finished(ctx context.Context, r *reading, of *place) error {
 		ordered = k.venues.Established() && k.startsPlace()
 	}
 	ordered = ordered || r.pages == 1
+	presumed := k.missing.unshown(r, of, ordered)
+	if of != nil {
+		of.certainBy(r.began, ordered)
+	} else {
+		k.tended = k.Clock.Now()
+		k.tend(k.tended, r.began)
+	}
+	return k.presume(ctx, presumed)
+}
+
+// unshown queues whom a complete reading did not show, and returns those whose ends are
+// presumed.
+func (q *verifyQueue) unshown(r *reading, of *place, ordered bool) (presumed []string) {
 	share := max(leastHidden, min(0.9, r.hidden()))
-	began := k.roster.rows.Seconds(r.began)
-	k.hidden = r.hidden()
-	places := k.places.all
+	began := q.roster.rows.Seconds(r.began)
+	q.hidden = r.hidden()
+	places := q.places.all
 	if of != nil {
 		places = []*place{of}
 	}
 	for _, l := range places {
 		l.missing = 0
 	}
-	var presumed []string
-	all := slices.SortedFunc(k.roster.at(of), func(a, b *entry) int { return cmp.Compare(a.ID, b.ID) })
+	all := slices.SortedFunc(q.roster.at(of), func(a, b *entry) int { return cmp.Compare(a.ID, b.ID) })
 	for _, e := range all {
 		if r.shown[e.ID] || e.shown > began {
 			continue
@@ -61,28 +81,13 @@ func (k *ledger) finished(ctx context.Context, r *reading, of *place) error {
 			continue
 		}
 		e.place.missing++
-		if e.doubt >= presumedDoubt && !ordered && r.fixed == 0 && !k.ProvenEnds && e.place.Cost() > 1 {
+		if e.doubt >= presumedDoubt && !ordered && r.fixed == 0 && !q.ProvenEnds && e.place.Cost() > 1 {
 			presumed = append(presumed, e.ID)
 			continue
 		}
-		k.miss(e.ID)
+		q.add(e.ID)
 	}
-	now := k.Clock.Now()
-	if of == nil {
-		k.tended = now
-		k.tend(now, r.began)
-	} else {
-		at := r.began
-		for e := range k.roster.at(of) {
-			if !ordered && e.Seen.Before(at) {
-				at = e.Seen
-			}
-		}
-		if at.After(of.SeenAt) {
-			of.SeenAt = at
-		}
-	}
-	return k.presume(ctx, presumed)
+	return presumed
 }
 
 // presume publishes the ends of sessions that many readings did not show, where
@@ -92,29 +97,29 @@ func (k *ledger) presume(ctx context.Context, ids []string) error {
 		return nil
 	}
 	slices.Sort(ids)
-	k.missing = slices.DeleteFunc(k.missing, func(id string) bool { return slices.Contains(ids, id) })
+	k.missing.ids = slices.DeleteFunc(k.missing.ids, func(id string) bool { return slices.Contains(ids, id) })
 	now := k.Clock.Now()
 	m := moment{sent: now, came: now}
 	m.from, m.at = k.platformTime(now)
 	return k.take(ctx, evidence{moment: m, missing: ids, presumed: true})
 }
 
-// miss queues a session for verification, unless it turns up before that.
-func (k *ledger) miss(id string) {
-	if k.requests.flying(plan.Verify, id) {
+// add queues a session for verification, unless it turns up before that.
+func (q *verifyQueue) add(id string) {
+	if q.requests.flying(plan.Verify, id) {
 		return
 	}
-	if e := k.roster.entries[id]; e != nil && !e.queued {
-		e.missed, e.queued = k.Clock.Now(), true
-		k.missing = append(k.missing, id)
+	if e := q.roster.entries[id]; e != nil && !e.queued {
+		e.missed, e.queued = q.Clock.Now(), true
+		q.ids = append(q.ids, id)
 	}
 }
 
-// weighMissing puts first what a question settles most of: how long all have waited
+// weigh puts first what a question settles most of: how long all have waited
 // that one answer tells of.
-func (k *ledger) weighMissing(now time.Time) {
-	missing := slices.DeleteFunc(k.missing, func(id string) bool {
-		e := k.roster.entries[id]
+func (q *verifyQueue) weigh(now time.Time) {
+	missing := slices.DeleteFunc(q.ids, func(id string) bool {
+		e := q.roster.entries[id]
 		if e == nil || !e.Seen.Before(e.missed) {
 			if e != nil {
 				e.queued = false
@@ -123,24 +128,24 @@ func (k *ledger) weighMissing(now time.Time) {
 		}
 		return false
 	})
-	if k.missing = missing; len(missing) < 2 {
+	if q.ids = missing; len(missing) < 2 {
 		return
 	}
 	waits := make(map[*place]float64)
 	looked := missing[:min(len(missing), mostWeighed)]
 	for _, id := range looked {
-		e := k.roster.entries[id]
+		e := q.roster.entries[id]
 		e.place.missing = 0
 		waits[e.place] += min(now.Sub(e.Seen), mostWait).Seconds()
 	}
 	best, most := 0, -1.0
 	for i, id := range looked {
-		e := k.roster.entries[id]
+		e := q.roster.entries[id]
 		wait := min(now.Sub(e.Seen), mostWait).Seconds()
 		if e.place.Cost() == 1 || e.doubt < sampled {
 			e.place.missing++
 		}
-		if e.place.Cost() == 1 && !k.roaming {
+		if e.place.Cost() == 1 && !q.roaming {
 			wait = waits[e.place]
 		}
 		if wait > most {
@@ -161,7 +166,7 @@ const mostWeighed = 256
 // absence from it is proof. Where several are missing at a location whose list is
 // one page, it asks for that.
 func (p *Poller) verify(ctx context.Context, id string) error {
-	p.missing = slices.DeleteFunc(p.missing, func(missing string) bool { return missing == id })
+	p.missing.ids = slices.DeleteFunc(p.missing.ids, func(missing string) bool { return missing == id })
 	e := p.roster.entries[id]
 	if e != nil {
 		e.queued = false
@@ -170,10 +175,10 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if !state.Session.Online || p.held[id] != nil || e != nil && !e.missed.IsZero() && !e.Seen.Before(e.missed) {
+	if !state.Session.Online || p.pending.ends[id] != nil || e != nil && !e.missed.IsZero() && !e.Seen.Before(e.missed) {
 		return nil
 	}
-	if e != nil && p.listed(e) {
+	if e != nil && p.missing.listed(e) {
 		e.place.missing = 0
 		return p.list(ctx, e.place.ID)
 	}
@@ -186,7 +191,7 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 	query.Online = &online
 	return p.askSessions(ctx, query, func(answer platform.Page, m moment, err error) error {
 		if err != nil {
-			p.miss(id)
+			p.missing.add(id)
 			return nil
 		}
 		ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped}
@@ -200,13 +205,13 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 // listed reports whether its location's list is worth more than a question about a
 // session alone. A list on one page answers for all who are missing there; one of
 // several shows most of those who are online.
-func (k *ledger) listed(e *entry) bool {
+func (q *verifyQueue) listed(e *entry) bool {
 	place := e.place
 	switch {
 	case place.Asking:
 		return false
 	case place.Cost() == 1:
-		return !k.roaming && (place.missing > 1 || !k.online.Established())
+		return !q.roaming && (place.missing > 1 || !q.online.Established())
 	}
 	return e.doubt < sampled && place.missing > 2*place.Cost()
 }
@@ -222,28 +227,29 @@ func (k *ledger) stateOf(id string) (events.State, error) {
 
 // overdue queues for verification the sessions that no page showed or proved gone
 // in the time that two rounds and more take: they stood in the gap between two pages each
-// time, or their place in the list was never seen.
-func (k *ledger) overdue(now time.Time, v *plan.View, pace time.Duration) {
-	if !k.online.Established() || len(k.missing) > 0 {
+// time, or their place in the list was never seen. Planned is the age at which the
+// planner means to have seen each, pace the time between two pages of the sweep.
+func (q *verifyQueue) overdue(now time.Time, v *plan.View, planned, pace time.Duration) {
+	if !q.online.Established() || len(q.ids) > 0 {
 		return
 	}
 	const most = 10
-	pages := float64(len(k.roster.entries)) / plan.MaxPerPage
+	pages := float64(len(q.roster.entries)) / plan.MaxPerPage
 	// Probes, and these questions themselves, make the rounds longer.
 	each := max(1/v.Budget, pace.Seconds())
-	limit := max(time.Duration((2.4*pages*each+10)*float64(time.Second)), k.planned.Overdue*5/4)
+	limit := max(time.Duration((2.4*pages*each+10)*float64(time.Second)), planned*5/4)
 	if v.Missed {
 		limit *= 2 // reading what was missed slows the rounds
 	}
 	var late []*entry
-	for row := range k.roster.rows.Old(now) {
+	for row := range q.roster.rows.Old(now) {
 		if now.Sub(row.Seen) > limit {
-			late = append(late, k.roster.of(row))
+			late = append(late, q.roster.of(row))
 		}
 	}
-	for e := range k.roster.loose {
+	for e := range q.roster.loose {
 		// The sweep has been by, and no page is read for what has no place.
-		if age := now.Sub(e.Seen); age > limit || k.planned.Overdue > 0 && age > k.planned.Overdue*3/4 {
+		if age := now.Sub(e.Seen); age > limit || planned > 0 && age > planned*3/4 {
 			late = append(late, e)
 		}
 	}
@@ -253,7 +259,7 @@ func (k *ledger) overdue(now time.Time, v *plan.View, pace time.Duration) {
 		e.place.missing = 0
 	}
 	for _, e := range late {
-		if e.place.Cost() == 1 && !k.roaming {
+		if e.place.Cost() == 1 && !q.roaming {
 			e.place.missing++
 		}
 	}
@@ -261,13 +267,13 @@ func (k *ledger) overdue(now time.Time, v *plan.View, pace time.Duration) {
 		return cmp.Or(cmp.Compare(b.place.missing, a.place.missing), a.Seen.Compare(b.Seen), cmp.Compare(a.ID, b.ID))
 	})
 	for _, e := range late[:min(most, len(late))] {
-		k.miss(e.ID)
+		q.add(e.ID)
 	}
 }
 
 // unfound gives up on the session that a page was asked for and did not show, nor
 // prove gone: its place in the list is not what the rows have. It is asked about.
-func (k *ledger) unfound(e *entry, sent time.Time) {
+func (q *verifyQueue) unfound(e *entry, sent time.Time) {
 	if e == nil || !e.Listed() || !e.Seen.Before(sent) {
 		return
 	}
@@ -275,14 +281,14 @@ func (k *ledger) unfound(e *entry, sent time.Time) {
 		return
 	}
 	e.sought = 0
-	k.setAside(e)
+	q.setAside(e)
 }
 
 // setAside takes a session out of the rows that no page can settle, until it is
 // shown again, and asks about it.
-func (k *ledger) setAside(e *entry) {
-	k.roster.setAside(e)
-	k.miss(e.ID)
+func (q *verifyQueue) setAside(e *entry) {
+	q.roster.setAside(e)
+	q.add(e.ID)
 }
 
 // mostSought is how many pages are asked for around a session that they do not

@@ -68,7 +68,7 @@ func (p *Poller) Backfill(since time.Time) error {
 // askedBack takes what Backfill asked for.
 func (p *Poller) askedBack() error {
 	since := p.board.asked()
-	h := &p.history
+	h := &p.history.backfill
 	if since.IsZero() || !h.Done.IsZero() && !since.Before(h.Done) || !h.From.IsZero() && !since.Before(h.From) {
 		return nil
 	}
@@ -82,19 +82,19 @@ func (h *past) open() bool { return !h.From.IsZero() && (h.Done.IsZero() || h.Fr
 
 // pastDue reports whether the next request goes into it.
 func (p *Poller) pastDue() bool {
-	return p.history.open() && p.waits() == "" && p.view.Turn%pastTurn == 0 && !p.requests.flying(plan.Past, "")
+	return p.history.backfill.open() && p.history.waits() == "" && p.view.Turn%pastTurn == 0 && !p.requests.flying(plan.Past, "")
 }
 
 // waits says why the past cannot be read now.
-func (k *ledger) waits() string {
+func (r *historyReader) waits() string {
 	switch {
-	case !k.history.open():
+	case !r.backfill.open():
 		return ""
-	case k.wide.Since.IsZero():
+	case r.wide.Since.IsZero():
 		return "tracking has not begun"
-	case k.probe.Direction == "":
+	case r.probe.Direction == "":
 		return "the order of the history is not known"
-	case len(k.probe.Gaps) > 0:
+	case len(r.probe.Gaps) > 0:
 		return "what was missed lately comes first"
 	}
 	return ""
@@ -102,9 +102,9 @@ func (k *ledger) waits() string {
 
 // readPast reads the next page of it.
 func (p *Poller) readPast(ctx context.Context) error {
-	h, g := &p.history, &p.history.Cursor
+	h, g := &p.history.backfill, &p.history.backfill.Cursor
 	span := diff.Span{From: h.From, To: h.Done}
-	if p.probe.Direction == order.OldestFirst {
+	if p.history.probe.Direction == order.OldestFirst {
 		if g.Date == "" {
 			g.Date, g.Page = dayBefore(h.From), 1
 		}
@@ -112,43 +112,43 @@ func (p *Poller) readPast(ctx context.Context) error {
 		return p.askPast(ctx, query, span, func(answer platform.Page, _ moment) error {
 			_, newest := startsOf(answer.Sessions)
 			g.Page++
-			return p.cameTo(answer, newest, !answer.More || newest.After(p.wide.Since))
+			return p.history.cameTo(answer, newest, !answer.More || newest.After(p.wide.Since))
 		})
 	}
 	w := windowFrom(g.Covered, pastOverlap)
 	return p.askPast(ctx, platform.Query{Page: w.Number, PerPage: w.Size}, span, func(answer platform.Page, _ moment) error {
 		oldest, _ := startsOf(answer.Sessions)
 		g.Covered = w.Start() + positions(answer, w)
-		return p.cameTo(answer, oldest, !answer.More || answer.Records == 0 || !oldest.IsZero() && oldest.Before(h.From.Add(-frontierSlack)))
+		return p.history.cameTo(answer, oldest, !answer.More || answer.Records == 0 || !oldest.IsZero() && oldest.Before(h.From.Add(-frontierSlack)))
 	})
 }
 
 // cameTo goes on from a page that reaches to a start.
-func (k *ledger) cameTo(answer platform.Page, start time.Time, done bool) error {
-	h := &k.history
+func (r *historyReader) cameTo(answer platform.Page, start time.Time, done bool) error {
+	h := &r.backfill
 	if !start.IsZero() {
 		h.Reached = start
 	}
 	if done {
 		h.Done, h.Reached, h.Cursor = h.From, time.Time{}, gap{}
-		k.Logger.Info("the history from before tracking began is complete", "since", h.From, "sessions", h.Sessions)
-	} else if k.Clock.Now().Sub(k.historySaved) < probeSaving {
+		r.Logger.Info("the history from before tracking began is complete", "since", h.From, "sessions", h.Sessions)
+	} else if r.Clock.Now().Sub(r.savedAt) < probeSaving {
 		return nil
 	}
-	k.historySaved = k.Clock.Now()
-	return k.remember(pastKey, h)
+	r.savedAt = r.Clock.Now()
+	return r.remember(pastKey, h)
 }
 
-func (k *ledger) pastStatus() PastStatus {
-	h := &k.history
-	return PastStatus{From: h.From, Done: h.Done, Reached: h.Reached, Sessions: h.Sessions, Waits: k.waits()}
+func (r *historyReader) status() PastStatus {
+	h := &r.backfill
+	return PastStatus{From: h.From, Done: h.Done, Reached: h.Reached, Sessions: h.Sessions, Waits: r.waits()}
 }
 
 // toldOfPast counts the sessions of the past that were committed.
-func (k *ledger) toldOfPast(changes []events.Event) {
+func (r *historyReader) told(changes []events.Event) {
 	for i := range changes {
 		if changes[i].Kind == events.Ended {
-			k.history.Sessions++
+			r.backfill.Sessions++
 		}
 	}
 }

@@ -57,6 +57,20 @@ func (ps *places) add(l plan.Location) *place {
 	return p
 }
 
+// certainBy notes that its list was read completely from a time on: without an order, it
+// is as old as the session that was seen least lately.
+func (p *place) certainBy(began time.Time, ordered bool) {
+	at := began
+	for e := range p.sessions {
+		if !ordered && e.Seen.Before(at) {
+			at = e.Seen
+		}
+	}
+	if at.After(p.SeenAt) {
+		p.SeenAt = at
+	}
+}
+
 // reading returns the location whose list was begun first of those that have
 // further pages to ask for; nil where there is none.
 func (ps *places) reading() *plan.Location {

@@ -141,7 +141,7 @@ func (p *Poller) Run(ctx context.Context) error {
 		err := p.Step(flying)
 		if ctx.Err() != nil {
 			// What is held would be found again, but its bounds are better now.
-			if err := p.release(ctx, slices.Collect(maps.Keys(p.held))); err != nil && !errors.Is(err, ctx.Err()) {
+			if err := p.release(ctx, slices.Collect(maps.Keys(p.pending.ends))); err != nil && !errors.Is(err, ctx.Err()) {
 				return err
 			}
 			now := p.Clock.Now()
@@ -220,7 +220,7 @@ func (p *Poller) prepare() {
 	p.Rules.Account = p.Account
 	p.oddities = make(map[string]bool)
 	p.ledger = newLedger(&p.Settings, newRequests(&p.Settings))
-	p.publish = p.publishStatus
+	p.commits.publish = p.publishStatus
 }
 
 // begin takes over what former processes have learned and seen.
@@ -254,16 +254,7 @@ func (p *Poller) begin() error {
 func (p *Poller) choose(ctx context.Context) (plan.Look, error) {
 	for {
 		now := p.Clock.Now()
-		if err := p.letGo(ctx, now); err != nil {
-			return plan.Look{}, err
-		}
-		if err := p.saveRates(now, false); err != nil {
-			return plan.Look{}, err
-		}
-		if err := p.rememberChecks(); err != nil {
-			return plan.Look{}, err
-		}
-		if err := p.askedBack(); err != nil {
+		if err := p.settleDue(ctx, now); err != nil {
 			return plan.Look{}, err
 		}
 		look, at := p.decide(now)
@@ -274,20 +265,34 @@ func (p *Poller) choose(ctx context.Context) (plan.Look, error) {
 		pause := at.Sub(now)
 		if pause <= 0 {
 			if p.requests.beside(look) {
-				if look.Kind != plan.Addresses || !p.checksBeside() {
+				if look.Kind != plan.Addresses || !p.checks.beside() {
 					p.view.Turn++
 				}
 				return look, ctx.Err()
 			}
 			pause = time.Second // An answer ends it.
 		}
-		if len(p.held) > 0 {
+		if len(p.pending.ends) > 0 {
 			pause = min(pause, time.Second)
 		}
-		if err := p.requests.pause(ctx, p.untilCheck(now, pause)); err != nil {
+		if err := p.requests.pause(ctx, p.checks.untilCheck(now, pause)); err != nil {
 			return plan.Look{}, err
 		}
 	}
+}
+
+// settleDue does what is due whatever is asked next.
+func (p *Poller) settleDue(ctx context.Context, now time.Time) error {
+	if err := p.release(ctx, p.pending.overdue(now, p.whole)); err != nil {
+		return err
+	}
+	if err := p.saveRates(now, false); err != nil {
+		return err
+	}
+	if err := p.checks.save(); err != nil {
+		return err
+	}
+	return p.askedBack()
 }
 
 // decide has the strategy choose a look, and says when that may go out. Nothing is
@@ -296,7 +301,7 @@ func (p *Poller) decide(now time.Time) (look plan.Look, at time.Time) {
 	if p.countDue(now) {
 		return plan.Look{Kind: plan.Count}, now
 	}
-	if p.checkDue(now) {
+	if p.checks.due(now) {
 		return plan.Look{Kind: plan.Addresses}, now
 	}
 	if at = p.Budgets[platform.Sessions].Next(now); at.After(now) && !p.discovery.due(now) {
@@ -305,7 +310,7 @@ func (p *Poller) decide(now time.Time) (look plan.Look, at time.Time) {
 	p.foresee(now)
 	p.planned = p.Strategy.Next(now, &p.view)
 	for _, row := range p.planned.Aside {
-		p.setAside(p.roster.of(row))
+		p.missing.setAside(p.roster.of(row))
 	}
 	if look = p.planned.Look; p.pastDue() {
 		look = plan.Look{Kind: plan.Past}

@@ -59,6 +59,16 @@ type probe struct {
 	dirty      bool
 }
 
+// historyReader reads the account's history: who arrived, what was missed, and what was
+// before tracking began.
+type historyReader struct {
+	*estate
+	list     order.List // what is known of its order
+	probe    probe
+	backfill past
+	savedAt  time.Time // local clock: of the backfill
+}
+
 // probeKey names what is remembered of the probe. An old one is safe: more is
 // read again.
 const (
@@ -81,7 +91,7 @@ func (b *probe) age(now time.Time) time.Duration {
 
 // probeOn asks for the next page of a probe.
 func (p *Poller) probeOn(ctx context.Context) error {
-	if p.probe.Direction == order.OldestFirst {
+	if p.history.probe.Direction == order.OldestFirst {
 		return p.probeTail(ctx)
 	}
 	return p.probeHead(ctx)
@@ -89,9 +99,9 @@ func (p *Poller) probeOn(ctx context.Context) error {
 
 // probeHead reads the newest page, or goes on towards the frontier.
 func (p *Poller) probeHead(ctx context.Context) error {
-	w := windowFrom(p.probe.covered, overlap)
+	w := windowFrom(p.history.probe.covered, overlap)
 	return p.askHistory(ctx, platform.Query{Page: w.Number, PerPage: w.Size}, func(answer platform.Page, m moment) error {
-		return p.headRead(w, answer, m)
+		return p.history.headRead(w, answer, m)
 	})
 }
 
@@ -105,18 +115,18 @@ func (p *Poller) askHistory(ctx context.Context, q platform.Query, then func(pla
 // askPast does the same, and tells of sessions of a span that ended before tracking
 // began.
 func (p *Poller) askPast(ctx context.Context, q platform.Query, past diff.Span, then func(platform.Page, moment) error) error {
-	direction := p.probe.Direction
+	direction := p.history.probe.Direction
 	return p.askSessions(ctx, q, func(answer platform.Page, m moment, err error) error {
-		if err != nil || p.probe.Direction != direction {
+		if err != nil || p.history.probe.Direction != direction {
 			return nil
 		}
 		ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: history, past: past}
 		ev.first, ev.last = q.Page == 1 && q.StartDate == "", ends(answer, plan.Window{Number: q.Page, Size: q.PerPage})
-		reading := p.past.Read(p.roster.page(&ev))
+		reading := p.history.list.Read(p.roster.page(&ev))
 		if ev.first && direction == order.NewestFirst || ev.last && direction == order.OldestFirst {
 			p.roster.track.Edge(m.sent)
 		}
-		trusted := p.trusts(&ev, &reading, q)
+		trusted := p.history.trusts(&ev, &reading, q)
 		if err := p.take(ctx, ev); err != nil || !trusted {
 			return err
 		}
@@ -133,26 +143,26 @@ func (p *Poller) askPast(ctx context.Context, q platform.Query, past diff.Span, 
 // trusts reports whether a page of the history is sorted as the list of online
 // sessions and leaves out nobody who is known to have begun within it: who ended
 // stands in it still. If not, probing ends for a while.
-func (k *ledger) trusts(ev *evidence, reading *order.Reading, q platform.Query) bool {
+func (r *historyReader) trusts(ev *evidence, reading *order.Reading, q platform.Query) bool {
 	reason := ""
 	switch {
-	case reading.Contradicted || k.past.Established() && k.past.Direction != k.probe.Direction:
+	case reading.Contradicted || r.list.Established() && r.list.Direction != r.probe.Direction:
 		reason = "it is not sorted as the list of online sessions"
-	case k.leavesOut(ev, reading, q):
+	case r.leavesOut(ev, reading, q):
 		reason = "it leaves out sessions that are online"
 	default:
 		return true
 	}
-	k.Logger.Warn("the account's history cannot be used: arrivals are found by sweeps alone", "reason", reason, "again_in", recheck)
-	k.past = order.List{}
-	k.probe = probe{faultyTill: k.Clock.Now().Add(recheck), Frontier: k.probe.Frontier, Gaps: reorder(k.probe.Gaps)}
+	r.Logger.Warn("the account's history cannot be used: arrivals are found by sweeps alone", "reason", reason, "again_in", recheck)
+	r.list = order.List{}
+	r.probe = probe{faultyTill: r.Clock.Now().Add(recheck), Frontier: r.probe.Frontier, Gaps: reorder(r.probe.Gaps)}
 	return false
 }
 
 // leavesOut reports whether a page of the history lacks a session that was online
 // and stands within it, or is empty where one should be.
-func (k *ledger) leavesOut(ev *evidence, reading *order.Reading, q platform.Query) bool {
-	on, sent := make(map[string]bool, len(ev.sessions)), k.roster.rows.Seconds(ev.sent)
+func (r *historyReader) leavesOut(ev *evidence, reading *order.Reading, q platform.Query) bool {
+	on, sent := make(map[string]bool, len(ev.sessions)), r.roster.rows.Seconds(ev.sent)
 	for i := range ev.sessions {
 		on[ev.sessions[i].ID] = true
 	}
@@ -161,13 +171,13 @@ func (k *ledger) leavesOut(ev *evidence, reading *order.Reading, q platform.Quer
 			return false
 		}
 	}
-	within := k.roster.provenBy(*reading)
+	within := r.roster.provenBy(*reading)
 	if len(ev.sessions) == 0 && q.Page <= 1 && q.StartDate != "" {
 		day, err := time.Parse(time.DateOnly, q.StartDate)
 		if err != nil {
 			return false
 		}
-		within = k.roster.within(day.Add(widestDay), ev.from.Add(-frontierSlack))
+		within = r.roster.within(day.Add(widestDay), ev.from.Add(-frontierSlack))
 	}
 	for e := range within {
 		if !on[e.ID] && e.shown <= sent {
@@ -189,8 +199,8 @@ func dayBefore(start time.Time) string {
 }
 
 // headRead goes on from a page of a probe for the newest sessions.
-func (k *ledger) headRead(w plan.Window, answer platform.Page, m moment) error {
-	b := &k.probe
+func (r *historyReader) headRead(w plan.Window, answer platform.Page, m moment) error {
+	b := &r.probe
 	if !b.walking {
 		b.began, b.walking, b.newest = m.sent, true, time.Time{}
 	}
@@ -202,26 +212,26 @@ func (k *ledger) headRead(w plan.Window, answer platform.Page, m moment) error {
 	back := b.Frontier
 	if back.IsZero() {
 		// Nothing before the tracking of the account began is of interest.
-		back = k.wide.Since
+		back = r.wide.Since
 	}
 	if answer.More && answer.Records > 0 && !back.IsZero() && !oldest.Before(back.Add(-frontierSlack)) {
 		if b.covered < deepProbe*plan.MaxPerPage {
 			return nil
 		}
-		k.missed(gap{From: back, Covered: b.covered})
+		r.missed(gap{From: back, Covered: b.covered})
 	}
 	b.covered = 0
-	return k.probed(b.newest)
+	return r.probed(b.newest)
 }
 
 // probeTail reads the page at the end of the history, or seeks it.
 func (p *Poller) probeTail(ctx context.Context) error {
-	b := &p.probe
+	b := &p.history.probe
 	if (b.resumed || !b.at.IsZero()) && !b.walking && b.age(p.Clock.Now()) > longAway && p.platformNow().Sub(b.Frontier) > longAway {
 		// What came since is read from the old cursor on, beside a new one at the
 		// list's end.
 		if !b.Frontier.IsZero() {
-			p.missed(gap{From: b.Frontier, Date: b.Date, Page: b.Page})
+			p.history.missed(gap{From: b.Frontier, Date: b.Date, Page: b.Page})
 		}
 		b.Date, b.resumed, b.at = "", false, time.Time{}
 	}
@@ -230,16 +240,16 @@ func (p *Poller) probeTail(ctx context.Context) error {
 		b.Page, b.ahead, b.full, b.void, b.sought = 1, 0, 0, 0, false
 	}
 	return p.askHistory(ctx, platform.Query{StartDate: b.Date, Page: b.Page + b.ahead, PerPage: plan.MaxPerPage}, func(answer platform.Page, m moment) error {
-		if !b.sought && p.seek(answer) {
+		if !b.sought && p.history.seek(answer) {
 			return nil
 		}
-		return p.tailRead(answer, m)
+		return p.history.tailRead(answer, m)
 	})
 }
 
 // tailRead goes on from the page at the end of the history.
-func (k *ledger) tailRead(answer platform.Page, m moment) error {
-	b := &k.probe
+func (r *historyReader) tailRead(answer platform.Page, m moment) error {
+	b := &r.probe
 	if !b.walking {
 		b.began, b.walking = m.sent, true
 	}
@@ -260,19 +270,19 @@ func (k *ledger) tailRead(answer platform.Page, m moment) error {
 		return nil
 	}
 	b.ahead = 0
-	if b.Frontier.IsZero() && !k.wide.Since.IsZero() {
+	if b.Frontier.IsZero() && !r.wide.Since.IsZero() {
 		// Since tracking began, sessions may have come and gone on the pages before.
-		k.missed(gap{From: k.wide.Since, Date: b.Date, Page: b.Page, Back: true})
-		b.Frontier = k.wide.Since
+		r.missed(gap{From: r.wide.Since, Date: b.Date, Page: b.Page, Back: true})
+		b.Frontier = r.wide.Since
 	}
-	return k.probed(newest)
+	return r.probed(newest)
 }
 
 // seek takes a step towards the last page of the history: doubling until a page
 // is empty, then halving. It reports false when the page read is the one from
 // which to go on.
-func (k *ledger) seek(answer platform.Page) (again bool) {
-	b := &k.probe
+func (r *historyReader) seek(answer platform.Page) (again bool) {
+	b := &r.probe
 	switch {
 	case answer.Records > 0 && !answer.More && b.Page == 1:
 		b.sought = true
@@ -299,24 +309,24 @@ func (k *ledger) seek(answer platform.Page) (again bool) {
 }
 
 // probed ends a complete probe.
-func (k *ledger) probed(newest time.Time) error {
-	b := &k.probe
+func (r *historyReader) probed(newest time.Time) error {
+	b := &r.probe
 	b.at, b.walking = b.began, false
-	if newest.After(b.Frontier) && !k.wide.Since.IsZero() {
+	if newest.After(b.Frontier) && !r.wide.Since.IsZero() {
 		b.Frontier, b.dirty = newest, true
 	}
-	return k.saveProbe()
+	return r.save()
 }
 
-// saveProbe remembers the cursors, now and then: old ones are safe.
-func (k *ledger) saveProbe() error {
-	b := &k.probe
-	now := k.Clock.Now()
+// save remembers the cursors, now and then: old ones are safe.
+func (r *historyReader) save() error {
+	b := &r.probe
+	now := r.Clock.Now()
 	if !b.dirty || now.Sub(b.savedAt) < probeSaving {
 		return nil
 	}
 	b.dirty, b.savedAt = false, now
-	return k.remember(probeKey, b)
+	return r.remember(probeKey, b)
 }
 
 // platformNow is the platform's time, as far as known.

@@ -214,8 +214,8 @@ func (p *Poller) publishStatus(now time.Time) {
 func (p *Poller) reckon() Plan {
 	v, online := &p.view, len(p.roster.entries)
 	made := Plan{
-		Order: "none", Roams: p.roaming, Gaps: len(p.probe.Gaps), Held: len(p.held), Late: p.planned.Late, Census: p.census.Census,
-		Past: p.pastStatus(), Addresses: p.addressPlan(), Missing: len(p.missing), Hidden: p.hidden, Look: p.planned.Kind, Why: p.planned.Why,
+		Order: "none", Roams: p.roaming, Gaps: len(p.history.probe.Gaps), Held: len(p.pending.ends), Late: p.planned.Late, Census: p.census.Census,
+		Past: p.history.status(), Addresses: p.checks.status(), Missing: len(p.missing.ids), Hidden: p.missing.hidden, Look: p.planned.Kind, Why: p.planned.Why,
 		Starts: 3600 * p.rates().Starts(), Ends: 3600 * p.rates().Hazard() * float64(online),
 	}
 	for loose := range p.roster.loose {
@@ -232,7 +232,7 @@ func (p *Poller) reckon() Plan {
 	if v.Budget > 0 {
 		limit := v.Budget * budget.Window.Seconds()
 		made.Forecast = plan.NewForecast(online, max(1, len(p.places.all)), limit, 1)
-		if p.checksBeside() {
+		if p.checks.beside() {
 			made.Addresses.Forecast = plan.NewAddressForecast(online, limit, made.Addresses.Alone, 1)
 		}
 	}
@@ -252,8 +252,8 @@ func (p *Poller) state() (State, string) {
 			state, text = Waiting, r.Err.Error()
 		}
 	}
-	if p.full != nil {
-		return Paused, p.full.Error()
+	if p.commits.full != nil {
+		return Paused, p.commits.full.Error()
 	}
 	return state, text
 }

@@ -72,7 +72,7 @@ func (p *Poller) swept(ctx context.Context, look plan.Look, answer platform.Page
 	if ev.first && p.online.Direction == order.NewestFirst || ev.last && p.online.Direction == order.OldestFirst {
 		t.Edge(m.sent)
 	}
-	p.unfound(p.roster.of(look.For), m.sent)
+	p.missing.unfound(p.roster.of(look.For), m.sent)
 	if w.Number == 1 {
 		s.whole = ev.last
 	}
@@ -116,11 +116,11 @@ func (p *Poller) tendOften(now time.Time) {
 // location by location.
 func (p *Poller) certain(now time.Time) time.Time {
 	v := &p.view
-	if !v.Ordered || v.Missed || v.Probing && p.probe.at.IsZero() {
+	if !v.Ordered || v.Missed || v.Probing && p.history.probe.at.IsZero() {
 		return time.Time{}
 	}
 	if v.Probing {
-		return p.probe.at
+		return p.history.probe.at
 	}
 	if oldest := p.roster.oldest(now); oldest != nil && oldest.Seen.Before(now) {
 		// Nobody looks for arrivals but the sweep.
@@ -154,22 +154,22 @@ func (p *Poller) foresee(now time.Time) {
 	}
 	v.Learning = p.wide.SeenAt.IsZero() || !v.Ordered && p.online.Contradictions < disorderly && (p.sweep.rounds < learning || p.sweep.pages < learningPages)
 	v.Promising = !v.Ordered && p.online.Contradictions == 0
-	v.Probing = v.Ordered && p.probe.possible(now)
+	v.Probing = v.Ordered && p.history.probe.possible(now)
 	v.Rates, v.Track = p.rates(), p.roster.track
 	v.Rates.Pass(now, v.Online)
-	v.ProbeAge = p.probe.age(now)
-	v.Missed = v.Probing && len(p.probe.Gaps) > 0
+	v.ProbeAge = p.history.probe.age(now)
+	v.Missed = v.Probing && len(p.history.probe.Gaps) > 0
 	if q.flying(plan.Probe, "") || q.flying(plan.Backfill, "") {
 		v.ProbeAge, v.Missed = 0, false // They share a cursor.
 	}
 	p.tendOften(now)
-	p.overdue(now, v, p.sweep.pace)
-	p.weighMissing(now)
-	v.Missing, v.Unsettled = p.missing, p.places.unsettled()
+	p.missing.overdue(now, v, p.planned.Overdue, p.sweep.pace)
+	p.missing.weigh(now)
+	v.Missing, v.Unsettled = p.missing.ids, p.places.unsettled()
 	v.Asked = q.pagesAsked(v.Asked[:0])
 	v.Placed = p.roster.placed
-	v.Figures, v.FiguresGain = p.figuresDue(now)
-	p.weighAddresses(now, v)
+	v.Figures, v.FiguresGain = p.pending.next(now)
+	p.checks.weigh(now, v)
 }
 
 // paceMemory is over how many pages the pace is smoothed.

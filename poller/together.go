@@ -53,7 +53,7 @@ func (k *ledger) unsettle(ev *evidence, changes []events.Event) {
 		if place := k.places.byID[g.location]; place != nil && n >= togetherLeast && float64(n) >= min(togetherMany, togetherShare*float64(place.Online)) {
 			place.unsettled = mostSettling
 			if ev.scope == history && n >= togetherMany {
-				k.readAgain(g.start)
+				k.history.readAgain(g.start)
 			}
 		}
 	}
@@ -61,8 +61,8 @@ func (k *ledger) unsettle(ev *evidence, changes []events.Event) {
 
 // readAgain has the history since a start read once more: of many equal starts a
 // page hides some, and who has ended since stands nowhere else.
-func (k *ledger) readAgain(start time.Time) {
-	b := &k.probe
+func (r *historyReader) readAgain(start time.Time) {
+	b := &r.probe
 	if len(b.Gaps) > 0 && !b.Gaps[len(b.Gaps)-1].From.Before(start.Add(-time.Minute)) {
 		return
 	}

@@ -11,14 +11,20 @@ import (
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
-// heldEnd is a proven end that waits for the platform's own record of it: true
+// pendingEnd is a proven end that waits for the platform's own record of it: true
 // end, duration and totals. It is in memory only: after a crash its session is
 // found missing again.
-type heldEnd struct {
+type pendingEnd struct {
 	end   events.Event // as it goes out if no record comes
 	since time.Time    // local clock
 	askAt time.Time    // local clock: not before
 	asked int
+}
+
+// pendingEnds are the proven ends that wait for their final figures.
+type pendingEnds struct {
+	*Settings
+	ends map[string]*pendingEnd // by session
 }
 
 // Final figures. A request for them competes with the others, so that they are
@@ -34,73 +40,77 @@ const (
 )
 
 // hold takes the inferred ends out of the changes that are worth asking about, and
-// those that are held already. The roster forgets them as if they were
+// those that wait already. The roster forgets them as if they were
 // committed.
 func (k *ledger) hold(changes []events.Event) []events.Event {
 	now := k.Clock.Now()
 	worth := k.FiguresWait > 0 && k.planned.Price > 0 && k.planned.Price < plan.FiguresWorth
-	var kept, held []events.Event
+	kept, held := k.pending.sort(changes, worth, now)
+	k.apply(held, moment{sent: now, came: now}, nil)
+	return kept
+}
+
+// sort tells the changes to commit now from the ends that begin to wait.
+func (p *pendingEnds) sort(changes []events.Event, worth bool, now time.Time) (kept, held []events.Event) {
 	for _, e := range changes {
 		s := &e.Data.Session
-		known := k.held[s.ID] != nil
+		known := p.ends[s.ID] != nil
 		switch {
 		case e.Kind != events.Ended:
 			kept = append(kept, e)
 		case e.Data.Observed.End == events.EndReported:
-			delete(k.held, s.ID)
+			delete(p.ends, s.ID)
 			kept = append(kept, e)
 		case known:
 		case worth && queryOfGuest(s) != (platform.Query{}):
-			k.held[s.ID] = &heldEnd{end: e, since: now}
+			p.ends[s.ID] = &pendingEnd{end: e, since: now}
 			held = append(held, e)
 		default:
 			kept = append(kept, e)
 		}
 	}
-	k.apply(held, moment{sent: now, came: now}, nil)
-	return kept
+	return kept, held
 }
 
-// release publishes held ends without the platform's figures.
+// release publishes ends that wait without the platform's figures.
 func (k *ledger) release(ctx context.Context, ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
 	var ends []events.Event
 	for _, id := range ids {
-		if h := k.held[id]; h != nil {
+		if h := k.pending.ends[id]; h != nil {
 			ends = append(ends, h.end)
-			delete(k.held, id)
+			delete(k.pending.ends, id)
 		}
 	}
 	start := k.Clock.Now()
-	if err := k.commit(ctx, ends, start); err != nil {
+	if err := k.commits.commit(ctx, ends, start); err != nil {
 		return fmt.Errorf("committing %d ends without final figures: %w", len(ends), err)
 	}
 	k.report(&evidence{moment: moment{sent: start}}, ends, start)
 	return nil
 }
 
-// letGo publishes the ends whose wait is over.
-func (k *ledger) letGo(ctx context.Context, now time.Time) error {
-	var due []string
-	wait := k.FiguresWait
-	if k.whole {
+// overdue returns the ends whose wait is over.
+func (p *pendingEnds) overdue(now time.Time, whole bool) (due []string) {
+	wait := p.FiguresWait
+	if whole {
 		wait = min(wait, wholeWait)
 	}
-	for id, h := range k.held {
+	for id, h := range p.ends {
 		if now.Sub(h.since) >= wait || h.asked >= mostAsked {
 			due = append(due, id)
 		}
 	}
 	slices.Sort(due)
-	return k.release(ctx, due)
+	return due
 }
 
-// figuresDue returns which held end to ask about, empty for none, and what that
+// next returns which end to ask about, empty for none, and what that
 // would bring: besides the figures the end itself, which has waited for them.
-func (k *ledger) figuresDue(now time.Time) (id string, gain float64) {
-	for other, h := range k.held {
+func (p *pendingEnds) next(now time.Time) (id string, gain float64) {
+	for other, h := range p.ends {
 		g := plan.FiguresWorth + now.Sub(h.since).Seconds()
 		if now.Before(h.askAt) || g < gain {
 			continue
@@ -117,7 +127,7 @@ func (k *ledger) figuresDue(now time.Time) (id string, gain float64) {
 // figures asks for the sessions of the guest whose session has ended, since the
 // day on which it began.
 func (p *Poller) figures(ctx context.Context, id string) error {
-	h := p.held[id]
+	h := p.pending.ends[id]
 	if h == nil {
 		return nil
 	}
