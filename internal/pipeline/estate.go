@@ -16,7 +16,7 @@ const (
 )
 
 // unlimited is a limit in requests a minute that nobody reaches.
-const unlimited = 1_000_000
+const unlimited = 120_000
 
 // trafficMin is from how many bytes on both publish traffic.
 const trafficMin = 1_000_000

@@ -41,9 +41,10 @@ type Budget struct {
 	limit   int       // configured, or lower where the platform says so
 	current float64   // limit, less after a refusal
 	raised  time.Time // when current last changed
-	// The last requests, as many as the limit: idle are the slots that were never used,
-	// and those answered, longest ago first; flying those under way. sent are the times
-	// at which they went out.
+	// The last requests, as many as the limit: unused is how many slots were never used,
+	// idle are those answered, longest ago first; flying those under way. sent are the
+	// times at which they went out.
+	unused  int
 	idle    queue[slot]
 	flying  []slot
 	sent    queue[time.Time]
@@ -74,21 +75,28 @@ func New(limit int, log *Log, now time.Time) *Budget {
 		spacing: rate.NewLimiter(spacingOf(limit), 1),
 		log:     log,
 	}
-	slots := make([]slot, limit)
-	for i := range slots {
-		slots[i].at = i
-	}
 	if log != nil {
 		for i, x := range log.restored(now) {
-			slots[i].exchange = x
+			b.idle.push(slot{i, x})
 			b.sent.push(x.sent)
 		}
-		slices.SortFunc(slots, func(a, b slot) int { return a.answered.Compare(b.answered) })
+		slices.SortFunc(b.idle.items, func(a, b slot) int { return a.answered.Compare(b.answered) })
 	}
-	for _, s := range slots {
-		b.idle.push(s)
-	}
+	b.unused = limit - b.idle.len()
 	return b
+}
+
+// slots is how many there are.
+func (b *Budget) slots() int { return b.unused + b.idle.len() + len(b.flying) }
+
+// free takes a slot that no window holds any more, and returns its place in the log.
+func (b *Budget) free() int {
+	if b.unused == 0 {
+		return b.idle.pop().at
+	}
+	at := b.slots() - b.unused
+	b.unused--
+	return at
 }
 
 func spacingOf(limit int) rate.Limit { return rate.Limit(pace * float64(limit) / Window.Seconds()) }
@@ -149,8 +157,8 @@ func (b *Budget) next(now time.Time) time.Time {
 	if among := max(1, int(b.current)) - len(b.flying); among <= 0 {
 		// Its answer is not in, so the earliest is a guess to be asked again.
 		at = later(at, now.Add(Window+Margin))
-	} else if s := b.idle.at(b.idle.len() - among); !s.sent.IsZero() {
-		at = later(at, s.answered.Add(Window+Margin))
+	} else if among <= b.idle.len() {
+		at = later(at, b.idle.at(b.idle.len()-among).answered.Add(Window+Margin))
 	}
 	if tokens := b.spacing.TokensAt(at); tokens < 1 {
 		at = at.Add(time.Duration((1 - tokens) / float64(b.spacing.Limit()) * float64(time.Second)))
@@ -176,9 +184,9 @@ func (b *Budget) take(now time.Time) (answered func(time.Time), at time.Time) {
 		return nil, at
 	}
 	b.spacing.AllowN(now, 1)
-	s := slot{b.idle.pop().at, exchange{sent: now}}
+	s := slot{b.free(), exchange{sent: now}}
 	b.flying = append(b.flying, s)
-	if b.sent.push(now); b.sent.len() > b.idle.len()+len(b.flying) {
+	if b.sent.push(now); b.sent.len() > b.slots() {
 		b.sent.pop()
 	}
 	b.record(s)
@@ -231,7 +239,7 @@ func (b *Budget) Pause(now time.Time, wait time.Duration) {
 func (b *Budget) Allowed(now time.Time, limit int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	limit = min(limit, b.idle.len()+len(b.flying))
+	limit = min(limit, b.slots())
 	if limit < 1 || limit == b.limit {
 		return
 	}

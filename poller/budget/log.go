@@ -77,7 +77,8 @@ func (l *Log) restored(now time.Time) []exchange {
 		}
 		slices.SortFunc(log, func(a, b exchange) int { return a.sent.Compare(b.sent) })
 	}
-	fresh := make([]byte, logHeader+l.limit*logSlot)
+	// Slots that were never used are a hole in the file.
+	fresh := make([]byte, logHeader+len(log)*logSlot)
 	copy(fresh, logMagic)
 	copy(fresh[len(logMagic):], boot)
 	for i, x := range log {
@@ -85,6 +86,7 @@ func (l *Log) restored(now time.Time) []exchange {
 	}
 	l.write(fresh, 0)
 	l.keep(l.file.Truncate(int64(len(fresh))))
+	l.keep(l.file.Truncate(int64(logHeader + l.limit*logSlot)))
 	return log
 }
 
