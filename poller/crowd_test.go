@@ -156,9 +156,13 @@ func newShelf() *shelf {
 	return &shelf{states: make(map[string]events.State), values: make(map[string][]byte), marks: make(map[string]store.LocationMark)}
 }
 
-func (s *shelf) Get(key string) ([]byte, error)                 { return s.values[key], nil }
-func (s *shelf) Put(key string, value []byte) error             { s.values[key] = value; return nil }
-func (s *shelf) Find([]string) (map[string]events.State, error) { return s.states, nil }
+func (s *shelf) Get(key string) ([]byte, error)     { return s.values[key], nil }
+func (s *shelf) Put(key string, value []byte) error { s.values[key] = value; return nil }
+
+func (s *shelf) State(id string) (events.State, bool, error) {
+	st, ok := s.states[id]
+	return st, ok, nil
+}
 
 func (s *shelf) Locations() ([]store.LocationInfo, error) {
 	var all []store.LocationInfo

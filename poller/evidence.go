@@ -94,21 +94,20 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 	if err != nil {
 		return err
 	}
-	ids := slices.Clone(gone)
-	for i := range shown {
-		ids = append(ids, shown[i].ID)
-	}
-	states, err := k.Store.Find(ids)
-	if err != nil {
-		return fmt.Errorf("looking up %d sessions: %w", len(ids), err)
-	}
+	var unreadable error
 	known := diff.Known{
-		Find:     func(id string) (events.State, bool) { s, ok := states[id]; return s, ok },
+		Find: func(id string) (events.State, bool) {
+			s, ok, err := k.Store.State(id)
+			if err != nil {
+				unreadable = fmt.Errorf("looking up session %s: %w", id, err)
+			}
+			return s, ok
+		},
 		Tracking: k.tracking,
 		SeenAt:   k.seenAt,
 	}
 	for _, id := range gone {
-		switch s, ok := states[id]; {
+		switch s, ok := known.Find(id); {
 		case !ok || !s.Session.Online:
 			k.roster.remove(id)
 		case !mayHide(ev.skipped, &s.Session):
@@ -119,6 +118,9 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 	changes := diff.Compare(known, diff.Snapshot{
 		Sessions: sessions, From: ev.from, At: ev.at, History: ev.scope == history, Past: ev.past, Presumed: ev.presumed, Proof: ev.proof,
 	}, k.Rules)
+	if unreadable != nil {
+		return unreadable
+	}
 	if err := k.learnRoaming(changes); err != nil {
 		return err
 	}

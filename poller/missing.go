@@ -218,11 +218,11 @@ func (q *verifyQueue) listed(e *entry) bool {
 
 // stateOf returns what is known of a session; the zero State knows nothing.
 func (k *ledger) stateOf(id string) (events.State, error) {
-	found, err := k.Store.Find([]string{id})
+	state, _, err := k.Store.State(id)
 	if err != nil {
 		return events.State{}, fmt.Errorf("session %s: reading its state: %w", id, err)
 	}
-	return found[id], nil
+	return state, nil
 }
 
 // overdue queues for verification the sessions that no page showed or proved gone

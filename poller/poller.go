@@ -26,7 +26,8 @@ type Platform interface {
 
 // Store is where states are read from and changes are committed to.
 type Store interface {
-	Find(ids []string) (map[string]events.State, error)
+	// State returns what is known of a session, commits included; false if nothing is.
+	State(id string) (events.State, bool, error)
 	Locations() ([]store.LocationInfo, error)
 	Commit(store.Commit) error
 	// All calls f with every session that is online, until it returns false.

@@ -48,6 +48,9 @@ type Commit struct {
 // there were none (else a commit larger than the limit could never pass). It is
 // ErrConflict when a change does not follow the stored state of its session.
 func (s *Store) Commit(c Commit) error {
+	if err := s.flushed(); err != nil {
+		return err
+	}
 	s.log.Lock()
 	defer s.log.Unlock()
 	needed, seen, err := s.writes(&c)
@@ -153,6 +156,13 @@ func (s *Store) adopt(w *writing) {
 	if w.cursorMoved {
 		s.saved, s.savedAt, s.sent = w.saved, w.now, w.sent
 	}
+	s.known.Lock()
+	if s.online.rows != nil {
+		for _, of := range w.order {
+			s.online.set(&of.state)
+		}
+	}
+	s.known.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.box = w.box
@@ -167,6 +177,11 @@ func (w *writing) commit(c *Commit) error {
 			return err
 		}
 	}
+	return w.finish(c.Locations, len(c.Changes))
+}
+
+// finish writes what so many changes lead to.
+func (w *writing) finish(marks []LocationMark, changes int) error {
 	if err := w.fits(); err != nil {
 		return err
 	}
@@ -179,10 +194,10 @@ func (w *writing) commit(c *Commit) error {
 			return fmt.Errorf("session %s: %w", s.state.Session.ID, err)
 		}
 	}
-	if err := w.places(c.Locations); err != nil {
+	if err := w.places(marks); err != nil {
 		return err
 	}
-	if err := w.prune(16 + 2*len(c.Changes)); err != nil {
+	if err := w.prune(16 + 2*changes); err != nil {
 		return err
 	}
 	if w.store.cursorLags() {

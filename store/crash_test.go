@@ -21,9 +21,12 @@ import (
 // childEnv makes the test binary the process that is killed.
 const childEnv = "STORE_TEST_COMMIT_TO"
 
+// stageEnv has it stage what it commits.
+const stageEnv = "STORE_TEST_STAGE"
+
 func TestMain(m *testing.M) {
 	if path := os.Getenv(childEnv); path != "" {
-		if err := commitForever(path); err != nil {
+		if err := commitForever(path, os.Getenv(stageEnv) != ""); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -33,8 +36,9 @@ func TestMain(m *testing.M) {
 }
 
 // commitForever commits, takes and acknowledges, and prints the last sequence
-// number after each durable commit.
-func commitForever(path string) error {
+// number after each durable commit. Or it stages commits, and behind each a value that
+// names a session of it.
+func commitForever(path string, stage bool) error {
 	s, err := Open(path, Options{SentRetention: time.Millisecond})
 	if err != nil {
 		return err
@@ -69,7 +73,12 @@ func commitForever(path string) error {
 			known[id] = events.StateOf(change)
 			c.Changes = append(c.Changes, change)
 		}
-		if err := s.Commit(c); err != nil {
+		if !stage {
+			err = s.Commit(c)
+		} else if err = s.Stage(c); err == nil {
+			err = s.StageValue("newest", []byte(ids[0]))
+		}
+		if err != nil {
 			return err
 		}
 		fmt.Println(s.Outbox().Last)
@@ -85,12 +94,19 @@ func commitForever(path string) error {
 	}
 }
 
-func TestKillLosesNoCommitAndLeavesAWholeStore(t *testing.T) {
+func TestKillLosesNoCommitAndLeavesAWholeStore(t *testing.T) { killed(t, 8, childEnv+"=") }
+
+// What is staged may be lost, but never a part of it: the file is as of some moment.
+func TestKillLeavesWhatWasStagedInOrder(t *testing.T) { killed(t, 4, stageEnv+"=1", childEnv+"=") }
+
+func killed(t *testing.T, rounds int, env ...string) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "default.db")
 	random := rand.New(rand.NewPCG(1, 2))
-	for round := range 8 {
+	for round := range rounds {
 		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), childEnv+"="+path)
+		child.Env = append(os.Environ(), env...)
+		child.Env[len(child.Env)-1] += path
 		var stderr bytes.Buffer
 		child.Stderr = &stderr
 		out, err := child.StdoutPipe()
@@ -128,6 +144,11 @@ func TestKillLosesNoCommitAndLeavesAWholeStore(t *testing.T) {
 			t.Errorf("round %d: the outbox ends at %d, %d was committed", round, got, last)
 		}
 		agree(t, s)
+		if newest, err := s.Get("newest"); err != nil {
+			t.Fatal(err)
+		} else if _, ok, err := s.State(string(newest)); len(newest) > 0 && (!ok || err != nil) {
+			t.Errorf("round %d: a value is there that was staged behind session %s, which is not: %v", round, newest, err)
+		}
 		if err := errors.Join(s.Invariants(), s.Close()); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}

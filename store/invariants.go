@@ -201,6 +201,9 @@ func checkOutbox(tx *bbolt.Tx, states map[string]head) error {
 
 // checkMemory compares what is kept in memory with the file.
 func (s *Store) checkMemory(tx *bbolt.Tx) error {
+	if err := s.checkTable(tx); err != nil {
+		return err
+	}
 	box, saved, err := loadOutbox(tx)
 	if err != nil {
 		return err
@@ -242,4 +245,33 @@ func (s *Store) checkMemory(tx *bbolt.Tx) error {
 		}
 	}
 	return nil
+}
+
+// checkTable compares the states in memory, where there are any, with the file.
+func (s *Store) checkTable(tx *bbolt.Tx) error {
+	s.known.RLock()
+	defer s.known.RUnlock()
+	if s.online.rows == nil {
+		return nil
+	}
+	n := 0
+	online := tx.Bucket(bucketOnline)
+	err := online.ForEachBucket(func(location []byte) error {
+		var r stateReader
+		return online.Bucket(location).ForEach(func(k, v []byte) error {
+			n++
+			var st events.State
+			if err := r.read(k, v, &st); err != nil {
+				return err
+			}
+			if got, ok := s.online.get(string(k)); !ok || got != st {
+				return damaged("session %q is %+v in memory, should be %+v", k, got, st)
+			}
+			return nil
+		})
+	})
+	if err == nil && n != len(s.online.rows) {
+		err = damaged("%d sessions are online in memory, should be %d", len(s.online.rows), n)
+	}
+	return err
 }

@@ -92,31 +92,14 @@ func (s *Store) seenAt(id string, inFile time.Time) time.Time {
 // whatever location, or ended less than EndedRetention ago.
 func (s *Store) Find(ids []string) (map[string]events.State, error) {
 	found := make(map[string]events.State, len(ids))
-	if len(ids) == 0 {
-		return found, nil
-	}
-	err := s.view("look up sessions", func(tx *bbolt.Tx) error {
-		var r stateReader
-		index, online, ended := tx.Bucket(bucketIndex), tx.Bucket(bucketOnline), tx.Bucket(bucketEnded)
-		for _, id := range ids {
-			key := []byte(id)
-			record, err := lookUp(index, online, ended, key)
-			if err != nil {
-				return err
-			}
-			if record.b == nil {
-				continue
-			}
-			var st events.State
-			if err := r.read(key, record.b, &st); err != nil {
-				return err
-			}
+	for _, id := range ids {
+		st, ok, err := s.State(id)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			found[id] = st
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
 	return found, nil
 }

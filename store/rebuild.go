@@ -28,6 +28,9 @@ type Rebuilt struct {
 // is unsent in the outbox is dropped, since others have told of it. It must not run
 // beside other calls.
 func (s *Store) Rebuild(r Rebuilt) error {
+	if err := s.flushed(); err != nil {
+		return err
+	}
 	s.log.Lock()
 	defer s.log.Unlock()
 	slices.SortFunc(r.States, func(a, b events.State) int { // in the order of the pages that they are on
@@ -63,6 +66,9 @@ func (s *Store) Rebuild(r Rebuilt) error {
 	}
 	clear(s.mergeable)
 	s.held = nil
+	s.known.Lock()
+	s.online = table{}
+	s.known.Unlock()
 	s.mu.Lock()
 	clear(s.seen)
 	s.mu.Unlock()

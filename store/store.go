@@ -93,6 +93,22 @@ type Store struct {
 	seen   map[string]time.Time // SeenAt by location, where newer than in the file
 	closed bool
 	broken error // what made the file unusable
+
+	// known guards what is known of sessions without reading the file, and is never
+	// held during I/O.
+	known  sync.RWMutex
+	online table            // as the file has it; without rows until it was read
+	ahead  map[string]ahead // what staged changes lead to
+
+	// staging guards the queue of staged commits, and is never held during I/O. Who
+	// holds log may take it.
+	staging  sync.Mutex
+	turned   *sync.Cond // after each group
+	queue    []item
+	queued   int    // changes and values in it
+	numbered uint64 // the newest item
+	writer   bool   // a goroutine writes the queue
+	stuck    error  // what keeps it from being written
 }
 
 // Open opens the store at path, and makes it when there is none: the file with
@@ -120,6 +136,7 @@ func open(path string, o Options, s schema) (*Store, error) {
 		mergeable: make(map[string]uint64),
 		seen:      make(map[string]time.Time),
 	}
+	st.turned = sync.NewCond(&st.staging)
 	err = guard(func() error {
 		write := false
 		if err := st.db.View(func(tx *bbolt.Tx) (err error) { write, err = s.admit(tx); return err }); err != nil {
@@ -146,6 +163,10 @@ func open(path string, o Options, s schema) (*Store, error) {
 // were last seen), waits for calls under way, and lets the file go. Calling it
 // again does nothing.
 func (s *Store) Close() error {
+	lost := s.flushed()
+	if errors.Is(lost, ErrOutboxFull) {
+		lost = nil // The next process sees anew what there was no room for.
+	}
 	s.log.Lock()
 	defer s.log.Unlock()
 	s.mu.Lock()
@@ -158,11 +179,11 @@ func (s *Store) Close() error {
 	}
 	if broken != nil {
 		// bbolt's own locks may be held for ever.
-		return abandon(s.file)
+		return errors.Join(lost, abandon(s.file))
 	}
-	var err error
+	err := lost
 	if pending || s.cursorLags() {
-		err = s.flush()
+		err = errors.Join(err, s.flush())
 	}
 	return errors.Join(err, explained(s.path, "close", s.db.Close()))
 }

@@ -19,15 +19,20 @@ func (s *Store) Get(key string) ([]byte, error) {
 // Put keeps a small value under a key; an empty one removes it. It is durable when
 // Put returns. A value that is there already is not written again.
 func (s *Store) Put(key string, value []byte) error {
+	if err := s.flushed(); err != nil {
+		return err
+	}
 	was, err := s.Get(key)
 	if err != nil || bytes.Equal(was, value) {
 		return err
 	}
-	return s.update("write value "+key, func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketValues)
-		if len(value) == 0 {
-			return b.Delete([]byte(key))
-		}
-		return b.Put([]byte(key), value)
-	})
+	return s.update("write value "+key, func(tx *bbolt.Tx) error { return putValue(tx, key, value) })
+}
+
+func putValue(tx *bbolt.Tx, key string, value []byte) error {
+	b := tx.Bucket(bucketValues)
+	if len(value) == 0 {
+		return b.Delete([]byte(key))
+	}
+	return b.Put([]byte(key), value)
 }

@@ -35,6 +35,18 @@ func (s *patientStore) Put(key string, value []byte) error {
 	return s.patiently("put "+key, func() error { return s.Store.Put(key, value) })
 }
 
+// pollingStore is the store as the poller has it, which goes on while its commits are
+// being synced.
+type pollingStore struct{ *patientStore }
+
+func (s pollingStore) Commit(c store.Commit) error {
+	return s.patiently("commit", func() error { return s.Store.Stage(c) })
+}
+
+func (s pollingStore) Put(key string, value []byte) error {
+	return s.patiently("put "+key, func() error { return s.Store.StageValue(key, value) })
+}
+
 func (s *patientStore) patiently(what string, write func() error) error {
 	for {
 		err := write()

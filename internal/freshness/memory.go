@@ -17,14 +17,9 @@ func newMemory(committed func([]events.Event)) *memory {
 	return &memory{states: make(map[string]events.State), values: make(map[string][]byte), committed: committed}
 }
 
-func (m *memory) Find(ids []string) (map[string]events.State, error) {
-	found := make(map[string]events.State, len(ids))
-	for _, id := range ids {
-		if s, ok := m.states[id]; ok {
-			found[id] = s
-		}
-	}
-	return found, nil
+func (m *memory) State(id string) (events.State, bool, error) {
+	s, ok := m.states[id]
+	return s, ok, nil
 }
 
 func (m *memory) All(f func(events.State) bool) error {
