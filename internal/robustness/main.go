@@ -9,8 +9,10 @@
 //	go run ./internal/robustness            # the long form, an hour or two
 //	go run ./internal/robustness --short    # the short form, within .ci/run
 //	go run ./internal/robustness --seed 42  # one simulated life again, with its story
+//	go run ./internal/robustness --only processes --trial "stream deleted" --lives 5
 //
-// It has levels. The simulation (life.go) runs the product's own poller, diff, store
+// Real processes (process.go, machine.go, trials.go) are the guestflow binary and a
+// nats-server, killed, stopped, cut off and robbed of their files and streams. The simulation (life.go) runs the product's own poller, diff, store
 // and publisher in virtual time against the simulated platform and a broker in memory,
 // with faults at the boundaries of API, disk, NATS and process, thousands of lives, each
 // decided by a seed (script.go). Mutants (mutants.go) are mistakes put in at the seams,
@@ -33,7 +35,10 @@ type options struct {
 	mutant      string
 	parts       string
 	lives       int
+	from        uint64
+	trial       string
 	worker      bool
+	nats, store string
 }
 
 func (o *options) has(part string) bool {
@@ -48,6 +53,10 @@ func read(args []string) (*options, error) {
 	f.StringVar(&o.parts, "only", "", "comma list of the parts to run: "+strings.Join(partNames(), ", "))
 	f.StringVar(&o.mutant, "mutant", "", "with --seed: the mistake to put in, by its name")
 	f.IntVar(&o.lives, "lives", 0, "number of simulated lives")
+	f.Uint64Var(&o.from, "from", 1, "seed of the first simulated life")
+	f.StringVar(&o.trial, "trial", "", "the one trial of the real processes to run, --lives times")
+	f.StringVar(&o.nats, "nats", "", "be a nats-server at this address (what the command starts itself with)")
+	f.StringVar(&o.store, "nats-dir", "", "its directory")
 	f.BoolVar(&o.worker, "worker", false, "run the lives that standard input asks for (what the command starts itself with)")
 	f.Func("seed", "run this simulated life alone, and tell its story; may be given several times", func(s string) error {
 		n, err := strconv.ParseUint(s, 10, 64)
@@ -70,6 +79,13 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
+	}
+	if o.nats != "" {
+		if err := serveNATS(o.store, o.nats); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	out := os.Stdout
 	// Bubbles of virtual time belong to the testing package, so all runs as a test of

@@ -55,6 +55,7 @@ const (
 	killAfter
 	diskFull
 	syncFails
+	slowDisk
 )
 
 // diskStrike is a strike at the first write after a time; while it lasts, at every one.
@@ -71,7 +72,7 @@ func (l *life) strikesDisk(kind string) strike {
 		if since < s.at || s.only != "" && s.only != kind {
 			continue
 		}
-		if s.strike == diskFull && kind == "take" || s.strike == syncFails && kind != "commit" {
+		if (s.strike == diskFull || s.strike == slowDisk) && kind == "take" || s.strike == syncFails && kind != "commit" {
 			continue
 		}
 		if s.lasts > 0 && since < s.at+s.lasts {
@@ -129,8 +130,8 @@ func scriptOf(seed uint64) script {
 	}
 	slices.SortFunc(s.outages, func(a, b outage) int { return int(a.at - b.at) })
 	for range r.IntN(4) {
-		d := diskStrike{at: between(10*time.Second, s.calm), strike: 1 + strike(r.IntN(5))}
-		if d.strike == diskFull {
+		d := diskStrike{at: between(10*time.Second, s.calm), strike: 1 + strike(r.IntN(6))}
+		if d.strike == diskFull || d.strike == slowDisk {
 			d.lasts = min(between(time.Second, time.Minute), s.calm-d.at)
 		}
 		d.only = pick(r, "", "commit", "acked", "take")

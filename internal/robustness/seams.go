@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -133,6 +134,14 @@ func (d *disk) write(kind string, f func() error) error {
 		}
 		strike := d.p.l.strikesDisk(kind)
 		switch strike {
+		case slowDisk:
+			d.p.l.struck("disk", 30*time.Second)
+			d.mu.Unlock()
+			time.Sleep(3 * time.Second)
+			d.mu.Lock()
+			if d.dead.Load() {
+				return errInjected
+			}
 		case diskFull:
 			// As the binary waits for room: see patientStore.
 			d.p.l.struck("disk", 30*time.Second)
@@ -296,6 +305,11 @@ func (l *life) checker() Checker {
 		// that ends come is not asked for, but that they are true.
 		of.Passes = 1 << 30
 	}
+	// What came up before a location's first list is no event yet.
+	of.Kills = append(of.Kills, simulator.Interval{From: l.born.Add(l.platform.ClockSkew - time.Second), To: l.born.Add(l.platform.ClockSkew + 20*time.Second)})
+	// Of a record that is damaged in one figure, the other counts, beside the last one
+	// that could be read.
+	of.LooseFigures = slices.ContainsFunc(l.platform.Faults, func(f simulator.Fault) bool { return f.Kind == simulator.FaultDamaged })
 	return Checker{
 		Checker: of, Trouble: l.trouble, Skew: l.platform.ClockSkew, Limit: l.platform.RateLimit, Late: 20 * time.Second,
 	}

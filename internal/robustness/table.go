@@ -28,18 +28,29 @@ type row struct {
 type table struct {
 	options *options
 	out     io.Writer
+	mu      sync.Mutex
 	rows    []row
 	stories []string
 }
 
 // tell keeps what there is to say of a violation, of the first ones.
 func (t *table) tell(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if len(t.stories) < 10 {
 		t.stories = append(t.stories, fmt.Sprintf(format, args...))
 	}
 }
 
+// fail is a row of trials that could not be made.
+func (t *table) fail(what string, err error) {
+	t.tell("%s: %v", what, err)
+	t.add(row{Guarantee: "the trials can be made", Faults: what, Trials: 1, Violations: 1})
+}
+
 func (t *table) add(r row) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.rows = append(t.rows, r)
 	if t.options.json {
 		line, _ := json.Marshal(r) // Texts and numbers.
@@ -53,7 +64,7 @@ type part struct {
 	run  func(*testing.T, *table)
 }
 
-var parts = []part{{"simulation", simulation}, {"mutants", mutantHunt}}
+var parts = []part{{"simulation", simulation}, {"mutants", mutantHunt}, {"processes", processes}}
 
 func partNames() []string {
 	var names []string
@@ -74,11 +85,14 @@ func run(t *testing.T, o *options, out io.Writer) int {
 	}
 	all := &table{options: o, out: out}
 	began := time.Now()
+	// Beside each other: real processes mostly wait, lives compute.
+	var running sync.WaitGroup
 	for _, p := range parts {
 		if o.has(p.name) {
-			p.run(t, all)
+			running.Go(func() { p.run(t, all) })
 		}
 	}
+	running.Wait()
 	broken := 0
 	for _, r := range all.rows {
 		broken += r.Violations
@@ -133,7 +147,7 @@ func simulation(_ *testing.T, all *table) {
 		defer waiting.Wait()
 		for seed := range uint64(lives) {
 			done := make(chan outcome, 1)
-			c.jobs <- assignment{job{Seed: seed + 1}, done}
+			c.jobs <- assignment{job{Seed: all.options.from + seed}, done}
 			waiting.Go(func() { outcomes <- <-done })
 		}
 	}()

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/internal/simulator"
+)
+
+// processes does every trial to the real processes, in an order that a seed decides, and
+// holds the stream against the truth at the end. A violation counts for the trial that
+// it is seen in; those of the stream as a whole have a row of their own.
+func processes(_ *testing.T, all *table) {
+	seed := all.options.from
+	m, err := newMachine(seed)
+	if err != nil {
+		all.fail("real processes", err)
+		return
+	}
+	defer m.close()
+	calm := 8 * time.Second
+	if all.options.short {
+		m.haste, calm = 3, 8*time.Second
+	}
+	if err := m.start(); err != nil {
+		all.fail("real processes", err)
+		return
+	}
+	if err := m.goesOn(time.Minute); err != nil {
+		all.fail("real processes", err)
+		return
+	}
+	rows := make([]row, len(trials))
+	r := rand.New(rand.NewPCG(seed, 17))
+	for n, i := range m.schedule(all.options, r) {
+		if n%20 == 19 {
+			time.Sleep(calm) // What is served between faults has to be in the stream.
+		}
+		t := &trials[i]
+		rows[i].Guarantee, rows[i].Faults = "all of these, with the real processes", t.name
+		rows[i].Trials++
+		began := m.sim.Now()
+		err := t.harm(m, r)
+		m.excuse(began)
+		if err == nil {
+			err = m.goesOn(30 * time.Second)
+		}
+		if err != nil {
+			rows[i].Violations++
+			all.tell("%s: %v", t.name, err)
+			if m.lives() != nil && (m.start() != nil || m.goesOn(30*time.Second) != nil) {
+				break
+			}
+		}
+	}
+	total := row{Guarantee: "the stream equals the truth after all that", Faults: "real processes"}
+	for _, r := range rows {
+		if r.Trials > 0 {
+			all.add(r)
+			total.Trials += r.Trials
+		}
+	}
+	total.Violations = m.verdict(all, calm)
+	all.add(total)
+}
+
+// schedule mixes the trials.
+func (m *machine) schedule(o *options, r *rand.Rand) []int {
+	var order []int
+	for i, t := range trials {
+		n := t.long
+		if o.short {
+			n = t.short
+		}
+		if t.disk && !m.mounted {
+			fmt.Fprintf(os.Stderr, "left out: %s, since no small disk can be mounted; run it as root, or in `unshare --map-root-user --mount`\n", t.name)
+			continue
+		}
+		if o.trial != "" {
+			n = 0
+			if t.name == o.trial {
+				n = max(1, o.lives)
+			}
+		}
+		for range n {
+			order = append(order, i)
+		}
+	}
+	r.Shuffle(len(order), func(i, k int) { order[i], order[k] = order[k], order[i] })
+	return order
+}
+
+// verdict stops guestflow and holds what the recorder read against the truth.
+func (m *machine) verdict(all *table, calm time.Duration) int {
+	time.Sleep(calm)
+	until := m.sim.Now().Add(-3 * time.Second)
+	ended := m.stop()
+	if err := m.recorder.catchUp(); err != nil && ended == nil {
+		ended = err
+	}
+	m.recorder.mu.Lock()
+	defer m.recorder.mu.Unlock()
+	if m.recorder.odd != nil && ended == nil {
+		ended = m.recorder.odd
+	}
+	report := Checker{
+		Checker: simulator.Checker{Kills: m.kills, Until: until, Lag: 15 * time.Second, Presumed: true}, Late: time.Hour,
+	}.Check(m.truth.All(), m.recorder.all, nil, ended)
+	for _, t := range m.truth.All() {
+		if t.Kind == simulator.TruthLimited {
+			report.Faults[OverLimit]++
+		}
+	}
+	n := 0
+	for _, of := range report.Faults {
+		n += of
+	}
+	if n > 0 {
+		all.tell("%v\n%s\n%v", report, report.First, report.Report)
+	}
+	return n
+}
