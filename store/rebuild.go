@@ -1,7 +1,8 @@
 package store
 
 import (
-	"cmp"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,9 +34,6 @@ func (s *Store) Rebuild(r Rebuilt) error {
 	}
 	s.log.Lock()
 	defer s.log.Unlock()
-	slices.SortFunc(r.States, func(a, b events.State) int { // in the order of the pages that they are on
-		return cmp.Or(strings.Compare(a.Session.LocationID, b.Session.LocationID), strings.Compare(a.Session.ID, b.Session.ID))
-	})
 	err := s.update(fmt.Sprintf("rebuild %d states", len(r.States)), func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{bucketOnline, bucketIndex, bucketEnded, bucketEndedByTime, bucketLocations, bucketOutbox, bucketCursor} {
 			if err := tx.DeleteBucket(name); err != nil {
@@ -46,10 +44,8 @@ func (s *Store) Rebuild(r Rebuilt) error {
 			}
 		}
 		w := s.begin(tx)
-		for i := range r.States {
-			if err := w.put(&session{state: r.States[i]}); err != nil {
-				return fmt.Errorf("session %s: %w", r.States[i].Session.ID, err)
-			}
+		if err := w.putAll(r.States); err != nil {
+			return err
 		}
 		w.placed = true // what was seen before is of the former state
 		if err := w.places(nil); err != nil {
@@ -73,6 +69,43 @@ func (s *Store) Rebuild(r Rebuilt) error {
 	clear(s.seen)
 	s.mu.Unlock()
 	return s.view("read the rebuilt outbox", s.load)
+}
+
+// putAll is put for states of which none is in the file. bbolt keeps a page in one piece
+// until the transaction ends, and inserts into it by moving what comes after: each bucket
+// is filled in the order of its keys.
+func (w *writing) putAll(states []events.State) error {
+	slices.SortFunc(states, func(a, b events.State) int { return strings.Compare(a.Session.ID, b.Session.ID) })
+	at := binary.BigEndian.AppendUint64(nil, uint64(max(0, w.now.Unix())))[:8:8]
+	for i := range states {
+		s := &states[i].Session
+		id := []byte(s.ID)
+		if s.Online {
+			if err := w.index.Put(id, []byte(s.LocationID)); err != nil {
+				return fmt.Errorf("session %s: %w", s.ID, err)
+			}
+			continue
+		}
+		if err := errors.Join(w.ended.Put(id, append(at, encodeState(&states[i])...)), w.endedByTime.Put(append(at, id...), []byte{})); err != nil {
+			return fmt.Errorf("session %s: %w", s.ID, err)
+		}
+	}
+	slices.SortStableFunc(states, func(a, b events.State) int { return strings.Compare(a.Session.LocationID, b.Session.LocationID) })
+	for i := range states {
+		s := &states[i].Session
+		if !s.Online {
+			continue
+		}
+		b, err := w.room(w.online, s.LocationID)
+		if err == nil {
+			err = b.Put([]byte(s.ID), encodeState(&states[i]))
+		}
+		if err != nil {
+			return fmt.Errorf("session %s: %w", s.ID, err)
+		}
+		w.counts[s.LocationID]++
+	}
+	return nil
 }
 
 func (r *Rebuilt) putValues(b *bbolt.Bucket) error {

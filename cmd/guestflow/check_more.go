@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/consumers/webhook"
+	"github.com/guestflow/guestflow/internal/lease"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -148,6 +149,9 @@ func shared(ctx context.Context, client *platform.Client, first int) bool {
 // stateStreams are those that hold what run keeps beside the events.
 func stateStreams(cfg Config) []string {
 	streams := []string{"KV_" + occupancyBucket, "OBJ_" + occupancyObject}
+	if cfg.Lease > 0 {
+		streams = append(streams, "KV_"+lease.DefaultBucket)
+	}
 	if cfg.WebhooksFile != "" {
 		streams = append(streams, "KV_"+webhook.DefaultBucket, webhook.DefaultDeadStream)
 	}

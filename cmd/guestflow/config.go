@@ -43,10 +43,11 @@ type Config struct {
 	APIClientKey  string `envconfig:"API_CLIENT_KEY" account:"path" desc:"path of the client certificate's key"`
 	APIProxy      string `envconfig:"API_PROXY" secret:"true" account:"yes" desc:"URL of the HTTP proxy to the API; - for none; empty takes HTTPS_PROXY and NO_PROXY"`
 
-	Account      string   `envconfig:"ACCOUNT" default:"default" account:"yes" desc:"name of the platform account, a token of every subject"`
-	Locations    []string `envconfig:"LOCATIONS" account:"yes" desc:"comma list of location ids to watch; empty discovers them"`
-	AccountsFile string   `envconfig:"ACCOUNTS_FILE" desc:"file of accounts that one process polls, each with settings of its own; empty for the one that the variables describe"`
-	DataDir      string   `envconfig:"DATA_DIR" default:"data" desc:"directory for state, outbox and the embedded NATS server's streams"`
+	Account      string        `envconfig:"ACCOUNT" default:"default" account:"yes" desc:"name of the platform account, a token of every subject"`
+	Locations    []string      `envconfig:"LOCATIONS" account:"yes" desc:"comma list of location ids to watch; empty discovers them"`
+	Lease        time.Duration `envconfig:"LEASE" default:"0s" desc:"set on several processes with the same accounts file, these share the accounts; one that ends by accident is replaced after this time, for instance 10s. 0 polls all here"`
+	AccountsFile string        `envconfig:"ACCOUNTS_FILE" desc:"file of accounts that one process polls, each with settings of its own; empty for the one that the variables describe"`
+	DataDir      string        `envconfig:"DATA_DIR" default:"data" desc:"directory for state, outbox and the embedded NATS server's streams"`
 
 	NATSURL      string `envconfig:"NATS_URL" desc:"URL of the NATS server, or of several of a cluster, separated by commas; empty starts the embedded one"`
 	NATSCreds    string `envconfig:"NATS_CREDS" desc:"path of a NATS credentials file"`
@@ -233,6 +234,8 @@ func (c *Config) faults() []error {
 		}
 		bad(true, "%s=%q: use %s", name, value, strings.Join(allowed, ", "))
 	}
+	bad(c.Lease < 0 || c.Lease > 0 && c.Lease < leaseMin, "LEASE=%v: use 0 or %v or more", c.Lease, leaseMin)
+	bad(c.Lease > 0 && c.NATSURL == "", "LEASE=%v: processes share accounts over a NATS server of their own; set GUESTFLOW_NATS_URL", c.Lease)
 	oneOf("PLANNER", c.Planner, "adaptive", "round-robin", "sweep")
 	oneOf("MAC", c.MAC, "keep", "hash", "drop")
 	oneOf("IP", c.IP, "keep", "hash", "drop")

@@ -15,6 +15,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/guestflow/guestflow/internal/account"
+	"github.com/guestflow/guestflow/internal/lease"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/publisher"
 )
@@ -26,12 +27,16 @@ type fleet struct {
 	app  *app
 	lone bool
 	wake chan struct{} // the file is to be read again now
-	// working are the accounts that were started and have not ended.
+	// working are the accounts that were started and have not ended, led their names; of
+	// the goroutine of run.
 	working sync.WaitGroup
+	led     map[string]bool
 
 	mu      sync.Mutex
 	members []*member         // in the order of the file
 	files   []string          // the accounts file and what it refers to
+	changed chan struct{}     // closed when the file was read again
+	sharing error             // why accounts cannot be shared with other processes
 	seen    [sha256.Size]byte // their content at the last look
 	fault   error             // why the file as it is now cannot be used
 }
@@ -46,7 +51,7 @@ const (
 )
 
 func newFleet(ctx context.Context, a *app) (*fleet, error) {
-	f := &fleet{app: a, lone: a.cfg.AccountsFile == "", wake: make(chan struct{}, 1), files: []string{a.cfg.AccountsFile}}
+	f := &fleet{app: a, lone: a.cfg.AccountsFile == "", wake: make(chan struct{}, 1), files: []string{a.cfg.AccountsFile}, changed: make(chan struct{}), led: make(map[string]bool)}
 	if !f.lone {
 		configs, err := f.load()
 		if err != nil {
@@ -73,19 +78,70 @@ func (f *fleet) run(ctx context.Context) error {
 	if f.lone {
 		return f.members[0].runRebuilt(ctx)
 	}
-	for _, m := range f.all() {
-		f.start(ctx, m)
+	if f.app.cfg.Lease > 0 {
+		f.working.Go(func() { f.share(ctx) })
+	} else {
+		f.lead(ctx)
 	}
 	for ctx.Err() == nil {
-		f.follow(ctx)
 		select {
 		case <-ctx.Done():
+			continue
 		case <-f.wake:
 		case <-time.After(reloadEvery):
+		}
+		f.follow()
+		if f.app.cfg.Lease == 0 {
+			f.lead(ctx)
 		}
 	}
 	f.working.Wait()
 	return nil
+}
+
+// lead keeps every account running that this process has alone.
+func (f *fleet) lead(ctx context.Context) {
+	for _, m := range f.all() {
+		name := m.cfg.Account
+		if f.led[name] {
+			continue
+		}
+		f.led[name] = true
+		f.working.Go(func() { f.keep(ctx, name, nil) })
+	}
+}
+
+// keep runs the account of a name, as the file has it at the moment, until ctx ends. The
+// lease is nil where this process has its accounts alone.
+func (f *fleet) keep(ctx context.Context, name string, held *lease.Lease) {
+	for ctx.Err() == nil {
+		m, changed := f.current(name)
+		if m == nil {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		running, stop := context.WithCancel(ctx)
+		unfollow := context.AfterFunc(m.replaced, stop)
+		m.keep(running, held)
+		unfollow()
+		stop()
+	}
+}
+
+// current is the account of a name, nil where the file has none, and what is closed when
+// the file is read again.
+func (f *fleet) current(name string) (*member, <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.members {
+		if m.cfg.Account == name {
+			return m, f.changed
+		}
+	}
+	return nil, f.changed
 }
 
 // reload has the accounts file read again at once, also where its content is the same.
@@ -127,7 +183,7 @@ func content(files []string) [sha256.Size]byte {
 
 // follow starts, stops and changes accounts as the file now has them, and leaves those
 // alone that are as they were. A file that cannot be used changes nothing.
-func (f *fleet) follow(ctx context.Context) {
+func (f *fleet) follow() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if content(f.files) == f.seen {
@@ -162,22 +218,23 @@ func (f *fleet) follow(ctx context.Context) {
 	}
 	for _, m := range fresh {
 		if old := kept[m.cfg.Account]; old != nil {
-			m.metrics, m.after = old.metrics, old // it counts on
-			delete(kept, m.cfg.Account)
-			old.cancel()
+			m.metrics = old.metrics // it counts on
 		}
-		f.start(ctx, m)
 	}
 	for _, old := range kept {
-		old.cancel()
+		old.replace()
 	}
+	close(f.changed)
+	f.changed = make(chan struct{})
 }
 
 // runRebuilt runs the account, and once more with its state rebuilt from the stream
 // where that holds what the state does not know.
 func (m *member) runRebuilt(ctx context.Context) error {
 	err := m.open().Run(ctx)
-	if !errors.Is(err, publisher.ErrBehind) || ctx.Err() != nil {
+	// Whoever holds the lease goes on where a former holder ended.
+	behind := errors.Is(err, publisher.ErrBehind) || m.held != nil && errors.Is(err, publisher.ErrFenced)
+	if !behind || ctx.Err() != nil {
 		return err
 	}
 	if err := m.end(); err != nil {
@@ -192,20 +249,6 @@ func (m *member) runRebuilt(ctx context.Context) error {
 	return m.open().Run(ctx)
 }
 
-// start keeps an account running.
-func (f *fleet) start(ctx context.Context, m *member) {
-	ctx, m.cancel = context.WithCancel(ctx)
-	m.ended = make(chan struct{})
-	f.working.Go(func() {
-		defer close(m.ended)
-		if m.after != nil {
-			<-m.after.ended
-			m.after = nil
-		}
-		m.keep(ctx)
-	})
-}
-
 func (f *fleet) all() []*member {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -217,6 +260,13 @@ func (f *fleet) unusable() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.fault
+}
+
+// unshared is why accounts cannot be shared with other processes; nil where they can.
+func (f *fleet) unshared() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sharing
 }
 
 // find returns the account of a name; an empty one means the only one. The error lists
@@ -260,10 +310,11 @@ type member struct {
 	app     *app
 	cfg     Config
 	metrics *accountMetrics
-	after   *member // of the same name, which must have ended first; nil for none
-	cancel  context.CancelFunc
-	rebuild bool          // the next begin rebuilds the state
-	ended   chan struct{} // nil before start
+	// replaced ends when the file has the account in another way, or no more.
+	replaced context.Context
+	replace  context.CancelFunc
+	rebuild  bool         // the next begin rebuilds the state
+	held     *lease.Lease // nil where this process has its accounts alone
 
 	mu      sync.Mutex
 	account *account.Account // nil while it does not run
@@ -271,7 +322,8 @@ type member struct {
 }
 
 func newMember(a *app, cfg Config) *member {
-	m := &member{app: a, cfg: cfg, cancel: func() {}}
+	m := &member{app: a, cfg: cfg}
+	m.replaced, m.replace = context.WithCancel(context.Background())
 	m.metrics = newAccountMetrics(m)
 	return m
 }
@@ -281,6 +333,14 @@ func (m *member) open() *account.Account {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.account
+}
+
+// elsewhere reports whether the account is another process's business: it shares its
+// accounts, and neither runs this one nor has tried to.
+func (m *member) elsewhere() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.app.cfg.Lease > 0 && m.account == nil && m.fault == nil
 }
 
 // why it does not run; nil while it does.
@@ -294,6 +354,9 @@ func (m *member) why() error {
 func (m *member) begin(ctx context.Context) error {
 	settings := m.cfg.settings(m.app, m.metrics)
 	settings.Rebuild = m.rebuild
+	if m.held != nil {
+		settings.May = m.held.Valid
+	}
 	opened, err := account.Open(ctx, settings, m.app)
 	m.mu.Lock()
 	m.account, m.fault = opened, err
@@ -319,7 +382,8 @@ func (m *member) end() error {
 
 // keep runs the account until ctx ends. Where it cannot go on it is started again
 // after a pause, since the cause may have been mended.
-func (m *member) keep(ctx context.Context) {
+func (m *member) keep(ctx context.Context, held *lease.Lease) {
+	m.held = held
 	pauses := backoff.NewExponentialBackOff()
 	pauses.InitialInterval, pauses.MaxInterval, pauses.MaxElapsedTime = restartFirst, restartMost, 0
 	for {

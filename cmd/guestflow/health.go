@@ -80,7 +80,13 @@ func (a *app) unreached() string {
 // account's fault is no reason to take the others' process out of service.
 func (a *app) unpolled(now time.Time) []string {
 	var faults []string
+	if err := a.fleet.unshared(); err != nil {
+		return []string{"leases: " + err.Error()}
+	}
 	for _, m := range a.fleet.all() {
+		if m.elsewhere() {
+			continue // another process, or none yet
+		}
 		own := m.faults(now)
 		if len(own) == 0 {
 			return nil
@@ -95,6 +101,9 @@ func (m *member) faults(now time.Time) (faults []string) {
 	name := ""
 	if !m.app.fleet.lone {
 		name = "account " + m.cfg.Account + ": "
+	}
+	if m.elsewhere() {
+		return nil
 	}
 	opened := m.open()
 	if opened == nil {
@@ -171,6 +180,9 @@ func (a *app) Pipelines() []occupancy.Pipeline {
 	now := time.Now()
 	pipelines := []occupancy.Pipeline{}
 	for _, m := range a.fleet.all() {
+		if m.elsewhere() {
+			continue
+		}
 		pipelines = append(pipelines, m.pipeline(now))
 	}
 	return pipelines

@@ -8,6 +8,7 @@ import (
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/visits"
+	"github.com/guestflow/guestflow/internal/lease"
 	"github.com/guestflow/guestflow/publisher"
 )
 
@@ -35,6 +36,10 @@ func neededRights(cfg Config) []publisher.Right {
 	rights = append(rights, accountRights(cfg)...)
 	for _, stream := range []string{"KV_" + occupancyBucket, "OBJ_" + occupancyObject} {
 		rights = append(rights, stateRights(cfg, stream)...)
+	}
+	if cfg.Lease > 0 {
+		rights = append(rights, publisher.Right{Subject: "$KV." + lease.DefaultBucket + ".>", For: "the leases of accounts"})
+		rights = append(rights, stateRights(cfg, "KV_"+lease.DefaultBucket)...)
 	}
 	if cfg.WebhooksFile != "" {
 		rights = append(rights, webhookRights(cfg)...)

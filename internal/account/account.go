@@ -78,6 +78,8 @@ type Settings struct {
 	// OutboxMaxBytes bounds unsent events; 0 is the store's default.
 	OutboxMaxBytes int64
 
+	// May reports whether this process may publish the account still; nil is always.
+	May func() bool
 	// Rebuild has Open put the state together from the stream, in place of what the store
 	// knows; it then waits for the stream.
 	Rebuild bool
@@ -147,7 +149,7 @@ func Open(ctx context.Context, s Settings, link Link) (_ *Account, err error) {
 			return nil, err
 		}
 	}
-	a.patient = &patientStore{Store: a.Store, log: s.Log.With("account", s.Name), until: ctx, full: make(map[string]error)}
+	a.patient = &patientStore{may: s.May, Store: a.Store, log: s.Log.With("account", s.Name), until: ctx, full: make(map[string]error)}
 	budgets, err := a.openBudgets()
 	if err != nil {
 		return nil, err
@@ -172,10 +174,9 @@ func (a *Account) openBudgets() (map[platform.Endpoint]*budget.Budget, error) {
 		}
 		name := string(endpoint)
 		if s.SharedLimit {
-			name = "all"
+			name = sharedLimit
 		}
-		path := filepath.Join(s.Dir, events.EncodeToken(s.Name).String()+"."+name+".requests")
-		log, err := budget.OpenLog(path, s.RateLimit)
+		log, err := budget.OpenLog(requestsPath(s.Dir, s.Name, name), s.RateLimit)
 		if err != nil {
 			return nil, err
 		}
@@ -258,6 +259,9 @@ func (a *Account) drain() {
 		return
 	}
 	err := a.link.Reached()
+	if s := &a.settings; s.May != nil && !s.May() {
+		err = errElsewhere
+	}
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), DrainTime)
 		defer cancel()

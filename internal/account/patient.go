@@ -17,6 +17,7 @@ import (
 type patientStore struct {
 	*store.Store
 	log *slog.Logger
+	may func() bool // see Settings.May
 	// until ends the waiting; it is set before the first write.
 	until context.Context
 
@@ -29,6 +30,17 @@ const roomPause = time.Second
 
 func (s *patientStore) Commit(c store.Commit) error {
 	return s.patiently("commit", func() error { return s.Store.Commit(c) })
+}
+
+// errElsewhere keeps what this process has not sent.
+var errElsewhere = errors.New("another process may poll the account by now")
+
+// Take hands nothing out that this process may not publish any more.
+func (s *patientStore) Take(after uint64, limit int) ([]store.Entry, error) {
+	if s.may != nil && !s.may() {
+		return nil, errElsewhere
+	}
+	return s.Store.Take(after, limit)
 }
 
 func (s *patientStore) Put(key string, value []byte) error {

@@ -22,7 +22,7 @@ func (l there) JetStream() jetstream.JetStream        { return l.js }
 func (l there) AwaitStream(ctx context.Context) error { return ctx.Err() }
 func (l there) Reached() error                        { return nil }
 
-// BenchmarkRebuild rebuilds the state of an account from a stream with five events of
+// BenchmarkRebuild rebuilds the state of an account from a stream with two events of
 // each of its sessions.
 func BenchmarkRebuild(b *testing.B) {
 	for _, sessions := range []int{1_000, 100_000} {
@@ -58,11 +58,11 @@ func BenchmarkRebuild(b *testing.B) {
 	}
 }
 
-// fill publishes an arrival and four traffic events of each session.
+// fill publishes an arrival and a traffic event of each session.
 func fill(b *testing.B, js jetstream.JetStream, subjects events.Subjects, sessions int) {
 	b.Helper()
 	at := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
-	for revision := int64(1); revision <= 5; revision++ {
+	for revision := int64(1); revision <= 2; revision++ {
 		for i := range sessions {
 			e := events.Event{Account: "default", Kind: events.Started, Time: at}
 			e.Data = events.Data{Revision: revision, Episode: 1, Observed: events.Observed{At: at}}
@@ -87,7 +87,7 @@ func fill(b *testing.B, js jetstream.JetStream, subjects events.Subjects, sessio
 		}
 	}
 	<-js.PublishAsyncComplete()
-	if tail, err := publisher.FindTail(b.Context(), js, events.DefaultStream, subjects, "default"); err != nil || tail.Seq != uint64(5*sessions) {
+	if tail, err := publisher.FindTail(b.Context(), js, events.DefaultStream, subjects, "default"); err != nil || tail.Seq != uint64(2*sessions) {
 		b.Fatalf("the stream ends at %+v, %v", tail, err)
 	}
 }

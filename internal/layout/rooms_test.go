@@ -59,8 +59,9 @@ var rooms = map[string][]string{
 	"internal/account": {
 		"diff", "events", "events/consume", "store", "publisher", "poller", "poller/budget", "poller/guest", "poller/plan", "poller/platform",
 	},
+	"internal/lease": {},
 	"cmd/guestflow": {
-		"internal/account",
+		"internal/account", "internal/lease",
 		"diff", "events", "events/consume", "store", "publisher", "publisher/embedded", "poller", "poller/budget", "poller/guest",
 		"poller/order", "poller/plan", "poller/platform", "consumers/webhook", "consumers/occupancy", "consumers/visit", "events/visits", "internal/freshness", "internal/handwritten",
 		"internal/pipeline", "internal/simulator",

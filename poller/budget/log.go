@@ -77,17 +77,22 @@ func (l *Log) restored(now time.Time) []exchange {
 		}
 		slices.SortFunc(log, func(a, b exchange) int { return a.sent.Compare(b.sent) })
 	}
+	l.rewrite(log)
+	return log
+}
+
+// rewrite writes the file anew.
+func (l *Log) rewrite(log []exchange) {
 	// Slots that were never used are a hole in the file.
 	fresh := make([]byte, logHeader+len(log)*logSlot)
 	copy(fresh, logMagic)
-	copy(fresh[len(logMagic):], boot)
+	copy(fresh[len(logMagic):], bootID())
 	for i, x := range log {
 		encodeExchange(fresh[logHeader+i*logSlot:], x)
 	}
 	l.write(fresh, 0)
 	l.keep(l.file.Truncate(int64(len(fresh))))
 	l.keep(l.file.Truncate(int64(logHeader + l.limit*logSlot)))
-	return log
 }
 
 func (l *Log) record(slot int, x exchange) {

@@ -1,0 +1,189 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/internal/natstest"
+)
+
+// estate is the processes of a test, and who runs what.
+type estate struct {
+	t      *testing.T
+	server *natstest.Server
+	names  []string
+	ttl    time.Duration
+
+	mu      sync.Mutex
+	running map[string]string // name → owner
+	clean   map[string]bool   // how the newest holder came to it
+	carried map[string]string
+}
+
+type process struct {
+	js    jetstream.JetStream
+	stop  context.CancelFunc
+	ended chan error
+}
+
+func newEstate(t *testing.T, names int) *estate {
+	e := &estate{t: t, server: natstest.New(t), ttl: 2 * time.Second, running: map[string]string{}, clean: map[string]bool{}, carried: map[string]string{}}
+	for i := range names {
+		e.names = append(e.names, fmt.Sprintf("account %d", i))
+	}
+	return e
+}
+
+// start begins a process with a connection of its own.
+func (e *estate) start(owner string) *process {
+	e.t.Helper()
+	js := e.server.JetStream()
+	kv, err := Open(e.t.Context(), js, DefaultBucket, e.ttl, 1, false)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	s := &Sharer{
+		KV: kv, Owner: owner, TTL: e.ttl, Names: func() []string { return e.names }, Log: slog.New(slog.NewTextHandler(e.t.Output(), nil)),
+		Carry: func(string) []byte { return []byte(`"by ` + owner + `"`) },
+		Run:   func(ctx context.Context, l *Lease) { e.run(ctx, owner, l) },
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	p := &process{js, stop, make(chan error, 1)}
+	go func() { p.ended <- s.Share(ctx) }()
+	e.t.Cleanup(stop)
+	return p
+}
+
+// run notes who runs a name, and that nobody else does.
+func (e *estate) run(ctx context.Context, owner string, l *Lease) {
+	e.mu.Lock()
+	if other := e.running[l.Name]; other != "" {
+		e.t.Errorf("%s runs %s while %s does", owner, l.Name, other)
+	}
+	e.running[l.Name], e.clean[l.Name], e.carried[l.Name] = owner, l.Clean, string(l.Carried)
+	e.mu.Unlock()
+	<-ctx.Done()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running[l.Name] = ""
+}
+
+// eventually waits until each owner runs as many names as wanted, all in all every one.
+func (e *estate) eventually(want map[string]int) {
+	e.t.Helper()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(30 * time.Second)
+	for {
+		e.mu.Lock()
+		got := map[string]int{}
+		for _, owner := range e.running {
+			if owner != "" {
+				got[owner]++
+			}
+		}
+		e.mu.Unlock()
+		if fmt.Sprint(got) == fmt.Sprint(want) {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			e.t.Fatalf("who runs what: %v, want %v", got, want)
+		}
+	}
+}
+
+// TestProcessesShareEvenly, whoever comes and goes: a process that ends in good order
+// hands over at once, with what it carries; of one that vanishes the leases lapse first.
+func TestProcessesShareEvenly(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, 7)
+	a := e.start("a")
+	e.eventually(map[string]int{"a": 7})
+	b := e.start("b")
+	e.eventually(map[string]int{"a": 4, "b": 3})
+	e.start("c")
+	e.eventually(map[string]int{"a": 3, "b": 2, "c": 2})
+
+	a.stop()
+	if err := <-a.ended; err != nil {
+		t.Error(err)
+	}
+	e.eventually(map[string]int{"b": 4, "c": 3})
+	for _, name := range e.names {
+		if !e.clean[name] {
+			t.Errorf("%s came to its holder by lapse, though the former one ended in good order", name)
+		}
+	}
+
+	vanished := time.Now()
+	b.js.Conn().Close() // it can tell nobody
+	if err := <-b.ended; err == nil {
+		t.Error("a process without a connection goes on")
+	}
+	e.eventually(map[string]int{"c": 7})
+	if took := time.Since(vanished); took < e.ttl/2 {
+		t.Errorf("the leases of a process that vanished were taken after %v already, and live %v", took, e.ttl)
+	}
+	lapsed := 0
+	for _, name := range e.names {
+		if !e.clean[name] {
+			lapsed++
+			if e.carried[name] != `"by b"` {
+				t.Errorf("%s carries %s", name, e.carried[name])
+			}
+		}
+	}
+	if lapsed != 4 {
+		t.Errorf("%d leases lapsed, want 4", lapsed)
+	}
+}
+
+// TestLeaseThatLapsedIsNotValid, and what ran under it is told to end, although the
+// bucket cannot be reached.
+func TestLeaseThatLapsedIsNotValid(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, 1)
+	js := e.server.JetStream()
+	kv, err := Open(t.Context(), js, DefaultBucket, e.ttl, 1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := make(chan *Lease, 1)
+	s := &Sharer{KV: kv, Owner: "a", TTL: e.ttl, Names: func() []string { return e.names }, Run: func(ctx context.Context, l *Lease) {
+		held <- l
+		<-ctx.Done()
+		held <- l
+	}, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Share(ctx) }()
+	if l := <-held; !l.Valid() {
+		t.Error("a lease that was just taken is not valid")
+	}
+	e.server.Stop()
+	if l := <-held; l.Valid() {
+		t.Error("it is valid beyond its time")
+	}
+	stop()
+	<-ended
+}
+
+func TestBucketOfAnotherLengthIsRefused(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, 1)
+	e.start("a")
+	e.eventually(map[string]int{"a": 1})
+	if _, err := Open(t.Context(), e.server.JetStream(), DefaultBucket, 2*e.ttl, 1, false); err == nil {
+		t.Error("no error")
+	} else {
+		t.Log(err)
+	}
+}

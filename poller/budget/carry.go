@@ -1,0 +1,81 @@
+package budget
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+)
+
+// Exchange is one request, and when it was answered, for another process.
+type Exchange struct {
+	Sent     time.Time `json:"s"`
+	Answered time.Time `json:"a"` // zero while under way
+}
+
+// Recorded are the requests of the last Window in a log, oldest first; none where there
+// is no log. A Budget may be using it.
+func Recorded(path string) ([]Exchange, error) {
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(content) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(content) < logHeader || string(content[:len(logMagic)]) != logMagic {
+		return nil, fmt.Errorf("request log %s: it is none", path)
+	}
+	var log []Exchange
+	oldest := time.Now().Add(-Window)
+	for slot := range slices.Chunk(content[logHeader:], logSlot) {
+		if len(slot) < logSlot || binary.BigEndian.Uint64(slot) == 0 {
+			continue
+		}
+		x := Exchange{Sent: time.Unix(0, int64(binary.BigEndian.Uint64(slot))).UTC()}
+		if answered := binary.BigEndian.Uint64(slot[8:]); answered != 0 {
+			x.Answered = time.Unix(0, int64(answered)).UTC()
+		}
+		if x.Answered.IsZero() || x.Answered.After(oldest) {
+			log = append(log, x)
+		}
+	}
+	slices.SortFunc(log, func(a, b Exchange) int { return a.Sent.Compare(b.Sent) })
+	return log, nil
+}
+
+// Assumed are the most requests that a Budget of limit can have sent between two times.
+func Assumed(limit int, from, to time.Time) []Exchange {
+	every := time.Duration(float64(time.Second) / float64(spacingOf(limit)))
+	var log []Exchange
+	for at := to; at.After(from.Add(-every)) && len(log) < limit; at = at.Add(-every) {
+		log = append(log, Exchange{Sent: at, Answered: at})
+	}
+	return log
+}
+
+// Merge adds requests that another process sent to a log that no Budget uses.
+func Merge(path string, limit int, more []Exchange) error {
+	limit = max(1, limit)
+	l, err := OpenLog(path, limit)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	log := l.restored(now)
+	for _, x := range more {
+		e := exchange{sent: x.Sent, answered: x.Answered}
+		if e.answered.IsZero() || e.answered.After(now) {
+			e.answered = now
+		}
+		if !slices.ContainsFunc(log, func(was exchange) bool { return was.sent.Equal(e.sent) }) {
+			log = append(log, e)
+		}
+	}
+	slices.SortFunc(log, func(a, b exchange) int { return a.sent.Compare(b.sent) })
+	l.rewrite(log[max(0, len(log)-limit):])
+	return l.Close()
+}
