@@ -109,6 +109,13 @@ func (b *broker) Make(context.Context) error {
 	return nil
 }
 
+// Keep lets messages go that are older.
+func (b *broker) Keep(age time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.log.keep(time.Now().Add(-age))
+}
+
 // Stored are the messages as they lie in the stream.
 func (b *broker) Stored() []*message {
 	b.mu.Lock()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,6 +59,16 @@ func (l *log) restart(loses int) {
 		}
 		l.lastID = m.id()
 	}
+}
+
+// keep lets messages from before a time go, and their ids.
+func (l *log) keep(since time.Time) {
+	old := 0
+	for old < len(l.messages) && l.messages[old].at.Before(since) {
+		delete(l.ids, l.messages[old].id())
+		old++
+	}
+	l.messages = slices.Clone(l.messages[old:])
 }
 
 func (l *log) add(m *message) {

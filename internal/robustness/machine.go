@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,7 +37,8 @@ type machine struct {
 	sim               *simulator.Simulator
 	platform          *httptest.Server
 	api, broker       *toxiproxy.Proxy
-	natsAddr          string
+	natsAddr, web     string
+	hostile           atomic.Pointer[http.HandlerFunc] // answers in the platform's place while it is set
 	nats              *exec.Cmd
 	conn              *nats.Conn
 	js                jetstream.JetStream
@@ -82,8 +85,14 @@ func newMachine(seed uint64) (m *machine, err error) {
 		return nil, err
 	}
 	m.sim = simulator.New(cfg, time.Now)
-	m.platform = httptest.NewServer(m.sim)
-	m.natsAddr = freeAddress()
+	m.platform = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h := m.hostile.Load(); h != nil {
+			(*h)(w, r)
+			return
+		}
+		m.sim.ServeHTTP(w, r)
+	}))
+	m.natsAddr, m.web = freeAddress(), freeAddress()
 	if err = m.startNATS(); err != nil {
 		return nil, err
 	}
@@ -116,7 +125,7 @@ func freeAddress() string {
 	return l.Addr().String()
 }
 
-func mountSmall(dir string) error { return syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=48m") }
+func mountSmall(dir string) error { return syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=128m") }
 
 // serveNATS is what the command does when it is started as a nats-server.
 func serveNATS(dir, addr string) error {
@@ -172,7 +181,7 @@ func (m *machine) start() error {
 	m.guestflow = exec.Command(m.binary, "run")
 	m.guestflow.Env = append(os.Environ(),
 		"GUESTFLOW_API_URL=http://"+m.api.Listen, "GUESTFLOW_API_TOKEN=secret", fmt.Sprintf("GUESTFLOW_API_RATE_LIMIT=%d", 60*speed),
-		"GUESTFLOW_DATA_DIR="+m.data, "GUESTFLOW_NATS_URL=nats://"+m.broker.Listen, "GUESTFLOW_HTTP_ADDR=-",
+		"GUESTFLOW_DATA_DIR="+m.data, "GUESTFLOW_NATS_URL=nats://"+m.broker.Listen, "GUESTFLOW_HTTP_ADDR="+m.web,
 		"GUESTFLOW_TRAFFIC_MIN_BYTES=100000", "GUESTFLOW_LOG_LEVEL=warn", "GUESTFLOW_API_TIMEOUT=5s")
 	m.guestflow.Stdout, m.guestflow.Stderr = m.said, m.said
 	if err := m.guestflow.Start(); err != nil {
@@ -232,7 +241,7 @@ func (m *machine) goesOn(within time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	for {
-		if m.recorder.newest().After(since) {
+		if m.recorder.news(since) {
 			return nil
 		}
 		if err := m.lives(); err != nil {

@@ -11,11 +11,12 @@
 //	go run ./internal/robustness --seed 42  # one simulated life again, with its story
 //	go run ./internal/robustness --only processes --trial "stream deleted" --lives 5
 //
-// Real processes (process.go, machine.go, trials.go) are the guestflow binary and a
-// nats-server, killed, stopped, cut off and robbed of their files and streams. The simulation (life.go) runs the product's own poller, diff, store
-// and publisher in virtual time against the simulated platform and a broker in memory,
-// with faults at the boundaries of API, disk, NATS and process, thousands of lives, each
-// decided by a seed (script.go). Mutants (mutants.go) are mistakes put in at the seams,
+// It has parts. Real processes (process.go, machine.go, trials.go, hostile.go) are the
+// guestflow binary and a nats-server: killed, stopped, cut off, robbed of their files and
+// streams, and among those who mean harm. The simulation (life.go) runs the product's own
+// poller, diff, store and publisher in virtual time against the simulated platform and a
+// broker in memory, with faults at the boundaries of API, disk, NATS and process,
+// thousands of lives, each decided by a seed (script.go). Mutants (mutants.go) are mistakes put in at the seams,
 // which show that the checker (verdict.go) sees what it is there for.
 package main
 

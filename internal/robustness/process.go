@@ -10,14 +10,20 @@ import (
 	"github.com/guestflow/guestflow/internal/simulator"
 )
 
-// processes does every trial to the real processes, in an order that a seed decides, and
+// processes does what may befall them to the real processes.
+func processes(_ *testing.T, all *table) { try(all, trials, "the real processes") }
+
+// hostility lets others mean harm to them.
+func hostility(_ *testing.T, all *table) { try(all, hostileTrials, "those who mean harm") }
+
+// try does every trial to the real processes, in an order that a seed decides, and
 // holds the stream against the truth at the end. A violation counts for the trial that
 // it is seen in; those of the stream as a whole have a row of their own.
-func processes(_ *testing.T, all *table) {
+func try(all *table, trials []trial, with string) {
 	seed := all.options.from
 	m, err := newMachine(seed)
 	if err != nil {
-		all.fail("real processes", err)
+		all.fail(with, err)
 		return
 	}
 	defer m.close()
@@ -26,21 +32,21 @@ func processes(_ *testing.T, all *table) {
 		m.haste, calm = 3, 8*time.Second
 	}
 	if err := m.start(); err != nil {
-		all.fail("real processes", err)
+		all.fail(with, err)
 		return
 	}
 	if err := m.goesOn(time.Minute); err != nil {
-		all.fail("real processes", err)
+		all.fail(with, err)
 		return
 	}
 	rows := make([]row, len(trials))
 	r := rand.New(rand.NewPCG(seed, 17))
-	for n, i := range m.schedule(all.options, r) {
+	for n, i := range m.schedule(trials, all.options, r) {
 		if n%20 == 19 {
 			time.Sleep(calm) // What is served between faults has to be in the stream.
 		}
 		t := &trials[i]
-		rows[i].Guarantee, rows[i].Faults = "all of these, with the real processes", t.name
+		rows[i].Guarantee, rows[i].Faults = "all of these, with "+with, t.name
 		rows[i].Trials++
 		began := m.sim.Now()
 		err := t.harm(m, r)
@@ -56,7 +62,7 @@ func processes(_ *testing.T, all *table) {
 			}
 		}
 	}
-	total := row{Guarantee: "the stream equals the truth after all that", Faults: "real processes"}
+	total := row{Guarantee: "the stream equals the truth after all that", Faults: with}
 	for _, r := range rows {
 		if r.Trials > 0 {
 			all.add(r)
@@ -68,7 +74,7 @@ func processes(_ *testing.T, all *table) {
 }
 
 // schedule mixes the trials.
-func (m *machine) schedule(o *options, r *rand.Rand) []int {
+func (m *machine) schedule(trials []trial, o *options, r *rand.Rand) []int {
 	var order []int
 	for i, t := range trials {
 		n := t.long

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -101,6 +102,9 @@ func (r *recorder) take(m *jetstream.RawStreamMsg) {
 		r.odd = errors.Join(r.odd, fmt.Errorf("message %d: %w", m.Sequence, err))
 		return
 	}
+	if strings.HasPrefix(e.Data.Session.ID, hostilePrefix) || strings.HasPrefix(e.Data.Session.LocationID, hostilePrefix) {
+		return
+	}
 	if r.before[e.ID] {
 		return
 	}
@@ -111,16 +115,18 @@ func (r *recorder) take(m *jetstream.RawStreamMsg) {
 // foreignHeader marks messages that a trial has put into the stream.
 const foreignHeader = "Robustness-Foreign"
 
-// newest is when the newest event was seen by guestflow.
-func (r *recorder) newest() (at time.Time) {
+// news reports whether an event came into the stream after a time, and was seen after
+// it. The time at which it was seen is the latest that is possible, so that alone would
+// not do.
+func (r *recorder) news(since time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := len(r.all) - 1; i >= max(0, len(r.all)-20); i-- {
-		if t := r.all[i].Data.Observed.At; t.After(at) {
-			at = t
+	for i := len(r.all) - 1; i >= max(0, len(r.all)-50); i-- {
+		if e := &r.all[i]; e.at.After(since) && e.Data.Observed.At.After(since) {
+			return true
 		}
 	}
-	return at
+	return false
 }
 
 // read hands over the stream with everything read, for a change to it of which the

@@ -28,6 +28,8 @@ type way struct {
 	mu   sync.Mutex
 	rand *rand.Rand
 	asks []ask
+	// forget keeps no record of what was asked.
+	forget bool
 }
 
 // ask is one request that has reached the platform.
@@ -55,7 +57,9 @@ func (w *way) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errConnection
 	}
 	w.mu.Lock()
-	w.asks = append(w.asks, ask{endpointOf(r.URL.Path), time.Now()})
+	if !w.forget {
+		w.asks = append(w.asks, ask{endpointOf(r.URL.Path), time.Now()})
+	}
 	w.mu.Unlock()
 	lost := back < loss
 	answer, err := w.serve(r, lost)

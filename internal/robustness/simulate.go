@@ -22,7 +22,8 @@ type outcome struct {
 	Story  string         `json:"story"` // of the first violation
 	// Digest is of the stream and when each event came into it: two runs of a seed that
 	// went the same way have the same.
-	Digest uint64 `json:"digest"`
+	Digest uint64   `json:"digest"`
+	Levels []levels `json:"levels,omitempty"` // of a day; see soak
 }
 
 func (o *outcome) ok() bool { return len(o.Broken) == 0 }

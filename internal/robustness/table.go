@@ -64,7 +64,7 @@ type part struct {
 	run  func(*testing.T, *table)
 }
 
-var parts = []part{{"simulation", simulation}, {"mutants", mutantHunt}, {"processes", processes}}
+var parts = []part{{"simulation", simulation}, {"mutants", mutantHunt}, {"processes", processes}, {"hostile", hostility}, {"soak", soak}}
 
 func partNames() []string {
 	var names []string
@@ -138,7 +138,7 @@ func simulation(_ *testing.T, all *table) {
 		lives = 24
 	}
 	lives = cmp.Or(all.options.lives, lives)
-	c, dismiss := hire()
+	c, dismiss := hire(runtime.NumCPU())
 	defer dismiss()
 	outcomes := make(chan outcome)
 	go func() {
@@ -179,7 +179,7 @@ func simulation(_ *testing.T, all *table) {
 // mutantHunt puts every mistake in, and counts those that go unnoticed within some lives.
 func mutantHunt(_ *testing.T, all *table) {
 	const lives = 6
-	c, dismiss := hire()
+	c, dismiss := hire(runtime.NumCPU())
 	defer dismiss()
 	var hunts sync.WaitGroup
 	var mu sync.Mutex
@@ -188,7 +188,7 @@ func mutantHunt(_ *testing.T, all *table) {
 		hunts.Go(func() {
 			m := &mutants[i]
 			for seed := uint64(1); seed <= lives; seed++ {
-				o := c.do(job{seed, m.name})
+				o := c.do(job{Seed: seed, Mutant: m.name})
 				if slices.ContainsFunc(m.caught, func(f Fault) bool { return o.Broken[f] > 0 }) {
 					return
 				}

@@ -98,7 +98,7 @@ var trials = []trial{
 		return damaged(func(b []byte) []byte { return b[:1+r.IntN(min(len(b)-1, 4*os.Getpagesize()))] })(m, r)
 	}},
 	{name: "state file of another program", short: 1, long: 2, harm: damaged(func(b []byte) []byte {
-		return append([]byte("SQLite format 3\x00"), bytes.Repeat([]byte{1, 2, 3, 4}, len(b)/4)...)
+		return append([]byte("SQLite format 3\x00"), bytes.Repeat([]byte{1, 2, 3, 4}, min(len(b), 1<<20)/4)...)
 	})},
 	{name: "disk full", disk: true, short: 1, long: 8, harm: diskFilled},
 	{name: "disk full at a start", disk: true, long: 4, harm: diskFullAtStart},

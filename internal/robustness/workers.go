@@ -10,12 +10,15 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 )
 
 // job is one life to be run by a worker.
 type job struct {
 	Seed   uint64 `json:"seed"`
 	Mutant string `json:"mutant"` // its name; empty is none
+	// Soak is how long a day is to be, in place of a life; see soak.
+	Soak time.Duration `json:"soak"`
 }
 
 func mutantNamed(name string) (*mutant, bool) {
@@ -38,13 +41,19 @@ func work(t *testing.T, in io.Reader, out io.Writer) {
 			return
 		}
 		m, _ := mutantNamed(j.Mutant)
+		if j.Soak > 0 {
+			if outcomes.Encode(soakOnce(t, j.Soak)) != nil {
+				return
+			}
+			continue
+		}
 		if outcomes.Encode(simulate(t, j.Seed, m)) != nil {
 			return
 		}
 	}
 }
 
-// crew is as many workers as there are processors.
+// crew is some workers.
 type crew struct{ jobs chan assignment }
 
 type assignment struct {
@@ -53,10 +62,10 @@ type assignment struct {
 }
 
 // hire starts a crew. The function that it returns lets it go.
-func hire() (*crew, func()) {
+func hire(n int) (*crew, func()) {
 	c := &crew{jobs: make(chan assignment)}
 	var working sync.WaitGroup
-	for range runtime.NumCPU() {
+	for range n {
 		working.Go(c.run)
 	}
 	return c, func() { close(c.jobs); working.Wait() }
