@@ -53,7 +53,11 @@ func (p *Poller) swept(ctx context.Context, look plan.Look, answer platform.Page
 		// The platform has page sizes of its own: read them as they are.
 		p.Logger.Warn("the platform ignores per_page", "asked", w.Size, "got", size)
 		t.Size, t.Fixed, s.reading = size, true, nil
-		return nil
+		if p.wide.Since.IsZero() {
+			p.wide.Since = m.from
+		}
+		// Who is on it is online. Who is not may be anywhere.
+		return p.take(ctx, evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped})
 	}
 	r := s.reading
 	done := look.InTurn && r != nil && r.add(answer, m)

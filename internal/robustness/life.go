@@ -228,8 +228,12 @@ func (p *process) kill(image func(from, to string) error) {
 	l.dir = next
 	l.faults["process"]++
 	now := l.sim.Now()
-	// What it was served and had no time to commit counts for nothing.
-	l.kills = append(l.kills, simulator.Interval{From: now.Add(-20 * time.Second), To: now.Add(l.restartAfter + time.Second)})
+	since := now
+	if !p.disk.waits.IsZero() {
+		since = now.Add(-time.Since(p.disk.waits))
+	}
+	// What it was served and had no time to commit, or no room, counts for nothing.
+	l.kills = append(l.kills, simulator.Interval{From: since.Add(-20 * time.Second), To: now.Add(l.restartAfter + time.Second)})
 	l.trouble = append(l.trouble, simulator.Interval{From: time.Now(), To: time.Now().Add(time.Minute)})
 	p.over <- fmt.Errorf("killed: %w", errInjected)
 }

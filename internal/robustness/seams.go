@@ -126,12 +126,18 @@ type disk struct {
 	p    *process
 	mu   sync.Mutex
 	dead atomic.Bool
+	// waits is since when the poller waits for a write; zero when it does not.
+	waits time.Time
 }
 
 // write passes a write on, with the faults that the script has for it.
 func (d *disk) write(kind string, f func() error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if kind == "commit" || kind == "put" { // what the poller waits for
+		d.waits = time.Now()
+		defer func() { d.waits = time.Time{} }()
+	}
 	for {
 		if d.dead.Load() {
 			return errInjected
