@@ -131,7 +131,8 @@ func checkPod(t *testing.T, set, config string) {
 			t.Errorf("the selector does not match: %s=%s", k, v)
 		}
 	}
-	if *s.Spec.Replicas != 1 || *pod.AutomountServiceAccountToken {
+	shared := slices.ContainsFunc(container.Env, func(e corev1.EnvVar) bool { return e.Name == "GUESTFLOW_LEASE" })
+	if *s.Spec.Replicas > 1 && !shared || *pod.AutomountServiceAccountToken {
 		t.Errorf("%d replicas, token mounted %v", *s.Spec.Replicas, *pod.AutomountServiceAccountToken)
 	}
 	if sc := container.SecurityContext; !*sc.ReadOnlyRootFilesystem || *sc.AllowPrivilegeEscalation || sc.Capabilities.Drop[0] != "ALL" || !*pod.SecurityContext.RunAsNonRoot {
@@ -178,6 +179,7 @@ func TestChartRefuses(t *testing.T) {
 			v["config"].(map[string]any)["API_TOKEN"] = "t0psecret"
 		},
 		"replicas": func(v map[string]any) { v["replicas"] = 2 },
+		"lease":    func(v map[string]any) { v["accounts"] = map[string]any{"replicas": 2} },
 		"logLevel": func(v map[string]any) { v["logLevel"] = "loud" },
 	} {
 		v := values(t, "testdata/least.values.yaml")
