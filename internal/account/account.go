@@ -258,10 +258,11 @@ func (a *Account) drain() {
 	if a.Store.Outbox().Depth == 0 {
 		return
 	}
-	err := a.link.Reached()
 	if s := &a.settings; s.May != nil && !s.May() {
-		err = errElsewhere
+		s.Log.Info("another process may poll the account by now, and tells of what this one has not sent", "account", s.Name, "events", a.Store.Outbox().Depth)
+		return
 	}
+	err := a.link.Reached()
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), DrainTime)
 		defer cancel()
