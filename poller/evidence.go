@@ -87,7 +87,7 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 	start := k.Clock.Now()
 	shown := k.fresh(ev.sessions, ev.sent)
 	unread := ev.unread()
-	if err := k.reconsider(ctx, slices.Concat(shown, unread), ev.moment); err != nil {
+	if err := k.reconsider(ctx, together(shown, unread), ev.moment); err != nil {
 		return err
 	}
 	gone, reading, err := k.judge(&ev)
@@ -128,7 +128,7 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 	if err := k.commits.commit(ctx, changes, ev.sent, ev.marks...); err != nil {
 		return fmt.Errorf("committing %d changes: %w", len(changes), err)
 	}
-	k.apply(changes, ev.moment, slices.Concat(sessions, unread))
+	k.apply(changes, ev.moment, together(sessions, unread))
 	k.attend(&ev)
 	k.unsettle(&ev, changes)
 	if !ev.past.From.IsZero() {
@@ -159,6 +159,14 @@ func (ev *evidence) unread() []events.Session {
 		}
 	}
 	return sessions
+}
+
+// together returns both; hardly any page has records that cannot be read.
+func together(read, unread []events.Session) []events.Session {
+	if len(unread) == 0 {
+		return read
+	}
+	return slices.Concat(read, unread)
 }
 
 // judge says which sessions an answer proves gone.

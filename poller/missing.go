@@ -71,11 +71,14 @@ func (q *verifyQueue) unshown(r *reading, of *place, ordered bool) (presumed []s
 	for _, l := range places {
 		l.missing = 0
 	}
-	all := slices.SortedFunc(q.roster.at(of), func(a, b *entry) int { return cmp.Compare(a.ID, b.ID) })
-	for _, e := range all {
-		if r.shown[e.ID] || e.shown > began {
-			continue
+	var unseen []*entry
+	for e := range q.roster.at(of) {
+		if e.shown <= began && !r.shown[e.ID] {
+			unseen = append(unseen, e)
 		}
+	}
+	slices.SortFunc(unseen, func(a, b *entry) int { return cmp.Compare(a.ID, b.ID) })
+	for _, e := range unseen {
 		asked := !e.missed.IsZero() && e.Seen.Before(e.missed)
 		if e.doubt -= math.Log(share); !asked && (e.doubt < likelyDoubt || ordered && e.doubt < 2*likelyDoubt) {
 			continue

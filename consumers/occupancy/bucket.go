@@ -68,6 +68,9 @@ func (s *Service) write(ctx context.Context, js jetstream.JetStream) {
 			s.report("saving the state", s.save(last, js))
 			return
 		case <-save.C:
+			if !s.worthSaving() {
+				continue
+			}
 			s.report("saving the state", s.save(ctx, js))
 		case <-round.C:
 			changed, ok := s.publish()

@@ -81,6 +81,22 @@ func (s *Service) load(ctx context.Context, js jetstream.JetStream) (c checkpoin
 	return c, nil
 }
 
+// A checkpoint holds every session, so one is worth its while only where reading the
+// events since the last one again would take a good part of that: one event in
+// savingShare sessions, or any where the last one is savingMost intervals old.
+const (
+	savingShare = 10
+	savingMost  = 10
+)
+
+// worthSaving reports whether a checkpoint is due.
+func (s *Service) worthSaving() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	events := s.state.Sequence() - s.saved.Sequence // as many at most
+	return events*savingShare >= uint64(s.state.online()) || s.settings.Now().Sub(s.saved.At) >= savingMost*s.settings.CheckpointEvery
+}
+
 // save writes the state as it is now.
 func (s *Service) save(ctx context.Context, js jetstream.JetStream) error {
 	s.mu.RLock()

@@ -128,6 +128,14 @@ func NewOccupancy(l Limits) *Occupancy {
 	return &Occupancy{limits: l.withDefaults(), accounts: map[string]*account{}}
 }
 
+// online is the number of sessions in all accounts.
+func (o *Occupancy) online() (n int) {
+	for _, a := range o.accounts {
+		n += len(a.sessions)
+	}
+	return n
+}
+
 // Sequence is that of the last message that was applied or skipped.
 func (o *Occupancy) Sequence() uint64 { return o.sequence }
 

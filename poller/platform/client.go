@@ -286,7 +286,14 @@ func (c *Client) Sessions(ctx context.Context, q Query) (Page, error) {
 			return Page{}, fmt.Errorf("sessions: date %q: use yyyy-mm-dd", day)
 		}
 	}
-	body, m, err := c.get(ctx, Sessions, "/sessions", q.values())
+	room := bodies.Get().(*bytes.Buffer)
+	defer func() {
+		if room.Cap() <= largestKept {
+			room.Reset()
+			bodies.Put(room)
+		}
+	}()
+	body, m, err := c.getInto(ctx, room, Sessions, "/sessions", q.values())
 	if err != nil {
 		return Page{Meta: m}, err
 	}
@@ -312,8 +319,19 @@ func (c *Client) Count(ctx context.Context, q Query) (int, Meta, error) {
 	return n, m, nil
 }
 
+// bodies are buffers of pages that were read, to be used again: nothing that was read
+// points into them. One that grew beyond largestKept is left.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+const largestKept = 1 << 20
+
 // get sends one request and reads its body.
 func (c *Client) get(ctx context.Context, endpoint Endpoint, path string, query url.Values) ([]byte, Meta, error) {
+	return c.getInto(ctx, new(bytes.Buffer), endpoint, path, query)
+}
+
+// getInto is get with room for the body.
+func (c *Client) getInto(ctx context.Context, room *bytes.Buffer, endpoint Endpoint, path string, query url.Values) ([]byte, Meta, error) {
 	m := Meta{Endpoint: endpoint, Limit: -1, Remaining: -1}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
@@ -350,7 +368,8 @@ func (c *Client) get(ctx context.Context, endpoint Endpoint, path string, query 
 		m.Date = date
 		c.clock.Sample(m.Sent, m.Received, date)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, c.cfg.MaxBody+1))
+	_, err = room.ReadFrom(io.LimitReader(resp.Body, c.cfg.MaxBody+1))
+	body := room.Bytes()
 	m.Received = c.cfg.Now()
 	m.Bytes = int64(len(body))
 	if resp.StatusCode != http.StatusOK {

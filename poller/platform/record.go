@@ -107,7 +107,13 @@ func (c *Client) records(d *jsontext.Decoder, q Query, page *Page, at time.Time)
 		return err
 	}
 	page.Sessions = make([]events.Session, 0, MaxPerPage)
-	all := make([]reading, 0, MaxPerPage)
+	room := readings.Get().(*[]reading)
+	all := (*room)[:0]
+	defer func() {
+		clear(all)
+		*room = all
+		readings.Put(room)
+	}()
 	var shown separators
 	for d.PeekKind() != ']' {
 		page.Records++
@@ -133,6 +139,9 @@ func (c *Client) records(d *jsontext.Decoder, q Query, page *Page, at time.Time)
 	c.finish(page, all, shown, at)
 	return err
 }
+
+// readings are those of pages that were read, to be used again.
+var readings = sync.Pool{New: func() any { all := make([]reading, 0, MaxPerPage); return &all }}
 
 // MaxPerPage is the documented maximum of records a request.
 const MaxPerPage = 100
