@@ -68,6 +68,9 @@ type diskStrike struct {
 // strikesDisk says what happens at a write of some kind now.
 func (l *life) strikesDisk(kind string) strike {
 	since := time.Since(l.born)
+	if since >= l.calm {
+		return fine
+	}
 	for i, s := range l.strikes {
 		if since < s.at || s.only != "" && s.only != kind {
 			continue

@@ -245,7 +245,7 @@ func (l *life) interfere(m *message) (i interference) {
 	n := l.messages
 	l.messages++
 	running := l.running
-	kill := len(l.killsAtMessage) > 0 && time.Since(l.born) >= l.killsAtMessage[0] && running != nil
+	kill := len(l.killsAtMessage) > 0 && time.Since(l.born) >= l.killsAtMessage[0] && time.Since(l.born) < l.calm && running != nil
 	if kill {
 		l.killsAtMessage = l.killsAtMessage[1:]
 	}
