@@ -93,7 +93,7 @@ const (
 	longestCheckPause = 10 * time.Minute
 	// learningShare is how many looks there are to one for learning what addresses tell,
 	// where both spend the same budget.
-	learningShare = 150
+	learningShare = 400
 )
 
 // addressesKey names what was learned of the look-up by address.

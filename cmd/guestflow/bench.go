@@ -28,9 +28,11 @@ func benchCommand() *cobra.Command {
 		Use:   "freshness",
 		Short: "Measure how soon changes are seen, by estate and policy, in simulated time",
 		Long: `Runs the real planner, budgets, paging, diff and proof against the simulated
-platform under virtual time, and compares each event with the ground truth. The
-whole takes some minutes, --short less than half of one. Delays are in seconds,
-from the change at the source to the committed event.`,
+platform under virtual time, and compares each event with the ground truth. In
+the middle of each run guestflow is killed, and begins anew 30 s later. The whole
+takes some minutes of two cores, --short less than one. Delays are in seconds,
+from the change at the source to the committed event; those around the restart
+have columns of their own.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			plan := freshness.Full()

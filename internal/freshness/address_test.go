@@ -22,32 +22,32 @@ func TestAddressesEndNobodyWhoIsOnline(t *testing.T) {
 	run := Run{Order: simulator.NewestFirst, Seed: 3, Warmup: 15 * time.Minute, Horizon: 20 * time.Minute}
 	bases := map[string]Row{}
 	for _, c := range []struct {
-		name, base string
-		edit       func(*simulator.Config)
-		of         float64 // the greatest part of the mean delay of ends without addresses
-		sharing    []simulator.AddressSharing
+		name, answers, base string
+		edit                func(*simulator.Config)
+		of                  float64 // the greatest part of the mean delay of ends without addresses
+		sharing             []simulator.AddressSharing
 	}{
-		{"left out", "", func(*simulator.Config) {}, 0.7, all},
-		{"404 for all", "", func(cfg *simulator.Config) { cfg.AddressGone = simulator.GoneNotFound }, 1.1, all[:1]},
-		{"latest", "", func(cfg *simulator.Config) { cfg.AddressGone = simulator.GoneLatest }, 0.7, all},
-		{"stale", "", func(cfg *simulator.Config) { cfg.AddressGone = simulator.GoneStale }, 1.05, all},
-		{"lasting", "", func(cfg *simulator.Config) { cfg.AddressGone = simulator.GoneLasting }, 1.1, all[:1]},
-		{"coarse", "", func(cfg *simulator.Config) { cfg.AddressGrain = time.Minute }, 0.75, all[:2]},
-		{"coarse and stale", "", func(cfg *simulator.Config) {
-			cfg.AddressGrain, cfg.AddressGone = time.Minute, simulator.GoneStale
-		}, 1.1, all[:1]},
-		{"lies", "", func(cfg *simulator.Config) { cfg.AddressLies = 0.01 }, 1.1, all},
-		{"lies, stale", "", func(cfg *simulator.Config) { cfg.AddressLies, cfg.AddressGone = 0.01, simulator.GoneStale }, 1.1, all[:1]},
-		{"coarse starts", "coarse starts", func(cfg *simulator.Config) { cfg.StartGrain = time.Minute }, 0.75, all[:1]},
-		{"addresses pass on", "addresses pass on", func(cfg *simulator.Config) { cfg.IPPool = 1200 }, 0.8, all[:1]},
-		{"sessions change", "sessions change", func(cfg *simulator.Config) {
+		{name: "left out", of: 0.7, sharing: all},
+		{answers: "404 for all", of: 1.1, sharing: all[:1]},
+		{answers: "latest", of: 0.7, sharing: all},
+		{answers: "stale", of: 1.05, sharing: all},
+		{answers: "lasting", of: 1.1, sharing: all[:1]},
+		{answers: "minutes", of: 0.75, sharing: all[:2]},
+		{answers: "stale minutes", of: 1.1, sharing: all[:1]},
+		{answers: "1 % wrong", of: 1.1, sharing: all},
+		{answers: "1 % wrong, stale", of: 1.1, sharing: all[:1]},
+		{"coarse starts", "", "coarse starts", func(cfg *simulator.Config) { cfg.StartGrain = time.Minute }, 0.75, all[:1]},
+		{"addresses pass on", "", "addresses pass on", func(cfg *simulator.Config) { cfg.IPPool = 1200 }, 0.8, all[:1]},
+		{"sessions change", "", "sessions change", func(cfg *simulator.Config) {
 			cfg.ChangeProbability, cfg.MoveProbability, cfg.RoamProbability = 0.05, 0.01, 0.06
 		}, 1.1, all[:1]},
 	} {
 		for _, sharing := range c.sharing {
-			t.Run(fmt.Sprint(c.name, ", ", sharing), func(t *testing.T) {
+			t.Run(fmt.Sprint(c.name, c.answers, ", ", sharing), func(t *testing.T) {
 				cfg := estate()
-				c.edit(&cfg)
+				if c.edit != nil {
+					c.edit(&cfg)
+				}
 				run := run
 				run.Config = &cfg
 				base, ok := bases[c.base]
@@ -55,7 +55,7 @@ func TestAddressesEndNobodyWhoIsOnline(t *testing.T) {
 					base = do(t, run)
 					bases[c.base] = base
 				}
-				cfg.Addresses, run.Policy = sharing, Checked
+				cfg.Addresses, run.Policy, run.Answers = sharing, Checked, c.answers
 				row := do(t, run)
 				of := c.of
 				switch sharing {

@@ -3,12 +3,15 @@ package freshness
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/plan"
+	"github.com/guestflow/guestflow/store"
 )
 
 // looks counts requests by what they look at.
@@ -170,5 +173,47 @@ func TestRediscoverySpreads(t *testing.T) {
 	}
 	if pages < 30 { // of ten, at the start and after 10 and 20 minutes
 		t.Errorf("%d pages of /locations were read; want three times all ten", pages)
+	}
+}
+
+// TestRestartsAreThroughInTwoRounds, and 10 s: who left while guestflow was away, and since.
+func TestRestartsAreThroughInTwoRounds(t *testing.T) {
+	for _, policy := range []string{"adaptive", Checked} {
+		t.Run(policy, func(t *testing.T) {
+			row := do(t, Run{Estate: "E2", Policy: policy, Order: simulator.NewestFirst, Seed: 7, Warmup: 10 * time.Minute, Horizon: 10 * time.Minute, Restart: true})
+			if row.RestartP99 == 0 || row.RatioRestart > 1 {
+				t.Errorf("ends were seen after %.1f s, %.2f of two rounds and 10 s", row.RestartP99, row.RatioRestart)
+			}
+			if row.RestartStartP99 == 0 || row.RestartStartP99 > 20 {
+				t.Errorf("starts were seen after %.1f s", row.RestartStartP99)
+			}
+			if row.Missed > 0 {
+				t.Errorf("%d sessions were never seen", row.Missed)
+			}
+		})
+	}
+}
+
+// Who is online is known to a process as the one before has left it, in the store's order.
+func TestMemoryIsAStore(t *testing.T) {
+	m := newMemory(func([]events.Event) {})
+	at := epoch
+	for _, s := range []events.Session{{ID: "b", LocationID: "x", Online: true}, {ID: "a", LocationID: "y", Online: true}, {ID: "c", LocationID: "x", Online: true}, {ID: "d", LocationID: "x"}} {
+		kind := events.Started
+		if !s.Online {
+			kind = events.Ended
+		}
+		err := m.Commit(store.Commit{Changes: []events.Event{{Kind: kind, Data: events.Data{Session: s}}}, Locations: []store.LocationMark{{ID: s.LocationID, TrackedSince: at}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var ids []string
+	_ = m.All(func(s events.State) bool { ids = append(ids, s.Session.ID); return true })
+	if !slices.Equal(ids, []string{"b", "c", "a"}) {
+		t.Errorf("online are %v", ids)
+	}
+	if known, _ := m.Locations(); len(known) != 2 || known[0].ID != "x" || !known[1].TrackedSince.Equal(at) {
+		t.Errorf("locations are %+v", known)
 	}
 }

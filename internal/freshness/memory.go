@@ -1,6 +1,10 @@
 package freshness
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/store"
 )
@@ -9,12 +13,13 @@ import (
 // take.
 type memory struct {
 	states    map[string]events.State
+	places    map[string]store.LocationInfo
 	values    map[string][]byte
 	committed func([]events.Event)
 }
 
 func newMemory(committed func([]events.Event)) *memory {
-	return &memory{states: make(map[string]events.State), values: make(map[string][]byte), committed: committed}
+	return &memory{states: make(map[string]events.State), places: make(map[string]store.LocationInfo), values: make(map[string][]byte), committed: committed}
 }
 
 func (m *memory) State(id string) (events.State, bool, error) {
@@ -22,16 +27,28 @@ func (m *memory) State(id string) (events.State, bool, error) {
 	return s, ok, nil
 }
 
+// All goes through them in the order in which the store does.
 func (m *memory) All(f func(events.State) bool) error {
+	var online []events.State
 	for _, s := range m.states {
-		if s.Session.Online && !f(s) {
+		if s.Session.Online {
+			online = append(online, s)
+		}
+	}
+	slices.SortFunc(online, func(a, b events.State) int {
+		return cmp.Or(cmp.Compare(a.Session.LocationID, b.Session.LocationID), cmp.Compare(a.Session.ID, b.Session.ID))
+	})
+	for _, s := range online {
+		if !f(s) {
 			break
 		}
 	}
 	return nil
 }
 
-func (m *memory) Locations() ([]store.LocationInfo, error) { return nil, nil }
+func (m *memory) Locations() ([]store.LocationInfo, error) {
+	return slices.SortedFunc(maps.Values(m.places), func(a, b store.LocationInfo) int { return cmp.Compare(a.ID, b.ID) }), nil
+}
 
 func (m *memory) Get(key string) ([]byte, error) { return m.values[key], nil }
 
@@ -43,6 +60,9 @@ func (m *memory) Put(key string, value []byte) error {
 func (m *memory) Commit(c store.Commit) error {
 	for i := range c.Changes {
 		m.states[c.Changes[i].Data.Session.ID] = events.StateOf(c.Changes[i])
+	}
+	for _, l := range c.Locations {
+		m.places[l.ID] = store.LocationInfo{ID: l.ID, Name: l.Name, TrackedSince: l.TrackedSince, SeenAt: l.SeenAt}
 	}
 	m.committed(c.Changes)
 	return nil

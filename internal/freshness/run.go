@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
-	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/internal/virtual"
 	"github.com/guestflow/guestflow/poller"
@@ -34,8 +33,13 @@ type Run struct {
 	// to be seen.
 	Warmup, Horizon, Tail time.Duration
 	StartWeight           float64
-	// Addresses are those of the platform; only a policy that checks by them cares.
+	// Addresses are those of the platform, and Answers, one of AnswerNames, what the
+	// look-up by address says of them; only a policy that checks by them cares.
 	Addresses simulator.AddressSharing
+	Answers   string
+	// Restart: in the middle of the horizon the process is killed, and the next one begins
+	// half a minute later.
+	Restart bool
 	// Observer may be nil.
 	Observer poller.Observer
 	// Trace, unless nil, is written a line for each decision, each request and each
@@ -57,7 +61,9 @@ type Row struct {
 	Order        string `json:"order"`
 	SharedBudget bool   `json:"shared_budget"`
 	// Addresses are unique, half or venue, where the policy checks by them.
-	Addresses   string  `json:"addresses,omitempty"`
+	Addresses string `json:"addresses,omitempty"`
+	// Answers is what the look-up says where that is not the documented way.
+	Answers     string  `json:"answers,omitempty"`
 	StartWeight float64 `json:"start_weight,omitempty"` // where the run is about it
 	// Online is how many sessions were online at a change, on average over the
 	// ends: each has the bound of the list as it is then, which in an estate that
@@ -89,134 +95,69 @@ type Row struct {
 	RatioAge  float64 `json:"ratio_age"`
 	FalseEnds int     `json:"false_ends"`
 	Missed    int     `json:"missed"`
+	// What changed around a restart counts here alone: while the process was away, from when
+	// the next one began, and in two rounds of the list after that. RatioRestart is the
+	// delay of ends in parts of these two rounds and 10 s.
+	RestartStartP99 float64 `json:"restart_start_p99_s,omitempty"`
+	RestartP99      float64 `json:"restart_end_p99_s,omitempty"`
+	RatioRestart    float64 `json:"ratio_restart,omitempty"`
+	// RatioLists is the mean over all changes in parts of that without addresses.
+	RatioLists float64 `json:"ratio_lists_alone,omitempty"`
+	// Proof is the part of the measured time in which addresses were proof, Contradictions
+	// how often they were found to be wrong.
+	Proof          float64 `json:"proof,omitempty"`
+	Contradictions int     `json:"contradictions,omitempty"`
 }
 
 // epoch is when every run begins: noon of a day, UTC.
 var epoch = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 
-// life is one session's ground truth and what was seen of it.
-type life struct {
-	start, end time.Time // zero end: online
-	started    bool
-	ended      bool
-}
-
-// observer compares committed events with the ground truth.
-type observer struct {
-	run       *Run
-	clock     *virtual.Clock
-	trace     *trace
-	lives     map[string]*life
-	starts    []float64
-	ends      []float64
-	falseEnds int
-	online    int // sessions, in truth
-	// crowd is how many were online when a session ended, over all measured ends,
-	// passed how many ends these are.
-	crowd, passed float64
-}
-
-func (o *observer) truth(t simulator.Truth) {
-	switch t.Kind {
-	case simulator.TruthStart:
-		o.lives[t.Session] = &life{start: t.Time}
-		o.online++
-	case simulator.TruthEnd:
-		if l := o.lives[t.Session]; l != nil {
-			l.end = t.Time
-			if o.measured(t.Time) {
-				o.crowd += float64(o.online)
-				o.passed++
-			}
-			o.online--
-		}
-	}
-}
-
-func (o *observer) measured(t time.Time) bool {
-	since := t.Sub(epoch)
-	return since >= o.run.Warmup && since < o.run.Warmup+o.run.Horizon
-}
-
-func (o *observer) committed(changes []events.Event) {
-	o.trace.published(changes)
-	for i := range changes {
-		e := &changes[i]
-		l := o.lives[e.Data.Session.ID]
-		if l == nil {
-			continue
-		}
-		switch {
-		case e.Kind.Arrival() && !l.started:
-			l.started = true
-			if o.measured(l.start) {
-				o.starts = append(o.starts, o.clock.Now().Sub(l.start).Seconds())
-			}
-		case e.Kind == events.Ended && l.end.IsZero():
-			o.falseEnds++
-		case e.Kind == events.Ended && !l.ended:
-			l.ended = true
-			if o.measured(l.end) {
-				o.ends = append(o.ends, o.clock.Now().Sub(l.end).Seconds())
-			}
-		}
-	}
-}
-
 // Do measures.
 func (r Run) Do(ctx context.Context) (Row, error) {
-	var cfg simulator.Config
-	var err error
-	if r.Config != nil {
-		cfg = *r.Config
-	} else if cfg, err = simulator.Estate(r.Estate); err != nil {
+	cfg, err := r.platform()
+	if err != nil {
 		return Row{}, err
 	}
 	clk := virtual.New(epoch)
 	defer clk.Finish()
 	t := newTrace(r.Trace, clk)
 	o := &observer{run: &r, clock: clk, trace: t, lives: make(map[string]*life)}
-	cfg.Seed, cfg.Order, cfg.SharedLimit, cfg.HasLocations, cfg.Truth = r.Seed, r.Order, r.SharedBudget, !r.Bare, o.truth
-	if r.Config == nil {
-		cfg.Addresses = r.Addresses
-	}
-	cfg.LivesOnly, cfg.HistoryBefore = true, 10*time.Minute
+	cfg.Truth = o.truth
 	sim := simulator.New(cfg, clk.Now)
 	w := &wire{sim: sim, clock: clk, trace: t, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare, shared: r.SharedBudget, requests: make(map[simulator.Endpoint][]time.Time)}
-	p := poller.New(poller.Settings{
+	settings := poller.Settings{
 		Account: "bench", Platform: w, Store: newMemory(o.committed), Clock: clk, Courier: clk,
 		Budgets: budgets(r.SharedBudget, clk.Now()), Observer: r.Observer, FiguresWait: 30 * time.Second,
 		// Starts and ends are what is measured; events of traffic would be most of
 		// the work.
 		Rules: diff.Rules{TrafficMinBytes: math.MaxInt64},
-	})
-	if p.Strategy, err = strategy(r.Policy, r.StartWeight); err != nil {
-		return Row{}, err
-	}
-	if t != nil {
-		p.Strategy = traced{p.Strategy, t}
 	}
 	row := Row{Estate: r.Estate, Policy: r.Policy, Order: orderName(r.Order), SharedBudget: r.SharedBudget, StartWeight: r.StartWeight}
 	if r.Policy == Checked {
-		p.Addresses, row.Addresses = w, cfg.Addresses.String()
+		settings.Addresses, row.Addresses, row.Answers = w, cfg.Addresses.String(), r.Answers
 	}
-	end := epoch.Add(r.Warmup + r.Horizon + r.Tail)
-	var lengths []length
-	for clk.Now().Before(end) {
+	p, err := r.process(settings, t)
+	if err != nil {
+		return Row{}, err
+	}
+	ages := gauge{run: &r, row: &row}
+	for end := epoch.Add(r.Warmup + r.Horizon + r.Tail); clk.Now().Before(end); {
+		if r.Restart && o.died.IsZero() && clk.Now().Sub(epoch) >= r.Warmup+r.Horizon/2 {
+			o.died = clk.Now()
+			if err := clk.Sleep(ctx, away); err != nil {
+				return Row{}, err
+			}
+			o.born = clk.Now()
+			if p, err = r.process(settings, t); err != nil {
+				return Row{}, err
+			}
+			rounds := oldest(sim.Count(simulator.Query{Online: simulator.Online}), r.Order)
+			o.settled = o.born.Add(time.Duration(rounds * float64(time.Second)))
+		}
 		if err := p.Step(ctx); err != nil {
 			return Row{}, fmt.Errorf("%s, %s: %w", r.Estate, r.Policy, err)
 		}
-		now := clk.Now()
-		if n := len(lengths); n > 0 && now.Sub(lengths[n-1].at) < 5*time.Second {
-			continue
-		}
-		lengths = append(lengths, length{now, sim.Count(simulator.Query{Online: simulator.Online})})
-		if now.Sub(epoch) < r.Warmup {
-			continue
-		}
-		age := p.Status(now).Staleness()
-		row.MaxStaleness = max(row.MaxStaleness, age.Seconds())
-		row.RatioAge = max(row.RatioAge, age.Seconds()/oldest(longest(lengths, now.Add(-age)), r.Order))
+		ages.read(clk.Now(), p, sim, o)
 	}
 	row.Online = o.crowd / max(1, o.passed)
 	row.Pages = math.Ceil(row.Online / 100)
@@ -227,32 +168,36 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	return row, nil
 }
 
-// length is how many sessions were online at a time.
-type length struct {
-	at     time.Time
-	online int
+// away is how long it takes after a kill until the next process begins.
+const away = 30 * time.Second
+
+// platform is what the run polls.
+func (r *Run) platform() (cfg simulator.Config, err error) {
+	if r.Config != nil {
+		cfg = *r.Config
+	} else if cfg, err = simulator.Estate(r.Estate); err != nil {
+		return cfg, err
+	}
+	cfg.Seed, cfg.Order, cfg.SharedLimit, cfg.HasLocations = r.Seed, r.Order, r.SharedBudget, !r.Bare
+	cfg.LivesOnly, cfg.HistoryBefore = true, 10*time.Minute
+	if r.Config == nil {
+		cfg.Addresses = r.Addresses
+	}
+	return cfg, answer(&cfg, r.Answers)
 }
 
-// longest is the greatest length since a time: an age is the work of the list as
-// it was meanwhile.
-func longest(lengths []length, since time.Time) int {
-	n := 0
-	for i := len(lengths) - 1; i >= 0; i-- {
-		if n = max(n, lengths[i].online); lengths[i].at.Before(since) {
-			break
-		}
+// process begins one on what former ones have left. What was learned and is not in the
+// store dies with a process, and so do the answers that it was waiting for.
+func (r *Run) process(s poller.Settings, t *trace) (*poller.Poller, error) {
+	p := poller.New(s)
+	var err error
+	if p.Strategy, err = strategy(r.Policy, r.StartWeight); err != nil {
+		return nil, err
 	}
-	return n
-}
-
-// oldest is the age that no location should exceed, in seconds: two rounds of the
-// list beside the probes for arrivals, where it is sorted so that there can be any.
-func oldest(online int, order simulator.Order) float64 {
-	pages, probes := max(1, math.Ceil(float64(online)/100)), 0.0
-	if order == simulator.NewestFirst || order == simulator.OldestFirst {
-		probes = 1 / (1 + math.Sqrt(pages))
+	if t != nil {
+		p.Strategy = traced{p.Strategy, t}
 	}
-	return 2 * pages / (1 - probes)
+	return p, nil
 }
 
 // tally fills in the delays. A change that was never seen is charged with what
@@ -263,22 +208,33 @@ func (row *Row) tally(o *observer) {
 	penalty := (o.run.Horizon + 30*time.Minute).Seconds()
 	// What changed just before the end had no time to be seen.
 	grace := time.Duration(max(60, 4*row.MaxStaleness)) * time.Second
+	unseen := func(change time.Time, usual, around *[]float64) {
+		if o.delayed(change) {
+			usual = around
+		}
+		*usual = append(*usual, penalty)
+	}
 	for _, l := range o.lives {
 		if !l.started && o.measured(l.start) && l.start.Before(end.Add(-grace)) {
-			o.starts = append(o.starts, penalty)
+			unseen(l.start, &o.starts, &o.startsAround)
 			row.Missed++
 		}
 		if l.started && !l.ended && !l.end.IsZero() && o.measured(l.end) && l.end.Before(end.Add(-grace)) {
-			o.ends = append(o.ends, penalty)
+			unseen(l.end, &o.ends, &o.endsAround)
 		}
 	}
-	slices.Sort(o.starts)
-	slices.Sort(o.ends)
+	for _, delays := range [][]float64{o.starts, o.ends, o.startsAround, o.endsAround} {
+		slices.Sort(delays)
+	}
 	row.StartMean, row.StartP50, row.StartP95, row.StartP99 = mean(o.starts), quantile(o.starts, 0.5), quantile(o.starts, 0.95), quantile(o.starts, 0.99)
 	row.EndMean, row.EndP50, row.EndP95, row.EndP99 = mean(o.ends), quantile(o.ends, 0.5), quantile(o.ends, 0.95), quantile(o.ends, 0.99)
 	row.EndMax, row.Ends = quantile(o.ends, 1), len(o.ends)
 	n := float64(len(o.starts) + len(o.ends))
 	row.AllMean = (row.StartMean*float64(len(o.starts)) + row.EndMean*float64(len(o.ends))) / max(1, n)
+	if !o.born.IsZero() {
+		row.RestartStartP99, row.RestartP99 = quantile(o.startsAround, 0.99), quantile(o.endsAround, 0.99)
+		row.RatioRestart = row.RestartP99 / (o.settled.Sub(o.born).Seconds() + 10)
+	}
 }
 
 // load fills in what was asked of the platform: the requests for sessions of the

@@ -21,6 +21,8 @@ type Plan struct {
 	Variants        []Variant
 	Seeds           []uint64
 	Warmup, Horizon time.Duration
+	// Warmups and Horizons of single estates, where these are longer.
+	Warmups, Horizons map[string]time.Duration
 }
 
 // Variant is a policy on a platform of one kind.
@@ -31,13 +33,26 @@ type Variant struct {
 	Shared, Bare bool
 	// StartWeight of the adaptive policy; zero is its default, 1.
 	StartWeight float64
-	// Addresses are those of the platform.
+	// Addresses are those of the platform, Answers what its look-up by address says; see
+	// Run.
 	Addresses simulator.AddressSharing
+	Answers   string
+	// Alone, where it is set, is the only estate that it is for.
+	Alone string
+}
+
+// lists is the variant that does without addresses.
+func (v Variant) lists() Variant {
+	return Variant{Policy: "adaptive", Order: v.Order, Shared: v.Shared, Bare: v.Bare, StartWeight: v.StartWeight}
 }
 
 // Full is the whole benchmark: minutes of computing.
 func Full() Plan {
-	p := Plan{Estates: simulator.Estates(), Seeds: []uint64{1, 2, 3}, Warmup: 30 * time.Minute, Horizon: 2 * time.Hour}
+	p := Plan{Estates: simulator.Estates(), Seeds: []uint64{1, 2, 3}, Warmup: 30 * time.Minute, Horizon: time.Hour}
+	// So few end in E1 that it takes an hour to learn what addresses tell. E7 has bursts
+	// after an hour, and 40 minutes later.
+	p.Warmups = map[string]time.Duration{"E1": 75 * time.Minute}
+	p.Horizons = map[string]time.Duration{"E7": 90 * time.Minute}
 	for _, policy := range Policies() {
 		p.Variants = append(p.Variants, Variant{Policy: policy, Order: simulator.NewestFirst})
 	}
@@ -52,8 +67,14 @@ func Full() Plan {
 			Variant{Policy: Checked, Order: simulator.NewestFirst, Addresses: sharing, Shared: true},
 		)
 	}
+	for _, answers := range AnswerNames() {
+		p.Variants = append(p.Variants, Variant{Policy: Checked, Order: simulator.NewestFirst, Answers: answers, Alone: answersEstate})
+	}
 	return p
 }
+
+// answersEstate is the estate in which it is measured what the look-up by address may say.
+const answersEstate = "E2"
 
 // Short is enough to see whether something broke: seconds of computing.
 func Short() Plan {
@@ -87,13 +108,18 @@ func (p Plan) Run(ctx context.Context, row func(Row)) error {
 		run Run
 	}
 	var jobs []job
+	var of []Variant
 	n := 0
 	for _, estate := range p.Estates {
 		for _, v := range p.Variants {
+			if v.Alone != "" && v.Alone != estate {
+				continue
+			}
+			of = append(of, v)
 			for _, seed := range p.Seeds {
 				jobs = append(jobs, job{n, Run{
-					Estate: estate, Policy: v.Policy, Order: v.Order, SharedBudget: v.Shared, Bare: v.Bare,
-					Seed: seed, Warmup: p.Warmup, Horizon: p.Horizon, StartWeight: v.StartWeight, Addresses: v.Addresses,
+					Estate: estate, Policy: v.Policy, Order: v.Order, SharedBudget: v.Shared, Bare: v.Bare, Seed: seed,
+					Warmup: max(p.Warmup, p.Warmups[estate]), Horizon: max(p.Horizon, p.Horizons[estate]), StartWeight: v.StartWeight, Addresses: v.Addresses, Answers: v.Answers, Restart: true,
 				}})
 			}
 			n++
@@ -106,7 +132,7 @@ func (p Plan) Run(ctx context.Context, row func(Row)) error {
 		printed int
 		failed  error
 		todo    = make(chan job)
-		robin   = make(map[string]float64)
+		means   = make(map[measured]float64)
 	)
 	finish := func(j job, r Row, err error) {
 		mu.Lock()
@@ -116,12 +142,11 @@ func (p Plan) Run(ctx context.Context, row func(Row)) error {
 		}
 		rows[j.at] = append(rows[j.at], r)
 		for printed < n && len(rows[printed]) == len(p.Seeds) && failed == nil {
-			m := average(rows[printed])
-			if m.Policy == "round-robin" {
-				robin[m.Estate] = m.AllMean
-			}
-			if base := robin[m.Estate]; base > 0 {
-				m.RatioRoundRobin = m.AllMean / base
+			m, v := average(rows[printed]), of[printed]
+			means[measured{m.Estate, v}] = m.AllMean
+			m.RatioRoundRobin = ratio(m.AllMean, means[measured{m.Estate, Variant{Policy: "round-robin"}}])
+			if v.Policy == Checked {
+				m.RatioLists = ratio(m.AllMean, means[measured{m.Estate, v.lists()}])
 			}
 			row(m)
 			printed++
@@ -143,6 +168,20 @@ func (p Plan) Run(ctx context.Context, row func(Row)) error {
 	return failed
 }
 
+// measured names a mean.
+type measured struct {
+	estate string
+	Variant
+}
+
+// ratio is zero where there is nothing to compare with.
+func ratio(x, base float64) float64 {
+	if base == 0 {
+		return 0
+	}
+	return x / base
+}
+
 // average is the mean over seeds; of counts that must be zero and of maxima it is
 // the sum and the maximum.
 func average(rows []Row) Row {
@@ -153,6 +192,7 @@ func average(rows []Row) Row {
 			{&m.StartMean, &r.StartMean}, {&m.StartP50, &r.StartP50}, {&m.StartP95, &r.StartP95}, {&m.StartP99, &r.StartP99},
 			{&m.EndMean, &r.EndMean}, {&m.EndP50, &r.EndP50}, {&m.EndP95, &r.EndP95}, {&m.EndP99, &r.EndP99},
 			{&m.Bound, &r.Bound}, {&m.RatioBound, &r.RatioBound}, {&m.Requests, &r.Requests},
+			{&m.RestartStartP99, &r.RestartStartP99}, {&m.RestartP99, &r.RestartP99}, {&m.RatioRestart, &r.RatioRestart}, {&m.Proof, &r.Proof},
 		} {
 			*f[0] += *f[1]
 		}
@@ -162,11 +202,13 @@ func average(rows []Row) Row {
 		m.HTTP429 += r.HTTP429
 		m.FalseEnds += r.FalseEnds
 		m.Missed += r.Missed
+		m.Contradictions += r.Contradictions
 	}
 	n := float64(len(rows))
 	for _, f := range []*float64{
 		&m.Online, &m.Pages, &m.AllMean, &m.StartMean, &m.StartP50, &m.StartP95, &m.StartP99,
 		&m.EndMean, &m.EndP50, &m.EndP95, &m.EndP99, &m.Bound, &m.RatioBound, &m.Requests,
+		&m.RestartStartP99, &m.RestartP99, &m.RatioRestart, &m.Proof,
 	} {
 		*f /= n
 	}
@@ -179,19 +221,27 @@ type Table struct {
 	err error
 }
 
+// columns of a table, in their order.
+var columns = []string{
+	"estate", "policy", "order", "online", "all mean", "start mean", "start p99", "end mean", "end p99", "× round robin", "× lists alone", "× bound",
+	"end p99, restart", "× 2 rounds + 10 s", "requests", "in 60 s", "429", "staleness", "× 2P/(B−x)", "false ends", "missed",
+}
+
 // NewTable begins a table.
 func NewTable(w io.Writer) *Table {
 	t := &Table{w: w}
-	t.line("estate", "policy", "order", "online", "all mean", "start mean", "start p99", "end mean", "end p99", "× round robin", "× bound", "requests", "429", "staleness", "× 2P/(B−x)", "false ends", "missed")
-	t.line(strings.Split(strings.Repeat("---|", 17), "|")[:17]...)
+	t.line(columns...)
+	t.line(strings.Split(strings.Repeat("---|", len(columns)), "|")[:len(columns)]...)
 	return t
 }
 
 // Row adds a line; delays are in seconds.
 func (t *Table) Row(r Row) {
 	policy := r.Policy
-	if r.Addresses != "" {
-		policy += ", " + r.Addresses
+	for _, more := range []string{r.Addresses, r.Answers} {
+		if more != "" {
+			policy += ", " + more
+		}
 	}
 	if r.SharedBudget {
 		policy += ", shared budget"
@@ -207,7 +257,8 @@ func (t *Table) Row(r Row) {
 		return strconv.FormatFloat(x, 'f', 3, 64)
 	}
 	t.line(r.Estate, policy, r.Order, fmt.Sprintf("%.0f", r.Online), seconds(r.AllMean), seconds(r.StartMean), seconds(r.StartP99),
-		seconds(r.EndMean), seconds(r.EndP99), ratio(r.RatioRoundRobin), ratio(r.RatioBound), fmt.Sprintf("%.0f", r.Requests),
+		seconds(r.EndMean), seconds(r.EndP99), ratio(r.RatioRoundRobin), ratio(r.RatioLists), ratio(r.RatioBound),
+		seconds(r.RestartP99), ratio(r.RatioRestart), fmt.Sprintf("%.0f", r.Requests), strconv.Itoa(r.MaxRequests60s),
 		strconv.Itoa(r.HTTP429), fmt.Sprintf("%.0f", r.MaxStaleness), ratio(r.RatioAge), strconv.Itoa(r.FalseEnds), strconv.Itoa(r.Missed))
 }
 

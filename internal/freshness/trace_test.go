@@ -42,6 +42,9 @@ func traceRuns() []Run {
 		add(Run{Estate: "E2", Policy: policy, Order: simulator.NewestFirst, SharedBudget: true})
 	}
 	add(Run{Estate: "E1", Policy: "adaptive", Order: simulator.Shuffled, SharedBudget: true, Bare: true})
+	for _, policy := range []string{"adaptive", Checked} {
+		add(Run{Estate: "E1", Policy: policy, Order: simulator.NewestFirst, Restart: true})
+	}
 	add(Run{Estate: "small", Config: small(), Policy: "adaptive", Order: simulator.NewestFirst})
 	return runs
 }
@@ -60,7 +63,7 @@ func TestRunsAreDeterministic(t *testing.T) {
 	for _, run := range traceRuns() {
 		for seed := range uint64(*seeds) {
 			run.Seed = seed + 1
-			name := fmt.Sprintf("%s %s %s shared=%t seed=%d", run.Estate, run.Policy, run.Order, run.SharedBudget, run.Seed)
+			name := fmt.Sprintf("%s %s %s shared=%t restart=%t seed=%d", run.Estate, run.Policy, run.Order, run.SharedBudget, run.Restart, run.Seed)
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				first, lines := traceOf(t, run, name)
