@@ -29,45 +29,50 @@ func (a *attempt) publishBatches(ctx context.Context) error {
 	defer cancel()
 	var flying *batch
 	for {
-		var next *batch
-		var err error
-		if ctx.Err() == nil && !a.turn {
-			next, err = a.stage()
+		next, err := a.exchange(ctx, answerCtx, flying)
+		if err != nil {
+			return err
 		}
 		landed := flying
-		if flying != nil {
-			if err := a.land(answerCtx, flying); err != nil {
-				return err
-			}
+		flying = next
+		switch {
+		case landed != nil:
+			// The server commits the next batch meanwhile.
+			err = a.advance()
+		case next != nil:
+		case a.turn:
+			err = errTurn
+		case ctx.Err() == nil && a.untilEmpty:
+			return nil
+		default:
+			err = a.idle(ctx)
 		}
 		if err != nil {
-			return errors.Join(err, a.advance())
-		}
-		if flying = next; next != nil {
-			if err := a.commit(next); err != nil {
-				return err
-			}
-		}
-		if landed != nil {
-			// The server commits the next batch meanwhile.
-			if err := a.advance(); err != nil {
-				return err
-			}
-			continue
-		}
-		if next != nil {
-			continue
-		}
-		if a.turn {
-			return errTurn
-		}
-		if ctx.Err() == nil && a.untilEmpty {
-			return nil
-		}
-		if err := a.idle(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+// exchange takes the answer to the batch under way, nil for none, and commits the next
+// one, which it returns; nil where there is none.
+func (a *attempt) exchange(ctx, answerCtx context.Context, flying *batch) (next *batch, err error) {
+	if ctx.Err() == nil && !a.turn {
+		next, err = a.stage()
+	}
+	if flying != nil {
+		if err := a.land(answerCtx, flying); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, a.advance())
+	}
+	if next != nil {
+		if err := a.commit(next); err != nil {
+			return nil, err
+		}
+	}
+	return next, nil
 }
 
 // stage takes the next entries and sends all but the last. It returns nil when

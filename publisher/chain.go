@@ -57,39 +57,44 @@ func (a *attempt) publishChained(ctx context.Context) error {
 
 func (c *chain) run(ctx, answerCtx context.Context) error {
 	for {
-		if ctx.Err() == nil && !c.turn {
-			if err := c.fill(ctx); err != nil {
-				return err
-			}
-		}
-		if len(c.flying) > 0 {
-			if err := c.land(answerCtx); err != nil {
-				return err
-			}
-			if c.unsaved < c.MaxBatch && len(c.flying) > 0 {
-				continue
-			}
-		}
-		if c.unsaved > 0 {
-			if err := c.advance(); err != nil {
-				return err
-			}
-			c.unsaved = 0
-			continue
-		}
-		if c.turn && len(c.flying) == 0 {
-			return errTurn
-		}
-		if len(c.flying) > 0 || len(c.waiting) > 0 && ctx.Err() == nil {
-			continue
-		}
-		if ctx.Err() == nil && c.untilEmpty {
-			return nil
-		}
-		if err := c.idle(ctx); err != nil {
+		if empty, err := c.step(ctx, answerCtx); empty || err != nil {
 			return err
 		}
 	}
+}
+
+// step sends what there is room for, takes the answers that came, and notes what was
+// stored. It reports that the outbox is empty only where that ends the chain.
+func (c *chain) step(ctx, answerCtx context.Context) (empty bool, err error) {
+	if ctx.Err() == nil && !c.turn {
+		if err := c.fill(ctx); err != nil {
+			return false, err
+		}
+	}
+	if len(c.flying) > 0 {
+		if err := c.land(answerCtx); err != nil {
+			return false, err
+		}
+		if c.unsaved < c.MaxBatch && len(c.flying) > 0 {
+			return false, nil
+		}
+	}
+	if c.unsaved > 0 {
+		if err := c.advance(); err != nil {
+			return false, err
+		}
+		c.unsaved = 0
+		return false, nil
+	}
+	switch {
+	case c.turn && len(c.flying) == 0:
+		return false, errTurn
+	case len(c.flying) > 0 || len(c.waiting) > 0 && ctx.Err() == nil:
+		return false, nil
+	case ctx.Err() == nil && c.untilEmpty:
+		return true, nil
+	}
+	return false, c.idle(ctx)
 }
 
 // fill sends while the window and the outbox allow.

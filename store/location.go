@@ -142,48 +142,61 @@ const allBatch = 2000
 // session that changes meanwhile is shown before or after its change, and one that
 // moves to another location may be shown twice or not at all.
 func (s *Store) All(f func(events.State) bool) error {
-	var r stateReader
-	states := make([]events.State, 0, allBatch)
-	var location, last []byte
-	for {
-		states = states[:0]
-		done := false
-		err := s.view("read all sessions", func(tx *bbolt.Tx) error {
-			online := tx.Bucket(bucketOnline)
-			places := online.Cursor()
-			for name, _ := places.Seek(location); name != nil; name, _ = places.Next() {
-				if string(name) != string(location) {
-					location, last = append([]byte(nil), name...), nil
-				}
-				c := online.Bucket(name).Cursor()
-				k, v := c.Seek(last)
-				if k != nil && last != nil && string(k) == string(last) {
-					k, v = c.Next()
-				}
-				for ; k != nil; k, v = c.Next() {
-					if len(states) == allBatch {
-						return nil
-					}
-					states = append(states, events.State{})
-					if err := r.read(k, v, &states[len(states)-1]); err != nil {
-						return err
-					}
-					last = append(last[:0], k...)
-				}
-			}
-			done = true
-			return nil
+	walk := batches{states: make([]events.State, 0, allBatch)}
+	for full := true; full; {
+		err := s.view("read all sessions", func(tx *bbolt.Tx) (err error) {
+			full, err = walk.fill(tx.Bucket(bucketOnline))
+			return err
 		})
 		if err != nil {
 			return err
 		}
-		for i := range states {
-			if !f(states[i]) {
+		for i := range walk.states {
+			if !f(walk.states[i]) {
 				return nil
 			}
 		}
-		if done {
-			return nil
+	}
+	return nil
+}
+
+// batches goes over the sessions online, location by location, one batch at a time.
+type batches struct {
+	reader         stateReader
+	states         []events.State // the batch; its capacity is a full one
+	location, last []byte         // names of where the last session was read, and its own
+}
+
+// fill reads the next batch, and reports whether it is full, so that more may follow.
+func (w *batches) fill(online *bbolt.Bucket) (full bool, err error) {
+	w.states = w.states[:0]
+	locations := online.Cursor()
+	for name, _ := locations.Seek(w.location); name != nil; name, _ = locations.Next() {
+		if string(name) != string(w.location) {
+			w.location, w.last = append([]byte(nil), name...), nil
+		}
+		if full, err = w.fillFrom(online.Bucket(name).Cursor()); full || err != nil {
+			return full, err
 		}
 	}
+	return false, nil
+}
+
+// fillFrom goes on behind the last session read of a location.
+func (w *batches) fillFrom(c *bbolt.Cursor) (full bool, err error) {
+	k, v := c.Seek(w.last)
+	if k != nil && w.last != nil && string(k) == string(w.last) {
+		k, v = c.Next()
+	}
+	for ; k != nil; k, v = c.Next() {
+		if len(w.states) == cap(w.states) {
+			return true, nil
+		}
+		w.states = append(w.states, events.State{})
+		if err := w.reader.read(k, v, &w.states[len(w.states)-1]); err != nil {
+			return false, err
+		}
+		w.last = append(w.last[:0], k...)
+	}
+	return false, nil
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -56,17 +58,7 @@ have columns of their own.`,
 				return usageError("--into: it takes the table, so leave out --json")
 			}
 			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				var failed error
-				err := plan.Run(cmd.Context(), func(r freshness.Row) {
-					if err := enc.Encode(r); err != nil && failed == nil {
-						failed = fmt.Errorf("writing: %w", err)
-					}
-				})
-				if err != nil {
-					return err
-				}
-				return failed
+				return eachAsJSON(cmd, plan.Run)
 			}
 			var figures bytes.Buffer
 			table := freshness.NewTable(io.MultiWriter(cmd.OutOrStdout(), &figures))
@@ -87,4 +79,16 @@ have columns of their own.`,
 	run.Flags().Float64SliceVar(&weights, "start-weights", nil, "run the adaptive policy alone, with each of these values of START_WEIGHT")
 	bench.AddCommand(run, benchPipelineCommand(), benchPartCommand())
 	return bench
+}
+
+// eachAsJSON writes each row of a benchmark as an object on a line of its own.
+func eachAsJSON[R any](cmd *cobra.Command, run func(context.Context, func(R)) error) error {
+	enc := json.NewEncoder(cmd.OutOrStdout())
+	var failed error
+	err := run(cmd.Context(), func(r R) {
+		if err := enc.Encode(r); err != nil && failed == nil {
+			failed = fmt.Errorf("writing: %w", err)
+		}
+	})
+	return cmp.Or(err, failed)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -51,17 +50,7 @@ are medians. Linux only: what a process uses is read from /proc.`,
 				return fmt.Errorf("the program's own path: %w", err)
 			}
 			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				var failed error
-				err := plan.Run(cmd.Context(), func(r pipeline.Row) {
-					if err := enc.Encode(r); err != nil && failed == nil {
-						failed = fmt.Errorf("writing: %w", err)
-					}
-				})
-				if err != nil {
-					return err
-				}
-				return failed
+				return eachAsJSON(cmd, plan.Run)
 			}
 			var figures bytes.Buffer
 			table := pipeline.NewTable(io.MultiWriter(cmd.OutOrStdout(), &figures))

@@ -265,6 +265,19 @@ func (c *Config) faults() []error {
 	if _, err := events.NewSubjects(c.SubjectPrefix); err != nil {
 		bad(true, "SUBJECT_PREFIX: %v", err)
 	}
+	c.addressFaults(bad)
+	errs = append(errs, c.visitFaults()...)
+	if c.OccupancyCORS != "" {
+		err := occupancy.Settings{Origins: []string{c.OccupancyCORS}}.Check()
+		bad(err != nil, "OCCUPANCY_CORS=%q: use scheme and host alone, as in https://board.example, or *", c.OccupancyCORS)
+	}
+	errs = append(errs, each(connectSettings(*c, nil).CheckFiles())...)
+	sort.Slice(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
+	return errs
+}
+
+// addressFaults tells bad of addresses that are none.
+func (c *Config) addressFaults(bad func(wrong bool, format string, args ...any)) {
 	for name, addr := range map[string]string{"HTTP_ADDR": c.HTTPAddr, "NATS_LISTEN": c.NATSListen} {
 		if name == "HTTP_ADDR" && addr == "-" {
 			continue
@@ -280,14 +293,6 @@ func (c *Config) faults() []error {
 			break
 		}
 	}
-	errs = append(errs, c.visitFaults()...)
-	if c.OccupancyCORS != "" {
-		err := occupancy.Settings{Origins: []string{c.OccupancyCORS}}.Check()
-		bad(err != nil, "OCCUPANCY_CORS=%q: use scheme and host alone, as in https://board.example, or *", c.OccupancyCORS)
-	}
-	errs = append(errs, each(connectSettings(*c, nil).CheckFiles())...)
-	sort.Slice(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
-	return errs
 }
 
 // timeZone returns the zone of times that name none; nil where none is configured.

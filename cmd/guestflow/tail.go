@@ -17,7 +17,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/events"
-	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/publisher"
 )
 
@@ -59,23 +58,8 @@ func tailCommand() *cobra.Command {
 				}
 				consumer.Kinds = append(consumer.Kinds, kind)
 			}
-			now := time.Now()
-			switch {
-			case since != "":
-				if chosen.from, err = parsePast("since", since, now); err != nil {
-					return err
-				}
-				consumer.From = consume.FromTime(chosen.from)
-			case fromStart || chosen.noFollow || until != "":
-				consumer.From = consume.FromStart()
-			}
-			if until != "" {
-				if chosen.until, err = parseTime("until", until, now); err != nil {
-					return err
-				}
-				if chosen.until.Before(chosen.from) {
-					return usageError(fmt.Sprintf("--until %s is before --since %s", until, since))
-				}
+			if err := chosen.span(since, until, fromStart); err != nil {
+				return err
 			}
 			conn, js, err := reachClient(cmd.Context(), cfg, server, readingRights(cfg))
 			if err != nil {

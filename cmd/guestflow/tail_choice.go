@@ -26,6 +26,35 @@ type choice struct {
 	none     func() // called at the end where no event was shown, though all were looked through
 }
 
+// wants reports whether an event is of the session that was chosen.
+func (c *choice) wants(d consume.Delivery) bool {
+	return c.session == "" || d.Data.Session.ID == c.session
+}
+
+// span sets from when to when events are shown.
+func (c *choice) span(since, until string, fromStart bool) (err error) {
+	now := time.Now()
+	switch {
+	case since != "":
+		if c.from, err = parsePast("since", since, now); err != nil {
+			return err
+		}
+		c.consumer.From = consume.FromTime(c.from)
+	case fromStart || c.noFollow || until != "":
+		c.consumer.From = consume.FromStart()
+	}
+	if until == "" {
+		return nil
+	}
+	if c.until, err = parseTime("until", until, now); err != nil {
+		return err
+	}
+	if c.until.Before(c.from) {
+		return usageError(fmt.Sprintf("--until %s is before --since %s", until, since))
+	}
+	return nil
+}
+
 // run shows events until ctx ends, or there can be no more of those chosen.
 func (c *choice) run(ctx context.Context, js jetstream.JetStream, show func(events.Event) error) error {
 	stream, err := js.Stream(ctx, c.consumer.Stream)
@@ -40,12 +69,14 @@ func (c *choice) run(ctx context.Context, js jetstream.JetStream, show func(even
 	}
 	last := ^uint64(0)
 	if c.noFollow || !c.until.IsZero() && !c.until.After(time.Now()) {
-		if last, err = c.last(ctx, stream); err == nil && last == 0 {
-			c.none()
-		}
-		if err != nil || last == 0 {
-			return err
-		}
+		last, err = c.last(ctx, stream)
+	}
+	switch {
+	case err != nil:
+		return err
+	case last == 0:
+		c.none()
+		return nil
 	}
 	ctx, end := context.WithCancel(ctx)
 	defer end()
@@ -60,7 +91,7 @@ func (c *choice) run(ctx context.Context, js jetstream.JetStream, show func(even
 			return nil
 		}
 		late := !c.until.IsZero() && d.Stored.After(c.until)
-		if !late && (c.session == "" || d.Data.Session.ID == c.session) {
+		if !late && c.wants(d) {
 			if err := show(d.Event); err != nil {
 				return err
 			}

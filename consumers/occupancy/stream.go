@@ -183,16 +183,18 @@ func (c *client) follow(ctx context.Context, position uint64) error {
 			return errSlow
 		}
 		if len(list) == 0 {
+			var err error
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-s.stopped:
 				return errStopping
 			case <-beat.C:
-				if heartbeat() != nil {
-					return nil
-				}
+				err = heartbeat()
 			case <-grown:
+			}
+			if err != nil {
+				return nil
 			}
 			continue
 		}

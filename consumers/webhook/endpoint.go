@@ -63,16 +63,7 @@ func (l *loader) endpoint(raw entry) (Endpoint, error) {
 			wrong("condition", err)
 		}
 	}
-	if raw.RateLimit != nil {
-		if e.RateLimit = *raw.RateLimit; e.RateLimit <= 0 {
-			wrong("rate_limit", errors.New("must be more than 0 requests a second; leave it out for no limit"))
-		}
-	}
-	if raw.Concurrency != nil {
-		if e.Concurrency = *raw.Concurrency; e.Concurrency < 1 || e.Concurrency > maxConcurrency {
-			wrong("concurrency", fmt.Errorf("must be 1 to %d", maxConcurrency))
-		}
-	}
+	e.limit(raw, wrong)
 	if raw.Format != "" {
 		if e.Format = Format(raw.Format); !e.Format.valid() {
 			wrong("format", fmt.Errorf("%q is none of %s, %s, %s", raw.Format, CloudEvents, CloudEventsBinary, PlainData))
@@ -103,6 +94,20 @@ func (l *loader) endpoint(raw entry) (Endpoint, error) {
 	}
 	e.identify(raw)
 	return e, nil
+}
+
+// limit sets how much goes out at once; wrong is told of what cannot be.
+func (e *Endpoint) limit(raw entry, wrong func(field string, err error)) {
+	if raw.RateLimit != nil {
+		if e.RateLimit = *raw.RateLimit; e.RateLimit <= 0 {
+			wrong("rate_limit", errors.New("must be more than 0 requests a second; leave it out for no limit"))
+		}
+	}
+	if raw.Concurrency != nil {
+		if e.Concurrency = *raw.Concurrency; e.Concurrency < 1 || e.Concurrency > maxConcurrency {
+			wrong("concurrency", fmt.Errorf("must be 1 to %d", maxConcurrency))
+		}
+	}
 }
 
 func contentType(text string, f Format) (string, error) {

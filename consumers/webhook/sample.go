@@ -150,10 +150,9 @@ type variation struct {
 	values []reflect.Value
 }
 
-// vary changes the event until the endpoint takes it: as few as possible of the
-// fields that its filters mention, to values near those that they mention.
-func vary(e *Endpoint, ev events.Event) (events.Event, bool) {
-	var fields []variation
+// variationsOf are the fields of an event that an endpoint asks for, and values that
+// they may be given.
+func variationsOf(e *Endpoint, ev *events.Event) (fields []variation) {
 	u := usesOf(e.Condition)
 	paths := u.paths
 	if len(e.Locations) > 0 {
@@ -166,12 +165,19 @@ func vary(e *Endpoint, ev events.Event) (events.Event, bool) {
 		if !mayVary(ev.Kind, path) {
 			continue
 		}
-		if field := fieldOf(&ev, path); field.IsValid() {
+		if field := fieldOf(ev, path); field.IsValid() {
 			if values := u.valuesFor(field.Type()); len(values) > 0 {
 				fields = append(fields, variation{field, values})
 			}
 		}
 	}
+	return fields
+}
+
+// vary changes the event until the endpoint takes it: as few as possible of the
+// fields that its filters mention, to values near those that they mention.
+func vary(e *Endpoint, ev events.Event) (events.Event, bool) {
+	fields := variationsOf(e, &ev)
 	left := maxVariations
 	var search func(from, changes int) bool
 	search = func(from, changes int) bool {
@@ -250,6 +256,18 @@ func fieldOf(ev *events.Event, path string) reflect.Value {
 	return v
 }
 
+// times are those of the condition's texts that are times.
+func (u uses) times() (times []time.Time) {
+	for _, text := range u.texts {
+		for _, layout := range []string{time.RFC3339, time.DateTime, time.DateOnly} {
+			if t, err := time.Parse(layout, text); err == nil {
+				times = append(times, t)
+			}
+		}
+	}
+	return times
+}
+
 // valuesFor are values of a type that may meet what a condition compares with.
 func (u uses) valuesFor(typ reflect.Type) (out []reflect.Value) {
 	switch {
@@ -264,13 +282,9 @@ func (u uses) valuesFor(typ reflect.Type) (out []reflect.Value) {
 			out = append(out, p)
 		}
 	case typ == reflect.TypeFor[time.Time]():
-		for _, text := range u.texts {
-			for _, layout := range []string{time.RFC3339, time.DateTime, time.DateOnly} {
-				if t, err := time.Parse(layout, text); err == nil {
-					for _, by := range []time.Duration{0, time.Second, -time.Second} {
-						out = append(out, reflect.ValueOf(t.UTC().Add(by)))
-					}
-				}
+		for _, t := range u.times() {
+			for _, by := range []time.Duration{0, time.Second, -time.Second} {
+				out = append(out, reflect.ValueOf(t.UTC().Add(by)))
 			}
 		}
 	case typ == reflect.TypeFor[events.Bytes]():

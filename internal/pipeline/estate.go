@@ -185,12 +185,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // limits measures at limits: how much of a high one is used, and what a low one costs.
 func (p Plan) limits(ctx context.Context, show func(Row)) error {
-	for _, of := range []struct {
-		figure        string
-		online, limit int
-		turn          time.Duration
-		value         func(before, after mark) float64
-	}{
+	for _, of := range []limitFigure{
 		{LimitShare, 20_000, 12_000, 3 * p.Turn, func(a, b mark) float64 {
 			return float64(b.asked-a.asked) / b.at.Sub(a.at).Minutes() / 12_000
 		}},
@@ -198,43 +193,57 @@ func (p Plan) limits(ctx context.Context, show func(Row)) error {
 			return 100 * (b.cpu - a.cpu).Seconds() / b.at.Sub(a.at).Seconds()
 		}},
 	} {
-		var values [2][]float64
-		for i, begin := range []func(context.Context, *host, int) (*process, error){p.guestflow, p.naive} {
-			if err := func() error {
-				h, err := p.open(ctx, of.online, -1)
-				if err != nil {
-					return err
-				}
-				defer h.close()
-				c, err := begin(ctx, h, of.limit)
-				if err != nil {
-					return err
-				}
-				defer c.kill()
-				if _, err := h.warm(ctx, c, of.online); err != nil {
-					return err
-				}
-				before, err := h.mark(ctx, c)
-				if err != nil {
-					return err
-				}
-				for range p.Repeat {
-					if err := sleep(ctx, of.turn); err != nil {
-						return err
-					}
-					after, err := h.mark(ctx, c)
-					if err != nil {
-						return err
-					}
-					values[i] = append(values[i], of.value(before, after))
-					before = after
-				}
-				return nil
-			}(); err != nil {
-				return err
-			}
+		guestflow, err := p.underLimit(ctx, of, p.guestflow)
+		if err != nil {
+			return err
 		}
-		show(row(of.figure, of.online, values[0], values[1], nil))
+		naive, err := p.underLimit(ctx, of, p.naive)
+		if err != nil {
+			return err
+		}
+		show(row(of.figure, of.online, guestflow, naive, nil))
 	}
 	return nil
+}
+
+// limitFigure is one that is measured of a process while a limit holds it.
+type limitFigure struct {
+	figure        string
+	online, limit int
+	turn          time.Duration
+	value         func(before, after mark) float64
+}
+
+// underLimit measures a figure of a process that begin starts.
+func (p Plan) underLimit(ctx context.Context, of limitFigure, begin func(context.Context, *host, int) (*process, error)) ([]float64, error) {
+	h, err := p.open(ctx, of.online, -1)
+	if err != nil {
+		return nil, err
+	}
+	defer h.close()
+	c, err := begin(ctx, h, of.limit)
+	if err != nil {
+		return nil, err
+	}
+	defer c.kill()
+	if _, err := h.warm(ctx, c, of.online); err != nil {
+		return nil, err
+	}
+	before, err := h.mark(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	values := make([]float64, 0, p.Repeat)
+	for range p.Repeat {
+		if err := sleep(ctx, of.turn); err != nil {
+			return nil, err
+		}
+		after, err := h.mark(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, of.value(before, after))
+		before = after
+	}
+	return values, nil
 }

@@ -255,21 +255,7 @@ func (cfg *Config) validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	bad(len(cfg.Locations) > 0, "Locations is empty; name at least one venue")
-	seen := make(map[string]bool, len(cfg.Locations))
-	for i, l := range cfg.Locations {
-		bad(l.ID != "" && !seen[l.ID], "Locations[%d]: id %q is empty or taken; give each venue its own", i, l.ID)
-		seen[l.ID] = true
-		bad(l.MeanOnline >= 0 && l.ArrivalsPerHour >= 0, "Locations[%d]: MeanOnline and ArrivalsPerHour must not be negative", i)
-		bad(l.Stay.Mean >= 0 && l.Stay.Sigma >= 0, "Locations[%d]: Stay must not be negative", i)
-	}
-	bad(len(cfg.Rhythm) == 0 || len(cfg.Rhythm) == 24, "Rhythm has %d factors; use 24, one an hour, or none", len(cfg.Rhythm))
-	sum := 0.0
-	for i, f := range cfg.Rhythm {
-		bad(f >= 0 && !math.IsInf(f, 0), "Rhythm[%d] is %v; use a number from 0 on", i, f)
-		sum += f
-	}
-	bad(len(cfg.Rhythm) == 0 || sum > 0, "Rhythm is all zero; nobody would ever arrive")
+	cfg.validateCrowd(bad)
 	bad(cfg.Stay.Mean > 0 && cfg.Stay.Sigma >= 0, "Stay is %v; use a positive mean and sigma from 0 on", cfg.Stay)
 	bad(cfg.AccountingInterval > 0, "AccountingInterval is %v; use a positive duration", cfg.AccountingInterval)
 	bad(cfg.DevicesPerGuest >= 1, "DevicesPerGuest is %v; use 1 or more", cfg.DevicesPerGuest)
@@ -307,6 +293,25 @@ func (cfg *Config) validate() error {
 		return fmt.Errorf("simulator: %w", err)
 	}
 	return nil
+}
+
+// validateCrowd tells bad of what cannot be about who comes where and when.
+func (cfg *Config) validateCrowd(bad func(ok bool, format string, args ...any)) {
+	bad(len(cfg.Locations) > 0, "Locations is empty; name at least one venue")
+	seen := make(map[string]bool, len(cfg.Locations))
+	for i, l := range cfg.Locations {
+		bad(l.ID != "" && !seen[l.ID], "Locations[%d]: id %q is empty or taken; give each venue its own", i, l.ID)
+		seen[l.ID] = true
+		bad(l.MeanOnline >= 0 && l.ArrivalsPerHour >= 0, "Locations[%d]: MeanOnline and ArrivalsPerHour must not be negative", i)
+		bad(l.Stay.Mean >= 0 && l.Stay.Sigma >= 0, "Locations[%d]: Stay must not be negative", i)
+	}
+	bad(len(cfg.Rhythm) == 0 || len(cfg.Rhythm) == 24, "Rhythm has %d factors; use 24, one an hour, or none", len(cfg.Rhythm))
+	sum := 0.0
+	for i, f := range cfg.Rhythm {
+		bad(f >= 0 && !math.IsInf(f, 0), "Rhythm[%d] is %v; use a number from 0 on", i, f)
+		sum += f
+	}
+	bad(len(cfg.Rhythm) == 0 || sum > 0, "Rhythm is all zero; nobody would ever arrive")
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -125,26 +125,8 @@ func parseFault(text string) (f Fault, err error) {
 			return f, fmt.Errorf("%q is no percentage; use a number above 0, up to 100", percent)
 		}
 	}
-	if head, at, ok := strings.Cut(rest, "@"); ok {
-		rest = head
-		at, every, again := strings.Cut(at, "+")
-		if f.At, err = positive(at, "start"); err != nil {
-			return f, err
-		}
-		if again {
-			if f.Every, err = positive(every, "repetition"); err != nil {
-				return f, err
-			}
-		}
-	}
-	if head, d, ok := strings.Cut(rest, ":"); ok {
-		rest = head
-		if f.For, err = positive(d, "length"); err != nil {
-			return f, err
-		}
-	}
-	if f.Every > 0 && (f.For == 0 || f.For > f.Every) {
-		return f, fmt.Errorf("it begins again each %v; give it a shorter length, as in 429:10s@1m+5m", f.Every)
+	if rest, err = f.setTimes(rest); err != nil {
+		return f, err
 	}
 	if !hasArg {
 		rest, arg, hasArg = strings.Cut(rest, "=")
@@ -154,6 +136,34 @@ func parseFault(text string) (f Fault, err error) {
 		f.Percent = 5
 	}
 	return f, f.setArg(arg, hasArg)
+}
+
+// setTimes reads when a fault begins and how long it lasts, and returns what stands
+// before that.
+func (f *Fault) setTimes(text string) (rest string, err error) {
+	rest = text
+	if head, at, ok := strings.Cut(rest, "@"); ok {
+		rest = head
+		at, every, again := strings.Cut(at, "+")
+		if f.At, err = positive(at, "start"); err != nil {
+			return rest, err
+		}
+		if again {
+			if f.Every, err = positive(every, "repetition"); err != nil {
+				return rest, err
+			}
+		}
+	}
+	if head, d, ok := strings.Cut(rest, ":"); ok {
+		rest = head
+		if f.For, err = positive(d, "length"); err != nil {
+			return rest, err
+		}
+	}
+	if f.Every > 0 && (f.For == 0 || f.For > f.Every) {
+		return rest, fmt.Errorf("it begins again each %v; give it a shorter length, as in 429:10s@1m+5m", f.Every)
+	}
+	return rest, nil
 }
 
 func (f *Fault) setArg(arg string, has bool) error {

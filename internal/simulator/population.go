@@ -142,36 +142,42 @@ func (p *population) past(v *venue) {
 			return
 		}
 		p.arrive(v, at, func(where *venue, at int64, guest uint64, device int, seed uint64) {
-			for {
-				pl := p.draw(where, seed)
-				end := at + pl.stay
-				if at > p.origin || end > keep {
-					s := p.newSession(where, at, guest, device, seed, pl)
-					switch {
-					case at > p.origin:
-						p.queue.push(pending{at: at, what: sessionStarts, s: s})
-						return
-					case end > p.origin:
-						p.begin(s)
-						return
-					}
-					p.begun(s)
-					p.finish(s, true)
-					if pl.resume && end+pl.pause > p.origin {
-						p.queue.push(pending{at: end + pl.pause, what: sessionResumes, s: s})
-						return
-					}
-				}
-				// Who came back under the old id in the past counts as a new
-				// session, which keeps the number online right.
-				if pl.roamTo >= 0 {
-					where = &p.venues[pl.roamTo]
-				} else if !pl.resume {
-					return
-				}
-				at, seed = end+pl.pause, pl.next
-			}
+			p.pastVisit(keep, where, at, guest, device, seed)
 		})
+	}
+}
+
+// pastVisit has a device come before the origin. Of what had ended by keep nothing is
+// known.
+func (p *population) pastVisit(keep int64, where *venue, at int64, guest uint64, device int, seed uint64) {
+	for {
+		pl := p.draw(where, seed)
+		end := at + pl.stay
+		if at > p.origin || end > keep {
+			s := p.newSession(where, at, guest, device, seed, pl)
+			switch {
+			case at > p.origin:
+				p.queue.push(pending{at: at, what: sessionStarts, s: s})
+				return
+			case end > p.origin:
+				p.begin(s)
+				return
+			}
+			p.begun(s)
+			p.finish(s, true)
+			if pl.resume && end+pl.pause > p.origin {
+				p.queue.push(pending{at: end + pl.pause, what: sessionResumes, s: s})
+				return
+			}
+		}
+		// Who came back under the old id in the past counts as a new
+		// session, which keeps the number online right.
+		if pl.roamTo >= 0 {
+			where = &p.venues[pl.roamTo]
+		} else if !pl.resume {
+			return
+		}
+		at, seed = end+pl.pause, pl.next
 	}
 }
 

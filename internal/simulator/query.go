@@ -162,34 +162,18 @@ func (x *selection) len() int {
 // selectSessions finds what q asks for.
 func (p *population) selectSessions(q Query) selection {
 	var x selection
-	order, which := p.cfg.Order, 0
-	if q.LastFirst != Absent && p.cfg.LastSessionFirst {
-		order = NewestFirst
-		if q.LastFirst == False {
-			order = OldestFirst
-		}
-		if !p.cfg.byTime() {
-			which = 1
-		}
-	}
+	order, which := p.cfg.orderOf(q)
 	timed := p.cfg.byTime() || which == 1
 	x.reverse, x.shuffle = order == NewestFirst, order == Shuffled
 	if p.cfg.Ties && (order == NewestFirst || order == OldestFirst) {
 		x.ties = &ties{p: p, filter: p.filterHash(q)}
 	}
 
-	place := &p.account
-	if q.Location != "" {
-		i, ok := p.venueOf[q.Location]
-		if !ok {
-			return x
-		}
-		place = &p.venues[i].scope
+	place := p.scopeOf(q.Location)
+	if place == nil {
+		return x
 	}
-	startDay, endDay := p.cfg.midnight(q.StartDay, 0), p.cfg.midnight(q.EndDay, 1)
-	if p.cfg.ExclusiveDates {
-		startDay, endDay = p.cfg.midnight(q.StartDay, 1), p.cfg.midnight(q.EndDay, 0)
-	}
+	startDay, endDay := p.cfg.days(q)
 
 	if q.Guest == "" && q.MAC == "" && q.Yas == "" {
 		from := uint64(0)
@@ -212,14 +196,51 @@ func (p *population) selectSessions(q Query) selection {
 		x.all = p.lookUp(q, which)
 	}
 	x.all = slices.DeleteFunc(x.all, func(s *session) bool {
-		r := &s.rec
-		return q.Guest != "" && r.GuestID != q.Guest || q.MAC != "" && r.DeviceMAC != q.MAC ||
-			q.Yas != "" && r.YasID != q.Yas || q.Location != "" && r.LocationID != q.Location ||
-			q.Online == Online && !s.online || q.Online == Offline && s.online ||
-			!startDay.IsZero() && r.StartedAt.Before(startDay) ||
-			!endDay.IsZero() && (s.online || !r.EndedAt.Before(endDay))
+		return !q.names(s) || !startDay.IsZero() && s.rec.StartedAt.Before(startDay) ||
+			!endDay.IsZero() && (s.online || !s.rec.EndedAt.Before(endDay))
 	})
 	return x
+}
+
+// days are from when on and before when who is asked for began and ended.
+func (cfg *Config) days(q Query) (from, before time.Time) {
+	if cfg.ExclusiveDates {
+		return cfg.midnight(q.StartDay, 1), cfg.midnight(q.EndDay, 0)
+	}
+	return cfg.midnight(q.StartDay, 0), cfg.midnight(q.EndDay, 1)
+}
+
+// scopeOf is where a query looks: the account, a venue, or nowhere.
+func (p *population) scopeOf(location string) *scope {
+	if location == "" {
+		return &p.account
+	}
+	if i, ok := p.venueOf[location]; ok {
+		return &p.venues[i].scope
+	}
+	return nil
+}
+
+// orderOf is how the answer to a query is sorted, and which of the lists is.
+func (cfg *Config) orderOf(q Query) (order Order, which int) {
+	if q.LastFirst == Absent || !cfg.LastSessionFirst {
+		return cfg.Order, 0
+	}
+	if !cfg.byTime() {
+		which = 1
+	}
+	if q.LastFirst == False {
+		return OldestFirst, which
+	}
+	return NewestFirst, which
+}
+
+// names reports whether a session is one that a query asks for, days aside.
+func (q *Query) names(s *session) bool {
+	r := &s.rec
+	return (q.Guest == "" || r.GuestID == q.Guest) && (q.MAC == "" || r.DeviceMAC == q.MAC) &&
+		(q.Yas == "" || r.YasID == q.Yas) && (q.Location == "" || r.LocationID == q.Location) &&
+		(q.Online != Online || s.online) && (q.Online != Offline || !s.online)
 }
 
 // lookUp returns, in ascending order, the sessions of the most telling of q's

@@ -238,7 +238,7 @@ func (p *pages) after(at int) int {
 // that hold two sessions and all between them, or begin about behind the first.
 func (p *pages) fit(now time.Time, must, until *Row, behind bool) {
 	r := p.Rows
-	surge, margin, best := p.surge.factor(), p.margin, must.block.at
+	margin, best := p.margin, must.block.at
 	low, high := best, best+1
 	for low > 0 && p.starts[low] > p.starts[best]-MaxPerPage {
 		low--
@@ -246,8 +246,34 @@ func (p *pages) fit(now time.Time, must, until *Row, behind bool) {
 	for high < len(r.blocks) && (p.starts[high] < p.starts[best+1]+MaxPerPage || high <= until.block.at) {
 		high++
 	}
+	at, to := p.layOut(now, low, high, must, until)
+
+	number := max(0, int(at)/p.Size)
+	p.chosen.Window, p.chosen.gain = Window{number + 1, p.Size}, -1
+	smallest := MaxPerPage / 2
+	if p.Fixed {
+		smallest = p.Size
+	}
+	for size := p.Size; size >= smallest; size-- {
+		for n := max(0, int(p.fine[0])/size); ; n++ {
+			gain, shows, beyond := p.worth(n, size, at, to, margin, behind)
+			if beyond {
+				break
+			}
+			if shows && gain > p.chosen.gain {
+				p.chosen.Window, p.chosen.gain = Window{n + 1, size}, gain
+			}
+		}
+	}
+	p.chosen.gain = max(p.chosen.gain, 0)
+}
+
+// layOut works out the position and the gain of each row of some blocks, and returns
+// where two of them stand.
+func (p *pages) layOut(now time.Time, low, high int, must, until *Row) (at, to float64) {
+	r, surge := p.Rows, p.surge.factor()
 	p.fine, p.fineBefore = p.fine[:0], p.fineBefore[:0]
-	position, gain, at, to, t := 0.0, 0.0, 0.0, 0.0, p.Rows.Seconds(now)
+	position, gain, t := 0.0, 0.0, r.Seconds(now)
 	for i, b := range r.blocks[low:high] {
 		position = max(position, p.starts[low+i])
 		// What corrects where a block begins and ends holds within it, too.
@@ -266,38 +292,30 @@ func (p *pages) fit(now time.Time, must, until *Row, behind bool) {
 		}
 	}
 	p.fine, p.fineBefore = append(p.fine, position), append(p.fineBefore, gain)
+	return at, to
+}
 
-	number := max(0, int(at)/p.Size)
-	p.chosen.Window, p.chosen.gain = Window{number + 1, p.Size}, -1
-	smallest := MaxPerPage / 2
-	if p.Fixed {
-		smallest = p.Size
+// worth is what page n of a size gains, counted from 0, whether it shows the rows that
+// it must, and whether it and all behind it lie beyond them.
+func (p *pages) worth(n, size int, at, to, margin float64, behind bool) (gain float64, shows, beyond bool) {
+	start, end := float64(n*size), float64(n*size+size)
+	if behind && start > at+1+leap || !behind && start > at {
+		return 0, false, true
 	}
-	for size := p.Size; size >= smallest; size-- {
-		for n := max(0, int(p.fine[0])/size); ; n++ {
-			start, end := float64(n*size), float64(n*size+size)
-			if behind && start > at+1+leap || !behind && start > at {
-				break
-			}
-			skipped := 0.0
-			switch {
-			case behind && start > at+1:
-				skipped = p.until(start) - p.until(at+1)
-			case !behind && n > 0:
-				start += margin
-			}
-			if !behind {
-				end -= margin
-			}
-			if to > end || !behind && at < start {
-				continue
-			}
-			if gain := p.until(end) - p.until(start) - (lateness-1)*skipped; gain > p.chosen.gain {
-				p.chosen.Window, p.chosen.gain = Window{n + 1, size}, gain
-			}
-		}
+	skipped := 0.0
+	switch {
+	case behind && start > at+1:
+		skipped = p.until(start) - p.until(at+1)
+	case !behind && n > 0:
+		start += margin
 	}
-	p.chosen.gain = max(p.chosen.gain, 0)
+	if !behind {
+		end -= margin
+	}
+	if to > end || !behind && at < start {
+		return 0, false, false
+	}
+	return p.until(end) - p.until(start) - (lateness-1)*skipped, true, false
 }
 
 // until is the gain of what stands before a position around which fit has looked.

@@ -89,63 +89,71 @@ func (c *Client) readConnections(body []byte, m Meta, asked map[string]int, answ
 // decodeConnections fills in the durations of the answers in a body, by address.
 func decodeConnections(body []byte, asked map[string]int, answers []Connection) error {
 	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	list := d.PeekKind() == '['
 	records := 0
 	read := func() error {
 		records++
 		r, err := readConnection(d)
-		if err != nil {
-			return err
+		if err == nil {
+			r.answer(asked, answers, records == 1)
 		}
-		at, ok := r.of(asked)
-		switch {
-		case r.addressed && !ok:
-			return nil
-		case !r.addressed:
-			// The address is documented for several alone.
-			if at = 0; len(answers) != 1 || !r.lasting {
-				return nil
-			}
-			if records > 1 {
-				answers[0].Duration = UnknownDuration
-				return nil
-			}
-		}
-		switch a := &answers[at]; {
-		case a.Duration == unanswered:
-			a.Duration = r.duration
-		case a.Duration == UnknownDuration || r.duration == UnknownDuration || a.Duration-r.duration > 1 || r.duration-a.Duration > 1:
-			a.Duration = UnknownDuration
-		}
-		return nil
+		return err
 	}
-	if !list {
-		if err := read(); err != nil {
-			return fmt.Errorf("not the object that is documented: %w", err)
+	if d.PeekKind() == '[' {
+		if err := readArray(d, read); err != nil {
+			return fmt.Errorf("not the array that is documented: %w", err)
 		}
-	} else {
-		if _, err := d.ReadToken(); err != nil {
-			return fmt.Errorf("not the array that is documented: %w", cut(err))
-		}
-		for d.PeekKind() != ']' {
-			if d.PeekKind() != '{' {
-				if err := d.SkipValue(); err != nil {
-					return fmt.Errorf("not the array that is documented: %w", cut(err))
-				}
-				continue
-			}
-			if err := read(); err != nil {
-				return fmt.Errorf("not the array that is documented: %w", err)
-			}
-		}
-		if _, err := d.ReadToken(); err != nil {
-			return fmt.Errorf("not the array that is documented: %w", cut(err))
-		}
+	} else if err := read(); err != nil {
+		return fmt.Errorf("not the object that is documented: %w", err)
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return errors.New("not the JSON that is documented: more follows behind it")
 	}
 	return nil
+}
+
+// readArray calls read at each object of an array.
+func readArray(d *jsontext.Decoder, read func() error) error {
+	if _, err := d.ReadToken(); err != nil {
+		return cut(err)
+	}
+	for d.PeekKind() != ']' {
+		if d.PeekKind() != '{' {
+			if err := d.SkipValue(); err != nil {
+				return cut(err)
+			}
+			continue
+		}
+		if err := read(); err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
+	return cut(err)
+}
+
+// answer puts a record beside the address that it is of. Records that contradict each
+// other leave the duration unknown.
+func (r *connectionRecord) answer(asked map[string]int, answers []Connection, first bool) {
+	at, ok := r.of(asked)
+	switch {
+	case r.addressed && !ok:
+		return
+	case !r.addressed:
+		// The address is documented for several alone.
+		if at = 0; len(answers) != 1 || !r.lasting {
+			return
+		}
+		if !first {
+			answers[0].Duration = UnknownDuration
+			return
+		}
+	}
+	switch a := &answers[at]; {
+	case a.Duration == unanswered:
+		a.Duration = r.duration
+	case a.Duration == UnknownDuration || r.duration == UnknownDuration || a.Duration-r.duration > 1 || r.duration-a.Duration > 1:
+		a.Duration = UnknownDuration
+	}
 }
 
 // connectionRecord is one answer, without the person in it.
