@@ -210,23 +210,9 @@ func (s *Store) writeGroup(group []item) (w *writing, err error) {
 	if len(group) == 0 {
 		return nil, nil
 	}
-	needed := false
-	var marks []LocationMark
-	for i := range group {
-		it := &group[i]
-		writes, seen, err := s.writes(&it.commit)
-		if err != nil {
-			return nil, err
-		}
-		if it.key != "" && !needed {
-			is, err := s.Get(it.key)
-			if err != nil {
-				return nil, err
-			}
-			writes = !bytes.Equal(is, it.value)
-		}
-		needed = needed || writes
-		marks = append(marks, seen...)
+	needed, marks, err := s.needed(group)
+	if err != nil {
+		return nil, err
 	}
 	if !needed {
 		s.remember(marks)
@@ -241,19 +227,12 @@ func (s *Store) writeGroup(group []item) (w *writing, err error) {
 		for i := range group {
 			it := &group[i]
 			came[i].from = len(w.arrivals)
-			for _, e := range it.commit.Changes {
-				if err := w.change(e); err != nil {
-					return err
-				}
+			if err := w.item(tx, it); err != nil {
+				return err
 			}
 			came[i].to = len(w.arrivals)
 			changes += len(it.commit.Changes)
 			all.Locations = append(all.Locations, it.commit.Locations...)
-			if it.key != "" {
-				if err := putValue(tx, it.key, it.value); err != nil {
-					return err
-				}
-			}
 		}
 		return w.finish(all.Locations, changes)
 	})
@@ -268,6 +247,41 @@ func (s *Store) writeGroup(group []item) (w *writing, err error) {
 		s.signal()
 	}
 	return w, nil
+}
+
+// needed reports whether staged items change what is stored; marks are what they only
+// look at anew.
+func (s *Store) needed(group []item) (needed bool, marks []LocationMark, err error) {
+	for i := range group {
+		it := &group[i]
+		writes, seen, err := s.writes(&it.commit)
+		if err != nil {
+			return false, nil, err
+		}
+		if it.key != "" && !needed {
+			is, err := s.Get(it.key)
+			if err != nil {
+				return false, nil, err
+			}
+			writes = !bytes.Equal(is, it.value)
+		}
+		needed = needed || writes
+		marks = append(marks, seen...)
+	}
+	return needed, marks, nil
+}
+
+// item writes the changes of a staged item, and its value.
+func (w *writing) item(tx *bbolt.Tx, it *item) error {
+	for _, e := range it.commit.Changes {
+		if err := w.change(e); err != nil {
+			return err
+		}
+	}
+	if it.key == "" {
+		return nil
+	}
+	return putValue(tx, it.key, it.value)
 }
 
 // reached brings what is staged still in step with what was written up to an item: where
