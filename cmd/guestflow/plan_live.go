@@ -213,7 +213,7 @@ func (a *app) servePlan(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	json.NewEncoder(w).Encode(m.plan(opened, time.Now()))
+	_ = json.NewEncoder(w).Encode(m.plan(opened, time.Now()))
 }
 
 // fetchPlan asks the guestflow that runs with this configuration.

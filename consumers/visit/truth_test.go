@@ -93,7 +93,7 @@ func spans(list []presence, gap time.Duration) (out []span, clear bool) {
 				continue
 			}
 		}
-		out = append(out, span{p.from, p.to, p.before})
+		out = append(out, span(p))
 	}
 	return out, clear
 }
