@@ -38,7 +38,7 @@ func (p Plan) start(ctx context.Context, name, stream string, env []string, args
 // kill ends it.
 func (c *process) kill() {
 	_ = c.cmd.Process.Kill() // It may have ended.
-	_ = <-c.ended            // killed, it ended with an error
+	<-c.ended
 }
 
 // alive returns why it ended, if it has.
