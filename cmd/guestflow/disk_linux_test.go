@@ -75,9 +75,12 @@ func TestFullDiskPausesPolling(t *testing.T) {
 			for range 2 {
 				free := fill(t, cfg.DataDir)
 				r.eventuallyReady(http.StatusServiceUnavailable, "no space left on device; free some disk space")
-				if _, body := r.get("/metrics"); value(body, `guestflow_poller_state{account="default",state="paused"}`) != 1 {
-					t.Error("guestflow_poller_state does not say paused")
-				}
+				eventually(t, func() string { // the server may find it before the store does
+					if _, body := r.get("/metrics"); value(body, `guestflow_poller_state{account="default",state="paused"}`) != 1 {
+						return "guestflow_poller_state does not say paused"
+					}
+					return ""
+				})
 				if status, _ := r.get("/healthz"); status != http.StatusOK {
 					t.Errorf("/healthz answers %d", status)
 				}

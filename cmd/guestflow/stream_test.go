@@ -35,7 +35,6 @@ func (b *broker) open() jetstream.JetStream {
 // TestDeletedStreamIsMadeAgain while guestflow runs: nobody restarts anything, and
 // the stream holds all that the outbox keeps, which in so short a test is everything.
 func TestDeletedStreamIsMadeAgain(t *testing.T) {
-	t.Parallel()
 	p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200}), newBroker(t)
 	b.start()
 	received := make(chan string, 10_000)
