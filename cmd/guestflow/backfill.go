@@ -19,14 +19,8 @@ const backfillPath = "/backfill"
 // serveBackfill answers with how far it is, after asking for more in a PUT: a time in
 // RFC 3339.
 func (a *app) serveBackfill(w http.ResponseWriter, r *http.Request) {
-	m, err := a.fleet.find(r.URL.Query().Get("account"))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusNotFound)
-		return
-	}
-	opened := m.open()
+	_, opened := a.asked(w, r)
 	if opened == nil {
-		http.Error(w, "account "+m.cfg.Account+" does not run here", http.StatusServiceUnavailable)
 		return
 	}
 	if r.Method == http.MethodPut {

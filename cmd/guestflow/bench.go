@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/guestflow/guestflow/internal/figures"
 	"github.com/guestflow/guestflow/internal/freshness"
 )
 
@@ -60,15 +61,15 @@ have columns of their own.`,
 			if asJSON {
 				return eachAsJSON(cmd, plan.Run)
 			}
-			var figures bytes.Buffer
-			table := freshness.NewTable(io.MultiWriter(cmd.OutOrStdout(), &figures))
+			var measured bytes.Buffer
+			table := freshness.NewTable(io.MultiWriter(cmd.OutOrStdout(), &measured))
 			if err := plan.Run(cmd.Context(), table.Row); err != nil {
 				return err
 			}
 			if err := table.Err(); err != nil || into == "" {
 				return err
 			}
-			return freshness.Into(into, figures.Bytes())
+			return figures.Into(into, "bench freshness", measured.Bytes())
 		},
 	}
 	run.Flags().BoolVar(&short, "short", false, "one seed, half a simulated hour, fewer policies")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/guestflow/guestflow/internal/figures"
 	"github.com/guestflow/guestflow/internal/pipeline"
 )
 
@@ -52,15 +53,15 @@ are medians. Linux only: what a process uses is read from /proc.`,
 			if asJSON {
 				return eachAsJSON(cmd, plan.Run)
 			}
-			var figures bytes.Buffer
-			table := pipeline.NewTable(io.MultiWriter(cmd.OutOrStdout(), &figures))
+			var measured bytes.Buffer
+			table := pipeline.NewTable(io.MultiWriter(cmd.OutOrStdout(), &measured))
 			if err := plan.Run(cmd.Context(), table.Row); err != nil {
 				return err
 			}
 			if err := table.Err(); err != nil || into == "" {
 				return err
 			}
-			return pipeline.Into(into, figures.Bytes())
+			return figures.Into(into, "bench pipeline", measured.Bytes())
 		},
 	}
 	flags := c.Flags()

@@ -200,15 +200,24 @@ func (m *member) plan(of *account.Account, now time.Time) livePlan {
 	return p
 }
 
-func (a *app) servePlan(w http.ResponseWriter, r *http.Request) {
+// asked returns the account that a request asks about, as it runs. Where there is none
+// it has answered, and the account is nil.
+func (a *app) asked(w http.ResponseWriter, r *http.Request) (*member, *account.Account) {
 	m, err := a.fleet.find(r.URL.Query().Get("account"))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusNotFound)
-		return
+		return nil, nil
 	}
 	opened := m.open()
 	if opened == nil {
 		http.Error(w, "account "+m.cfg.Account+" does not run here", http.StatusServiceUnavailable)
+	}
+	return m, opened
+}
+
+func (a *app) servePlan(w http.ResponseWriter, r *http.Request) {
+	m, opened := a.asked(w, r)
+	if opened == nil {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -49,7 +49,8 @@ var rooms = map[string][]string{
 	"internal/robustness": {
 		"diff", "events", "store", "publisher", "poller", "poller/budget", "poller/plan", "poller/platform", "internal/simulator",
 	},
-	"internal/test": {},
+	"internal/figures": {},
+	"internal/test":    {},
 	"internal/freshness": {
 		"diff", "events", "store", "internal/simulator", "internal/virtual", "poller", "poller/budget", "poller/plan", "poller/platform",
 	},
@@ -63,7 +64,7 @@ var rooms = map[string][]string{
 	"cmd/guestflow": {
 		"internal/account", "internal/lease",
 		"diff", "events", "events/consume", "store", "publisher", "publisher/embedded", "poller", "poller/budget", "poller/guest",
-		"poller/order", "poller/plan", "poller/platform", "consumers/webhook", "consumers/occupancy", "consumers/visit", "events/visits", "internal/freshness", "internal/handwritten",
+		"poller/order", "poller/plan", "poller/platform", "consumers/webhook", "consumers/occupancy", "consumers/visit", "events/visits", "internal/figures", "internal/freshness", "internal/handwritten",
 		"internal/pipeline", "internal/simulator",
 	},
 }

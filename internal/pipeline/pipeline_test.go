@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/guestflow/guestflow/internal/figures"
 )
 
 func TestRowsAreMediansAndTheirRatios(t *testing.T) {
@@ -24,17 +26,22 @@ func TestRowsAreMediansAndTheirRatios(t *testing.T) {
 	}
 }
 
-func TestFiguresStandBetweenTheirMarks(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "README.md")
-	if err := os.WriteFile(path, []byte("a\n"+figuresBegin+"old\n"+figuresEnd+"z\n"), 0o600); err != nil {
+// TestTheFiguresOfThisFolder can be written again.
+func TestTheFiguresOfThisFolder(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Into(path, []byte("new\n")); err != nil {
-		t.Fatal(err)
+	begin, end := figures.Marks("bench pipeline")
+	_, rest, begins := strings.Cut(string(text), begin)
+	table, _, ends := strings.Cut(rest, end)
+	if !begins || !ends {
+		t.Fatal("README.md lacks the marks between which the figures stand")
 	}
-	got, err := os.ReadFile(path)
-	if want := "a\n" + figuresBegin + "new\n" + figuresEnd + "z\n"; err != nil || string(got) != want {
-		t.Errorf("got %q, %v", got, err)
+	var b strings.Builder
+	NewTable(&b)
+	if !strings.HasPrefix(table, b.String()) {
+		t.Errorf("the table of README.md does not begin as the command's does:\n%s", b.String())
 	}
 }
 
