@@ -69,6 +69,33 @@ var rooms = map[string][]string{
 	},
 }
 
+// libraries are the modules of others that each room may import; cmd/guestflow, which
+// puts all together, may import any.
+var libraries = map[string][]string{
+	"events/consume":       {"github.com/nats-io/nats.go", "github.com/cenkalti/backoff/v4"},
+	"store":                {"go.etcd.io/bbolt"},
+	"publisher":            {"github.com/nats-io/nats.go", "github.com/nats-io/nkeys", "github.com/nats-io/nuid", "github.com/cenkalti/backoff/v4"},
+	"publisher/embedded":   {"github.com/nats-io/nats-server/v2", "go.etcd.io/bbolt"},
+	"poller/budget":        {"github.com/cenkalti/backoff/v4", "golang.org/x/time"},
+	"poller/platform":      {"github.com/go-json-experiment/json"},
+	"consumers/webhook":    {"github.com/nats-io/nats.go", "github.com/expr-lang/expr", "github.com/goccy/go-yaml", "golang.org/x/time"},
+	"consumers/occupancy":  {"github.com/nats-io/nats.go", "github.com/cenkalti/backoff/v4"},
+	"consumers/visit":      {"github.com/nats-io/nats.go", "github.com/cenkalti/backoff/v4"},
+	"internal/account":     {"github.com/nats-io/nats.go"},
+	"internal/lease":       {"github.com/nats-io/nats.go"},
+	"internal/handwritten": {"github.com/goccy/go-yaml"},
+	"internal/natstest":    {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"},
+	"internal/journey":     {"github.com/nats-io/nats.go"},
+	"internal/pipeline":    {"github.com/nats-io/nats.go", "go.etcd.io/bbolt", "golang.org/x/time"},
+	"internal/robustness":  {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go", "github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog"},
+}
+
+// ofOthers reports whether an import path is that of a library.
+func ofOthers(path string) bool {
+	host, _, _ := strings.Cut(path, "/")
+	return strings.Contains(host, ".") && !strings.HasPrefix(path, project)
+}
+
 // pure packages decide on values alone: nothing of theirs waits, asks or keeps.
 var pure = []string{"diff", "poller/order", "poller/plan"}
 
@@ -85,6 +112,10 @@ func TestRoomsImportNoMoreThanTheyMay(t *testing.T) {
 		for _, path := range imports {
 			if of, ours := strings.CutPrefix(path, project); ours && !slices.Contains(may, of) {
 				t.Errorf("%s imports %s, and may not", folder, of)
+			}
+			within := func(module string) bool { return path == module || strings.HasPrefix(path, module+"/") }
+			if folder != "cmd/guestflow" && ofOthers(path) && !slices.ContainsFunc(libraries[folder], within) {
+				t.Errorf("%s imports %s, a library that it may not: say so in the table, with the reason in CONTRIBUTING.md", folder, path)
 			}
 			if slices.Contains(pure, folder) && slices.Contains([]string{"context", "net", "net/http", "os", "sync"}, path) {
 				t.Errorf("%s imports %s: it is pure", folder, path)
