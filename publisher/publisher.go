@@ -165,9 +165,6 @@ func (p *Publisher) work(ctx context.Context, untilEmpty bool) error {
 			return ctx.Err()
 		case errors.Is(err, ErrFenced):
 			p.status.failed(err, p.Clock.Now())
-			if !errors.Is(err, ErrBehind) {
-				p.Log.Error("publishing stopped", "account", p.Account, "error", err)
-			}
 			return err
 		}
 		if progress {
