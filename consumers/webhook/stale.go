@@ -138,15 +138,20 @@ func (d *Dispatcher) Skipped(ctx context.Context, endpoint string, limit int) ([
 	if err != nil {
 		return nil, err
 	}
-	stream, err := d.JetStream.Stream(ctx, o.SkippedStream)
+	if endpoint == "" {
+		endpoint = "*"
+	}
+	return skippedIn(ctx, d.JetStream, o, endpoint, limit)
+}
+
+// skippedIn reads the list of the endpoint, of all for "*".
+func skippedIn(ctx context.Context, js jetstream.JetStream, o options, endpoint string, limit int) ([]SkippedEvent, error) {
+	stream, err := js.Stream(ctx, o.SkippedStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, nil // no endpoint with max_age was ever served
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream of skipped events %s: %w", o.SkippedStream, err)
-	}
-	if endpoint == "" {
-		endpoint = "*"
 	}
 	var out []SkippedEvent
 	subject := o.SkippedPrefix + "." + endpoint

@@ -61,8 +61,9 @@ var rooms = map[string][]string{
 		"diff", "events", "events/consume", "store", "publisher", "poller", "poller/budget", "poller/guest", "poller/plan", "poller/platform",
 	},
 	"internal/lease": {},
+	"internal/story": {"events", "events/consume"},
 	"cmd/guestflow": {
-		"internal/account", "internal/lease",
+		"internal/account", "internal/lease", "internal/story",
 		"diff", "events", "events/consume", "store", "publisher", "publisher/embedded", "poller", "poller/budget", "poller/guest",
 		"poller/order", "poller/plan", "poller/platform", "consumers/webhook", "consumers/occupancy", "consumers/visit", "events/visits", "internal/figures", "internal/freshness", "internal/handwritten",
 		"internal/pipeline", "internal/simulator",
@@ -83,6 +84,7 @@ var libraries = map[string][]string{
 	"consumers/visit":      {"github.com/nats-io/nats.go", "github.com/cenkalti/backoff/v4"},
 	"internal/account":     {"github.com/nats-io/nats.go"},
 	"internal/lease":       {"github.com/nats-io/nats.go"},
+	"internal/story":       {"github.com/nats-io/nats.go"},
 	"internal/handwritten": {"github.com/goccy/go-yaml"},
 	"internal/natstest":    {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"},
 	"internal/journey":     {"github.com/nats-io/nats.go"},
