@@ -24,7 +24,7 @@ type AddressPlatform interface {
 // sessions a request, of the planner's choice, whether their connections are still there.
 // What it says counts once that was learned; see address.Capability.
 type checks struct {
-	*estate
+	*account
 	missing *verifyQueue
 	address.Capability
 	starts, durations address.Grain
@@ -207,7 +207,7 @@ func (k *ledger) askAddresses(ctx context.Context) error {
 		answers, m, err = k.Addresses.Connections(ctx, addresses)
 		return m, err
 	}
-	return k.requests.ask(ctx, platform.Guests, request, func(m moment, err error) error {
+	return k.requests.ask(ctx, platform.Guests, request, func(m timing, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -242,7 +242,7 @@ func (c *checks) refuse(now time.Time, err error) {
 }
 
 // replyTo is what an answer says of an address.
-func (c *checks) replyTo(a netip.Addr, told map[netip.Addr]int64, m moment) address.Reply {
+func (c *checks) replyTo(a netip.Addr, told map[netip.Addr]int64, m timing) address.Reply {
 	d, ok := told[a]
 	return address.Reply{Sent: c.roster.rows.Seconds(m.sent), Came: c.roster.rows.Seconds(m.came), Told: ok, Duration: d}
 }
@@ -269,7 +269,7 @@ func (c *checks) startOf(since time.Time) address.Span {
 }
 
 // checked is what the replies about sessions say; false is nothing.
-func (c *checks) checked(asked []question, told map[netip.Addr]int64, m moment) (evidence, bool) {
+func (c *checks) checked(asked []question, told map[netip.Addr]int64, m timing) (evidence, bool) {
 	sent, came := c.roster.rows.Seconds(m.sent), c.roster.rows.Seconds(m.came)
 	var of []*entry
 	here, away, expected := 0, 0, 0.0
@@ -291,7 +291,7 @@ func (c *checks) checked(asked []question, told map[netip.Addr]int64, m moment) 
 		return evidence{}, false
 	}
 	proof := c.Established()
-	ev := evidence{moment: m, proof: events.ProofAddress}
+	ev := evidence{timing: m, proof: events.ProofAddress}
 	for _, e := range of {
 		verdict, asOf := e.check.Read(c.replyTo(e.address, told, m), c.startOf(e.Start), c.rules())
 		if e.check.verdict = verdict; e.check.Hopeless() && !e.vain {
@@ -318,7 +318,7 @@ func (c *checks) checked(asked []question, told map[netip.Addr]int64, m moment) 
 }
 
 // tellFormers learns from the replies about sessions that have ended.
-func (c *checks) tellFormers(asked []question, formers []former, told map[netip.Addr]int64, m moment) {
+func (c *checks) tellFormers(asked []question, formers []former, told map[netip.Addr]int64, m timing) {
 	for i, q := range asked {
 		if q.of != nil {
 			continue
@@ -373,7 +373,7 @@ func (c *checks) contradict(what string) {
 
 // audit compares what addresses told of sessions with what a list shows of them, sent at
 // a moment: that they are online.
-func (c *checks) audit(shown []events.Session, m moment) {
+func (c *checks) audit(shown []events.Session, m timing) {
 	sent := c.roster.rows.Seconds(m.sent)
 	for i := range shown {
 		s := &shown[i]
@@ -426,7 +426,7 @@ func (c *checks) moved() {
 }
 
 // departed keeps a session that a list proved gone, to ask what is told of such.
-func (c *checks) departed(e *entry, m moment, proof events.Proof) {
+func (c *checks) departed(e *entry, m timing, proof events.Proof) {
 	if c.Addresses == nil || proof == events.ProofAddress || !e.askable() {
 		return
 	}

@@ -18,7 +18,7 @@ const (
 
 // choose chooses what the next request asks: whom one reply did not show, who is
 // missing in lists, some who have ended, and then those of whom the answer brings most.
-// It opens the blocks of the ring in the order of what they can bring at most, until
+// It opens the blocks of rows in the order of what they can bring at most, until
 // those left can bring no more than what was found.
 func (c *checks) choose(now time.Time) {
 	t := c.roster.rows.Seconds(now)

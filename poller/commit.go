@@ -50,7 +50,7 @@ const roamingKey = "platform.roaming"
 // learnRoaming notes when a session id turns up in another location: from then
 // on a location's list no longer proves an end, and missing sessions are
 // verified.
-func (k *estate) learnRoaming(changes []events.Event) error {
+func (k *account) learnRoaming(changes []events.Event) error {
 	if k.roaming {
 		return nil
 	}

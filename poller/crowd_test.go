@@ -136,7 +136,7 @@ func ids(sessions []events.Session) map[string]bool {
 }
 
 // instant is the moment of an answer that takes no time.
-func instant(t time.Time) moment { return moment{t, t, t, t} }
+func instant(t time.Time) timing { return timing{t, t, t, t} }
 
 // stopped is a clock that a test moves.
 type stopped struct{ now time.Time }
@@ -251,6 +251,6 @@ func (c *counter) answer(ev evidence) []string {
 }
 
 // accountPage is a page of the account's list as evidence.
-func accountPage(page platform.Page, w plan.Window, m moment) evidence {
-	return evidence{moment: m, sessions: page.Sessions, skipped: page.Skipped, scope: account, first: w.Number == 1, last: ends(page, w)}
+func accountPage(page platform.Page, w plan.Window, m timing) evidence {
+	return evidence{timing: m, sessions: page.Sessions, skipped: page.Skipped, scope: ofAccount, first: w.Number == 1, last: ends(page, w)}
 }

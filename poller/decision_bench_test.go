@@ -27,22 +27,22 @@ func estateOf(tb testing.TB, strategy plan.Strategy, locations int, ordered bool
 	seen := func(i int) time.Time { return noon.Add(-round + time.Duration(i)*round/time.Duration(sessions)) }
 	for i := range sessions {
 		id := fmt.Sprint(i)
-		place := p.place(fmt.Sprint(i*7919%locations), "")
-		e := p.roster.add(id, place, noon.Add(-time.Duration(i)*time.Second), instant(seen(i)))
-		e.in[account].placed = true
-		place.SeenAt, place.AskedAt = seen(i), seen(i)
+		location := p.location(fmt.Sprint(i*7919%locations), "")
+		e := p.roster.add(id, location, noon.Add(-time.Duration(i)*time.Second), instant(seen(i)))
+		e.in[ofAccount].placed = true
+		location.SeenAt, location.AskedAt = seen(i), seen(i)
 	}
 	p.wide.SeenAt = noon
 	if !ordered {
-		p.online.Contradictions, p.disordered = disorderly, noon.Add(1000*time.Hour)
+		p.accountList.Contradictions, p.disordered = disorderly, noon.Add(1000*time.Hour)
 		p.sweep.rounds = learning
 	} else {
 		records := make([]order.Record, plan.MaxPerPage)
 		for i := range records {
 			records[i] = order.Record{Start: noon.Add(-time.Duration(i) * time.Second), Written: true}
 		}
-		for !p.online.Established() {
-			p.online.Read(order.Page{Records: records})
+		for !p.accountList.Established() {
+			p.accountList.Read(order.Page{Records: records})
 		}
 		p.history.probe.Direction, p.history.probe.at = order.NewestFirst, noon
 		p.roster.track.Edge(noon)
@@ -51,8 +51,8 @@ func estateOf(tb testing.TB, strategy plan.Strategy, locations int, ordered bool
 }
 
 // answer makes as if the platform had answered a look, and nothing had changed; at
-// holds the entries by place, and all of them under nil.
-func (p *Poller) answer(look plan.Look, now time.Time, at map[*place][]*entry) {
+// holds the entries by location, and all of them under nil.
+func (p *Poller) answer(look plan.Look, now time.Time, at map[*location][]*entry) {
 	shown := func(entries []*entry) {
 		for _, e := range entries {
 			p.roster.touch(e, e.Start, instant(now))
@@ -63,9 +63,9 @@ func (p *Poller) answer(look plan.Look, now time.Time, at map[*place][]*entry) {
 		p.history.probe.at = now
 		p.roster.track.Edge(now)
 	case plan.List:
-		place := p.places.byID[look.Location]
-		place.AskedAt, place.SeenAt = now, now
-		shown(at[place])
+		location := p.watched.byID[look.Location]
+		location.AskedAt, location.SeenAt = now, now
+		shown(at[location])
 	case plan.Sweep:
 		if look.InTurn {
 			all := at[nil]
@@ -94,9 +94,9 @@ func BenchmarkDecision(b *testing.B) {
 				p := estateOf(b, &plan.Adaptive{}, locations, list == "ordered")
 				bytes := float64(heap()-before) / float64(locations)
 				clock := p.Clock.(*stopped)
-				at := make(map[*place][]*entry)
+				at := make(map[*location][]*entry)
 				for _, e := range p.roster.entries {
-					at[e.place], at[nil] = append(at[e.place], e), append(at[nil], e)
+					at[e.at], at[nil] = append(at[e.at], e), append(at[nil], e)
 				}
 				looks := make(map[plan.Kind]int)
 				var spent time.Duration

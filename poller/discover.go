@@ -32,7 +32,7 @@ func (p *Poller) discover(ctx context.Context) error {
 		page, err = p.Platform.Locations(ctx, number)
 		return page.Meta, err
 	}
-	return p.requests.ask(ctx, platform.Locations, request, func(_ moment, err error) error {
+	return p.requests.ask(ctx, platform.Locations, request, func(_ timing, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -50,13 +50,13 @@ func (p *Poller) discover(ctx context.Context) error {
 
 // listedLocations takes a page of /locations.
 func (p *Poller) listedLocations(page platform.LocationPage) {
-	d, before, news := &p.discovery, len(p.places.all), false
+	d, before, news := &p.discovery, len(p.watched.all), false
 	if d.listed == nil {
 		d.listed = make(map[string]bool)
 	}
 	for _, l := range page.Locations {
 		if !l.Trashed {
-			p.place(l.ID, l.Name)
+			p.location(l.ID, l.Name)
 		}
 		news = news || !d.listed[l.ID]
 		d.listed[l.ID] = true
@@ -81,18 +81,18 @@ func (p *Poller) survey(ctx context.Context) error {
 	}
 	r, online := d.survey, true
 	w := r.next()
-	return p.askSessions(ctx, platform.Query{Online: &online, Page: w.Number, PerPage: w.Size}, func(page platform.Page, m moment, err error) error {
+	return p.askSessions(ctx, platform.Query{Online: &online, Page: w.Number, PerPage: w.Size}, func(page platform.Page, m timing, err error) error {
 		if err != nil {
 			d.survey = nil
 			return nil
 		}
 		done := r.add(page, m)
-		before := len(p.places.all)
+		before := len(p.watched.all)
 		for _, s := range page.Sessions {
-			p.place(s.LocationID, s.LocationName)
+			p.location(s.LocationID, s.LocationName)
 		}
 		// The request was spent, so nobody waits for their location's own turn.
-		ev := evidence{moment: m, sessions: page.Sessions, skipped: page.Skipped, scope: account, first: w.Number == 1, last: ends(page, w)}
+		ev := evidence{timing: m, sessions: page.Sessions, skipped: page.Skipped, scope: ofAccount, first: w.Number == 1, last: ends(page, w)}
 		if err := p.take(ctx, ev); err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func (p *Poller) discovered(before int) {
 	now := p.Clock.Now()
 	p.discovery.page, p.discovery.listed, p.discovery.again = 0, nil, true
 	p.discovery.dueAt = now.Add(p.Rediscovery)
-	if n := len(p.places.all); n == 0 {
+	if n := len(p.watched.all); n == 0 {
 		p.Logger.Warn("the account has no locations; set GUESTFLOW_LOCATIONS, or check the token's rights", "again_in", p.Rediscovery)
 	} else if n != before {
 		p.Logger.Info("locations discovered", "locations", n, "new", n-before)

@@ -18,7 +18,7 @@ import (
 // answer on as evidence; take is the one door from there to what is stored and
 // published.
 type evidence struct {
-	moment
+	timing
 	sessions []events.Session
 	skipped  []platform.Skip
 	scope    scope
@@ -52,24 +52,24 @@ type scope int
 
 const (
 	// nobody: absence from it means nothing.
-	nobody scope = iota
+	ofNothing scope = iota
 	// account is the list of all online sessions.
-	account
+	ofAccount
 	// location is that of one location's.
-	location
+	ofLocation
 	// history is a list of ended sessions as well. Who ended stands in it still, so
 	// absence from it proves nothing.
-	history
+	ofHistory
 )
 
 // askSessions sends one request for sessions.
-func (p *Poller) askSessions(ctx context.Context, q platform.Query, then func(platform.Page, moment, error) error) error {
+func (p *Poller) askSessions(ctx context.Context, q platform.Query, then func(platform.Page, timing, error) error) error {
 	var answer platform.Page
 	request := func() (m platform.Meta, err error) {
 		answer, err = p.Platform.Sessions(ctx, q)
 		return answer.Meta, err
 	}
-	return p.requests.ask(ctx, platform.Sessions, request, func(m moment, err error) error {
+	return p.requests.ask(ctx, platform.Sessions, request, func(m timing, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -87,7 +87,7 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 	start := k.Clock.Now()
 	shown := k.fresh(ev.sessions, ev.sent)
 	unread := ev.unread()
-	if err := k.reconsider(ctx, together(shown, unread), ev.moment); err != nil {
+	if err := k.reconsider(ctx, together(shown, unread), ev.timing); err != nil {
 		return err
 	}
 	gone, reading, err := k.judge(&ev)
@@ -116,7 +116,7 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 	}
 	sessions := k.wantedOf(shown)
 	changes := diff.Compare(known, diff.Snapshot{
-		Sessions: sessions, From: ev.from, At: ev.at, History: ev.scope == history, Past: ev.past, Presumed: ev.presumed, Proof: ev.proof,
+		Sessions: sessions, From: ev.from, At: ev.at, History: ev.scope == ofHistory, Past: ev.past, Presumed: ev.presumed, Proof: ev.proof,
 	}, k.Rules)
 	if unreadable != nil {
 		return unreadable
@@ -124,17 +124,17 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 	if err := k.learnRoaming(changes); err != nil {
 		return err
 	}
-	changes = k.hold(changes)
+	changes = k.awaitFigures(changes)
 	if err := k.commits.commit(ctx, changes, ev.sent, ev.marks...); err != nil {
 		return fmt.Errorf("committing %d changes: %w", len(changes), err)
 	}
-	k.apply(changes, ev.moment, together(sessions, unread))
+	k.apply(changes, ev.timing, together(sessions, unread))
 	k.attend(&ev)
 	k.unsettle(&ev, changes)
 	if !ev.past.From.IsZero() {
 		k.history.told(changes)
 	}
-	if err := k.settlePlaces(reading, &ev); err != nil {
+	if err := k.notePositions(reading, &ev); err != nil {
 		return err
 	}
 	if k.Sightings != nil {
@@ -147,7 +147,7 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 // unread returns what records with an id tell that could not be read otherwise: that
 // their sessions are online, where the answer is about these alone.
 func (ev *evidence) unread() []events.Session {
-	if ev.scope == history {
+	if ev.scope == ofHistory {
 		return nil
 	}
 	var sessions []events.Session
@@ -187,14 +187,14 @@ func (k *ledger) judge(ev *evidence) (gone []string, reading order.Reading, err 
 	}
 	var proven iter.Seq[*entry]
 	switch ev.scope {
-	case location:
-		reading = k.venues.Read(k.roster.page(ev))
+	case ofLocation:
+		reading = k.locationLists.Read(k.roster.page(ev))
 		if reading.Contradicted {
-			k.roster.disorder(location)
+			k.roster.disorder(ofLocation)
 		}
 		proven = k.provenAt(ev.location, reading)
-	case account:
-		reading = k.online.Read(k.roster.page(ev))
+	case ofAccount:
+		reading = k.accountList.Read(k.roster.page(ev))
 		if err := k.learnOrder(reading); err != nil {
 			return nil, reading, err
 		}
@@ -206,7 +206,7 @@ func (k *ledger) judge(ev *evidence) (gone []string, reading order.Reading, err 
 	for e := range proven {
 		switch {
 		case !absent(e):
-		case ev.scope == location && k.roaming:
+		case ev.scope == ofLocation && k.roaming:
 			k.missing.add(e.ID) // It may have moved.
 		default:
 			gone = append(gone, e.ID)
@@ -221,16 +221,16 @@ func mayHide(skipped []platform.Skip, s *events.Session) bool {
 	return slices.ContainsFunc(skipped, func(skip platform.Skip) bool { return skip.MayHide(s) })
 }
 
-// learnOrder keeps ring and probe in step with what a page says of the order of the
+// learnOrder keeps rows and probe in step with what a page says of the order of the
 // account's list.
 func (k *ledger) learnOrder(reading order.Reading) error {
-	d, now := k.online.Direction, k.Clock.Now()
+	d, now := k.accountList.Direction, k.Clock.Now()
 	switch {
 	case reading.Contradicted:
-		if k.online.Contradictions == 1 {
+		if k.accountList.Contradictions == 1 {
 			k.Logger.Warn("the list is not sorted by start: until it is, only whole lists prove that a session is gone")
 		}
-		k.roster.disorder(account)
+		k.roster.disorder(ofAccount)
 		if err := k.rememberOrder(""); err != nil {
 			return err
 		}
@@ -239,7 +239,7 @@ func (k *ledger) learnOrder(reading order.Reading) error {
 	case d != "" && k.roster.rows.NewestFirst != (d == order.NewestFirst):
 		k.roster.turn(d == order.NewestFirst)
 	}
-	if !k.online.Established() {
+	if !k.accountList.Established() {
 		return nil
 	}
 	if k.history.probe.Direction != d && !now.Before(k.history.probe.faultyTill) {
@@ -264,7 +264,7 @@ func (k *ledger) rememberOrder(d order.Direction) error {
 
 // reconsider takes back what is held against sessions that an answer shows online:
 // they never ended, unless they began anew, and then they had ended before.
-func (k *ledger) reconsider(ctx context.Context, shown []events.Session, m moment) error {
+func (k *ledger) reconsider(ctx context.Context, shown []events.Session, m timing) error {
 	if len(k.pending.ends) == 0 {
 		return nil
 	}
@@ -283,7 +283,7 @@ func (k *ledger) reconsider(ctx context.Context, shown []events.Session, m momen
 		delete(k.pending.ends, s.ID)
 		delete(k.roster.parted, s.ID)
 		k.checks.returned(s.ID)
-		k.roster.add(s.ID, k.place(was.LocationID, was.LocationName), was.StartedAt, m)
+		k.roster.add(s.ID, k.location(was.LocationID, was.LocationName), was.StartedAt, m)
 	}
 	return k.release(ctx, ended)
 }
@@ -307,16 +307,16 @@ func (k *ledger) seenAt(id string) time.Time {
 
 // apply keeps the roster and the learned rates in step with what was committed,
 // and with the sessions that were shown.
-func (k *ledger) apply(changes []events.Event, m moment, shown []events.Session) {
+func (k *ledger) apply(changes []events.Event, m timing, shown []events.Session) {
 	for i := range changes {
 		e := &changes[i]
 		s := &e.Data.Session
 		switch {
 		case e.Kind.Arrival():
-			place := k.place(s.LocationID, s.LocationName)
-			k.roster.add(s.ID, place, s.StartedAt, m)
+			location := k.location(s.LocationID, s.LocationName)
+			k.roster.add(s.ID, location, s.StartedAt, m)
 			if e.Kind != events.Discovered && !e.Data.Observed.Backfilled {
-				k.rates().Started(&place.Location, k.Clock.Now())
+				k.rates().Started(&location.Location, k.Clock.Now())
 			}
 			if e.Kind == events.Resumed {
 				k.checks.returned(s.ID)
@@ -332,7 +332,7 @@ func (k *ledger) apply(changes []events.Event, m moment, shown []events.Session)
 				k.roster.remove(s.ID)
 			}
 		case e.Kind == events.Updated && e.Data.Previous != nil && e.Data.Previous.LocationID != nil:
-			k.roster.move(s.ID, k.place(s.LocationID, s.LocationName))
+			k.roster.move(s.ID, k.location(s.LocationID, s.LocationName))
 		}
 	}
 	for i := range shown {
@@ -346,13 +346,13 @@ func (k *ledger) apply(changes []events.Event, m moment, shown []events.Session)
 // attend notes what an answer says of who is at which address, and of who is online by
 // that.
 func (k *ledger) attend(ev *evidence) {
-	if ev.scope != history {
-		k.checks.audit(ev.sessions, ev.moment)
+	if ev.scope != ofHistory {
+		k.checks.audit(ev.sessions, ev.timing)
 	}
 	k.checks.locate(ev.sessions)
 	for _, present := range ev.present {
 		if e := present.of; k.roster.entries[e.ID] == e {
-			k.roster.touch(e, e.Start, moment{sent: present.at, came: ev.came})
+			k.roster.touch(e, e.Start, timing{sent: present.at, came: ev.came})
 		}
 	}
 }

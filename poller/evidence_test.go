@@ -2,12 +2,12 @@ package poller
 
 // What breaks when a rule of take, judge or the roster is changed:
 //
-//	the ring is proven with its bounds           TestEqualStartsAtABorderEndNobody
+//	the list is proven with its bounds           TestEqualStartsAtABorderEndNobody
 //	placed is ignored                            TestOutOfPlaceIsNotAbsent
 //	displaced is ignored                         TestADisplacedSessionStaysSo
 //	displaced is forgotten over a restart        TestADisplacedSessionStaysSo
-//	the edge of a page gives a place             TestTheEdgeOfAPageGivesNoPlace
-//	another direction takes all places           TestADirectionLearnedLateTakesNobodysPlace
+//	the edge of a page gives a position             TestTheEdgeOfAPageGivesNoPlace
+//	another direction takes all positions           TestADirectionLearnedLateTakesNobodysPlace
 //	records that cannot be read hide nobody      TestARecordThatCannotBeReadProvesNobodyGone
 //	an older answer proves                       TestAnOlderAnswerProvesNothing
 //	absence from the history proves              TestAbsenceFromTheHistoryProvesNothing
@@ -61,7 +61,7 @@ func without(list []events.Session, ids ...string) []events.Session {
 }
 
 // TestEqualStartsAtABorderEndNobody: the two sessions on both sides of a page's end
-// began in the same second, and have changed places.
+// began in the same second, and have changed positions.
 func TestEqualStartsAtABorderEndNobody(t *testing.T) {
 	list := hall(150)
 	list[100].StartedAt = list[99].StartedAt
@@ -88,7 +88,7 @@ func TestEqualStartsAtABorderEndNobody(t *testing.T) {
 // TestAHeldEndIsTakenBack when any answer shows the session online, with the start
 // that is known.
 func TestAHeldEndIsTakenBack(t *testing.T) {
-	for name, scope := range map[string]scope{"by the look-up of its figures": history, "by a page": account, "by its guest's list": nobody} {
+	for name, scope := range map[string]scope{"by the look-up of its figures": ofHistory, "by a page": ofAccount, "by its guest's list": ofNothing} {
 		t.Run(name, func(t *testing.T) {
 			list := hall(150)
 			c := newCounter(t, newShelf(), noon)
@@ -98,7 +98,7 @@ func TestAHeldEndIsTakenBack(t *testing.T) {
 			if ended := c.answer(accountPage(paged(without(list, "s050"), w), w, instant(noon.Add(5*time.Second)))); len(ended) > 0 || c.pending.ends["s050"] == nil {
 				t.Fatalf("%v ended; held %v", ended, c.pending.ends)
 			}
-			ev := evidence{moment: instant(noon.Add(7 * time.Second)), sessions: list[50:51], scope: scope}
+			ev := evidence{timing: instant(noon.Add(7 * time.Second)), sessions: list[50:51], scope: scope}
 			if ended := c.answer(ev); len(ended) > 0 || len(c.pending.ends) > 0 || c.roster.entries["s050"] == nil {
 				t.Errorf("%v ended, held %v, known %t", ended, c.pending.ends, c.roster.entries["s050"] != nil)
 			}
@@ -122,7 +122,7 @@ func TestAHeldEndGoesOutBeforeItsSessionBeginsAnew(t *testing.T) {
 	c.answer(accountPage(paged(without(list, "s050"), w), w, instant(noon.Add(5*time.Second))))
 	again := list[50]
 	again.StartedAt = noon.Add(6 * time.Second)
-	if ended := c.answer(evidence{moment: instant(noon.Add(7 * time.Second)), sessions: []events.Session{again}}); !slices.Equal(ended, []string{"s050"}) {
+	if ended := c.answer(evidence{timing: instant(noon.Add(7 * time.Second)), sessions: []events.Session{again}}); !slices.Equal(ended, []string{"s050"}) {
 		t.Errorf("%v ended", ended)
 	}
 	if s := c.shelf.states["s050"]; !s.Session.Online || s.Revision != 3 {
@@ -136,8 +136,8 @@ func TestAnOlderAnswerProvesNothing(t *testing.T) {
 	list := hall(150)
 	c := newCounter(t, newShelf(), noon)
 	c.round(list, noon)
-	m := moment{sent: noon.Add(5 * time.Second), came: noon.Add(9 * time.Second), from: noon.Add(5 * time.Second), at: noon.Add(9 * time.Second)}
-	c.answer(evidence{moment: instant(noon.Add(7 * time.Second)), sessions: list[50:51]})
+	m := timing{sent: noon.Add(5 * time.Second), came: noon.Add(9 * time.Second), from: noon.Add(5 * time.Second), at: noon.Add(9 * time.Second)}
+	c.answer(evidence{timing: instant(noon.Add(7 * time.Second)), sessions: list[50:51]})
 	w := plan.Window{Number: 1, Size: 100}
 	if ended := c.answer(accountPage(paged(without(list, "s050"), w), w, m)); len(ended) > 0 {
 		t.Errorf("%v ended", ended)
@@ -151,7 +151,7 @@ func TestAbsenceFromTheHistoryProvesNothing(t *testing.T) {
 		c := newCounter(t, newShelf(), noon)
 		c.round(list, noon)
 		ev := accountPage(paged(without(list, "s010"), plan.Window{Number: 1, Size: 100}), plan.Window{Number: 1, Size: 100}, instant(noon.Add(5*time.Second)))
-		ev.scope = history
+		ev.scope = ofHistory
 		if ended := c.answer(ev); len(ended) > 0 {
 			t.Errorf("of %d: %v ended", n, ended)
 		}
@@ -159,7 +159,7 @@ func TestAbsenceFromTheHistoryProvesNothing(t *testing.T) {
 }
 
 // TestOutOfPlaceIsNotAbsent: nothing is proven of a session that was shown out of
-// order, nor of one whose place no page has shown; after a restart neither.
+// order, nor of one whose position no page has shown; after a restart neither.
 func TestOutOfPlaceIsNotAbsent(t *testing.T) {
 	list := hall(250)
 	// It stands far from where its start belongs.
@@ -168,10 +168,10 @@ func TestOutOfPlaceIsNotAbsent(t *testing.T) {
 	s := newShelf()
 	c := newCounter(t, s, noon)
 	c.round(list, noon)
-	// Only its guest's list has shown this one yet, and its place is another.
+	// Only its guest's list has shown this one yet, and its position is another.
 	late := hall(1)[0]
 	late.ID, late.StartedAt = "late", list[230].StartedAt
-	c.answer(evidence{moment: instant(noon.Add(5 * time.Second)), sessions: []events.Session{late}})
+	c.answer(evidence{timing: instant(noon.Add(5 * time.Second)), sessions: []events.Session{late}})
 	c.round(list, noon.Add(10*time.Second))
 	delete(s.states, "late")
 	c = newCounter(t, s, noon.Add(time.Minute))
@@ -218,7 +218,7 @@ func TestReadingsThatAgreeAreNoProof(t *testing.T) {
 	c := newCounter(t, newShelf(), noon)
 	c.ProvenEnds = true
 	c.round(list, noon)
-	place := c.places.byID["hall"]
+	location := c.watched.byID["hall"]
 	shown := without(list, "s100")
 	for i := range 8 {
 		at := noon.Add(time.Duration(10*(i+1)) * time.Second)
@@ -227,7 +227,7 @@ func TestReadingsThatAgreeAreNoProof(t *testing.T) {
 			w := r.next()
 			page := paged(shown, w)
 			done = r.add(page, instant(at))
-			ev := evidence{moment: instant(at), sessions: page.Sessions, scope: location, location: "hall", first: w.Number == 1, last: ends(page, w)}
+			ev := evidence{timing: instant(at), sessions: page.Sessions, scope: ofLocation, location: "hall", first: w.Number == 1, last: ends(page, w)}
 			if w.Number == 1 {
 				// Its group goes on behind the page's end.
 				ev.sessions = ev.sessions[:min(len(ev.sessions), 95)]
@@ -236,7 +236,7 @@ func TestReadingsThatAgreeAreNoProof(t *testing.T) {
 				t.Fatalf("reading %d: %v ended", i, ended)
 			}
 		}
-		if err := c.finished(t.Context(), r, place); err != nil {
+		if err := c.finished(t.Context(), r, location); err != nil {
 			t.Fatal(err)
 		}
 		if ended := c.shelf.ends(); len(ended) > 0 {
@@ -285,8 +285,8 @@ func TestTheEdgeOfAPageGivesNoPlace(t *testing.T) {
 	c.round(list, noon)
 	c.round(list, noon.Add(10*time.Second))
 	w := plan.Window{Number: 2, Size: 75}
-	if ended := c.answer(accountPage(paged(list, w), w, instant(noon.Add(20*time.Second)))); len(ended) > 0 || !c.online.Established() {
-		t.Errorf("%v ended, sorted %t", ended, c.online.Established())
+	if ended := c.answer(accountPage(paged(list, w), w, instant(noon.Add(20*time.Second)))); len(ended) > 0 || !c.accountList.Established() {
+		t.Errorf("%v ended, sorted %t", ended, c.accountList.Established())
 	}
 }
 
@@ -301,7 +301,7 @@ func TestADisplacedSessionStaysSo(t *testing.T) {
 	for number := range 3 {
 		w := plan.Window{Number: number + 1, Size: 100}
 		ev := accountPage(paged(list, w), w, instant(noon.Add(time.Duration(10+number)*time.Second)))
-		if ev.scope, ev.location = location, "hall"; number == 0 {
+		if ev.scope, ev.location = ofLocation, "hall"; number == 0 {
 			ev.sessions = without(ev.sessions, odd.ID)
 		}
 		if ended := c.answer(ev); len(ended) > 0 {
@@ -336,18 +336,18 @@ func TestAnOrderThatProvesNothingHindersNoPresumption(t *testing.T) {
 		c := newCounter(t, newShelf(), noon)
 		list := hall(150)
 		c.round(list, noon)
-		c.venues.Direction = order.NewestFirst
+		c.locationLists.Direction = order.NewestFirst
 		if contradicted {
-			c.online = order.List{Contradictions: 1}
+			c.accountList = order.List{Contradictions: 1}
 		}
-		gone, place := c.roster.entries["s050"], c.places.byID["hall"]
+		gone, location := c.roster.entries["s050"], c.watched.byID["hall"]
 		gone.doubt = presumedDoubt
 		r := newReading(noon.Add(time.Minute), 0)
 		r.pages = 2
 		for id := range c.roster.entries {
 			r.shown[id] = id != gone.ID
 		}
-		if err := c.finished(t.Context(), r, place); err != nil {
+		if err := c.finished(t.Context(), r, location); err != nil {
 			t.Fatal(err)
 		}
 		if ended := c.shelf.ends(); contradicted != slices.Equal(ended, []string{"s050"}) {

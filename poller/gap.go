@@ -72,7 +72,7 @@ func (p *Poller) fillGap(ctx context.Context) error {
 		}
 		query.Page, query.PerPage = w.Number, w.Size
 	}
-	return p.askHistory(ctx, query, func(answer platform.Page, _ moment) error {
+	return p.askHistory(ctx, query, func(answer platform.Page, _ timing) error {
 		return p.history.gapRead(w, answer)
 	})
 }

@@ -111,7 +111,7 @@ func (l *lab) open() {
 		}
 	}
 	l.poller = poller.New(poller.Settings{
-		Account: "lab", Platform: l.client, Store: st, Clock: polling{l}, Courier: polling{l}, Time: l.client.Clock(), Strategy: l.planner(),
+		Account: "lab", Platform: l.client, Store: st, Clock: polling{l}, Executor: polling{l}, Time: l.client.Clock(), Strategy: l.planner(),
 		Rules: diff.Rules{TrafficMinBytes: 100_000}, Budgets: budgets, Locations: l.locations, Observer: l,
 		Logger: slog.New(slog.NewTextHandler(l.log, nil)),
 	})
@@ -175,14 +175,14 @@ func (l *lab) identify() time.Duration {
 // pass lets time go by.
 func (l *lab) pass(d time.Duration) { _ = l.clock.Sleep(context.Background(), d) } // its context does not end
 
-// polling is the poller's clock and courier: while it waits, guests are looked up.
+// polling is the poller's clock and executor: while it waits, guests are looked up.
 type polling struct{ *lab }
 
 func (p polling) Now() time.Time { return p.clock.Now() }
 
 func (p polling) Sleep(ctx context.Context, d time.Duration) error { return p.clock.Sleep(ctx, d) }
 
-func (p polling) Send(request func()) { p.clock.Send(request) }
+func (p polling) Go(request func()) { p.clock.Go(request) }
 
 func (p polling) Wait(ctx context.Context, d time.Duration) error {
 	end := p.clock.Now().Add(d)

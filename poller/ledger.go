@@ -7,7 +7,7 @@ import (
 // ledger is what is known of the account, and what waits for an answer. Whatever a
 // look showed comes in by take, and by nothing else.
 type ledger struct {
-	*estate
+	*account
 	history historyReader
 	missing verifyQueue
 	pending pendingEnds
@@ -20,9 +20,9 @@ type ledger struct {
 }
 
 func newLedger(s *Settings, q *requests) *ledger {
-	e := newEstate(s, q)
-	k := &ledger{estate: e, pending: pendingEnds{Settings: s, ends: make(map[string]*pendingEnd)}}
-	k.history.estate, k.missing.estate, k.checks.estate, k.commits.Settings = e, e, e, s
+	e := newAccount(s, q)
+	k := &ledger{account: e, pending: pendingEnds{Settings: s, ends: make(map[string]*pendingEnd)}}
+	k.history.account, k.missing.account, k.checks.account, k.commits.Settings = e, e, e, s
 	k.checks.missing = &k.missing
 	return k
 }
@@ -52,7 +52,7 @@ func (k *ledger) recallAll() error {
 	if err := k.recall(pastKey, &k.history.backfill); err != nil {
 		return err
 	}
-	k.online.Expect(k.remembered)
+	k.accountList.Expect(k.remembered)
 	k.history.list.Expect(k.history.probe.Direction)
 	k.history.probe.sought = k.history.probe.Date != ""
 	k.history.probe.resumed = k.history.probe.sought

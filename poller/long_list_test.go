@@ -21,7 +21,7 @@ func TestReadingOfALongListEndsWithTheList(t *testing.T) {
 		for i := range page.Sessions {
 			page.Sessions[i].ID = fmt.Sprint(w.Start() + i)
 		}
-		if done = r.add(page, moment{}); n > online/50 {
+		if done = r.add(page, timing{}); n > online/50 {
 			t.Fatalf("%d pages were not enough", n)
 		}
 	}

@@ -35,17 +35,17 @@ const (
 // verifyQueue is who is missing: sessions that lists failed to show, without proof that
 // they are gone.
 type verifyQueue struct {
-	*estate
+	*account
 	ids    []string
 	hidden float64 // the part of the list that its last reading of several pages did not show
 }
 
 // finished weighs what a complete reading did not show, of a location or, with nil,
 // of the account.
-func (k *ledger) finished(ctx context.Context, r *reading, of *place) error {
-	ordered := k.online.Established()
+func (k *ledger) finished(ctx context.Context, r *reading, of *location) error {
+	ordered := k.accountList.Established()
 	if of != nil {
-		ordered = k.venues.Established() && k.startsPlace()
+		ordered = k.locationLists.Established() && k.startsTell()
 	}
 	ordered = ordered || r.pages == 1
 	presumed := k.missing.unshown(r, of, ordered)
@@ -60,15 +60,15 @@ func (k *ledger) finished(ctx context.Context, r *reading, of *place) error {
 
 // unshown queues whom a complete reading did not show, and returns those whose ends are
 // presumed.
-func (q *verifyQueue) unshown(r *reading, of *place, ordered bool) (presumed []string) {
+func (q *verifyQueue) unshown(r *reading, of *location, ordered bool) (presumed []string) {
 	share := max(leastHidden, min(0.9, r.hidden()))
 	began := q.roster.rows.Seconds(r.began)
 	q.hidden = r.hidden()
-	places := q.places.all
+	locations := q.watched.all
 	if of != nil {
-		places = []*place{of}
+		locations = []*location{of}
 	}
-	for _, l := range places {
+	for _, l := range locations {
 		l.missing = 0
 	}
 	var unseen []*entry
@@ -83,8 +83,8 @@ func (q *verifyQueue) unshown(r *reading, of *place, ordered bool) (presumed []s
 		if e.doubt -= math.Log(share); !asked && (e.doubt < likelyDoubt || ordered && e.doubt < 2*likelyDoubt) {
 			continue
 		}
-		e.place.missing++
-		if e.doubt >= presumedDoubt && !ordered && r.fixed == 0 && !q.ProvenEnds && e.place.Cost() > 1 {
+		e.at.missing++
+		if e.doubt >= presumedDoubt && !ordered && r.fixed == 0 && !q.ProvenEnds && e.at.Cost() > 1 {
 			presumed = append(presumed, e.ID)
 			continue
 		}
@@ -102,14 +102,14 @@ func (k *ledger) presume(ctx context.Context, ids []string) error {
 	slices.Sort(ids)
 	k.missing.ids = slices.DeleteFunc(k.missing.ids, func(id string) bool { return slices.Contains(ids, id) })
 	now := k.Clock.Now()
-	m := moment{sent: now, came: now}
+	m := timing{sent: now, came: now}
 	m.from, m.at = k.platformTime(now)
-	return k.take(ctx, evidence{moment: m, missing: ids, presumed: true})
+	return k.take(ctx, evidence{timing: m, missing: ids, presumed: true})
 }
 
 // add queues a session for verification, unless it turns up before that.
 func (q *verifyQueue) add(id string) {
-	if q.requests.flying(plan.Verify, id) {
+	if q.requests.asking(plan.Verify, id) {
 		return
 	}
 	if e := q.roster.entries[id]; e != nil && !e.queued {
@@ -134,22 +134,22 @@ func (q *verifyQueue) weigh(now time.Time) {
 	if q.ids = missing; len(missing) < 2 {
 		return
 	}
-	waits := make(map[*place]float64)
+	waits := make(map[*location]float64)
 	looked := missing[:min(len(missing), mostWeighed)]
 	for _, id := range looked {
 		e := q.roster.entries[id]
-		e.place.missing = 0
-		waits[e.place] += min(now.Sub(e.Seen), mostWait).Seconds()
+		e.at.missing = 0
+		waits[e.at] += min(now.Sub(e.Seen), mostWait).Seconds()
 	}
 	best, most := 0, -1.0
 	for i, id := range looked {
 		e := q.roster.entries[id]
 		wait := min(now.Sub(e.Seen), mostWait).Seconds()
-		if e.place.Cost() == 1 || e.doubt < sampled {
-			e.place.missing++
+		if e.at.Cost() == 1 || e.doubt < sampled {
+			e.at.missing++
 		}
-		if e.place.Cost() == 1 && !q.roaming {
-			wait = waits[e.place]
+		if e.at.Cost() == 1 && !q.roaming {
+			wait = waits[e.at]
 		}
 		if wait > most {
 			best, most = i, wait
@@ -182,8 +182,8 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 		return nil
 	}
 	if e != nil && p.missing.listed(e) {
-		e.place.missing = 0
-		return p.list(ctx, e.place.ID)
+		e.at.missing = 0
+		return p.list(ctx, e.at.ID)
 	}
 	query := queryOfGuest(&state.Session)
 	if query == (platform.Query{}) {
@@ -192,12 +192,12 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 	}
 	online := true
 	query.Online = &online
-	return p.askSessions(ctx, query, func(answer platform.Page, m moment, err error) error {
+	return p.askSessions(ctx, query, func(answer platform.Page, m timing, err error) error {
 		if err != nil {
 			p.missing.add(id)
 			return nil
 		}
-		ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped}
+		ev := evidence{timing: m, sessions: answer.Sessions, skipped: answer.Skipped}
 		if !answer.More {
 			ev.missing = []string{id}
 		}
@@ -209,14 +209,14 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 // session alone. A list on one page answers for all who are missing there; one of
 // several shows most of those who are online.
 func (q *verifyQueue) listed(e *entry) bool {
-	place := e.place
+	location := e.at
 	switch {
-	case place.Asking:
+	case location.Asking:
 		return false
-	case place.Cost() == 1:
-		return !q.roaming && (place.missing > 1 || !q.online.Established())
+	case location.Cost() == 1:
+		return !q.roaming && (location.missing > 1 || !q.accountList.Established())
 	}
-	return e.doubt < sampled && place.missing > 2*place.Cost()
+	return e.doubt < sampled && location.missing > 2*location.Cost()
 }
 
 // stateOf returns what is known of a session; the zero State knows nothing.
@@ -230,10 +230,10 @@ func (k *ledger) stateOf(id string) (events.State, error) {
 
 // overdue queues for verification the sessions that no page showed or proved gone
 // in the time that two rounds and more take: they stood in the gap between two pages each
-// time, or their place in the list was never seen. Planned is the age at which the
+// time, or their position in the list was never seen. Planned is the age at which the
 // planner means to have seen each, pace the time between two pages of the sweep.
 func (q *verifyQueue) overdue(now time.Time, v *plan.View, planned, pace time.Duration) {
-	if !q.online.Established() || len(q.ids) > 0 {
+	if !q.accountList.Established() || len(q.ids) > 0 {
 		return
 	}
 	const most = 10
@@ -251,7 +251,7 @@ func (q *verifyQueue) overdue(now time.Time, v *plan.View, planned, pace time.Du
 		}
 	}
 	for e := range q.roster.loose {
-		// The sweep has been by, and no page is read for what has no place.
+		// The sweep has been by, and no page is read for what has no position.
 		if age := now.Sub(e.Seen); age > limit || planned > 0 && age > planned*3/4 {
 			late = append(late, e)
 		}
@@ -259,15 +259,15 @@ func (q *verifyQueue) overdue(now time.Time, v *plan.View, planned, pace time.Du
 	// First where one page of a location's list answers for most, then those that
 	// were not seen for longest.
 	for _, e := range late {
-		e.place.missing = 0
+		e.at.missing = 0
 	}
 	for _, e := range late {
-		if e.place.Cost() == 1 && !q.roaming {
-			e.place.missing++
+		if e.at.Cost() == 1 && !q.roaming {
+			e.at.missing++
 		}
 	}
 	slices.SortFunc(late, func(a, b *entry) int {
-		return cmp.Or(cmp.Compare(b.place.missing, a.place.missing), a.Seen.Compare(b.Seen), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(b.at.missing, a.at.missing), a.Seen.Compare(b.Seen), cmp.Compare(a.ID, b.ID))
 	})
 	for _, e := range late[:min(most, len(late))] {
 		q.add(e.ID)
@@ -275,7 +275,7 @@ func (q *verifyQueue) overdue(now time.Time, v *plan.View, planned, pace time.Du
 }
 
 // unfound gives up on the session that a page was asked for and did not show, nor
-// prove gone: its place in the list is not what the rows have. It is asked about.
+// prove gone: its position in the list is not what the rows have. It is asked about.
 func (q *verifyQueue) unfound(e *entry, sent time.Time) {
 	if e == nil || !e.Listed() || !e.Seen.Before(sent) {
 		return

@@ -82,7 +82,7 @@ func (h *past) open() bool { return !h.From.IsZero() && (h.Done.IsZero() || h.Fr
 
 // pastDue reports whether the next request goes into it.
 func (p *Poller) pastDue() bool {
-	return p.history.backfill.open() && p.history.waits() == "" && p.view.Turn%pastTurn == 0 && !p.requests.flying(plan.Past, "")
+	return p.history.backfill.open() && p.history.waits() == "" && p.view.Turn%pastTurn == 0 && !p.requests.asking(plan.Past, "")
 }
 
 // waits says why the past cannot be read now.
@@ -109,14 +109,14 @@ func (p *Poller) readPast(ctx context.Context) error {
 			g.Date, g.Page = dayBefore(h.From), 1
 		}
 		query := platform.Query{StartDate: g.Date, Page: g.Page, PerPage: plan.MaxPerPage}
-		return p.askPast(ctx, query, span, func(answer platform.Page, _ moment) error {
+		return p.askPast(ctx, query, span, func(answer platform.Page, _ timing) error {
 			_, newest := startsOf(answer.Sessions)
 			g.Page++
 			return p.history.cameTo(answer, newest, !answer.More || newest.After(p.wide.Since))
 		})
 	}
 	w := windowFrom(g.Covered, pastOverlap)
-	return p.askPast(ctx, platform.Query{Page: w.Number, PerPage: w.Size}, span, func(answer platform.Page, _ moment) error {
+	return p.askPast(ctx, platform.Query{Page: w.Number, PerPage: w.Size}, span, func(answer platform.Page, _ timing) error {
 		oldest, _ := startsOf(answer.Sessions)
 		g.Covered = w.Start() + positions(answer, w)
 		return p.history.cameTo(answer, oldest, !answer.More || answer.Records == 0 || !oldest.IsZero() && oldest.Before(h.From.Add(-frontierSlack)))

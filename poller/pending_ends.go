@@ -39,37 +39,37 @@ const (
 	wholeWait = 2 * time.Second
 )
 
-// hold takes the inferred ends out of the changes that are worth asking about, and
+// awaitFigures takes the inferred ends out of the changes that are worth asking about, and
 // those that wait already. The roster forgets them as if they were
 // committed.
-func (k *ledger) hold(changes []events.Event) []events.Event {
+func (k *ledger) awaitFigures(changes []events.Event) []events.Event {
 	now := k.Clock.Now()
 	worth := k.FiguresWait > 0 && k.planned.Price > 0 && k.planned.Price < plan.FiguresWorth
-	kept, held := k.pending.sort(changes, worth, now)
-	k.apply(held, moment{sent: now, came: now}, nil)
-	return kept
+	ready, waiting := k.pending.sort(changes, worth, now)
+	k.apply(waiting, timing{sent: now, came: now}, nil)
+	return ready
 }
 
 // sort tells the changes to commit now from the ends that begin to wait.
-func (p *pendingEnds) sort(changes []events.Event, worth bool, now time.Time) (kept, held []events.Event) {
+func (p *pendingEnds) sort(changes []events.Event, worth bool, now time.Time) (ready, waiting []events.Event) {
 	for _, e := range changes {
 		s := &e.Data.Session
 		known := p.ends[s.ID] != nil
 		switch {
 		case e.Kind != events.Ended:
-			kept = append(kept, e)
+			ready = append(ready, e)
 		case e.Data.Observed.End == events.EndReported:
 			delete(p.ends, s.ID)
-			kept = append(kept, e)
+			ready = append(ready, e)
 		case known:
 		case worth && queryOfGuest(s) != (platform.Query{}):
 			p.ends[s.ID] = &pendingEnd{end: e, since: now}
-			held = append(held, e)
+			waiting = append(waiting, e)
 		default:
-			kept = append(kept, e)
+			ready = append(ready, e)
 		}
 	}
-	return kept, held
+	return ready, waiting
 }
 
 // release publishes ends that wait without the platform's figures.
@@ -88,7 +88,7 @@ func (k *ledger) release(ctx context.Context, ids []string) error {
 	if err := k.commits.commit(ctx, ends, start); err != nil {
 		return fmt.Errorf("committing %d ends without final figures: %w", len(ends), err)
 	}
-	k.report(&evidence{moment: moment{sent: start}}, ends, start)
+	k.report(&evidence{timing: timing{sent: start}}, ends, start)
 	return nil
 }
 
@@ -137,13 +137,13 @@ func (p *Poller) figures(ctx context.Context, id string) error {
 		query.StartDate = started.UTC().AddDate(0, 0, -1).Format(time.DateOnly)
 	}
 	h.askAt = p.Clock.Now().Add(p.FiguresWait)
-	return p.askSessions(ctx, query, func(answer platform.Page, m moment, err error) error {
+	return p.askSessions(ctx, query, func(answer platform.Page, m timing, err error) error {
 		h.asked++
 		h.askAt = p.Clock.Now().Add(askAgain)
 		if err != nil {
 			return nil
 		}
-		return p.take(ctx, evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: history})
+		return p.take(ctx, evidence{timing: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: ofHistory})
 	})
 }
 

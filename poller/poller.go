@@ -103,8 +103,8 @@ type Settings struct {
 	// AddressOf returns the IP address of a session where the session itself does not
 	// have it, for privacy; nil takes the session's.
 	AddressOf func(*events.Session) string
-	// Courier carries several requests at once; nil sends one after the other.
-	Courier  Courier
+	// Executor runs several requests at once; nil sends one after the other.
+	Executor Executor
 	Observer Observer
 	Logger   *slog.Logger
 }
@@ -116,7 +116,7 @@ type Poller struct {
 
 	*ledger
 	discovery discovery
-	census    census
+	counting  counting
 	sweep     sweep
 	view      plan.View       // the newest
 	oddities  map[string]bool // that were logged
@@ -135,13 +135,13 @@ func (p *Poller) Run(ctx context.Context) error {
 	if err := p.start(); err != nil {
 		return err
 	}
-	flying, land := context.WithCancel(ctx)
+	asking, end := context.WithCancel(ctx)
 	defer p.requests.drain()
-	defer land()
+	defer end()
 	for {
-		err := p.Step(flying)
+		err := p.Step(asking)
 		if ctx.Err() != nil {
-			// What is held would be found again, but its bounds are better now.
+			// What is pending would be found again, but its bounds are better now.
 			if err := p.release(ctx, slices.Collect(maps.Keys(p.pending.ends))); err != nil && !errors.Is(err, ctx.Err()) {
 				return err
 			}
@@ -154,8 +154,8 @@ func (p *Poller) Run(ctx context.Context) error {
 	}
 }
 
-// Step waits for the budget, sends one request and works in its answer; with a
-// Courier, it works in what answers come while it waits.
+// Step waits for the budget, sends one request and takes its answer; with an
+// Executor, it takes what answers come while it waits.
 func (p *Poller) Step(ctx context.Context) error {
 	if err := p.start(); err != nil {
 		return err
@@ -237,14 +237,14 @@ func (p *Poller) begin() error {
 		p.adopt(p.Locations, known)
 	} else {
 		for _, l := range known {
-			p.place(l.ID, l.Name)
+			p.location(l.ID, l.Name)
 		}
 		p.discovery.dueAt = p.Clock.Now()
 	}
 	for _, l := range known {
-		if place, ok := p.places.byID[l.ID]; ok {
-			place.name = l.Name
-			place.tracking = diff.Tracking{Since: l.TrackedSince, SeenAt: l.SeenAt}
+		if location, ok := p.watched.byID[l.ID]; ok {
+			location.name = l.Name
+			location.tracking = diff.Tracking{Since: l.TrackedSince, SeenAt: l.SeenAt}
 		}
 	}
 	return p.enrol()

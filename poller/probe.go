@@ -62,7 +62,7 @@ type probe struct {
 // historyReader reads the account's history: who arrived, what was missed, and what was
 // before tracking began.
 type historyReader struct {
-	*estate
+	*account
 	list     order.List // what is known of its order
 	probe    probe
 	backfill past
@@ -100,7 +100,7 @@ func (p *Poller) probeOn(ctx context.Context) error {
 // probeHead reads the newest page, or goes on towards the frontier.
 func (p *Poller) probeHead(ctx context.Context) error {
 	w := windowFrom(p.history.probe.covered, overlap)
-	return p.askHistory(ctx, platform.Query{Page: w.Number, PerPage: w.Size}, func(answer platform.Page, m moment) error {
+	return p.askHistory(ctx, platform.Query{Page: w.Number, PerPage: w.Size}, func(answer platform.Page, m timing) error {
 		return p.history.headRead(w, answer, m)
 	})
 }
@@ -108,19 +108,19 @@ func (p *Poller) probeHead(ctx context.Context) error {
 // askHistory asks for a page of the account's history, and takes it. Then is not
 // called where the list's order was learned anew in the meantime, or the page shows
 // that the history is not to be trusted: the cursors mean nothing then.
-func (p *Poller) askHistory(ctx context.Context, q platform.Query, then func(platform.Page, moment) error) error {
+func (p *Poller) askHistory(ctx context.Context, q platform.Query, then func(platform.Page, timing) error) error {
 	return p.askPast(ctx, q, diff.Span{}, then)
 }
 
 // askPast does the same, and tells of sessions of a span that ended before tracking
 // began.
-func (p *Poller) askPast(ctx context.Context, q platform.Query, past diff.Span, then func(platform.Page, moment) error) error {
+func (p *Poller) askPast(ctx context.Context, q platform.Query, past diff.Span, then func(platform.Page, timing) error) error {
 	direction := p.history.probe.Direction
-	return p.askSessions(ctx, q, func(answer platform.Page, m moment, err error) error {
+	return p.askSessions(ctx, q, func(answer platform.Page, m timing, err error) error {
 		if err != nil || p.history.probe.Direction != direction {
 			return nil
 		}
-		ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: history, past: past}
+		ev := evidence{timing: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: ofHistory, past: past}
 		ev.first, ev.last = q.Page == 1 && q.StartDate == "", ends(answer, plan.Window{Number: q.Page, Size: q.PerPage})
 		reading := p.history.list.Read(p.roster.page(&ev))
 		if ev.first && direction == order.NewestFirst || ev.last && direction == order.OldestFirst {
@@ -133,7 +133,7 @@ func (p *Poller) askPast(ctx context.Context, q platform.Query, past diff.Span, 
 		for i := range answer.Sessions {
 			// The same key sorts the sessions online.
 			if e := p.roster.entries[answer.Sessions[i].ID]; e != nil && !slices.Contains(reading.Displaced, e.ID) && !slices.Contains(reading.Doubtful, e.ID) {
-				e.in[account].placed = e.in[account].placed || !e.in[account].displaced
+				e.in[ofAccount].placed = e.in[ofAccount].placed || !e.in[ofAccount].displaced
 			}
 		}
 		return then(answer, m)
@@ -199,7 +199,7 @@ func dayBefore(start time.Time) string {
 }
 
 // headRead goes on from a page of a probe for the newest sessions.
-func (r *historyReader) headRead(w plan.Window, answer platform.Page, m moment) error {
+func (r *historyReader) headRead(w plan.Window, answer platform.Page, m timing) error {
 	b := &r.probe
 	if !b.walking {
 		b.began, b.walking, b.newest = m.sent, true, time.Time{}
@@ -239,7 +239,7 @@ func (p *Poller) probeTail(ctx context.Context) error {
 		b.Date = dayBefore(p.platformNow())
 		b.Page, b.ahead, b.full, b.void, b.sought = 1, 0, 0, 0, false
 	}
-	return p.askHistory(ctx, platform.Query{StartDate: b.Date, Page: b.Page + b.ahead, PerPage: plan.MaxPerPage}, func(answer platform.Page, m moment) error {
+	return p.askHistory(ctx, platform.Query{StartDate: b.Date, Page: b.Page + b.ahead, PerPage: plan.MaxPerPage}, func(answer platform.Page, m timing) error {
 		if !b.sought && p.history.seek(answer) {
 			return nil
 		}
@@ -248,7 +248,7 @@ func (p *Poller) probeTail(ctx context.Context) error {
 }
 
 // tailRead goes on from the page at the end of the history.
-func (r *historyReader) tailRead(answer platform.Page, m moment) error {
+func (r *historyReader) tailRead(answer platform.Page, m timing) error {
 	b := &r.probe
 	if !b.walking {
 		b.began, b.walking = m.sent, true

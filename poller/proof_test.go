@@ -72,13 +72,13 @@ func TestShuffledListProvesNothing(t *testing.T) {
 		p := newCounter(t, newShelf(), c.now)
 		for number := range 30 {
 			w := plan.Window{Number: number%2 + 1, Size: plan.MaxPerPage}
-			if ended := p.answer(accountPage(c.page(w), w, instant(c.now))); len(ended) > 0 || p.online.Established() {
+			if ended := p.answer(accountPage(c.page(w), w, instant(c.now))); len(ended) > 0 || p.accountList.Established() {
 				t.Fatalf("a page without order proves %v gone", ended)
 			}
 			ascending(t, p.roster)
 			c.churn(1)
 		}
-		if p.online.Contradictions == 0 {
+		if p.accountList.Contradictions == 0 {
 			t.Fatal("no contradiction was noticed")
 		}
 	})
@@ -106,9 +106,9 @@ func TestReturnsProveNobodyWrong(t *testing.T) {
 				c.comeBack()
 			}
 			c.arrive()
-			list, scope := c.online, account
+			list, scope := c.online, ofAccount
 			if rapid.IntRange(0, 2).Draw(t, "history") == 0 {
-				list, scope = slices.Clone(c.online), history
+				list, scope = slices.Clone(c.online), ofHistory
 				for _, s := range c.gone {
 					s.Online, s.EndedAt = false, c.now
 					list = append(list, s)
@@ -122,7 +122,7 @@ func TestReturnsProveNobodyWrong(t *testing.T) {
 				if online[id] {
 					t.Fatalf("%s is online and proven gone", id)
 				}
-				if scope == history && !shown[id] {
+				if scope == ofHistory && !shown[id] {
 					t.Fatalf("the history proves %s gone, and does not show it", id)
 				}
 				if !shown[id] {
@@ -185,12 +185,12 @@ func TestOverlappingAnswersProveNobodyWrong(t *testing.T) {
 			w := plan.Window{Number: rapid.IntRange(1, 1+len(c.online)/size).Draw(t, "page"), Size: size}
 			before := time.Duration(rapid.IntRange(0, 2000).Draw(t, "way there, ms")) * time.Millisecond
 			after := time.Duration(rapid.IntRange(0, 4000).Draw(t, "way back, ms")) * time.Millisecond
-			m := moment{sent: at.Add(-before), came: at.Add(after), from: at.Add(-before), at: at.Add(after)}
+			m := timing{sent: at.Add(-before), came: at.Add(after), from: at.Add(-before), at: at.Add(after)}
 			flying = append(flying, answer{evidence: accountPage(c.page(w), w, m), taken: at, online: ids(c.online)})
 			slices.SortFunc(flying, func(a, b answer) int { return a.came.Compare(b.came) })
 			for len(flying) > 0 && !flying[0].came.After(c.now) {
 				// One more is under way, so that who has parted is remembered.
-				p.requests.flights = []*flight{{}}
+				p.requests.underWay = []*request{{}}
 				land(flying[0])
 				flying = flying[1:]
 			}

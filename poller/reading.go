@@ -95,7 +95,7 @@ func (r *reading) next() plan.Window {
 }
 
 // add takes the answer to the page that next returned.
-func (r *reading) add(page platform.Page, m moment) (done bool) {
+func (r *reading) add(page platform.Page, m timing) (done bool) {
 	if r.pages == 0 {
 		r.from = m.from
 	}
@@ -142,7 +142,7 @@ func sizeOf(page platform.Page, asked plan.Window) int {
 	return asked.Size
 }
 
-// positions is how many places in the list a page covers.
+// positions is how many positions in the list a page covers.
 func positions(page platform.Page, asked plan.Window) int {
 	return min(page.Records, sizeOf(page, asked))
 }
@@ -155,28 +155,28 @@ func ends(page platform.Page, w plan.Window) bool {
 
 // list asks for the next page of a location's list.
 func (p *Poller) list(ctx context.Context, id string) error {
-	place := p.place(id, "")
-	r := place.reading
+	location := p.location(id, "")
+	r := location.reading
 	if r == nil {
-		r = newReading(p.Clock.Now(), place.readings)
-		place.reading, p.places.read[id] = r, place
+		r = newReading(p.Clock.Now(), location.readings)
+		location.reading, p.watched.read[id] = r, location
 	}
 	online := true
 	w := r.next()
-	place.Asking = true
-	return p.askSessions(ctx, platform.Query{LocationID: id, Online: &online, Page: w.Number, PerPage: w.Size}, func(page platform.Page, m moment, err error) error {
-		place.Asking = false
+	location.Asking = true
+	return p.askSessions(ctx, platform.Query{LocationID: id, Online: &online, Page: w.Number, PerPage: w.Size}, func(page platform.Page, m timing, err error) error {
+		location.Asking = false
 		done := err != nil || r.add(page, m)
 		if done {
-			place.reading = nil
-			delete(p.places.read, id)
-			place.AskedAt = p.Clock.Now()
+			location.reading = nil
+			delete(p.watched.read, id)
+			location.AskedAt = p.Clock.Now()
 		}
 		if err != nil {
 			return nil
 		}
 		ev := evidence{
-			moment: m, sessions: page.Sessions, skipped: page.Skipped, scope: location, location: id,
+			timing: m, sessions: page.Sessions, skipped: page.Skipped, scope: ofLocation, location: id,
 			first: w.Number == 1, last: ends(page, w),
 		}
 		for i := range page.Sessions {
@@ -185,11 +185,11 @@ func (p *Poller) list(ctx context.Context, id string) error {
 			}
 		}
 		if done {
-			place.readings++
-			if place.unsettled--; place.unsettled < 0 || r.news <= len(r.shown)/newsShare {
-				place.unsettled = 0
+			location.readings++
+			if location.unsettled--; location.unsettled < 0 || r.news <= len(r.shown)/newsShare {
+				location.unsettled = 0
 			}
-			ev.marks = []store.LocationMark{p.markOf(place, r, page)}
+			ev.marks = []store.LocationMark{p.markOf(location, r, page)}
 		}
 		if err := p.take(ctx, ev); err != nil {
 			return err
@@ -197,16 +197,16 @@ func (p *Poller) list(ctx context.Context, id string) error {
 		if !done {
 			return nil
 		}
-		place.name = ev.marks[0].Name
-		place.tracking = diff.Tracking{Since: ev.marks[0].TrackedSince, SeenAt: ev.marks[0].SeenAt}
-		p.rates().PassAt(&place.Location, r.began)
-		return p.finished(ctx, r, place)
+		location.name = ev.marks[0].Name
+		location.tracking = diff.Tracking{Since: ev.marks[0].TrackedSince, SeenAt: ev.marks[0].SeenAt}
+		p.rates().PassAt(&location.Location, r.began)
+		return p.finished(ctx, r, location)
 	})
 }
 
 // markOf is how a location is tracked once a reading of its list is done.
-func (k *ledger) markOf(place *place, r *reading, page platform.Page) store.LocationMark {
-	mark := store.LocationMark{ID: place.ID, Name: place.name, TrackedSince: k.tracking(place.ID).Since, SeenAt: place.tracking.SeenAt}
+func (k *ledger) markOf(location *location, r *reading, page platform.Page) store.LocationMark {
+	mark := store.LocationMark{ID: location.ID, Name: location.name, TrackedSince: k.tracking(location.ID).Since, SeenAt: location.tracking.SeenAt}
 	if r.pages == 1 {
 		mark.SeenAt = r.from // Several pages may hide somebody.
 	}
@@ -214,7 +214,7 @@ func (k *ledger) markOf(place *place, r *reading, page platform.Page) store.Loca
 		mark.TrackedSince = r.from
 	}
 	for i := range page.Sessions {
-		if s := &page.Sessions[i]; s.LocationID == place.ID && s.LocationName != "" {
+		if s := &page.Sessions[i]; s.LocationID == location.ID && s.LocationName != "" {
 			mark.Name = s.LocationName
 		}
 	}

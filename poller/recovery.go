@@ -18,7 +18,7 @@ func lacks(err error) bool {
 
 // settle takes an answer's error, or its absence, into account: the endpoint's
 // budget pauses after an error, and goes on after a good answer.
-func (q *requests) settle(ctx context.Context, endpoint platform.Endpoint, m moment, err error) {
+func (q *requests) backOff(ctx context.Context, endpoint platform.Endpoint, m timing, err error) {
 	if ctx.Err() != nil {
 		return
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/guestflow/guestflow/poller/plan"
 )
 
-// roster is the account's online sessions as far as known. Those whose place in
+// roster is the account's online sessions as far as known. Those whose position in
 // the platform's list follows from their start stand in its rows, in that order;
 // the others, whose start is not known or who were shown out of order, are loose.
 type roster struct {
@@ -30,7 +30,7 @@ type roster struct {
 // showed it.
 type entry struct {
 	plan.Row
-	place   *place
+	at      *location
 	shown   float64   // when the answer came that last showed it, in the rows' seconds
 	in      standings // the lists that show it
 	figures figures   // as last shown
@@ -48,10 +48,10 @@ type entry struct {
 
 // standings are where a session stands in the list of a scope: that of the account
 // or that of its location.
-type standings [history]standing
+type standings [ofHistory]standing
 
 type standing struct {
-	placed    bool // it was shown in its place
+	placed    bool // it was shown in its position
 	displaced bool // it was shown out of order
 	writes    int  // of the entry, when it was last shown
 }
@@ -72,8 +72,8 @@ func (r *roster) of(row *plan.Row) *entry {
 	return r.entries[row.ID]
 }
 
-// placed reports whether a session stands in its place in the account's list.
-func (r *roster) placed(row *plan.Row) bool { return r.of(row).in[account].placed }
+// placed reports whether a session stands in its position in the account's list.
+func (r *roster) placed(row *plan.Row) bool { return r.of(row).in[ofAccount].placed }
 
 // rowsOf returns the rows of sessions; nil for those that are not known.
 func (r *roster) rowsOf(sessions []events.Session) []*plan.Row {
@@ -86,11 +86,11 @@ func (r *roster) rowsOf(sessions []events.Session) []*plan.Row {
 	return rows
 }
 
-// add makes a session known at a place, last seen at a moment.
-func (r *roster) add(id string, at *place, since time.Time, m moment) *entry {
+// add makes a session known at a location, last seen at a moment.
+func (r *roster) add(id string, at *location, since time.Time, m timing) *entry {
 	e := r.entries[id]
 	if e == nil {
-		e = &entry{Row: r.rows.NewRow(id, &at.Location, since, m.sent), place: at, shown: r.rows.Seconds(m.came)}
+		e = &entry{Row: r.rows.NewRow(id, &at.Location, since, m.sent), at: at, shown: r.rows.Seconds(m.came)}
 		e.figures = figures{events.UnknownBytes, events.UnknownBytes}
 		r.track.Enter(&e.Row)
 		r.entries[id] = e
@@ -102,11 +102,11 @@ func (r *roster) add(id string, at *place, since time.Time, m moment) *entry {
 
 // touch notes that a session was shown at a moment, with the start that the record
 // gives.
-func (r *roster) touch(e *entry, since time.Time, m moment) {
+func (r *roster) touch(e *entry, since time.Time, m timing) {
 	if since.IsZero() {
 		since = e.Start
 	}
-	if !since.Equal(e.Start) || !e.Listed() && !since.IsZero() && !e.in[account].displaced {
+	if !since.Equal(e.Start) || !e.Listed() && !since.IsZero() && !e.in[ofAccount].displaced {
 		r.unlink(e)
 		e.Start = since
 		r.link(e)
@@ -117,20 +117,20 @@ func (r *roster) touch(e *entry, since time.Time, m moment) {
 	}
 }
 
-// move notes that a session is at another place.
-func (r *roster) move(id string, to *place) {
+// move notes that a session is at another location.
+func (r *roster) move(id string, to *location) {
 	if e := r.entries[id]; e != nil {
-		e.place.leave(e)
+		e.at.leave(e)
 		to.enter(e)
 		to.Joined(&e.Row)
-		e.place, e.Location, e.in[location] = to, &to.Location, standing{writes: e.writes}
+		e.at, e.Location, e.in[ofLocation] = to, &to.Location, standing{writes: e.writes}
 	}
 }
 
 // remove forgets a session that is not online any more.
 func (r *roster) remove(id string) {
 	if e := r.entries[id]; e != nil {
-		e.place.leave(e)
+		e.at.leave(e)
 		r.unlink(e)
 		r.book.leave(e)
 		delete(r.entries, id)
@@ -139,7 +139,7 @@ func (r *roster) remove(id string) {
 
 // link puts an entry where it belongs, unlink takes it out.
 func (r *roster) link(e *entry) {
-	if e.Start.IsZero() || e.in[account].displaced {
+	if e.Start.IsZero() || e.in[ofAccount].displaced {
 		r.loose[e] = true
 		return
 	}
@@ -160,20 +160,20 @@ func (r *roster) setAside(e *entry) {
 	r.loose[e] = true
 }
 
-// displace takes the place of a session that was shown out of order.
+// displace takes the position of a session that was shown out of order.
 func (r *roster) displace(e *entry) {
 	r.unlink(e)
-	e.in[account].displaced = true
+	e.in[ofAccount].displaced = true
 	r.link(e)
 }
 
 // disorder notes that the order of a list was lost: who was out of it may stand in it
-// once there is one, and nobody has a place until then.
+// once there is one, and nobody has a position until then.
 func (r *roster) disorder(list scope) {
 	for _, e := range r.entries {
 		e.in[list] = standing{writes: e.writes}
 	}
-	if list == account {
+	if list == ofAccount {
 		r.turn(r.rows.NewestFirst)
 	}
 }
@@ -211,8 +211,8 @@ func (r *roster) each(f func(*entry)) {
 	}
 }
 
-// at yields the entries of a place; nil is all of them.
-func (r *roster) at(at *place) iter.Seq[*entry] {
+// at yields the entries of a location; nil is all of them.
+func (r *roster) at(at *location) iter.Seq[*entry] {
 	if at != nil {
 		return maps.Keys(at.sessions)
 	}
@@ -243,13 +243,13 @@ func (r *roster) provenBy(reading order.Reading) iter.Seq[*entry] {
 			return
 		}
 		for e := range r.within(after, before) {
-			if e.in[account].placed && !yield(e) {
+			if e.in[ofAccount].placed && !yield(e) {
 				return
 			}
 		}
-		// Who was set aside has its place still.
+		// Who was set aside has its position still.
 		for e := range r.loose {
-			if e.in[account].placed && !e.in[account].displaced && reading.Proves(e.Start) && !yield(e) {
+			if e.in[ofAccount].placed && !e.in[ofAccount].displaced && reading.Proves(e.Start) && !yield(e) {
 				return
 			}
 		}
@@ -259,8 +259,8 @@ func (r *roster) provenBy(reading order.Reading) iter.Seq[*entry] {
 // page returns an answer as a page of its list.
 func (r *roster) page(ev *evidence) order.Page {
 	list := ev.scope
-	if list == history {
-		list = account // the same key sorts both
+	if list == ofHistory {
+		list = ofAccount // the same key sorts both
 	}
 	return order.Page{Records: r.records(ev.sessions, list), First: ev.first, Last: ev.last}
 }

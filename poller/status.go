@@ -58,15 +58,15 @@ type Plan struct {
 	Past PastStatus
 	// Addresses is what is known of checks by address.
 	Addresses AddressPlan
-	// Held counts the ends that wait for their final figures.
-	Held int
-	// Census compares what is known with the platform's own count.
-	Census Census
+	// Pending counts the ends that wait for their final figures.
+	Pending int
+	// Count compares what is known with the platform's own count.
+	Count Count
 	// Starts and Ends are learned rates of the whole account, an hour.
 	Starts, Ends float64
 	// Late is true while the budget does not permit the maximum staleness.
 	Late bool
-	// Forecast is what this estate permits, given an order and the default
+	// Forecast is what this account permits, given an order and the default
 	// weights.
 	Forecast plan.Forecast
 	// Look is the newest decision, Why its reason.
@@ -181,10 +181,10 @@ const publishing = 1 * time.Millisecond
 func (p *Poller) publishStatus(now time.Time) {
 	last := p.board.read()
 	state, text := p.state()
-	if state == last.State && text == last.Error && now.Sub(last.At) < max(time.Second, time.Duration(len(p.places.all))*publishing) {
+	if state == last.State && text == last.Error && now.Sub(last.At) < max(time.Second, time.Duration(len(p.watched.all))*publishing) {
 		return
 	}
-	next := Status{At: now, State: state, Error: text, Locations: make([]LocationStatus, len(p.places.all)), Plan: p.reckon()}
+	next := Status{At: now, State: state, Error: text, Locations: make([]LocationStatus, len(p.watched.all)), Plan: p.reckon()}
 	longest := time.Duration(math.MaxInt64)
 	if at := p.certain(now); !at.IsZero() {
 		longest = now.Sub(at)
@@ -192,10 +192,10 @@ func (p *Poller) publishStatus(now time.Time) {
 			longest = max(longest, now.Sub(oldest.Seen))
 		}
 	}
-	for i, place := range p.places.all {
+	for i, location := range p.watched.all {
 		next.Locations[i] = LocationStatus{
-			ID: place.ID, Name: place.name, Online: place.Online, Age: min(place.Age(now), longest), Seen: !place.SeenAt.IsZero(),
-			Starts: 3600 * p.rates().StartsAt(&place.Location), Ends: 3600 * p.rates().HazardAt(&place.Location) * float64(place.Online),
+			ID: location.ID, Name: location.name, Online: location.Online, Age: min(location.Age(now), longest), Seen: !location.SeenAt.IsZero(),
+			Starts: 3600 * p.rates().StartsAt(&location.Location), Ends: 3600 * p.rates().HazardAt(&location.Location) * float64(location.Online),
 		}
 	}
 	p.board.write(next)
@@ -214,24 +214,24 @@ func (p *Poller) publishStatus(now time.Time) {
 func (p *Poller) reckon() Plan {
 	v, online := &p.view, len(p.roster.entries)
 	made := Plan{
-		Order: "none", Roams: p.roaming, Gaps: len(p.history.probe.Gaps), Held: len(p.pending.ends), Late: p.planned.Late, Census: p.census.Census,
+		Order: "none", Roams: p.roaming, Gaps: len(p.history.probe.Gaps), Pending: len(p.pending.ends), Late: p.planned.Late, Count: p.counting.Count,
 		Past: p.history.status(), Addresses: p.checks.status(), Missing: len(p.missing.ids), Hidden: p.missing.hidden, Look: p.planned.Kind, Why: p.planned.Why,
 		Starts: 3600 * p.rates().Starts(), Ends: 3600 * p.rates().Hazard() * float64(online),
 	}
 	for loose := range p.roster.loose {
-		if loose.in[account].displaced {
+		if loose.in[ofAccount].displaced {
 			made.Displaced++
 		}
 	}
 	switch {
 	case v.Ordered:
-		made.Order = string(p.online.Direction)
+		made.Order = string(p.accountList.Direction)
 	case v.Learning:
 		made.Order = "learning"
 	}
 	if v.Budget > 0 {
 		limit := v.Budget * budget.Window.Seconds()
-		made.Forecast = plan.NewForecast(online, max(1, len(p.places.all)), limit, 1)
+		made.Forecast = plan.NewForecast(online, max(1, len(p.watched.all)), limit, 1)
 		if p.checks.beside() {
 			made.Addresses.Forecast = plan.NewAddressForecast(online, limit, made.Addresses.Alone, 1)
 		}
@@ -241,14 +241,14 @@ func (p *Poller) reckon() Plan {
 
 func (p *Poller) state() (State, string) {
 	state, text := Polling, ""
-	if len(p.places.all) == 0 {
+	if len(p.watched.all) == 0 {
 		state = Starting
 	}
 	for endpoint, r := range p.requests.rests {
 		switch {
 		case r.Refused && endpoint == platform.Sessions:
 			return Stopped, r.Err.Error()
-		case endpoint == platform.Sessions || len(p.places.all) == 0:
+		case endpoint == platform.Sessions || len(p.watched.all) == 0:
 			state, text = Waiting, r.Err.Error()
 		}
 	}

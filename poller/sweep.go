@@ -27,7 +27,7 @@ type sweep struct {
 // that wants nothing else.
 func (p *Poller) sweepOn(ctx context.Context, look plan.Look) error {
 	s, t := &p.sweep, p.roster.track
-	if look.InTurn = look.InTurn || !p.online.Established(); look.InTurn {
+	if look.InTurn = look.InTurn || !p.accountList.Established(); look.InTurn {
 		if s.reading == nil {
 			s.reading = newReading(p.Clock.Now(), s.rounds)
 		}
@@ -38,7 +38,7 @@ func (p *Poller) sweepOn(ctx context.Context, look plan.Look) error {
 	}
 	p.requests.looking = look
 	online := true
-	return p.askSessions(ctx, platform.Query{Online: &online, Page: look.Page.Number, PerPage: look.Page.Size}, func(answer platform.Page, m moment, err error) error {
+	return p.askSessions(ctx, platform.Query{Online: &online, Page: look.Page.Number, PerPage: look.Page.Size}, func(answer platform.Page, m timing, err error) error {
 		if err != nil {
 			return nil
 		}
@@ -47,7 +47,7 @@ func (p *Poller) sweepOn(ctx context.Context, look plan.Look) error {
 }
 
 // swept takes the page that a look was for.
-func (p *Poller) swept(ctx context.Context, look plan.Look, answer platform.Page, m moment) error {
+func (p *Poller) swept(ctx context.Context, look plan.Look, answer platform.Page, m timing) error {
 	s, t, w := &p.sweep, p.roster.track, look.Page
 	if size := sizeOf(answer, w); size != w.Size && answer.More {
 		// The platform has page sizes of its own: read them as they are.
@@ -57,14 +57,14 @@ func (p *Poller) swept(ctx context.Context, look plan.Look, answer platform.Page
 			p.wide.Since = m.from
 		}
 		// Who is on it is online. Who is not may be anywhere.
-		return p.take(ctx, evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped})
+		return p.take(ctx, evidence{timing: m, sessions: answer.Sessions, skipped: answer.Skipped})
 	}
 	r := s.reading
 	done := look.InTurn && r != nil && r.add(answer, m)
 	if p.wide.Since.IsZero() {
 		p.wide.Since = m.from
 	}
-	ev := evidence{moment: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: account, first: w.Number == 1, last: ends(answer, w)}
+	ev := evidence{timing: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: ofAccount, first: w.Number == 1, last: ends(answer, w)}
 	if err := p.take(ctx, ev); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (p *Poller) swept(ctx context.Context, look plan.Look, answer platform.Page
 	}
 	s.at = m.sent
 	t.Found(p.roster.rowsOf(answer.Sessions), w, positions(answer, w), answer.More, look.Follows, m.came)
-	if ev.first && p.online.Direction == order.NewestFirst || ev.last && p.online.Direction == order.OldestFirst {
+	if ev.first && p.accountList.Direction == order.NewestFirst || ev.last && p.accountList.Direction == order.OldestFirst {
 		t.Edge(m.sent)
 	}
 	p.missing.unfound(p.roster.of(look.For), m.sent)
@@ -136,9 +136,9 @@ func (p *Poller) certain(now time.Time) time.Time {
 // foresee fills in what the strategy decides on.
 func (p *Poller) foresee(now time.Time) {
 	v, q := &p.view, p.requests
-	discovering := q.flying(plan.Discover, "") || q.flying(plan.Survey, "")
+	discovering := q.asking(plan.Discover, "") || q.asking(plan.Survey, "")
 	v.DiscoveryDue, v.Surveying = p.discovery.due(now) && !discovering, p.discovery.surveying
-	v.Locations, v.Reading, v.Sweeping = p.places.plan, p.places.reading(), q.flying(plan.Sweep, "")
+	v.Locations, v.Reading, v.Sweeping = p.watched.plan, p.watched.reading(), q.asking(plan.Sweep, "")
 	if v.DiscoveryDue && len(v.Locations) > 0 && !v.Surveying {
 		// Its pages alternate with other looks, and nothing waits for its budget.
 		limit := p.Budgets[platform.Locations]
@@ -148,28 +148,28 @@ func (p *Poller) foresee(now time.Time) {
 	_, limit := p.Budgets[platform.Sessions].Used(now)
 	v.Budget = float64(limit) / budget.Window.Seconds()
 	v.Online = len(p.roster.entries)
-	v.Ordered, v.Whole = p.online.Established(), p.sweep.whole && v.Online < wholeMost
+	v.Ordered, v.Whole = p.accountList.Established(), p.sweep.whole && v.Online < wholeMost
 	p.whole = v.Whole
 	if !v.Ordered && now.Sub(p.disordered) > recheck {
 		p.disordered, p.sweep.rounds, p.sweep.pages = now, 0, 0
-		if p.online.Contradictions >= disorderly {
-			p.online.Retry()
+		if p.accountList.Contradictions >= disorderly {
+			p.accountList.Retry()
 		}
 	}
-	v.Learning = p.wide.SeenAt.IsZero() || !v.Ordered && p.online.Contradictions < disorderly && (p.sweep.rounds < learning || p.sweep.pages < learningPages)
-	v.Promising = !v.Ordered && p.online.Contradictions == 0
+	v.Learning = p.wide.SeenAt.IsZero() || !v.Ordered && p.accountList.Contradictions < disorderly && (p.sweep.rounds < learning || p.sweep.pages < learningPages)
+	v.Promising = !v.Ordered && p.accountList.Contradictions == 0
 	v.Probing = v.Ordered && p.history.probe.possible(now)
 	v.Rates, v.Track = p.rates(), p.roster.track
 	v.Rates.Pass(now, v.Online)
 	v.ProbeAge = p.history.probe.age(now)
 	v.Missed = v.Probing && len(p.history.probe.Gaps) > 0
-	if q.flying(plan.Probe, "") || q.flying(plan.Backfill, "") {
+	if q.asking(plan.Probe, "") || q.asking(plan.Backfill, "") {
 		v.ProbeAge, v.Missed = 0, false // They share a cursor.
 	}
 	p.tendOften(now)
 	p.missing.overdue(now, v, p.planned.Overdue, p.sweep.pace)
 	p.missing.weigh(now)
-	v.Missing, v.Unsettled = p.missing.ids, p.places.unsettled()
+	v.Missing, v.Unsettled = p.missing.ids, p.watched.unsettled()
 	v.Asked = q.pagesAsked(v.Asked[:0])
 	v.Placed = p.roster.placed
 	v.Figures, v.FiguresGain = p.pending.next(now)

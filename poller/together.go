@@ -31,8 +31,8 @@ const (
 
 // unsettle looks for sessions that began at once.
 func (k *ledger) unsettle(ev *evidence, changes []events.Event) {
-	if ev.scope == location && ev.first && ev.last {
-		k.places.byID[ev.location].unsettled = 0
+	if ev.scope == ofLocation && ev.first && ev.last {
+		k.watched.byID[ev.location].unsettled = 0
 		return
 	}
 	type group struct {
@@ -50,9 +50,9 @@ func (k *ledger) unsettle(ev *evidence, changes []events.Event) {
 		return cmp.Or(a.start.Compare(b.start), cmp.Compare(a.location, b.location))
 	}) {
 		n := groups[g]
-		if place := k.places.byID[g.location]; place != nil && n >= togetherLeast && float64(n) >= min(togetherMany, togetherShare*float64(place.Online)) {
-			place.unsettled = mostSettling
-			if ev.scope == history && n >= togetherMany {
+		if location := k.watched.byID[g.location]; location != nil && n >= togetherLeast && float64(n) >= min(togetherMany, togetherShare*float64(location.Online)) {
+			location.unsettled = mostSettling
+			if ev.scope == ofHistory && n >= togetherMany {
 				k.history.readAgain(g.start)
 			}
 		}

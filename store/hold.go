@@ -105,20 +105,20 @@ func (s *Store) Amend(amendments []Amendment) (completed int, err error) {
 		}
 		s.adopt(w)
 	}
-	s.letGo(func(h hold) bool { return let[h.seq] })
+	s.release(func(h hold) bool { return let[h.seq] })
 	return len(guests), s.usable()
 }
 
-// LetGo lets every held event go as it is, and holds none from then on.
-func (s *Store) LetGo() {
+// Release lets every held event go as it is, and holds none from then on.
+func (s *Store) Release() {
 	s.log.Lock()
 	defer s.log.Unlock()
 	s.options.HoldArrivals = 0
-	s.letGo(func(hold) bool { return true })
+	s.release(func(hold) bool { return true })
 }
 
-// letGo drops holds, and wakes who takes if that freed anything.
-func (s *Store) letGo(whose func(hold) bool) {
+// release drops holds, and wakes who takes if that freed anything.
+func (s *Store) release(whose func(hold) bool) {
 	kept := s.held[:0]
 	for _, h := range s.held {
 		if !whose(h) {

@@ -144,7 +144,7 @@ func TestOnlyArrivalsOfWhoIsThereWait(t *testing.T) {
 	if got := held(t, s); !slices.Equal(got, []uint64{3}) {
 		t.Errorf("held are %v, want the one that resumed", got)
 	}
-	s.LetGo()
+	s.Release()
 	commit(t, s, arrival("b", "here", c.Now()))
 	if got := taken(t, s, 0, 10); len(got) != 5 {
 		t.Errorf("took %d after all was let go", len(got))

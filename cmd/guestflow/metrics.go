@@ -343,9 +343,9 @@ func collectPlan(plan *poller.Plan, gauge, total sample) {
 	gauge("changes_per_hour", plan.Starts, string(events.Started))
 	gauge("changes_per_hour", plan.Ends, string(events.Ended))
 	gauge("staleness_kept", truth(!plan.Late))
-	if !plan.Census.At.IsZero() {
-		gauge("census_sessions", float64(plan.Census.Counted), "platform")
-		gauge("census_sessions", float64(plan.Census.Known), "guestflow")
+	if !plan.Count.At.IsZero() {
+		gauge("census_sessions", float64(plan.Count.Counted), "platform")
+		gauge("census_sessions", float64(plan.Count.Known), "guestflow")
 	}
 	checks := addressPlanOf(plan.Addresses, plan.Forecast)
 	for _, s := range []string{"off", "learning", "established", "useless"} {

@@ -159,7 +159,7 @@ func (m *member) plan(of *account.Account, now time.Time) livePlan {
 	f := s.Plan.Forecast
 	p := livePlan{
 		Account: m.cfg.Account, State: string(s.State), Online: s.Online(), Pages: f.Pages, Order: s.Plan.Order, Roams: s.Plan.Roams,
-		HistoryGaps: s.Plan.Gaps, HeldEnds: s.Plan.Held, Missing: s.Plan.Missing, Hidden: s.Plan.Hidden, Displaced: s.Plan.Displaced, RoundRobinMean: f.RoundRobin,
+		HistoryGaps: s.Plan.Gaps, HeldEnds: s.Plan.Pending, Missing: s.Plan.Missing, Hidden: s.Plan.Hidden, Displaced: s.Plan.Displaced, RoundRobinMean: f.RoundRobin,
 		Staleness: s.Staleness().Seconds(), MaxStaleness: m.cfg.MaxStaleness.Seconds(), StalenessKept: !s.Plan.Late,
 		Starts: changePlan{PerHour: s.Plan.Starts, ExpectedMean: f.StartMean, ExpectedP95: f.StartP95},
 		Ends:   changePlan{PerHour: s.Plan.Ends, ExpectedMean: f.EndMean, ExpectedP95: f.EndP95},
@@ -169,7 +169,7 @@ func (m *member) plan(of *account.Account, now time.Time) livePlan {
 	if !s.Plan.Past.From.IsZero() {
 		p.Backfill = explainPast(s.Plan.Past)
 	}
-	if c := s.Plan.Census; !c.At.IsZero() {
+	if c := s.Plan.Count; !c.At.IsZero() {
 		p.Census = &censusPlan{c.Counted, c.Known, now.Sub(c.At).Seconds()}
 	}
 	p.AddressChecks = addressPlanOf(s.Plan.Addresses, f)

@@ -192,7 +192,7 @@ func (a *Account) openBudgets() (map[platform.Endpoint]*budget.Budget, error) {
 func (a *Account) buildPoller(budgets map[platform.Endpoint]*budget.Budget) {
 	s := &a.settings
 	a.Poller = poller.New(poller.Settings{
-		Account: s.Name, Platform: a.Client, Store: pollingStore{a.patient}, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Time: a.Client.Clock(),
+		Account: s.Name, Platform: a.Client, Store: pollingStore{a.patient}, Clock: poller.SystemClock{}, Executor: poller.NewExecutor(), Time: a.Client.Clock(),
 		Strategy: s.Strategy, Rules: s.Rules,
 		Budgets: budgets, Locations: s.Locations, FiguresWait: s.FiguresWait, ProvenEnds: s.ProvenEnds, Observer: s.Observer, Logger: s.Log,
 	})
@@ -251,7 +251,7 @@ func (a *Account) Run(parent context.Context) error {
 
 // drain publishes what is left.
 func (a *Account) drain() {
-	a.Store.LetGo() // nobody looks guests up any more
+	a.Store.Release() // nobody looks guests up any more
 	if err := a.Store.Flush(); err != nil {
 		a.settings.Log.Warn("what was seen last is not stored, and is looked for again by the next start", "account", a.settings.Name, "error", err)
 	}

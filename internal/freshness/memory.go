@@ -13,13 +13,13 @@ import (
 // take.
 type memory struct {
 	states    map[string]events.State
-	places    map[string]store.LocationInfo
+	locations map[string]store.LocationInfo
 	values    map[string][]byte
 	committed func([]events.Event)
 }
 
 func newMemory(committed func([]events.Event)) *memory {
-	return &memory{states: make(map[string]events.State), places: make(map[string]store.LocationInfo), values: make(map[string][]byte), committed: committed}
+	return &memory{states: make(map[string]events.State), locations: make(map[string]store.LocationInfo), values: make(map[string][]byte), committed: committed}
 }
 
 func (m *memory) State(id string) (events.State, bool, error) {
@@ -47,7 +47,7 @@ func (m *memory) All(f func(events.State) bool) error {
 }
 
 func (m *memory) Locations() ([]store.LocationInfo, error) {
-	return slices.SortedFunc(maps.Values(m.places), func(a, b store.LocationInfo) int { return cmp.Compare(a.ID, b.ID) }), nil
+	return slices.SortedFunc(maps.Values(m.locations), func(a, b store.LocationInfo) int { return cmp.Compare(a.ID, b.ID) }), nil
 }
 
 func (m *memory) Get(key string) ([]byte, error) { return m.values[key], nil }
@@ -62,7 +62,7 @@ func (m *memory) Commit(c store.Commit) error {
 		m.states[c.Changes[i].Data.Session.ID] = events.StateOf(c.Changes[i])
 	}
 	for _, l := range c.Locations {
-		m.places[l.ID] = store.LocationInfo{ID: l.ID, Name: l.Name, TrackedSince: l.TrackedSince, SeenAt: l.SeenAt}
+		m.locations[l.ID] = store.LocationInfo{ID: l.ID, Name: l.Name, TrackedSince: l.TrackedSince, SeenAt: l.SeenAt}
 	}
 	m.committed(c.Changes)
 	return nil

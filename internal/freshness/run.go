@@ -126,7 +126,7 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	sim := simulator.New(cfg, clk.Now)
 	w := &wire{sim: sim, clock: clk, trace: t, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare, shared: r.SharedBudget, requests: make(map[simulator.Endpoint][]time.Time)}
 	settings := poller.Settings{
-		Account: "bench", Platform: w, Store: newMemory(o.committed), Clock: clk, Courier: clk,
+		Account: "bench", Platform: w, Store: newMemory(o.committed), Clock: clk, Executor: clk,
 		Budgets: budgets(r.SharedBudget, clk.Now()), Observer: r.Observer, FiguresWait: 30 * time.Second,
 		// Starts and ends are what is measured; events of traffic would be most of
 		// the work.

@@ -167,7 +167,7 @@ func (p *process) newPoller(quiet *slog.Logger) (*poller.Poller, error) {
 		Strategy: &plan.Adaptive{}, Rules: diff.Rules{TrafficMinBytes: 1}, Budgets: budgets, Logger: quiet, ProvenEnds: l.provenEnds, FiguresWait: l.figuresWait,
 	}
 	if l.beside {
-		s.Courier = poller.NewCourier()
+		s.Executor = poller.NewExecutor()
 	}
 	if l.addresses {
 		s.Addresses = client

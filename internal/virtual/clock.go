@@ -10,7 +10,7 @@ import (
 
 // Clock is a virtual clock, and carries requests beside each other on it. One
 // goroutine runs at a time: the caller's, or that of a request until it sleeps.
-// It implements poller.Clock and poller.Courier.
+// It implements poller.Clock and poller.Executor.
 type Clock struct {
 	now      time.Time
 	sleeping []*request // in the order in which they went to sleep
@@ -47,8 +47,8 @@ func (c *Clock) Sleep(ctx context.Context, d time.Duration) error {
 	return ctx.Err()
 }
 
-// Send runs request until it sleeps for the first time.
-func (c *Clock) Send(f func()) {
+// Go runs request until it sleeps for the first time.
+func (c *Clock) Go(f func()) {
 	r := &request{resume: make(chan struct{})}
 	go func() {
 		<-r.resume

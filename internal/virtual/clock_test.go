@@ -24,9 +24,9 @@ func TestRequestsRunAtTheirTime(t *testing.T) {
 			note(name + " is back")
 		}
 	}
-	c.Send(request("slow", 2*time.Second, 3*time.Second))
+	c.Go(request("slow", 2*time.Second, 3*time.Second))
 	_ = c.Sleep(t.Context(), time.Second)
-	c.Send(request("fast", 1500*time.Millisecond, time.Second))
+	c.Go(request("fast", 1500*time.Millisecond, time.Second))
 	if err := c.Wait(t.Context(), time.Minute); err != nil {
 		t.Fatal(err)
 	}
@@ -49,8 +49,8 @@ func TestRequestsRunAtTheirTime(t *testing.T) {
 // Wait; a context that has ended is told of by all.
 func TestWaitTellsOfEachRequest(t *testing.T) {
 	c := New(noon)
-	c.Send(func() {})
-	c.Send(func() { _ = c.Sleep(t.Context(), time.Second) })
+	c.Go(func() {})
+	c.Go(func() { _ = c.Sleep(t.Context(), time.Second) })
 	_ = c.Sleep(t.Context(), time.Minute)
 	for range 2 {
 		if _ = c.Wait(t.Context(), time.Hour); !c.Now().Equal(noon.Add(time.Minute)) {

@@ -42,16 +42,16 @@ type Budget struct {
 	current float64   // limit, less after a refusal
 	raised  time.Time // when current last changed
 	// The last requests, as many as the limit: unused is how many slots were never used,
-	// idle are those answered, longest ago first; flying those under way. sent are the
+	// idle are those answered, longest ago first; underWay those not answered. sent are the
 	// times at which they went out.
-	unused  int
-	idle    queue[slot]
-	flying  []slot
-	sent    queue[time.Time]
-	until   time.Time // the platform's own word: nothing before
-	spacing *rate.Limiter
-	log     *Log      // nil keeps the log in memory alone
-	claim   time.Time // the request that may go out then is claimed; zero is none
+	unused   int
+	idle     queue[slot]
+	underWay []slot
+	sent     queue[time.Time]
+	until    time.Time // the platform's own word: nothing before
+	spacing  *rate.Limiter
+	log      *Log      // nil keeps the log in memory alone
+	claim    time.Time // the request that may go out then is claimed; zero is none
 }
 
 // exchange is one request: when it went out and when its answer came in; the
@@ -60,7 +60,7 @@ type exchange struct{ sent, answered time.Time }
 
 // slot is one of the requests that a window may hold.
 type slot struct {
-	at int // its place in the log
+	at int // its position in the log
 	exchange
 }
 
@@ -87,9 +87,9 @@ func New(limit int, log *Log, now time.Time) *Budget {
 }
 
 // slots is how many there are.
-func (b *Budget) slots() int { return b.unused + b.idle.len() + len(b.flying) }
+func (b *Budget) slots() int { return b.unused + b.idle.len() + len(b.underWay) }
 
-// free takes a slot that no window holds any more, and returns its place in the log.
+// free takes a slot that no window holds any more, and returns its position in the log.
 func (b *Budget) free() int {
 	if b.unused == 0 {
 		return b.idle.pop().at
@@ -154,7 +154,7 @@ func (b *Budget) next(now time.Time) time.Time {
 	b.recover(now)
 	at := later(now, b.until)
 	// That many requests from the newest on, the oldest has to leave the window.
-	if among := max(1, int(b.current)) - len(b.flying); among <= 0 {
+	if among := max(1, int(b.current)) - len(b.underWay); among <= 0 {
 		// Its answer is not in, so the earliest is a guess to be asked again.
 		at = later(at, now.Add(Window+Margin))
 	} else if among <= b.idle.len() {
@@ -185,7 +185,7 @@ func (b *Budget) take(now time.Time) (answered func(time.Time), at time.Time) {
 	}
 	b.spacing.AllowN(now, 1)
 	s := slot{b.free(), exchange{sent: now}}
-	b.flying = append(b.flying, s)
+	b.underWay = append(b.underWay, s)
 	if b.sent.push(now); b.sent.len() > b.slots() {
 		b.sent.pop()
 	}
@@ -193,7 +193,7 @@ func (b *Budget) take(now time.Time) (answered func(time.Time), at time.Time) {
 	return func(at time.Time) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.flying = slices.DeleteFunc(b.flying, func(o slot) bool { return o.at == s.at })
+		b.underWay = slices.DeleteFunc(b.underWay, func(o slot) bool { return o.at == s.at })
 		s.answered = at
 		b.idle.insert(s, func(o slot) bool { return o.answered.After(at) })
 		b.record(s)

@@ -32,16 +32,16 @@ func TestNeverOverTheLimit(t *testing.T) {
 		now := noon
 		b, log := open(now)
 		var counted []time.Time
-		type flight struct {
+		type request struct {
 			came     time.Time
 			answered func(time.Time)
 		}
-		var flying []flight
+		var underWay []request
 		pass := func(to time.Time) {
-			slices.SortFunc(flying, func(a, b flight) int { return a.came.Compare(b.came) })
-			for len(flying) > 0 && !flying[0].came.After(to) {
-				flying[0].answered(flying[0].came)
-				flying = flying[1:]
+			slices.SortFunc(underWay, func(a, b request) int { return a.came.Compare(b.came) })
+			for len(underWay) > 0 && !underWay[0].came.After(to) {
+				underWay[0].answered(underWay[0].came)
+				underWay = underWay[1:]
 			}
 			now = to
 		}
@@ -53,8 +53,8 @@ func TestNeverOverTheLimit(t *testing.T) {
 			trip := time.Duration(rapid.IntRange(0, 3000).Draw(t, "trip, ms")) * time.Millisecond
 			share := rapid.Float64Range(0, 1).Draw(t, "counted at")
 			counted = append(counted, now.Add(time.Duration(share*float64(trip))))
-			if len(flying) < 3 && rapid.Bool().Draw(t, "beside the next") {
-				flying = append(flying, flight{now.Add(trip), answered})
+			if len(underWay) < 3 && rapid.Bool().Draw(t, "beside the next") {
+				underWay = append(underWay, request{now.Add(trip), answered})
 				continue
 			}
 			pass(now.Add(trip))
@@ -66,7 +66,7 @@ func TestNeverOverTheLimit(t *testing.T) {
 				if err := log.Close(); err != nil {
 					t.Fatal(err)
 				}
-				flying = nil // The server counts them all the same.
+				underWay = nil // The server counts them all the same.
 				now = now.Add(time.Duration(rapid.IntRange(0, 20).Draw(t, "away, s")) * time.Second)
 				b, log = open(now)
 				continue

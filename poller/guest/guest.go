@@ -155,7 +155,7 @@ func (g *Lookup) logger() *slog.Logger {
 	return g.Logger
 }
 
-// Step sends one request at most and works in its answer. It returns after which
+// Step sends one request at most and takes its answer. It returns after which
 // time there is something to do again; a negative one means not before more is
 // held.
 func (g *Lookup) Step(ctx context.Context) (wait time.Duration, err error) {

@@ -18,7 +18,7 @@
 // A record may stand out of order, and at the end of a page nothing shows that: its
 // start would widen what the page seems to prove. So a bound is taken from the record
 // next to the outermost, and further in where the page has records out of order. The
-// outermost one will do where it was shown in its place before, between others, and
+// outermost one will do where it was shown in its position before, between others, and
 // no record of the list has ever been out of order.
 //
 // Whether a list is sorted is read off its pages. A table whose rows move when they
@@ -27,7 +27,7 @@
 // are ways in which they could stand on the page and not be in order. Such rows move
 // to one end, so those that all stand there say little. A record out of order has no
 // place, so nothing is proven about its session; one that was written, and is, counts
-// against the order. Where many are, or one is that stood in its place before, the
+// against the order. Where many are, or one is that stood in its position before, the
 // list has no order until there is evidence anew.
 //
 // It imports nothing of the project: records come in, and what they prove goes out.
@@ -60,12 +60,12 @@ func (d Direction) Before(a, b time.Time) bool {
 // Record is what the order of a list rests on.
 type Record struct {
 	ID string
-	// Start is zero where it is not known: the record has no place then.
+	// Start is zero where it is not known: the record has no position then.
 	Start time.Time
 	// Written is true where it was written since a page of the list last showed it:
 	// its counters have changed.
 	Written bool
-	// Placed is true where the session was shown in its place before.
+	// Placed is true where the session was shown in its position before.
 	Placed bool
 }
 
@@ -80,7 +80,7 @@ type Page struct {
 // chance, and so many writes, since a database may leave most rows where they are when
 // it writes them. Where a former process found the same order, the bits are enough. It
 // takes twice as much after each contradiction, up to mostTimes as much, and leaving
-// times after a record left its place. A record that was written and is out of order
+// times after a record left its position. A record that was written and is out of order
 // takes away as much as against others in order bring.
 const (
 	enoughBits   = 50
@@ -111,7 +111,7 @@ type List struct {
 // evidence of an order.
 type evidence struct {
 	bits   float64
-	writes float64 // records that were written and stayed in their place
+	writes float64 // records that were written and stayed in their position
 }
 
 // Established reports whether the list counts as sorted.
@@ -127,7 +127,7 @@ func (l *List) Retry() { l.Contradictions, l.times = 0, 0 }
 
 // Reading is what one page says.
 type Reading struct {
-	// Displaced are the ids of its records that have no place: their start is not
+	// Displaced are the ids of its records that have no position: their start is not
 	// known, or they stand out of order.
 	Displaced []string
 	// Doubtful are the ids of those that stand in order, and might if they had no
@@ -145,7 +145,7 @@ type Reading struct {
 	from, to    bool      // whether these are bounds
 }
 
-// Proves reports whether a session that started at start, and stands in its place,
+// Proves reports whether a session that started at start, and stands in its position,
 // was on the page if it was online. Of the zero time only a whole list tells.
 func (r *Reading) Proves(start time.Time) bool {
 	switch {
@@ -234,7 +234,7 @@ func (l *List) learn(d Direction, records []Record, in []bool) {
 }
 
 // bounds returns the first and the last record of a page that are taken to stand in
-// their place, where so many are out of it, and those that were placed before may be
+// their position, where so many are out of it, and those that were placed before may be
 // trusted or not; from lies behind to where there are none.
 func (r *Reading) bounds(records []Record, in []bool, out int, trusted bool) (from, to int) {
 	// outermost is that of the records at i, i+step, …
@@ -253,10 +253,10 @@ func (r *Reading) bounds(records []Record, in []bool, out int, trusted bool) (fr
 	return outermost(0, 1, r.from), outermost(len(records)-1, -1, r.to)
 }
 
-// near reports whether a record out of order stands within so many places of
+// near reports whether a record out of order stands within so many positions of
 // another.
-func near(records []Record, in []bool, i, places int) bool {
-	for j := max(0, i-places); j < min(len(in), i+places+1); j++ {
+func near(records []Record, in []bool, i, within int) bool {
+	for j := max(0, i-within); j < min(len(in), i+within+1); j++ {
 		if !in[j] && !records[j].Start.IsZero() {
 			return true
 		}
@@ -320,7 +320,7 @@ func direction(records []Record) Direction {
 }
 
 // sorted returns which records stand in order: as many as possible, and those that
-// stood in their place before rather than others. It reports whether one of these
+// stood in their position before rather than others. It reports whether one of these
 // does not.
 func sorted(records []Record, d Direction) (in []bool, moved bool) {
 	in = make([]bool, len(records))
@@ -368,7 +368,7 @@ func sorted(records []Record, d Direction) (in []bool, moved bool) {
 	return in, moved
 }
 
-// add takes the records of a page that are sorted where they are in place: the bits
+// add takes the records of a page that are sorted where they are in order: the bits
 // are the binary logarithm of the number of ways in which those that were written
 // could stand among the others, and those at either end among themselves.
 func (e *evidence) add(records []Record, in []bool) {

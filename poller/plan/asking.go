@@ -30,14 +30,14 @@ type candidacy struct {
 const (
 	// leastAge is how long ago a session was seen at least that is asked about, in seconds.
 	leastAge = 1.5
-	// mostLoose bounds how many of those without a place in the list are compared.
+	// mostLoose bounds how many of those without a position in the list are compared.
 	mostLoose = 1000
 	// nearlyAsMuch is the part of what the least of the chosen was worth last time.
 	nearlyAsMuch = 0.9
 )
 
 // Best yields the sessions of which an answer brings most, and what it brings together,
-// as a gain: so many at most, of the rows and of those without a place among them, but
+// as a gain: so many at most, of the rows and of those without a position among them, but
 // none that skip tells to, or that a page under way will probably show.
 //
 // The least of the chosen is worth about as much as last time: so whoever is not worth

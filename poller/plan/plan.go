@@ -26,7 +26,7 @@ type View struct {
 	// pages they are to be expected; Asked are the pages under way.
 	Track *Track
 	Asked []Window
-	// Placed reports whether a session of the list was shown in its place there. Of
+	// Placed reports whether a session of the list was shown in its position there. Of
 	// others no page says that they are gone.
 	Placed func(*Row) bool
 

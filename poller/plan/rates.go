@@ -256,10 +256,10 @@ func (s *stays) factor(lasted time.Duration) float64 {
 
 // Memory is what of the rates outlives the process, as JSON.
 type Memory struct {
-	Account counts
-	Day     day
-	Stays   stays             `json:"Tenure"`
-	Places  map[string]counts // by location
+	Account   counts
+	Day       day
+	Stays     stays             `json:"Tenure"`
+	Locations map[string]counts `json:"Places"`
 }
 
 // News reports whether anybody came or went since Remember.
@@ -268,16 +268,16 @@ func (r *Rates) News() bool { return r.news }
 // Remember returns what is to be kept.
 func (r *Rates) Remember(locations []*Location) Memory {
 	r.news = false
-	m := Memory{Account: r.learned.usually.rounded(), Day: r.day, Stays: r.stays, Places: make(map[string]counts, len(locations))}
+	m := Memory{Account: r.learned.usually.rounded(), Day: r.day, Stays: r.stays, Locations: make(map[string]counts, len(locations))}
 	for i := range m.Day.Hours {
 		m.Day.Hours[i] = m.Day.Hours[i].rounded()
 	}
 	for _, l := range locations {
 		if c := l.learned.usually; c.Starts+c.Ends > 0 {
-			m.Places[l.ID] = c.rounded()
+			m.Locations[l.ID] = c.rounded()
 		}
 	}
-	maps.Copy(m.Places, r.known)
+	maps.Copy(m.Locations, r.known)
 	return m
 }
 
@@ -285,11 +285,11 @@ func (r *Rates) Remember(locations []*Location) Memory {
 // locations.
 func (r *Rates) Recall(m Memory) {
 	r.learned.usually, r.day.Hours, r.stays = m.Account, m.Day.Hours, m.Stays
-	r.known = m.Places
+	r.known = m.Locations
 	r.Pass(r.began, 0)
 }
 
-// rounded drops the digits that say nothing, so that many places take little
+// rounded drops the digits that say nothing, so that many locations take little
 // room.
 func (c counts) rounded() counts {
 	return counts{math.Round(10*c.Starts) / 10, math.Round(10*c.Ends) / 10, math.Round(c.Sessions), math.Round(c.Watched)}

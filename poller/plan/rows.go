@@ -219,7 +219,7 @@ func (r *Rows) count(from, to *Row) int {
 	return n
 }
 
-// ahead returns the entry n places before e, or the first one.
+// ahead returns the entry n positions before e, or the first one.
 func (r *Rows) ahead(e *Row, n int) *Row {
 	for b, i := e.block, e.index()-n; ; i += len(b.rows) {
 		switch {

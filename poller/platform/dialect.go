@@ -48,8 +48,8 @@ func (c *Client) finish(page *Page, all []reading, shown separators, at time.Tim
 		r := &all[i]
 		c.doubtful(r, unread)
 		s := &r.session
-		s.StartedAt = c.placed(r.start, zone, startName, r.startText, unread)
-		s.EndedAt = c.placed(r.end, zone, endName, r.endText, unread)
+		s.StartedAt = c.inZone(r.start, zone, startName, r.startText, unread)
+		s.EndedAt = c.inZone(r.end, zone, endName, r.endText, unread)
 		if zone != nil && (r.start.local || r.end.local) {
 			page.Zone = name
 		}
@@ -91,7 +91,7 @@ func (c *Client) doubtful(r *reading, unread *tally) {
 	}
 }
 
-func (c *Client) placed(m moment, zone *time.Location, field, sample string, unread *tally) time.Time {
+func (c *Client) inZone(m moment, zone *time.Location, field, sample string, unread *tally) time.Time {
 	if m.local && zone == nil {
 		unread.add(field, sample, 1)
 		return time.Time{}

@@ -13,55 +13,55 @@ import (
 	"github.com/guestflow/guestflow/store"
 )
 
-// estate is who is online where, and how the platform lists them.
-type estate struct {
+// account is who is online where, and how the platform lists them.
+type account struct {
 	*Settings
 	requests *requests
 	begun    time.Time // local clock
-	places   places
+	watched  locations
 	roster   *roster
 	// What is known of the order of the lists of sessions online: the account's, and
 	// those of locations. A filter may change it.
-	online, venues order.List
-	remembered     order.Direction // of online
+	accountList, locationLists order.List
+	remembered                 order.Direction // of online
 	// wide is the tracking of the account as a whole.
 	wide      diff.Tracking
 	roaming   bool      // sessions move from location to location
-	tended    time.Time // local clock: when the ages of all places were last worked out
+	tended    time.Time // local clock: when the ages of all locations were last worked out
 	memorised time.Time // local clock: when rates were remembered
 }
 
-func newEstate(s *Settings, q *requests) *estate {
+func newAccount(s *Settings, q *requests) *account {
 	begun := s.Clock.Now()
-	return &estate{
+	return &account{
 		Settings: s, requests: q, begun: begun, memorised: begun,
-		places: newPlaces(), roster: newRoster(plan.NewTrack(begun), s.Clock.Now),
+		watched: newLocations(), roster: newRoster(plan.NewTrack(begun), s.Clock.Now),
 	}
 }
 
-func (k *estate) rates() *plan.Rates { return k.roster.track.Rates }
+func (k *account) rates() *plan.Rates { return k.roster.track.Rates }
 
-// place returns the place with an id, new if need be.
-func (k *estate) place(id, name string) *place {
-	place, ok := k.places.byID[id]
+// location returns the location with an id, new if need be.
+func (k *account) location(id, name string) *location {
+	location, ok := k.watched.byID[id]
 	if !ok {
-		place = k.places.add(k.rates().Location(id, k.Clock.Now()))
+		location = k.watched.add(k.rates().Location(id, k.Clock.Now()))
 	}
 	if name != "" {
-		place.name = name
+		location.name = name
 	}
-	return place
+	return location
 }
 
 // enrol puts the sessions that were online when the last process ended on the
 // roster. When they were seen is not known to the minute; that they are old
 // makes them urgent.
-func (k *estate) enrol() error {
+func (k *account) enrol() error {
 	seen := k.begun.Add(-time.Minute)
 	err := k.Store.All(func(s events.State) bool {
-		if place := k.places.byID[s.Session.LocationID]; place != nil || len(k.Locations) == 0 {
-			e := k.roster.add(s.Session.ID, k.place(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, moment{sent: seen, came: seen})
-			e.in[account].placed = true
+		if location := k.watched.byID[s.Session.LocationID]; location != nil || len(k.Locations) == 0 {
+			e := k.roster.add(s.Session.ID, k.location(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, timing{sent: seen, came: seen})
+			e.in[ofAccount].placed = true
 			e.read(&s.Session)
 			if a := k.addressOf(&s.Session); a.IsValid() {
 				k.roster.book.enter(e, a)
@@ -86,13 +86,13 @@ func (k *estate) enrol() error {
 
 // adopt takes the configured locations. Known ones that are left out are watched
 // until all their sessions have ended.
-func (k *estate) adopt(configured []string, known []store.LocationInfo) {
+func (k *account) adopt(configured []string, known []store.LocationInfo) {
 	for _, id := range configured {
-		k.place(id, "")
+		k.location(id, "")
 	}
 	for _, l := range known {
-		if k.places.byID[l.ID] == nil && l.Online > 0 {
-			k.place(l.ID, l.Name).leaving = true
+		if k.watched.byID[l.ID] == nil && l.Online > 0 {
+			k.location(l.ID, l.Name).leaving = true
 			k.Logger.Warn("a location with online sessions is no longer configured: it is watched until they have ended, and nobody else is told of",
 				"location", l.ID, "online", l.Online)
 		}
@@ -102,19 +102,19 @@ func (k *estate) adopt(configured []string, known []store.LocationInfo) {
 // tend brings what is known of each location up to date: everything that came
 // before at is known, and each location is as old as the session of it that was
 // seen least lately.
-func (k *estate) tend(now, at time.Time) {
-	for _, place := range k.places.all {
-		k.rates().PassAt(&place.Location, now)
-		place.lately = at
+func (k *account) tend(now, at time.Time) {
+	for _, location := range k.watched.all {
+		k.rates().PassAt(&location.Location, now)
+		location.lately = at
 	}
 	k.roster.each(func(e *entry) {
-		if e.Seen.Before(e.place.lately) {
-			e.place.lately = e.Seen
+		if e.Seen.Before(e.at.lately) {
+			e.at.lately = e.Seen
 		}
 	})
-	for _, place := range k.places.all {
-		if place.lately.After(place.SeenAt) {
-			place.SeenAt = place.lately
+	for _, location := range k.watched.all {
+		if location.lately.After(location.SeenAt) {
+			location.SeenAt = location.lately
 		}
 	}
 }
@@ -134,40 +134,42 @@ const (
 
 // saveRates remembers what is usual, now and then and at the end, where anybody
 // came or went since.
-func (k *estate) saveRates(now time.Time, atEnd bool) error {
+func (k *account) saveRates(now time.Time, atEnd bool) error {
 	if !k.rates().News() || !atEnd && now.Sub(k.memorised) < ratesSaving {
 		return nil
 	}
 	k.memorised = now
-	return k.remember(ratesKey, k.rates().Remember(k.places.plan))
+	return k.remember(ratesKey, k.rates().Remember(k.watched.plan))
 }
 
 // provenAt yields the entries that a page of a location's list showed if they were
 // online there.
-func (k *estate) provenAt(id string, reading order.Reading) iter.Seq[*entry] {
+func (k *account) provenAt(id string, reading order.Reading) iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
-		for e := range k.roster.at(k.places.byID[id]) {
-			if (reading.Whole || k.keepsPlace(e) && reading.Proves(e.Start)) && !yield(e) {
+		for e := range k.roster.at(k.watched.byID[id]) {
+			if (reading.Whole || k.keepsPosition(e) && reading.Proves(e.Start)) && !yield(e) {
 				return
 			}
 		}
 	}
 }
 
-// keepsPlace reports whether a page of a location may judge a session by its start:
-// either list has shown it in its place, and neither out of it.
-func (k *estate) keepsPlace(e *entry) bool {
-	inAccount, inLocation := e.in[account], e.in[location]
-	return k.startsPlace() && !inAccount.displaced && !inLocation.displaced && (inAccount.placed || inLocation.placed)
+// keepsPosition reports whether a page of a location may judge a session by its start:
+// either list has shown it in its position, and neither out of it.
+func (k *account) keepsPosition(e *entry) bool {
+	inAccount, inLocation := e.in[ofAccount], e.in[ofLocation]
+	return k.startsTell() && !inAccount.displaced && !inLocation.displaced && (inAccount.placed || inLocation.placed)
 }
 
-// startsPlace reports whether starts may say where sessions stand in a location's
+// startsTell reports whether starts may say where sessions stand in a location's
 // list: never while the account's list contradicts that order.
-func (k *estate) startsPlace() bool { return k.online.Established() || k.online.Contradictions == 0 }
+func (k *account) startsTell() bool {
+	return k.accountList.Established() || k.accountList.Contradictions == 0
+}
 
-// settlePlaces notes which sessions of a page stood in their place in its list.
-func (k *estate) settlePlaces(reading order.Reading, ev *evidence) error {
-	if reading.Contradicted || ev.scope != account && ev.scope != location {
+// notePositions notes which sessions of a page stood in their position in its list.
+func (k *account) notePositions(reading order.Reading, ev *evidence) error {
+	if reading.Contradicted || ev.scope != ofAccount && ev.scope != ofLocation {
 		return nil
 	}
 	news := false
@@ -175,11 +177,11 @@ func (k *estate) settlePlaces(reading order.Reading, ev *evidence) error {
 		e := k.roster.entries[id]
 		switch {
 		case e == nil || e.Start.IsZero() || e.in[ev.scope].displaced:
-		case ev.scope == account:
+		case ev.scope == ofAccount:
 			k.roster.displace(e)
 			news = true
 		default:
-			e.in[location].displaced = true
+			e.in[ofLocation].displaced = true
 		}
 	}
 	for i := range ev.sessions {
@@ -194,7 +196,7 @@ func (k *estate) settlePlaces(reading order.Reading, ev *evidence) error {
 	}
 	var displaced []string
 	for e := range k.roster.loose {
-		if e.in[account].displaced {
+		if e.in[ofAccount].displaced {
 			displaced = append(displaced, e.ID)
 		}
 	}
@@ -203,14 +205,14 @@ func (k *estate) settlePlaces(reading order.Reading, ev *evidence) error {
 }
 
 // wantedOf drops the sessions of locations that are not configured.
-func (k *estate) wantedOf(sessions []events.Session) []events.Session {
+func (k *account) wantedOf(sessions []events.Session) []events.Session {
 	if len(k.Locations) == 0 {
 		return sessions
 	}
 	var wanted []events.Session
 	for i := range sessions {
-		place := k.places.byID[sessions[i].LocationID]
-		if place != nil && (!place.leaving || k.roster.entries[sessions[i].ID] != nil) {
+		location := k.watched.byID[sessions[i].LocationID]
+		if location != nil && (!location.leaving || k.roster.entries[sessions[i].ID] != nil) {
 			wanted = append(wanted, sessions[i])
 		}
 	}
@@ -218,17 +220,17 @@ func (k *estate) wantedOf(sessions []events.Session) []events.Session {
 }
 
 // tracking of a location: its own, or that of the whole account.
-func (k *estate) tracking(location string) diff.Tracking {
+func (k *account) tracking(location string) diff.Tracking {
 	t := k.wide
-	if place, ok := k.places.byID[location]; ok && !place.tracking.Since.IsZero() {
-		t = place.tracking
+	if location, ok := k.watched.byID[location]; ok && !location.tracking.Since.IsZero() {
+		t = location.tracking
 	}
 	return t
 }
 
 // fresh drops the sessions of which an answer is known already that may be newer
 // than one whose request was sent at a time.
-func (k *estate) fresh(sessions []events.Session, sent time.Time) []events.Session {
+func (k *account) fresh(sessions []events.Session, sent time.Time) []events.Session {
 	since := k.roster.rows.Seconds(sent)
 	stale := func(s events.Session) bool {
 		parted, ok := k.roster.parted[s.ID]
@@ -243,8 +245,8 @@ func (k *estate) fresh(sessions []events.Session, sent time.Time) []events.Sessi
 
 // part remembers that a session had ended by a time, while answers may come that
 // still show it.
-func (k *estate) part(id string, came time.Time) {
-	if len(k.requests.flights)+len(k.places.read) == 0 {
+func (k *account) part(id string, came time.Time) {
+	if len(k.requests.underWay)+len(k.watched.read) == 0 {
 		clear(k.roster.parted)
 		return
 	}

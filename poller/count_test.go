@@ -37,7 +37,7 @@ func TestCensus(t *testing.T) {
 			l.figuresWait, l.shared, l.locations = settings.figuresWait, settings.shared, settings.locations
 			l.reopen()
 			l.run(11 * time.Minute)
-			census := l.poller.Status(l.clock.Now()).Plan.Census
+			census := l.poller.Status(l.clock.Now()).Plan.Count
 			if known := !census.At.IsZero(); known != c.known || l.asked[platform.Count] != c.asked {
 				t.Errorf("%+v after %d requests", census, l.asked[platform.Count])
 			}

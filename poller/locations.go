@@ -8,9 +8,9 @@ import (
 	"github.com/guestflow/guestflow/poller/plan"
 )
 
-// place is a location that is watched: what the planner knows of it, and what the
+// location is one that is watched: what the planner knows of it, and what the
 // poller does.
-type place struct {
+type location struct {
 	plan.Location
 	name     string
 	sessions map[*entry]bool
@@ -26,32 +26,32 @@ type place struct {
 }
 
 // enter and leave are for sessions that come and go.
-func (p *place) enter(e *entry) {
+func (p *location) enter(e *entry) {
 	if p.sessions == nil {
 		p.sessions = make(map[*entry]bool)
 	}
 	p.sessions[e] = true
 }
 
-func (p *place) leave(e *entry) {
+func (p *location) leave(e *entry) {
 	delete(p.sessions, e)
 	p.Left(&e.Row)
 }
 
-// places are the locations that are watched.
-type places struct {
-	byID map[string]*place
-	all  []*place          // in the order in which they became known
-	plan []*plan.Location  // the same
-	read map[string]*place // whose list is being read
+// locations are the locations that are watched.
+type locations struct {
+	byID map[string]*location
+	all  []*location          // in the order in which they became known
+	plan []*plan.Location     // the same
+	read map[string]*location // whose list is being read
 }
 
-func newPlaces() places {
-	return places{byID: make(map[string]*place), read: make(map[string]*place)}
+func newLocations() locations {
+	return locations{byID: make(map[string]*location), read: make(map[string]*location)}
 }
 
-func (ps *places) add(l plan.Location) *place {
-	p := &place{Location: l}
+func (ps *locations) add(l plan.Location) *location {
+	p := &location{Location: l}
 	ps.byID[l.ID] = p
 	ps.all, ps.plan = append(ps.all, p), append(ps.plan, &p.Location)
 	return p
@@ -59,7 +59,7 @@ func (ps *places) add(l plan.Location) *place {
 
 // certainBy notes that its list was read completely from a time on: without an order, it
 // is as old as the session that was seen least lately.
-func (p *place) certainBy(began time.Time, ordered bool) {
+func (p *location) certainBy(began time.Time, ordered bool) {
 	at := began
 	for e := range p.sessions {
 		if !ordered && e.Seen.Before(at) {
@@ -73,8 +73,8 @@ func (p *place) certainBy(began time.Time, ordered bool) {
 
 // reading returns the location whose list was begun first of those that have
 // further pages to ask for; nil where there is none.
-func (ps *places) reading() *plan.Location {
-	var first *place
+func (ps *locations) reading() *plan.Location {
+	var first *location
 	for id, p := range ps.read {
 		if !p.Asking && (first == nil || cmp.Or(p.reading.began.Compare(first.reading.began), cmp.Compare(id, first.ID)) < 0) {
 			first = p
@@ -85,8 +85,8 @@ func (ps *places) reading() *plan.Location {
 
 // unsettled returns the location at which many began at once and whose list is to be
 // read; nil where there is none.
-func (ps *places) unsettled() *plan.Location {
-	var most *place
+func (ps *locations) unsettled() *plan.Location {
+	var most *location
 	for _, p := range ps.all {
 		if p.unsettled > 0 && !p.Asking && (most == nil || p.Online > most.Online) {
 			most = p
@@ -95,8 +95,8 @@ func (ps *places) unsettled() *plan.Location {
 	return most.planned()
 }
 
-// planned is the planner's view of a place; nil of none.
-func (p *place) planned() *plan.Location {
+// planned is the planner's view of a location; nil of none.
+func (p *location) planned() *plan.Location {
 	if p == nil {
 		return nil
 	}

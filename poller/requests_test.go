@@ -97,7 +97,7 @@ func TestRunSendsRequestsBesideEachOther(t *testing.T) {
 		s := &sluggish{}
 		sessions := budget.New(60, nil, time.Now())
 		p := poller.New(poller.Settings{
-			Account: "lab", Platform: s, Store: st, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Strategy: &plan.RoundRobin{},
+			Account: "lab", Platform: s, Store: st, Clock: poller.SystemClock{}, Executor: poller.NewExecutor(), Strategy: &plan.RoundRobin{},
 			Budgets:   map[platform.Endpoint]*budget.Budget{platform.Sessions: sessions, platform.Locations: sessions},
 			Locations: []string{"a", "b", "c", "d", "e"},
 		})
@@ -126,7 +126,7 @@ func TestOthersMeetTheRunningPoller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sessions := budget.New(60, nil, time.Now())
 		p := poller.New(poller.Settings{
-			Account: "lab", Platform: &sluggish{}, Store: st, Clock: poller.SystemClock{}, Courier: poller.NewCourier(), Strategy: &plan.Adaptive{},
+			Account: "lab", Platform: &sluggish{}, Store: st, Clock: poller.SystemClock{}, Executor: poller.NewExecutor(), Strategy: &plan.Adaptive{},
 			Budgets:   map[platform.Endpoint]*budget.Budget{platform.Sessions: sessions, platform.Locations: sessions},
 			Locations: []string{"a", "b"},
 		})
