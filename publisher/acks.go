@@ -11,8 +11,11 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// answer is the server's reply to one message, or to the commit of a batch.
+// answer is the server's reply to one message, to the commit of a batch, or of a
+// fast batch on its way.
 type answer struct {
+	// Type is empty, or that of an answer on the way: ack, gap or err.
+	Type      string   `json:"type"`
 	Stream    string   `json:"stream"`
 	Seq       uint64   `json:"seq"`
 	Duplicate bool     `json:"duplicate"`
@@ -42,7 +45,7 @@ type answers struct {
 // may wait to be read.
 func listen(nc *nats.Conn, right Right, room int) (*answers, error) {
 	a := &answers{nc: nc, right: right, inbox: nats.NewInbox() + ".", ch: make(chan *nats.Msg, room)}
-	sub, err := nc.ChanSubscribe(a.inbox+"*", a.ch)
+	sub, err := nc.ChanSubscribe(a.inbox+">", a.ch)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to answers: %w", err)
 	}
@@ -93,7 +96,8 @@ func (a *answers) next(ctx context.Context, within *time.Timer) (answer, error) 
 }
 
 func (a *answers) read(m *nats.Msg) (answer, bool) {
-	token, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, a.inbox), 36, 64)
+	text, _, _ := strings.Cut(strings.TrimPrefix(m.Subject, a.inbox), ".")
+	token, err := strconv.ParseUint(text, 36, 64)
 	if err != nil {
 		return answer{}, false
 	}

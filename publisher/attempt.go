@@ -44,9 +44,12 @@ func (p *Publisher) attempt(ctx context.Context, untilEmpty bool) (progress bool
 	if err := a.reconcile(ctx); err != nil {
 		return a.progress, err
 	}
-	if a.way == Atomic {
+	switch a.way {
+	case Atomic:
 		err = a.publishBatches(ctx)
-	} else {
+	case Fast:
+		err = a.publishFast(ctx)
+	default:
 		err = a.publishChained(ctx)
 	}
 	if err == nil {
@@ -135,12 +138,18 @@ func (a *attempt) settleWay(s sight) error {
 	switch {
 	case a.Way == Atomic && !s.atomic:
 		return fmt.Errorf("stream %s: %w; run `nats stream edit %s --allow-batch` on nats-server 2.12 or later, or do not insist on atomic publishing", a.Stream, errNotAtomic, a.Stream)
+	case a.Way == Fast && !s.fastAllowed():
+		return fmt.Errorf("stream %s: %w; run `nats stream edit %s --allow-fast` on nats-server 2.14 or later for a stream without replicas, or do not insist on fast batches", a.Stream, errNotFast, a.Stream)
 	case a.Way != Auto:
 		a.way = a.Way
 	case s.atomic && s.replicas > 1:
 		a.way = Atomic
 	case s.atomic:
-		a.way, a.paced = a.pace.start(a.Clock.Now()), true
+		if a.way, a.paced = a.pace.start(a.Clock.Now()), true; a.way == Chained && s.fastAllowed() {
+			a.way = Fast
+		}
+	case s.fastAllowed():
+		a.way = Fast
 	default:
 		a.way = Chained
 	}

@@ -38,15 +38,7 @@ func (a *attempt) publishChained(ctx context.Context) error {
 	answerCtx, cancel := a.finishing(ctx)
 	defer cancel()
 	err := c.run(ctx, answerCtx)
-	switch {
-	case outrun(err):
-		a.window = max(1, a.window/2)
-		if a.paced {
-			a.pace.disturbed(a.Clock.Now())
-		}
-	case err == nil || c.progress:
-		a.window = min(a.MaxBatch, a.window+a.window/8+1)
-	}
+	a.resize(err)
 	if c.unsaved > 0 {
 		if saveErr := a.advance(); err == nil {
 			err = saveErr

@@ -18,7 +18,8 @@
 //     message of which names the stream sequence of the account's last message
 //     (Nats-Expected-Last-Subject-Sequence with the account's filter as its
 //     subject). A single entry goes as an ordinary message with the same headers.
-//   - In any other stream, messages are pipelined. The first names the last
+//   - In any other stream, and for a backlog where that is faster, messages are
+//     pipelined, in fast batches where the stream allows these and is not replicated. The first names the last
 //     sequence of the whole stream, each other one the id of the message before
 //     it (Nats-Expected-Last-Msg-Id). Predicted sequence numbers would not do:
 //     when another writer's message takes the number predicted for a message

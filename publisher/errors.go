@@ -36,6 +36,7 @@ var (
 	// errTurn: nothing is wrong, the next attempt publishes the other way.
 	errTurn      = errors.New("the way to publish changes")
 	errNotAtomic = errors.New("stream does not take atomic batches")
+	errNotFast   = errors.New("stream does not take fast batches")
 	errNoAnswer  = errors.New("the server did not answer in time; it may be overloaded or the user may lack permissions")
 	// ErrBehind is wrapped by a *FencedError of a store that never published, while the
 	// stream holds events of the account: its state is to be rebuilt from these.
@@ -169,7 +170,7 @@ func noRoom(err error, stream string) error {
 func lasting(err error) bool {
 	var differs *StreamError
 	return errors.As(err, &differs) || errors.Is(err, ErrStreamFull) || errors.Is(err, ErrStreamSealed) ||
-		errors.Is(err, ErrStreamMissing) || errors.Is(err, ErrTooLarge) || errors.Is(err, errNotAtomic) || errors.Is(err, ErrPermission) ||
+		errors.Is(err, ErrStreamMissing) || errors.Is(err, ErrTooLarge) || errors.Is(err, errNotAtomic) || errors.Is(err, errNotFast) || errors.Is(err, ErrPermission) ||
 		errors.Is(err, jetstream.ErrJetStreamNotEnabled) ||
 		refusedWith(err, codeJetStreamDisabled, codeJetStreamNoAccount)
 }

@@ -38,7 +38,7 @@ func TestServerIsKilledAgainAndAgain(t *testing.T) {
 // TestLostAnswers: the server stores what was sent, and the connection breaks
 // before it says so.
 func TestLostAnswers(t *testing.T) {
-	bothWays(t, func(t *testing.T, way Way) {
+	eachWay(t, func(t *testing.T, way Way) {
 		b := startBroker(t)
 		js := connect(t, b.URL())
 		ensure(t, js)
@@ -61,7 +61,7 @@ func TestLostAnswers(t *testing.T) {
 // TestOutageLongerThanTheDedupeWindow: an answer is lost, and by the time that
 // the server can be reached again it has forgotten the message ids.
 func TestOutageLongerThanTheDedupeWindow(t *testing.T) {
-	bothWays(t, func(t *testing.T, way Way) {
+	eachWay(t, func(t *testing.T, way Way) {
 		b := startBroker(t)
 		js := connect(t, b.URL())
 		ensure(t, js)
@@ -85,7 +85,7 @@ func TestOutageLongerThanTheDedupeWindow(t *testing.T) {
 // TestLateMessagesAreRefused: what an earlier connection had on the way reaches
 // the server after the same was sent again.
 func TestLateMessagesAreRefused(t *testing.T) {
-	bothWays(t, func(t *testing.T, way Way) {
+	eachWay(t, func(t *testing.T, way Way) {
 		for _, first := range []string{"the late ones come last", "the late ones come first"} {
 			t.Run(first, func(t *testing.T) {
 				b := startBroker(t)
@@ -123,7 +123,7 @@ func TestLateMessagesAreRefused(t *testing.T) {
 // TestLostTailIsSentAgain: the server loses power and with it what it had
 // acknowledged and not synced: its directory is as it was some time before.
 func TestLostTailIsSentAgain(t *testing.T) {
-	bothWays(t, func(t *testing.T, way Way) {
+	eachWay(t, func(t *testing.T, way Way) {
 		for _, c := range []struct {
 			name    string
 			forgot  uint64 // entries no longer retained in the outbox
@@ -224,7 +224,7 @@ func TestAcknowledgedEventsAreNotSentAgain(t *testing.T) {
 		}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			bothWays(t, func(t *testing.T, way Way) {
+			eachWay(t, func(t *testing.T, way Way) {
 				js := connect(t, startBroker(t).URL())
 				ensure(t, js)
 				store := newMemory("a")
@@ -249,7 +249,7 @@ func TestAcknowledgedEventsAreNotSentAgain(t *testing.T) {
 }
 
 func TestMissingStreamIsWaitedFor(t *testing.T) {
-	bothWays(t, func(t *testing.T, way Way) {
+	eachWay(t, func(t *testing.T, way Way) {
 		js := connect(t, startBroker(t).URL())
 		ensure(t, js)
 		store := newMemory("a")
@@ -273,7 +273,7 @@ func TestMissingStreamIsWaitedFor(t *testing.T) {
 }
 
 func TestTooLargeEventIsNamedAndNothingIsLost(t *testing.T) {
-	bothWays(t, func(t *testing.T, way Way) {
+	eachWay(t, func(t *testing.T, way Way) {
 		js := connect(t, startBroker(t).URL())
 		ensure(t, js)
 		store := newMemory("a")

@@ -341,15 +341,15 @@ func holdsExactly(t testing.TB, js jetstream.JetStream, stores ...*memory) {
 	}
 }
 
-// everyWay is bothWays and Auto, which turns from one to the other in a backlog.
+// everyWay is eachWay and Auto, which turns from one to another in a backlog.
 func everyWay(t *testing.T, f func(t *testing.T, way Way)) {
-	bothWays(t, f)
+	eachWay(t, f)
 	t.Run("auto", func(t *testing.T) { f(t, Auto) })
 }
 
-// bothWays runs a test for each way to publish.
-func bothWays(t *testing.T, f func(t *testing.T, way Way)) {
-	for _, way := range []Way{Atomic, Chained} {
+// eachWay runs a test for each way to publish.
+func eachWay(t *testing.T, f func(t *testing.T, way Way)) {
+	for _, way := range []Way{Atomic, Chained, Fast} {
 		t.Run(string(way), func(t *testing.T) { f(t, way) })
 	}
 }

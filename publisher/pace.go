@@ -7,6 +7,8 @@ import "time"
 // each write syncs a batch once and chained messages one by one, and one that does
 // not sync writes batches twice. It cannot be asked, so it is measured.
 //
+// Chained stands for Fast, too, where the stream allows that.
+//
 // Without a backlog, Atomic is used, which other writers do not disturb.
 type pace struct {
 	way     Way
@@ -18,7 +20,7 @@ type pace struct {
 
 const (
 	// paceEntries is how many batches, or windows, are measured.
-	paceEntries = 4
+	paceEntries = 2
 	// paceTrial bounds the time that a trial may take on a slow way.
 	paceTrial = 200 * time.Millisecond
 	// paceEvery is how long a measurement is believed.
@@ -41,6 +43,10 @@ func (p *pace) start(now time.Time) Way {
 func (p *pace) sent(n, full int, now time.Time) (turn bool) {
 	p.entries += n
 	took := now.Sub(p.began)
+	if p.way == Atomic && p.chainedWins() && now.Sub(p.tried) <= paceEvery && p.entries >= full {
+		p.turn() // Known from an earlier backlog.
+		return true
+	}
 	enough := p.entries >= paceEntries*full && took > 0
 	if !enough && (p.way == Atomic || took < paceTrial) {
 		return false
@@ -49,15 +55,14 @@ func (p *pace) sent(n, full int, now time.Time) (turn bool) {
 		p.rate = map[Way]float64{}
 	}
 	p.rate[p.way] = float64(p.entries) / took.Seconds()
-	chainedWins := p.rate[Chained] > paceGain*p.rate[Atomic]
 	switch {
 	case p.way == Chained:
 		p.tried = now
-		turn = !chainedWins
+		turn = !p.chainedWins()
 	case p.tried.IsZero() || now.Sub(p.tried) > paceEvery:
 		turn = true
 	default:
-		turn = chainedWins
+		turn = p.chainedWins()
 	}
 	if turn {
 		p.turn()
@@ -66,6 +71,8 @@ func (p *pace) sent(n, full int, now time.Time) (turn bool) {
 	}
 	return turn
 }
+
+func (p *pace) chainedWins() bool { return p.rate[Chained] > paceGain*p.rate[Atomic] }
 
 func (p *pace) turn() {
 	if p.way == Atomic {

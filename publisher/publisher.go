@@ -21,7 +21,8 @@ type Way string
 
 const (
 	// Auto: Atomic where the stream allows it, except for a backlog in a stream that
-	// is not replicated, where Chained measures faster. Else Chained.
+	// is not replicated, where Fast, or Chained where the stream does not allow that,
+	// measures faster. Else Fast, or Chained.
 	Auto Way = ""
 	// Atomic: in atomic batches (nats-server 2.12, streams with allow_atomic). Writers
 	// of different accounts do not disturb each other, and the events of a batch
@@ -31,6 +32,9 @@ const (
 	// of the stream, of another account too, makes it start over from the last
 	// message that was stored, in smaller steps.
 	Chained Way = "chained"
+	// Fast: as Chained, in fast batches (nats-server 2.14, streams with allow_batched
+	// and no replicas): one answer for many messages.
+	Fast Way = "fast"
 )
 
 // Clock tells the time and waits. Sleep returns early with ctx's error.
@@ -57,7 +61,7 @@ type Batch struct {
 	// Took is the time from sending to the answer; zero when that was lost and the
 	// entries were found in the stream.
 	Took time.Duration
-	// Way is Atomic or Chained.
+	// Way is Atomic, Chained or Fast.
 	Way Way
 	// Healed is how many of the entries, the first ones, the stream had lost.
 	Healed int

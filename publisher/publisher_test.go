@@ -9,7 +9,7 @@ import (
 )
 
 func TestEachEventOnceAndInOrder(t *testing.T) {
-	bothWays(t, func(t *testing.T, way Way) {
+	eachWay(t, func(t *testing.T, way Way) {
 		js := connect(t, startBroker(t).URL())
 		ensure(t, js)
 		store := newMemory("a")
@@ -93,7 +93,7 @@ func TestTwoAccountsShareAStream(t *testing.T) {
 }
 
 func TestSecondWriterIsFenced(t *testing.T) {
-	bothWays(t, func(t *testing.T, way Way) {
+	eachWay(t, func(t *testing.T, way Way) {
 		b := startBroker(t)
 		js := connect(t, b.URL())
 		ensure(t, js)
@@ -164,7 +164,7 @@ func TestSecondWriterIsFenced(t *testing.T) {
 
 // TestStrayMessageDoesNotStop: somebody tries `nats pub` on the account's subjects.
 func TestStrayMessageDoesNotStop(t *testing.T) {
-	bothWays(t, func(t *testing.T, way Way) {
+	eachWay(t, func(t *testing.T, way Way) {
 		js := connect(t, startBroker(t).URL())
 		ensure(t, js)
 		store := newMemory("a")
@@ -199,7 +199,7 @@ func TestStrayMessageDoesNotStop(t *testing.T) {
 // TestEventsOfAnEarlierDataDirectoryAreSkipped: a new store finds the same
 // changes again, while the server still knows their ids.
 func TestEventsOfAnEarlierDataDirectoryAreSkipped(t *testing.T) {
-	bothWays(t, func(t *testing.T, way Way) {
+	eachWay(t, func(t *testing.T, way Way) {
 		js := connect(t, startBroker(t).URL())
 		if _, err := EnsureStream(testContext(t), js, StreamSettings{Name: testStream}); err != nil {
 			t.Fatal(err)

@@ -27,6 +27,7 @@ type sight struct {
 	created  time.Time
 	replicas int
 	atomic   bool
+	batched  bool   // takes fast batches
 	end      uint64 // last sequence of the stream, read before the rest
 	tail     uint64 // stream sequence of the account's last message, whoever wrote it
 	last     mark   // the account's last message that guestflow wrote
@@ -96,7 +97,7 @@ func (p *Publisher) look(ctx context.Context, c Cursor) (sight, error) {
 		return sight{}, fmt.Errorf("stream %s: read its state: %w", p.Stream, unanswered(ctx, p.js.Conn(), Right{api(p.js, "STREAM.INFO."+p.Stream), "the stream's state"}, err))
 	}
 	info := stream.CachedInfo()
-	s := sight{created: info.Created, replicas: info.Config.Replicas, atomic: info.Config.AllowAtomicPublish, end: info.State.LastSeq,
+	s := sight{created: info.Created, replicas: info.Config.Replicas, atomic: info.Config.AllowAtomicPublish, batched: info.Config.AllowBatchPublish, end: info.State.LastSeq,
 		again: info.Config.Metadata[events.MetadataMade] == events.MadeAgain}
 	if s.last, err = p.message(ctx, getRequest{LastFor: p.filter}); err != nil {
 		return sight{}, err

@@ -12,7 +12,7 @@ type State struct {
 	// Settled is true from the time that the stream was read and agreed with the
 	// outbox until the next failure.
 	Settled bool
-	// Way is Atomic or Chained, empty before the stream was read. With Auto it may
+	// Way is Atomic, Chained or Fast, empty before the stream was read. With Auto it may
 	// change.
 	Way Way
 	// OutboxSeq and StreamSeq are those of the account's last event in the stream.

@@ -45,7 +45,7 @@ func openStore(t *testing.T, path string) *store.Store {
 // TestRealStoreThroughCrashesAndALostTail goes the whole way with the store's own
 // files: what a crash leaves of them is a copy taken while they are in use.
 func TestRealStoreThroughCrashesAndALostTail(t *testing.T) {
-	bothWays(t, func(t *testing.T, way Way) {
+	eachWay(t, func(t *testing.T, way Way) {
 		b := startBroker(t)
 		js := connect(t, b.URL())
 		ensure(t, js)

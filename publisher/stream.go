@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
@@ -95,7 +96,7 @@ func (e *StreamError) Error() string {
 // it is. It returns the stream's state.
 //
 // A new stream has file storage, limits retention, direct gets, and atomic
-// publishing where the server has it. Of an existing one it is required that it
+// and fast batches where the server has them. Of an existing one it is required that it
 // takes the subjects as they are, keeps every event for MaxAge on disk with
 // Replicas copies, and acknowledges; everything else is the operator's business.
 //
@@ -152,7 +153,9 @@ func create(ctx context.Context, js jetstream.JetStream, s StreamSettings) (*jet
 		AllowDirect: true,
 		// Servers before 2.12 leave it out.
 		AllowAtomicPublish: true,
-		Metadata:           map[string]string{"guestflow.contract": "1"},
+		// From 2.12 on they may refuse settings that they have never heard of.
+		AllowBatchPublish: serverIs(js.Conn(), 2, 14),
+		Metadata:          map[string]string{"guestflow.contract": "1"},
 	}
 	if s.Again {
 		config.Metadata[events.MetadataMade] = events.MadeAgain
@@ -168,6 +171,27 @@ func create(ctx context.Context, js jetstream.JetStream, s StreamSettings) (*jet
 		return nil, fmt.Errorf("create stream %s for %s: %w", s.Name, config.Subjects[0], explain(err))
 	}
 	return stream.CachedInfo(), nil
+}
+
+// serverIs reports whether the server is of a version or newer.
+func serverIs(nc *nats.Conn, major, minor int) bool {
+	var is, then int
+	n, _ := fmt.Sscanf(nc.ConnectedServerVersion(), "%d.%d", &is, &then)
+	return n == 2 && (is > major || is == major && then >= minor)
+}
+
+// WouldGain returns the options of `nats stream edit` with which a backlog would go into
+// an existing stream faster; empty for none. A replicated stream gains by atomic batches
+// alone.
+func WouldGain(info *jetstream.StreamInfo, nc *nats.Conn) string {
+	var options []string
+	if !info.Config.AllowAtomicPublish && serverIs(nc, 2, 12) {
+		options = append(options, "--allow-batch")
+	}
+	if !info.Config.AllowBatchPublish && info.Config.Replicas <= 1 && serverIs(nc, 2, 14) {
+		options = append(options, "--allow-fast")
+	}
+	return strings.Join(options, " ")
 }
 
 // explain adds a remedy to the errors that an operator meets.

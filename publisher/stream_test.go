@@ -171,3 +171,54 @@ func TestDeclaredStreamIsNeverMade(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestCheckTellsWhatAnEditWouldBring(t *testing.T) {
+	t.Parallel()
+	js := connect(t, startBroker(t).URL())
+	for _, c := range []struct {
+		is   jetstream.StreamConfig
+		want string
+	}{
+		{jetstream.StreamConfig{}, "--allow-batch --allow-fast"},
+		{jetstream.StreamConfig{AllowAtomicPublish: true}, "--allow-fast"},
+		{jetstream.StreamConfig{AllowAtomicPublish: true, AllowBatchPublish: true}, ""},
+		{jetstream.StreamConfig{AllowAtomicPublish: true, Replicas: 3}, ""},
+	} {
+		if got := WouldGain(&jetstream.StreamInfo{Config: c.is}, js.Conn()); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.is, got, c.want)
+		}
+	}
+}
+
+// TestNewStreamsTakeFastBatches, and Auto uses them for a backlog, and for what comes
+// singly where atomic batches are not allowed.
+func TestNewStreamsTakeFastBatches(t *testing.T) {
+	t.Parallel()
+	js := connect(t, startBroker(t).URL())
+	info, err := EnsureStream(testContext(t), js, StreamSettings{Name: testStream})
+	if err != nil || !info.Config.AllowBatchPublish {
+		t.Fatalf("made %+v, %v", info, err)
+	}
+	for _, c := range []struct {
+		sight sight
+		want  Way
+	}{
+		{sight{atomic: true, batched: true, replicas: 1}, Atomic},
+		{sight{batched: true, replicas: 1}, Fast},
+		{sight{batched: true, replicas: 3}, Chained},
+		{sight{atomic: true, batched: true, replicas: 3}, Atomic},
+		{sight{replicas: 1}, Chained},
+	} {
+		a := &attempt{Publisher: &Publisher{Clock: systemClock{}}}
+		if err := a.settleWay(c.sight); err != nil || a.way != c.want {
+			t.Errorf("%+v: %s, %v, want %s", c.sight, a.way, err, c.want)
+		}
+		if !c.sight.atomic || c.sight.replicas > 1 {
+			continue
+		}
+		a.pace.turn()
+		if err := a.settleWay(c.sight); err != nil || a.way != Fast {
+			t.Errorf("backlog, %+v: %s, %v", c.sight, a.way, err)
+		}
+	}
+}

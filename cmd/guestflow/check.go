@@ -232,7 +232,11 @@ func checkNATS(ctx context.Context, cfg Config) (string, error) {
 		return "", err
 	}
 	info := stream.CachedInfo()
-	return fmt.Sprintf("server %s, stream %s holds %d events", conn.ConnectedServerVersion(), cfg.Stream, info.State.Msgs), nil
+	found := fmt.Sprintf("server %s, stream %s holds %d events", conn.ConnectedServerVersion(), cfg.Stream, info.State.Msgs)
+	if edit := publisher.WouldGain(info, conn); edit != "" {
+		found += fmt.Sprintf(" (a backlog would go out faster after `nats stream edit %s %s`)", cfg.Stream, edit)
+	}
+	return found, nil
 }
 
 func checkData(_ context.Context, cfg Config) (string, error) {
