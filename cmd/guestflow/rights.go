@@ -84,11 +84,20 @@ func webhookRights(cfg Config) []publisher.Right {
 	rights := []publisher.Right{
 		{Subject: "$KV." + webhook.DefaultBucket + ".>", For: "the webhooks' state"},
 		{Subject: webhook.DefaultDeadPrefix + ".>", For: "dead letters"},
-		{Subject: api + "STREAM.INFO." + cfg.Stream, For: "the stream's state"},
-		{Subject: api + "DIRECT.GET." + cfg.Stream, For: "the oldest event that waits"},
 	}
-	for _, endpoint := range endpointNames(cfg) {
-		of := cfg.Stream + "." + webhook.Durable(endpoint)
+	streams := map[string]bool{}
+	for _, e := range endpoints(cfg) {
+		endpoint, stream := e.Name, cfg.Stream
+		if e.Stream == "visits" {
+			stream = visits.DefaultStream
+		}
+		if !streams[stream] {
+			streams[stream] = true
+			rights = append(rights,
+				publisher.Right{Subject: api + "STREAM.INFO." + stream, For: "the state of the stream " + stream},
+				publisher.Right{Subject: api + "DIRECT.GET." + stream, For: "the oldest event that waits"})
+		}
+		of := stream + "." + webhook.Durable(endpoint)
 		rights = append(rights,
 			publisher.Right{Subject: api + "CONSUMER.INFO." + of, For: "the backlog of endpoint " + endpoint},
 			publisher.Right{Subject: api + "CONSUMER.CREATE." + of, For: "the place of endpoint " + endpoint},
@@ -104,17 +113,14 @@ func webhookRights(cfg Config) []publisher.Right {
 	return append(rights, stateRights(cfg, webhook.DefaultDeadStream)...)
 }
 
-// endpointNames are those of the endpoints file; none where it cannot be used, which
-// is told elsewhere.
-func endpointNames(cfg Config) (names []string) {
+// endpoints are those of the endpoints file; none where it cannot be used, which is told
+// elsewhere.
+func endpoints(cfg Config) []webhook.Endpoint {
 	file, err := webhook.Load(cfg.WebhooksFile, absentFields(cfg))
 	if err != nil {
 		return nil
 	}
-	for _, e := range file.Endpoints {
-		names = append(names, e.Name)
-	}
-	return names
+	return file.Endpoints
 }
 
 // stateRights are the rights to a stream that holds state: where it is declared elsewhere,
@@ -129,8 +135,7 @@ func stateRights(cfg Config, stream string) []publisher.Right {
 
 // skipsOld reports whether any endpoint has a max_age.
 func skipsOld(cfg Config) bool {
-	file, err := webhook.Load(cfg.WebhooksFile, absentFields(cfg))
-	return err == nil && slices.ContainsFunc(file.Endpoints, func(e webhook.Endpoint) bool { return e.MaxAge > 0 })
+	return slices.ContainsFunc(endpoints(cfg), func(e webhook.Endpoint) bool { return e.MaxAge > 0 })
 }
 
 // readingRights are what a command needs that only reads the stream.

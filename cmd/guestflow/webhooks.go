@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/consumers/webhook"
-	"github.com/guestflow/guestflow/events"
 )
 
 func newDispatcher(cfg Config, js jetstream.JetStream, log *slog.Logger) *webhook.Dispatcher {
@@ -49,7 +49,7 @@ func absentOf(cfg Config) webhook.Absent {
 	}{
 		{"GUESTFLOW_NAME", cfg.Name, []string{"guest.name", "guest.username"}},
 		{"GUESTFLOW_EMAIL", cfg.Email, []string{"guest.email"}},
-		{"GUESTFLOW_MAC", cfg.MAC, []string{"session.device_mac", "previous.device_mac"}},
+		{"GUESTFLOW_MAC", cfg.MAC, []string{"session.device_mac", "previous.device_mac", "visit.device_mac"}},
 		{"GUESTFLOW_IP", cfg.IP, []string{"session.device_ip", "previous.device_ip"}},
 	} {
 		for _, path := range f.paths {
@@ -159,7 +159,10 @@ func checkWebhooks(cmd *cobra.Command, _ []string, d *webhook.Dispatcher) error 
 func asksFor(e webhook.Endpoint) string {
 	text := "every kind"
 	if len(e.Kinds) > 0 {
-		text = joined(e.Kinds)
+		text = strings.Join(e.Kinds, ", ")
+	}
+	if e.Stream == "visits" {
+		text = "visits, " + text
 	}
 	if len(e.Locations) > 0 {
 		text += " at " + strings.Join(e.Locations, ", ")
@@ -173,14 +176,6 @@ func asksFor(e webhook.Endpoint) string {
 	return text
 }
 
-func joined(kinds []events.Kind) string {
-	var texts []string
-	for _, k := range kinds {
-		texts = append(texts, string(k))
-	}
-	return strings.Join(texts, ", ")
-}
-
 func testCommand(file *string) *cobra.Command {
 	var kind string
 	c := &cobra.Command{
@@ -189,20 +184,20 @@ func testCommand(file *string) *cobra.Command {
 through, or says why there is none. With --kind it is of that kind, whether the
 endpoint asks for it or not.`,
 		PreRunE: func(*cobra.Command, []string) error {
-			if kind != "" && !events.Kind(kind).Valid() {
-				return usageError(fmt.Sprintf("--kind %q: use one of %s", kind, joined(events.Kinds())))
+			if kind != "" && !slices.Contains(webhook.Kinds(), kind) {
+				return usageError(fmt.Sprintf("--kind %q: use one of %s", kind, strings.Join(webhook.Kinds(), ", ")))
 			}
 			return nil
 		},
 		RunE: webhookCommand(file, true, func(cmd *cobra.Command, args []string, d *webhook.Dispatcher) error {
-			return testWebhook(cmd, args[0], events.Kind(kind), d)
+			return testWebhook(cmd, args[0], kind, d)
 		}),
 	}
 	c.Flags().StringVar(&kind, "kind", "", "send an event of this kind")
 	return c
 }
 
-func testWebhook(cmd *cobra.Command, name string, kind events.Kind, d *webhook.Dispatcher) error {
+func testWebhook(cmd *cobra.Command, name, kind string, d *webhook.Dispatcher) error {
 	x, err := d.Test(cmd.Context(), name, kind)
 	if errors.Is(err, webhook.ErrNoSample) {
 		return fmt.Errorf("%w; correct the entry, or send any event with --kind", err)

@@ -65,9 +65,9 @@ func deadCommand(file *string) *cobra.Command {
 
 func listLetters(out io.Writer, letters []webhook.DeadLetter) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SEQUENCE\tENDPOINT\tKIND\tSESSION\tLOCATION\tEVENT\tDIED\tTRIES\tREASON")
+	fmt.Fprintln(w, "SEQUENCE\tENDPOINT\tKIND\tOF\tLOCATION\tEVENT\tDIED\tTRIES\tREASON")
 	for _, l := range letters {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", l.Sequence, l.Endpoint, orDash(string(l.Kind)), orDash(l.Session), orDash(l.Location),
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", l.Sequence, l.Endpoint, orDash(l.Kind), orDash(l.Subject), orDash(l.Location),
 			orDash(l.EventID), l.DiedAt.UTC().Format(time.RFC3339), l.Tries, printable(l.Reason))
 	}
 	return w.Flush()
@@ -97,6 +97,7 @@ func showBodies(out io.Writer, letters []webhook.DeadLetter) error {
 func writeLetters(out io.Writer, letters []webhook.DeadLetter) error {
 	encoder := json.NewEncoder(out)
 	for _, l := range letters {
+		session, visit := sessionOrVisit(l.Stream, l.Subject)
 		var event any = json.RawMessage(l.Event)
 		if !json.Valid(l.Event) {
 			event = string(l.Event)
@@ -107,6 +108,7 @@ func writeLetters(out io.Writer, letters []webhook.DeadLetter) error {
 			EventID        string    `json:"event_id,omitempty"`
 			Kind           string    `json:"kind,omitempty"`
 			Session        string    `json:"session_id,omitempty"`
+			Visit          string    `json:"visit_id,omitempty"`
 			Location       string    `json:"location_id,omitempty"`
 			DiedAt         time.Time `json:"died_at"`
 			Tries          int       `json:"tries"`
@@ -114,11 +116,19 @@ func writeLetters(out io.Writer, letters []webhook.DeadLetter) error {
 			Reason         string    `json:"reason"`
 			StreamSequence uint64    `json:"stream_sequence"`
 			Event          any       `json:"event"`
-		}{l.Sequence, l.Endpoint, l.EventID, string(l.Kind), l.Session, l.Location, l.DiedAt.UTC(), l.Tries, l.Status, l.Reason, l.StreamSequence, event}); err != nil {
+		}{l.Sequence, l.Endpoint, l.EventID, l.Kind, session, visit, l.Location, l.DiedAt.UTC(), l.Tries, l.Status, l.Reason, l.StreamSequence, event}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sessionOrVisit tells the id of what an event is about as a session's or a visit's.
+func sessionOrVisit(stream, subject string) (session, visit string) {
+	if stream == "visits" {
+		return "", subject
+	}
+	return subject, ""
 }
 
 func purgeCommand(file *string) *cobra.Command {

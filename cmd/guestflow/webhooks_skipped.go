@@ -49,9 +49,9 @@ days. guestflow webhooks replay NAME --since sends a part of the stream all the 
 
 func listSkipped(out io.Writer, list []webhook.SkippedEvent) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SEQUENCE\tENDPOINT\tKIND\tSESSION\tLOCATION\tEVENT\tHAPPENED\tAGE\tALLOWED\tSKIPPED")
+	fmt.Fprintln(w, "SEQUENCE\tENDPOINT\tKIND\tOF\tLOCATION\tEVENT\tHAPPENED\tAGE\tALLOWED\tSKIPPED")
 	for _, s := range list {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.StreamSequence, s.Endpoint, orDash(string(s.Kind)), orDash(s.Session), orDash(s.Location),
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.StreamSequence, s.Endpoint, orDash(s.Kind), orDash(s.Subject), orDash(s.Location),
 			orDash(s.EventID), s.Happened.UTC().Format(time.RFC3339), s.Age.Round(time.Second), s.MaxAge, s.At.UTC().Format(time.RFC3339))
 	}
 	return w.Flush()
@@ -60,19 +60,21 @@ func listSkipped(out io.Writer, list []webhook.SkippedEvent) error {
 func writeSkipped(out io.Writer, list []webhook.SkippedEvent) error {
 	encoder := json.NewEncoder(out)
 	for _, s := range list {
+		session, visit := sessionOrVisit(s.Stream, s.Subject)
 		if err := encoder.Encode(struct {
 			StreamSequence uint64    `json:"stream_sequence"`
 			Endpoint       string    `json:"endpoint"`
 			EventID        string    `json:"event_id"`
 			Kind           string    `json:"kind"`
 			Account        string    `json:"account"`
-			Session        string    `json:"session_id"`
+			Session        string    `json:"session_id,omitempty"`
+			Visit          string    `json:"visit_id,omitempty"`
 			Location       string    `json:"location_id"`
 			Happened       time.Time `json:"happened_at"`
 			Age            float64   `json:"age_seconds"`
 			MaxAge         float64   `json:"max_age_seconds"`
 			SkippedAt      time.Time `json:"skipped_at"`
-		}{s.StreamSequence, s.Endpoint, s.EventID, string(s.Kind), s.Account, s.Session, s.Location, s.Happened.UTC(), s.Age.Seconds(), s.MaxAge.Seconds(), s.At.UTC()}); err != nil {
+		}{s.StreamSequence, s.Endpoint, s.EventID, s.Kind, s.Account, session, visit, s.Location, s.Happened.UTC(), s.Age.Seconds(), s.MaxAge.Seconds(), s.At.UTC()}); err != nil {
 			return err
 		}
 	}

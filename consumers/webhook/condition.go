@@ -16,10 +16,10 @@ import (
 // to the clock, so that a retry decides as the first try did.
 type condition struct{ program *vm.Program }
 
-// compileCondition checks the names and types of source. The error names the
-// column, counted from 1.
-func compileCondition(source string) (*condition, error) {
-	program, err := expr.Compile(source, expr.Env(facts{}), expr.AsBool(), expr.WarnOnAny(), expr.DisableBuiltin("now"))
+// condition checks the names and types of source. The error names the column, counted
+// from 1.
+func (t *topic) condition(source string) (*condition, error) {
+	program, err := expr.Compile(source, expr.Env(t.env), expr.AsBool(), expr.WarnOnAny(), expr.DisableBuiltin("now"))
 	if err == nil {
 		return &condition{program}, nil
 	}
@@ -29,18 +29,18 @@ func compileCondition(source string) (*condition, error) {
 		if at.Line > 1 {
 			where = fmt.Sprintf("line %d, %s", at.Line, where)
 		}
-		return nil, fmt.Errorf("%s: %s", where, inWords(at.Message))
+		return nil, fmt.Errorf("%s: %s", where, t.inWords(at.Message))
 	}
-	return nil, fmt.Errorf("column 1: %s; compare something, for instance session.duration_seconds >= 600", inWords(err.Error()))
+	return nil, fmt.Errorf("column 1: %s; compare something, for instance session.duration_seconds >= 600", t.inWords(err.Error()))
 }
 
 // match evaluates the condition. An error means that the expression fails on
 // this event, for instance since it does arithmetic on a value that is absent.
-func (c *condition) match(e *events.Event) (bool, error) {
+func (c *condition) match(n notice) (bool, error) {
 	if c == nil {
 		return true, nil
 	}
-	out, err := vm.Run(c.program, factsOf(e))
+	out, err := vm.Run(c.program, n.topic.facts(n.of))
 	if err != nil {
 		var at *file.Error
 		if errors.As(err, &at) { // without the snippet, on one line
@@ -51,7 +51,7 @@ func (c *condition) match(e *events.Event) (bool, error) {
 	return out == true, nil
 }
 
-// facts is what a condition sees: the event under its JSON names. Objects that
+// facts is what a condition sees of a session event: it under its JSON names. Objects that
 // an event leaves out are there all the same: a change of zero, a guest whose
 // fields are all empty, and a previous whose fields are all nil.
 type facts struct {

@@ -25,7 +25,7 @@ func TestConditionKnowsEveryFieldOfTheEvent(t *testing.T) {
 				check(prefix+name+".", typ)
 				continue
 			}
-			if _, err := compileCondition(prefix + name + " == " + prefix + name); err != nil {
+			if _, err := sessionTopic.condition(prefix + name + " == " + prefix + name); err != nil {
 				t.Errorf("%s%s: %v", prefix, name, err)
 			}
 		}
@@ -52,7 +52,7 @@ func TestConditionErrorsSayWhatWasMeant(t *testing.T) {
 		`kind.foo == 1`:                    "type text has no field foo",
 		`nothing`:                          "unknown name nothing; known are id, account, kind, time, revision, episode, session, guest, previous, change, observed",
 	} {
-		_, err := compileCondition(source)
+		_, err := sessionTopic.condition(source)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v\nwant %s", source, err, want)
 		}
@@ -115,22 +115,22 @@ func TestConditionDecides(t *testing.T) {
 		`observed.at > date("2026-01-01T00:00:00Z")`:                           {true, true},
 		`observed.rounding.downloaded_bytes == 0 && episode < 1`:               {true, true},
 	} {
-		c, err := compileCondition(source)
+		c, err := sessionTopic.condition(source)
 		if err != nil {
 			t.Errorf("%s: %v", source, err)
 			continue
 		}
 		for i, ev := range []events.Event{e, bare} {
-			if got, err := c.match(&ev); err != nil || got != want[i] {
+			if got, err := c.match(sessionTopic.about(&ev)); err != nil || got != want[i] {
 				t.Errorf("%s on %s: %v, %v; want %v", source, ev.Kind, got, err, want[i])
 			}
 		}
 	}
-	c, err := compileCondition("previous.duration_seconds > 5")
+	c, err := sessionTopic.condition("previous.duration_seconds > 5")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.match(&bare); got || err == nil || !strings.Contains(err.Error(), "column") || strings.Contains(err.Error(), "\n") {
+	if got, err := c.match(sessionTopic.about(&bare)); got || err == nil || !strings.Contains(err.Error(), "column") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("comparison with an absent number: %v, %v; want false and one line with the column", got, err)
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/handwritten"
 	"github.com/guestflow/guestflow/internal/outbound"
 )
@@ -44,9 +43,12 @@ type Endpoint struct {
 	URL  *url.URL
 	// Secrets sign every request, each with a signature of its own.
 	Secrets []Secret
+	// Stream is whose events it gets: "sessions" or "visits".
+	Stream string
 	// Kinds and Locations choose events; empty means all. Locations are globs in
-	// the syntax of path.Match over location ids.
-	Kinds     []events.Kind
+	// the syntax of path.Match over location ids; of a visit, all of its locations
+	// count, and its place.
+	Kinds     []string
 	Locations []string
 	// Condition is the source of the expression; empty is always true.
 	Condition string
@@ -74,6 +76,7 @@ type Endpoint struct {
 	proxy       *url.URL     // may hold a password; nil for none
 	pem         outbound.PEM // digested below
 	tls         *tls.Config  // of pem
+	topic       *topic       // of Stream
 	condition   *condition
 	fingerprint string // of the entry as written, inline secrets aside
 	digest      string // of everything, resolved secrets included; never leaves the process
@@ -207,25 +210,27 @@ func (e *Endpoint) identify(raw entry) {
 	e.digest = string(all.Sum(nil))
 }
 
-// takes reports whether kind and location are among those asked for.
-func (e *Endpoint) takes(kind events.Kind, location string) bool {
-	if len(e.Kinds) > 0 && !slices.Contains(e.Kinds, kind) {
+// takes reports whether kind and place are among those asked for.
+func (e *Endpoint) takes(n notice) bool {
+	if len(e.Kinds) > 0 && !slices.Contains(e.Kinds, n.kind) {
 		return false
 	}
 	if len(e.Locations) == 0 {
 		return true
 	}
 	return slices.ContainsFunc(e.Locations, func(glob string) bool {
-		ok, _ := path.Match(glob, location)
-		return ok
+		return slices.ContainsFunc(n.places, func(place string) bool {
+			ok, _ := path.Match(glob, place)
+			return ok
+		})
 	})
 }
 
 // match reports whether the endpoint wants the event; the error is that of its
 // condition, with false.
-func (e *Endpoint) match(ev *events.Event) (bool, error) {
-	if !e.takes(ev.Kind, ev.Data.Session.LocationID) {
+func (e *Endpoint) match(n notice) (bool, error) {
+	if !e.takes(n) {
 		return false, nil
 	}
-	return e.condition.match(ev)
+	return e.condition.match(n)
 }

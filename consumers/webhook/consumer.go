@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,8 @@ func Durable(endpoint string) string { return "webhook-" + endpoint }
 // filters returns the narrowest subjects that hold all of what e may want.
 func filters(o options, e Endpoint) []string {
 	locations, kinds := e.Locations, e.Kinds
-	if len(locations) == 0 || slices.ContainsFunc(locations, func(g string) bool { return strings.ContainsAny(g, `*?[\`) }) {
+	// A visit's place is a group's, where it has one: its locations are in the body alone.
+	if e.topic == visitTopic || len(locations) == 0 || slices.ContainsFunc(locations, func(g string) bool { return strings.ContainsAny(g, `*?[\`) }) {
 		locations = []string{""}
 	}
 	if len(kinds) == 0 {
@@ -31,12 +33,12 @@ func filters(o options, e Endpoint) []string {
 	var out []string
 	for _, l := range locations {
 		for _, k := range kinds {
-			out = append(out, o.subjects.Filter(o.Account, l, k))
+			out = append(out, o.filter(e.topic, l, k))
 		}
 	}
 	slices.Sort(out)
 	if out = slices.Compact(out); len(out) > maxFilters {
-		return []string{o.subjects.Filter(o.Account, "", "")}
+		return []string{o.filter(e.topic, "", "")}
 	}
 	return out
 }
@@ -69,9 +71,9 @@ func ackWait(o options, e Endpoint) time.Duration {
 // been. That of a new endpoint starts with events published from now on.
 func ensureConsumer(ctx context.Context, o options, e Endpoint, before Standing, log *slog.Logger) (jetstream.Stream, jetstream.Consumer, error) {
 	fail := func(err error) (jetstream.Stream, jetstream.Consumer, error) {
-		return nil, nil, fmt.Errorf("consumer %s of stream %s: %w", Durable(e.Name), o.Stream, err)
+		return nil, nil, fmt.Errorf("consumer %s of stream %s: %w", Durable(e.Name), o.streamOf(e.topic), err)
 	}
-	stream, err := o.JetStream.Stream(ctx, o.Stream)
+	stream, err := o.JetStream.Stream(ctx, o.streamOf(e.topic))
 	if err != nil {
 		return fail(err)
 	}
@@ -96,6 +98,35 @@ func ensureConsumer(ctx context.Context, o options, e Endpoint, before Standing,
 		return fail(err)
 	}
 	return stream, c, nil
+}
+
+// dropConsumer deletes an endpoint's consumer, where there is one.
+func dropConsumer(ctx context.Context, o options, t *topic, endpoint string) error {
+	err := o.JetStream.DeleteConsumer(ctx, o.streamOf(t), Durable(endpoint))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	return err
+}
+
+// movedHere makes an endpoint that subscribed to another stream a new one: the tries that
+// were counted are of events with other sequences.
+func (r *runner) movedHere(ctx context.Context, before Standing) (Standing, error) {
+	if before.Place == nil || cmp.Or(before.Place.Of, sessionTopic.name) == r.endpoint.topic.name {
+		return before, nil
+	}
+	from, err := topicNamed(before.Place.Of)
+	if err == nil {
+		err = dropConsumer(ctx, r.o, from, r.endpoint.Name)
+	}
+	if err == nil {
+		_, err = r.records.tries(ctx, r.endpoint.Name, ^uint64(0))
+	}
+	if err != nil {
+		return before, fmt.Errorf("endpoint %s leaves the stream of %s: %w", r.endpoint.Name, before.Place.Of, err)
+	}
+	before.Place = nil
+	return before, nil
 }
 
 // clockMargin is how far the server's clock may be behind: what it stored in this

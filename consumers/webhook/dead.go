@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/internal/handwritten"
 )
@@ -47,9 +46,10 @@ type DeadLetter struct {
 	StreamSequence uint64
 	DiedAt         time.Time
 	Event          []byte
-	// What the event says of itself; empty when it could not be read.
-	Kind              events.Kind
-	Session, Location string
+	// What the event says of itself; empty when it could not be read. Subject is the id of
+	// the session or, where Stream is "visits", of the visit.
+	Stream, Kind      string
+	Subject, Location string
 }
 
 // graveyard is the stream of dead letters.
@@ -118,8 +118,8 @@ func letter(seq uint64, at time.Time, h nats.Header, data []byte) DeadLetter {
 	l.Tries, _ = strconv.Atoi(h.Get(DeadTries))
 	l.Status, _ = strconv.Atoi(h.Get(DeadStatus))
 	l.StreamSequence, _ = strconv.ParseUint(h.Get(DeadSequence), 10, 64)
-	if e, err := events.Decode(data); err == nil {
-		l.Kind, l.Session, l.Location = e.Kind, e.Data.Session.ID, e.Data.Session.LocationID
+	if n, err := readAny(data); err == nil {
+		l.Stream, l.Kind, l.Subject, l.Location = n.topic.name, n.kind, n.subject, n.location
 	}
 	return l
 }
@@ -239,8 +239,10 @@ func (d *Dispatcher) known(ctx context.Context, o options, graves *graveyard, en
 		return nil
 	}
 	if validName.MatchString(endpoint) {
-		if _, err := d.JetStream.Consumer(ctx, o.Stream, Durable(endpoint)); err == nil {
-			return nil
+		for _, t := range topics {
+			if _, err := d.JetStream.Consumer(ctx, o.streamOf(t), Durable(endpoint)); err == nil {
+				return nil
+			}
 		}
 	}
 	names := map[string]bool{}

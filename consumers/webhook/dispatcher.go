@@ -15,9 +15,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/visits"
 )
 
-// Dispatcher serves the endpoints of one file from one stream. Its fields are
+// Dispatcher serves the endpoints of one file, each from the stream it subscribes to. Its fields are
 // settings, to be set before the first call of a method; JetStream and Path are
 // needed, every other has a default for its zero value. Its methods may be
 // called at the same time, also from a process other than the one in Run: what
@@ -30,6 +31,9 @@ type Dispatcher struct {
 	Stream  string // events.DefaultStream
 	Prefix  string // of subjects; events.DefaultPrefix
 	Account string // serve this account alone; empty: all
+
+	Visits      string // stream of visits; visits.DefaultStream
+	VisitPrefix string // of its subjects; visits.DefaultPrefix
 
 	Bucket     string        // DefaultBucket
 	DeadStream string        // DefaultDeadStream
@@ -89,25 +93,27 @@ type Observation struct {
 
 // options are the settings with their defaults filled in.
 type options struct {
-	Stream, Bucket, DeadStream, DeadPrefix string
-	SkippedStream, SkippedPrefix           string
-	DeadMaxAge                             time.Duration
-	Replicas, RefusedTries, MaxWaiting     int
-	Declared                               bool
-	Backoff                                Backoff
-	MaxRetryAfter, AckWait, Recheck        time.Duration
-	ReloadEvery, StopGrace, fetchWait      time.Duration
-	Log                                    *slog.Logger
-	Observe                                func(Observation)
-	Now                                    func() time.Time
-	Rand                                   func() float64
-	Sleep                                  func(context.Context, time.Duration) error
-	Resolve                                *net.Resolver
-	allow                                  func(netip.Addr) bool
-	subjects                               events.Subjects
-	Account                                string
-	JetStream                              jetstream.JetStream
-	standings                              *standings
+	Stream, Visits                     string
+	Bucket, DeadStream, DeadPrefix     string
+	SkippedStream, SkippedPrefix       string
+	DeadMaxAge                         time.Duration
+	Replicas, RefusedTries, MaxWaiting int
+	Declared                           bool
+	Backoff                            Backoff
+	MaxRetryAfter, AckWait, Recheck    time.Duration
+	ReloadEvery, StopGrace, fetchWait  time.Duration
+	Log                                *slog.Logger
+	Observe                            func(Observation)
+	Now                                func() time.Time
+	Rand                               func() float64
+	Sleep                              func(context.Context, time.Duration) error
+	Resolve                            *net.Resolver
+	allow                              func(netip.Addr) bool
+	subjects                           events.Subjects
+	visitSubjects                      visits.Subjects
+	Account                            string
+	JetStream                          jetstream.JetStream
+	standings                          *standings
 }
 
 func (d *Dispatcher) options() (options, error) {
@@ -115,8 +121,12 @@ func (d *Dispatcher) options() (options, error) {
 	if err != nil {
 		return options{}, err
 	}
+	visitSubjects, err := visits.NewSubjects(d.VisitPrefix)
+	if err != nil {
+		return options{}, err
+	}
 	o := options{
-		Stream: cmp.Or(d.Stream, events.DefaultStream), Bucket: cmp.Or(d.Bucket, DefaultBucket),
+		Stream: cmp.Or(d.Stream, events.DefaultStream), Visits: cmp.Or(d.Visits, visits.DefaultStream), Bucket: cmp.Or(d.Bucket, DefaultBucket),
 		DeadStream: cmp.Or(d.DeadStream, DefaultDeadStream), DeadPrefix: cmp.Or(d.DeadPrefix, DefaultDeadPrefix),
 		SkippedStream: cmp.Or(d.SkippedStream, DefaultSkippedStream), SkippedPrefix: cmp.Or(d.SkippedPrefix, DefaultSkippedPrefix),
 		DeadMaxAge: cmp.Or(d.DeadMaxAge, 30*24*time.Hour), Replicas: cmp.Or(d.Replicas, 1), Declared: d.Declared,
@@ -125,7 +135,7 @@ func (d *Dispatcher) options() (options, error) {
 		Recheck: cmp.Or(d.Recheck, 30*time.Second), ReloadEvery: cmp.Or(d.ReloadEvery, 2*time.Second),
 		StopGrace: cmp.Or(d.StopGrace, 5*time.Second), Log: cmp.Or(d.Log, slog.Default()),
 		Observe: d.Observe, Now: d.Now, Rand: d.Rand, Sleep: d.Sleep, Resolve: d.Resolve, allow: d.allow,
-		fetchWait: cmp.Or(d.fetchWait, time.Second), subjects: subjects, Account: d.Account, JetStream: d.JetStream, standings: &d.standings,
+		fetchWait: cmp.Or(d.fetchWait, time.Second), subjects: subjects, visitSubjects: visitSubjects, Account: d.Account, JetStream: d.JetStream, standings: &d.standings,
 	}
 	if o.Observe == nil {
 		o.Observe = func(Observation) {}
@@ -143,6 +153,22 @@ func (d *Dispatcher) options() (options, error) {
 		o.allow = public
 	}
 	return o, nil
+}
+
+// streamOf is the stream of a topic.
+func (o options) streamOf(t *topic) string {
+	if t == visitTopic {
+		return o.Visits
+	}
+	return o.Stream
+}
+
+// filter is the subject of a place and kind of a topic; empty means any.
+func (o options) filter(t *topic, place, kind string) string {
+	if t == visitTopic {
+		return o.visitSubjects.Filter(o.Account, place, visits.Kind(kind))
+	}
+	return o.subjects.Filter(o.Account, place, events.Kind(kind))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -1,8 +1,9 @@
-// Package webhook sends the events of the guest session stream to HTTP
-// endpoints, signed by the Standard Webhooks specification.
+// Package webhook sends the events of the streams of guest sessions and of visits to
+// HTTP endpoints, signed by the Standard Webhooks specification.
 //
-// It imports events and libraries only. Events come from the JetStream stream
-// that guestflow publishes, through one durable pull consumer per endpoint; they
+// It imports events and libraries only. Events come from the JetStream streams
+// that guestflow publishes, through one durable pull consumer per endpoint; a topic says
+// what the dispatcher must know of the events of one of them. They
 // go to the endpoints named in a small YAML or JSON file (see Load). What an
 // endpoint never took goes to a stream of dead letters, what was too old for it to a list
 // of its own; what must outlive a

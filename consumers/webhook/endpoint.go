@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/handwritten"
 )
 
@@ -44,25 +43,7 @@ func (l *loader) endpoint(raw entry) (Endpoint, error) {
 	if e.Secrets, err = l.secrets(raw.Secrets); err != nil {
 		wrong("secrets", err)
 	}
-	for _, k := range raw.Kinds {
-		kind := events.Kind(k)
-		if !kind.Valid() {
-			wrong("kinds", fmt.Errorf("unknown kind %q; known are %v", k, events.Kinds()))
-		}
-		e.Kinds = append(e.Kinds, kind)
-	}
-	for _, glob := range raw.Locations {
-		if _, err := path.Match(glob, ""); err != nil || glob == "" {
-			wrong("locations", fmt.Errorf("%q is not a glob; '*' stands for any text, '?' for one character, '[a-c]' for one of several", glob))
-		}
-	}
-	if raw.Condition != "" {
-		if e.condition, err = compileCondition(raw.Condition); err != nil {
-			wrong("condition", err)
-		} else if err = l.absent.refuse(raw.Condition); err != nil {
-			wrong("condition", err)
-		}
-	}
+	l.filter(&e, raw, wrong)
 	e.limit(raw, wrong)
 	if raw.Format != "" {
 		if e.Format = Format(raw.Format); !e.Format.valid() {
@@ -94,6 +75,35 @@ func (l *loader) endpoint(raw entry) (Endpoint, error) {
 	}
 	e.identify(raw)
 	return e, nil
+}
+
+// filter reads which events the endpoint gets; wrong is told of what cannot be.
+func (l *loader) filter(e *Endpoint, raw entry, wrong func(field string, err error)) {
+	var err error
+	if e.topic, err = topicNamed(raw.Stream); err != nil {
+		wrong("stream", err)
+		return
+	}
+	e.Stream = e.topic.name
+	var problems []error
+	e.Kinds, problems = e.topic.kindsOf(raw.Kinds)
+	for _, problem := range problems {
+		wrong("kinds", problem)
+	}
+	for _, glob := range raw.Locations {
+		if _, err := path.Match(glob, ""); err != nil || glob == "" {
+			wrong("locations", fmt.Errorf("%q is not a glob; '*' stands for any text, '?' for one character, '[a-c]' for one of several", glob))
+		}
+	}
+	if raw.Condition == "" {
+		return
+	}
+	if e.condition, err = e.topic.condition(raw.Condition); err == nil {
+		err = l.absent.refuse(raw.Condition)
+	}
+	if err != nil {
+		wrong("condition", err)
+	}
 }
 
 // limit sets how much goes out at once; wrong is told of what cannot be.

@@ -14,6 +14,7 @@ type entry struct {
 	Name         string            `json:"name"`
 	URL          string            `json:"url"`
 	Secrets      []string          `json:"secrets"`
+	Stream       string            `json:"stream,omitempty"`
 	Kinds        []string          `json:"kinds"`
 	Locations    []string          `json:"locations"`
 	Condition    string            `json:"condition"`
@@ -37,7 +38,7 @@ type entry struct {
 }
 
 var entryFields = []string{
-	"name", "url", "secrets", "kinds", "locations", "condition", "rate_limit", "concurrency", "ordered", "format",
+	"name", "url", "secrets", "stream", "kinds", "locations", "condition", "rate_limit", "concurrency", "ordered", "format",
 	"content_type", "timeout", "max_retry", "max_age", "allow_private", "headers",
 	"ca", "client_cert", "client_key", "proxy",
 }
@@ -117,6 +118,8 @@ func (d endpointsFile) entry(n ast.Node) (e entry, problems []error) {
 			e.URL, err = d.Text(m.Value)
 		case "secrets":
 			e.Secrets, err = d.Texts(m.Value)
+		case "stream":
+			e.Stream, err = d.Text(m.Value)
 		case "kinds":
 			e.Kinds, err = d.Texts(m.Value)
 		case "locations":

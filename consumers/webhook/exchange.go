@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/guestflow/guestflow/events"
 )
 
 // Exchange is one request and its answer, for a person to read: the values of
@@ -37,7 +36,7 @@ type Exchange struct {
 // error says why none is (ErrNoSample); with one it is of that kind, and
 // Exchange.Unwanted says where the endpoint would not get it. An endpoint that does
 // not accept it is no error: see Exchange. It needs no JetStream.
-func (d *Dispatcher) Test(ctx context.Context, name string, kind events.Kind) (Exchange, error) {
+func (d *Dispatcher) Test(ctx context.Context, name string, kind string) (Exchange, error) {
 	o, err := d.options()
 	if err != nil {
 		return Exchange{}, err
@@ -46,20 +45,23 @@ func (d *Dispatcher) Test(ctx context.Context, name string, kind events.Kind) (E
 	if err != nil {
 		return Exchange{}, err
 	}
+	if kind != "" && !slices.Contains(e.topic.kinds, kind) {
+		return Exchange{}, fmt.Errorf("endpoint %s gets events of %s, which have no kind %q; use one of %s", name, e.Stream, kind, strings.Join(e.topic.known(), ", "))
+	}
 	unwanted := ""
 	ev, err := sampleFor(e, kind, o.Now())
 	if err != nil && kind != "" {
-		unwanted, ev = strings.TrimPrefix(err.Error(), ErrNoSample.Error()+": "), SampleEvent(kind, o.Now())
+		unwanted, ev = strings.TrimPrefix(err.Error(), ErrNoSample.Error()+": "), e.topic.about(e.topic.sample(kind, o.Now()))
 	} else if err != nil {
 		return Exchange{}, fmt.Errorf("endpoint %s: %w", name, err)
 	}
-	document, err := events.Encode(ev)
+	document, err := e.topic.encode(ev.of)
 	if err != nil {
 		return Exchange{}, err
 	}
 	s := newSender(e, o.Resolve, o.allow, o.Now)
 	defer s.close()
-	a := s.send(ctx, parcelOf(&ev, document), true)
+	a := s.send(ctx, parcelOf(ev, document), true)
 	if ctx.Err() != nil {
 		return Exchange{}, ctx.Err()
 	}
@@ -83,7 +85,7 @@ type Checked struct {
 	Endpoint Endpoint
 	URL      string // with its query hidden
 	// Sample is the kind of event that Test sends; Reason says why there is none.
-	Sample events.Kind
+	Sample string
 	Reason string
 }
 
@@ -104,7 +106,7 @@ func (d *Dispatcher) Check() ([]Checked, error) {
 		if ev, err := sampleFor(e, "", o.Now()); err != nil {
 			c.Reason = err.Error()
 		} else {
-			c.Sample = ev.Kind
+			c.Sample = ev.kind
 		}
 		out = append(out, c)
 	}

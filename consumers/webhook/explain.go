@@ -38,6 +38,7 @@ var objects = func() map[string]object {
 		}
 	}
 	add("", reflect.TypeFor[facts]())
+	add("", reflect.TypeFor[visitFacts]())
 	return out
 }()
 
@@ -50,9 +51,9 @@ var (
 
 // inWords says what the compiler of conditions found wrong, without Go's names
 // and with what was probably meant.
-func inWords(message string) string {
+func (t *topic) inWords(message string) string {
 	if m := unknownName.FindStringSubmatch(message); m != nil {
-		return "unknown name " + m[1] + handwritten.DidYouMean(m[1], objects[reflect.TypeFor[facts]().String()].fields)
+		return "unknown name " + m[1] + handwritten.DidYouMean(m[1], objects[reflect.TypeOf(t.env).String()].fields)
 	}
 	if m := unknownField.FindStringSubmatch(message); m != nil {
 		if o, ok := objects[strings.TrimPrefix(m[1], "*")]; ok {

@@ -63,7 +63,7 @@ func newGate(soonest, latest time.Duration) *gate {
 // arrive takes an event that the server handed out. With closed set nothing is
 // sent: the event takes its place and goes back to the server.
 func (g *gate) arrive(j *job, now time.Time, closed bool) orders {
-	session := j.session()
+	session := j.line()
 	line := g.lines[session]
 	at, known := slices.BinarySearchFunc(line, j.seq, func(t *turn, seq uint64) int {
 		switch {
@@ -129,7 +129,7 @@ func (g *gate) park(t *turn, until, now time.Time) orders {
 
 // settled removes the head of a line: it was delivered, or is a dead letter.
 func (g *gate) settled(j *job, now time.Time) orders {
-	session := j.session()
+	session := j.line()
 	if line := g.lines[session]; len(line) > 0 && line[0].seq == j.seq {
 		g.lines[session] = line[1:]
 	}
@@ -139,7 +139,7 @@ func (g *gate) settled(j *job, now time.Time) orders {
 // failed says that the head of a line was returned to the server and may be
 // tried again at due.
 func (g *gate) failed(j *job, due, now time.Time) orders {
-	session := j.session()
+	session := j.line()
 	if line := g.lines[session]; len(line) > 0 && line[0].seq == j.seq {
 		line[0].sending, line[0].job, line[0].due = false, nil, due
 	}

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
-
-	"github.com/guestflow/guestflow/events"
 )
 
 // fakeServer stands for a JetStream consumer that hands out messages in any order
@@ -75,7 +73,7 @@ func TestOrderPerSessionHolds(t *testing.T) {
 			if settling != nil && settling.saw(uint64(seq)) {
 				settling = nil
 			}
-			obey(g.arrive(&job{seq: uint64(seq), event: events.Event{Data: events.Data{Session: events.Session{ID: s.session[seq-1]}}}}, s.now, settling != nil))
+			obey(g.arrive(&job{seq: uint64(seq), event: notice{subject: s.session[seq-1]}}, s.now, settling != nil))
 		}
 		finish := func(seq int, ok bool) {
 			j := sending[seq]
@@ -151,7 +149,7 @@ func TestOrderPerSessionHolds(t *testing.T) {
 }
 
 func turnOf(session string, seq uint64) *job {
-	return &job{seq: seq, event: events.Event{Data: events.Data{Session: events.Session{ID: session}}}}
+	return &job{seq: seq, event: notice{subject: session}}
 }
 
 func TestOnlyTheFailingSessionWaits(t *testing.T) {

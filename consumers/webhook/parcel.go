@@ -1,10 +1,6 @@
 package webhook
 
-import (
-	"bytes"
-
-	"github.com/guestflow/guestflow/events"
-)
+import "bytes"
 
 // HeaderDelivery says that a request is not of the usual kind: replayed or backfilled.
 // It is absent from all others. The body has the same as a member "delivery" (an
@@ -28,9 +24,9 @@ type parcel struct {
 	delivery delivery
 }
 
-func parcelOf(e *events.Event, document []byte) parcel {
-	p := parcel{e.ID, document, usual}
-	if e.Data.Observed.Backfilled {
+func parcelOf(n notice, document []byte) parcel {
+	p := parcel{n.id, document, usual}
+	if n.backfilled {
 		p.delivery = backfilled
 	}
 	return p

@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
 
-	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/consume"
 )
 
@@ -24,7 +23,7 @@ type ReplayRequest struct {
 	Sequence uint64
 	EventID  string
 	All      bool
-	// Since and Until bound when events were stored; a zero Until is now.
+	// Since and Until bound when events of the endpoint's stream were stored; a zero Until is now.
 	Since, Until time.Time
 	// Each is told of every event sent, on one goroutine at a time; may be nil.
 	Each func(Replayed)
@@ -132,10 +131,10 @@ func newReplayer(e Endpoint, o options, graves *graveyard, each func(Replayed)) 
 // again is one event to send. after runs when the tries are over; its reason is
 // empty when the event was accepted.
 type again struct {
-	id, session string
-	sequence    uint64
-	document    []byte
-	after       func(ctx context.Context, a answer, reason string, tries int) error
+	id, line string
+	sequence uint64
+	document []byte
+	after    func(ctx context.Context, a answer, reason string, tries int) error
 }
 
 type lanes struct {
@@ -166,7 +165,7 @@ func (r *replayer) start(ctx context.Context) *lanes {
 func (l *lanes) put(ctx context.Context, a again) error {
 	queue := l.queues[0]
 	if !l.shared {
-		queue = l.queues[maphash.String(l.seed, a.session)%uint64(len(l.queues))]
+		queue = l.queues[maphash.String(l.seed, a.line)%uint64(len(l.queues))]
 	}
 	select {
 	case queue <- a:
@@ -247,13 +246,13 @@ func (r *replayer) letters(ctx context.Context, req ReplayRequest, lanes *lanes)
 			return true, nil
 		}
 		found = true
-		ev, err := events.Decode(l.Event)
+		ev, err := readAny(l.Event)
 		if err != nil {
 			r.count(Replayed{EventID: l.EventID, Sequence: l.Sequence, Err: err})
 			return true, nil
 		}
 		return true, lanes.put(ctx, again{
-			id: ev.ID, session: ev.Account + "\x00" + ev.Data.Session.ID, sequence: l.Sequence, document: l.Event,
+			id: ev.id, line: ev.account + "\x00" + ev.subject, sequence: l.Sequence, document: l.Event,
 			after: func(ctx context.Context, _ answer, reason string, _ int) error {
 				if reason != "" {
 					return nil
@@ -277,29 +276,34 @@ func (r *replayer) stretch(ctx context.Context, req ReplayRequest, lanes *lanes)
 	if until.IsZero() {
 		until = r.o.Now()
 	}
-	stream, err := r.o.JetStream.Stream(ctx, r.o.Stream)
+	name := r.o.streamOf(r.endpoint.topic)
+	stream, err := r.o.JetStream.Stream(ctx, name)
 	if err != nil {
-		return fmt.Errorf("stream %s: %w", r.o.Stream, err)
+		return fmt.Errorf("stream %s: %w", name, err)
 	}
 	return consume.Past(ctx, stream, consume.FromTime(req.Since), filters(r.o, r.endpoint), func(m jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
 		if meta.Timestamp.After(until) {
 			return false, nil
 		}
-		ev, err := events.Decode(m.Data())
-		if wanted, _ := r.endpoint.match(&ev); err != nil || !wanted {
+		ev, err := r.endpoint.topic.read(m.Data())
+		wanted := err == nil
+		if wanted {
+			wanted, _ = r.endpoint.match(ev)
+		}
+		if !wanted {
 			r.mu.Lock()
 			r.report.Skipped++
 			r.mu.Unlock()
 			return true, nil
 		}
 		return true, lanes.put(ctx, again{
-			id: ev.ID, session: ev.Account + "\x00" + ev.Data.Session.ID, sequence: meta.Sequence.Stream, document: m.Data(),
+			id: ev.id, line: ev.account + "\x00" + ev.subject, sequence: meta.Sequence.Stream, document: m.Data(),
 			after: func(ctx context.Context, a answer, reason string, tries int) error {
 				if reason == "" {
 					return nil
 				}
 				return r.graves.bury(ctx, DeadLetter{
-					Endpoint: r.endpoint.Name, EventID: ev.ID, Reason: "replay: " + reason, Tries: tries,
+					Endpoint: r.endpoint.Name, EventID: ev.id, Reason: "replay: " + reason, Tries: tries,
 					Status: a.status, StreamSequence: meta.Sequence.Stream, Event: m.Data(),
 				})
 			},

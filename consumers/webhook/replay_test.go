@@ -42,7 +42,7 @@ func TestDeadLettersAreListedAndReplayed(t *testing.T) {
 	}
 	for _, l := range letters {
 		ev, err := events.Decode(l.Event)
-		if err != nil || ev.ID != l.EventID || l.Endpoint != "a" || l.Tries != 3 || l.Status != 422 || l.StreamSequence == 0 || !strings.Contains(l.Reason, "422") || l.DiedAt.IsZero() || l.Kind != ev.Kind || l.Session != ev.Data.Session.ID || l.Location != "hotel-1" {
+		if err != nil || ev.ID != l.EventID || l.Endpoint != "a" || l.Tries != 3 || l.Status != 422 || l.StreamSequence == 0 || !strings.Contains(l.Reason, "422") || l.DiedAt.IsZero() || l.Kind != string(ev.Kind) || l.Stream != "sessions" || l.Subject != ev.Data.Session.ID || l.Location != "hotel-1" {
 			t.Errorf("dead letter %+v, %v", l, err)
 		}
 	}

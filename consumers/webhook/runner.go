@@ -10,8 +10,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
-
-	"github.com/guestflow/guestflow/events"
 )
 
 const (
@@ -23,7 +21,7 @@ const (
 type job struct {
 	msg   jetstream.Msg
 	seq   uint64
-	event events.Event
+	event notice
 	bad   error // the message is not an event
 	tries int   // failed ones so far, and the one under way
 	// counted says that the bucket holds tries.
@@ -32,7 +30,8 @@ type job struct {
 	sending bool
 }
 
-func (j *job) session() string { return j.event.Account + "\x00" + j.event.Data.Session.ID }
+// line is what an ordered endpoint keeps in order: a session, or a visit.
+func (j *job) line() string { return j.event.account + "\x00" + j.event.subject }
 
 // outcome is how a job ended for now.
 type outcome struct {
@@ -106,6 +105,9 @@ func (r *runner) run(ctx context.Context) error {
 	before, _, err := r.records.standing(ctx, r.endpoint.Name)
 	if err != nil {
 		return fmt.Errorf("standing of endpoint %s: %w", r.endpoint.Name, err)
+	}
+	if before, err = r.movedHere(ctx, before); err != nil {
+		return err
 	}
 	stream, consumer, err := ensureConsumer(ctx, r.o, r.endpoint, before, r.log)
 	if err != nil {
@@ -201,11 +203,11 @@ func (r *runner) take(m jetstream.Msg) {
 	if r.settling != nil && r.settling.saw(j.seq) {
 		r.settling = nil
 	}
-	if j.event, j.bad = events.Decode(m.Data()); j.bad == nil {
-		wanted, err := r.endpoint.match(&j.event)
+	if j.event, j.bad = r.endpoint.topic.read(m.Data()); j.bad == nil {
+		wanted, err := r.endpoint.match(j.event)
 		if err != nil && err.Error() != r.badSeen {
 			r.badSeen = err.Error()
-			r.log.Warn("webhooks: the condition cannot be evaluated on an event, which counts as no match; use for instance previous.duration_seconds != nil first", "event", j.event.ID, "error", err)
+			r.log.Warn("webhooks: the condition cannot be evaluated on an event, which counts as no match; use for instance previous.duration_seconds != nil first", "event", j.event.id, "error", err)
 		}
 		if !wanted {
 			r.returned(m.Ack())
@@ -274,7 +276,7 @@ func (r *runner) finish(out outcome) {
 		r.failures = 0
 	case out.unwell:
 		if r.failures++; r.failures == failingAfter {
-			r.log.Warn("webhooks: the endpoint fails; its events wait and are tried again", "event", j.event.ID, "reason", out.reason)
+			r.log.Warn("webhooks: the endpoint fails; its events wait and are tried again", "event", j.event.id, "reason", out.reason)
 		}
 	}
 	if until := now.Add(max(out.pause, r.spacing())); !out.skipped && until.After(r.paused) {

@@ -13,15 +13,12 @@ import (
 	"github.com/expr-lang/expr/parser"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/visits"
 )
 
 // ErrNoSample: no event was found that an endpoint's filters let through. For all
 // but the simplest conditions that is no proof that there is none.
 var ErrNoSample = errors.New("no sample event meets its filters")
-
-// sampleKinds are in the order in which they are tried: what endpoints are most
-// often for comes first.
-var sampleKinds = []events.Kind{events.Started, events.Resumed, events.Ended, events.Traffic, events.Updated, events.Discovered}
 
 // SampleEvent is a made-up event of a made-up guest's session in account and
 // location "example", with all that an event of its kind can have. Its session
@@ -63,54 +60,81 @@ func SampleEvent(kind events.Kind, at time.Time) events.Event {
 	return e.Sealed()
 }
 
+// SampleVisit is a made-up event of a made-up guest's visit in account and place
+// "example", with all that an event of its kind can have.
+func SampleVisit(kind visits.Kind, at time.Time) visits.Event {
+	at = at.UTC().Truncate(time.Second)
+	const stay = 45 * time.Minute
+	e := visits.Event{Account: "example", Kind: kind, Time: at}
+	d := &e.Data
+	d.Revision, d.Observed = 1, visits.Observed{At: at, NotYetAt: at.Add(-3 * time.Second)}
+	d.Visit = visits.Visit{
+		ID: "test-" + at.Format("20060102150405"), Place: "example", LocationID: "example", LocationName: "Example Hotel",
+		Locations: []string{"example"}, Identity: visits.ByGuest, GuestID: "example-guest", DeviceMAC: "02:00:00:00:00:01",
+		Arrival: visits.Seen, StartedAt: at, Devices: 1, Sessions: 1,
+	}
+	if kind == visits.Started {
+		d.Guest = &events.Guest{Username: "EXAMPLE1", Name: "Example Guest", Email: "guest@example.com"}
+		return e.Sealed()
+	}
+	d.Revision, d.Visit.StartedAt, d.Visit.DurationSeconds = 2, at.Add(-stay), int64(stay/time.Second)
+	d.Visit.DownloadedBytes, d.Visit.UploadedBytes = 50_000_000, 5_000_000
+	if kind == visits.Stayed {
+		d.ThresholdSeconds = d.Visit.DurationSeconds
+		d.Observed.NotYetAt = time.Time{}
+	} else {
+		d.Revision, d.Visit.EndedAt, d.Observed.End = 3, at, events.EndReported
+	}
+	return e.Sealed()
+}
+
 // sampleFor returns an event that the endpoint asks for: of kind, or of the first
 // kind that will do when kind is empty. The error wraps ErrNoSample and names what
 // stands in the way.
-func sampleFor(e Endpoint, kind events.Kind, at time.Time) (events.Event, error) {
-	kinds := slices.DeleteFunc(slices.Clone(sampleKinds), func(k events.Kind) bool {
+func sampleFor(e Endpoint, kind string, at time.Time) (notice, error) {
+	kinds := slices.DeleteFunc(slices.Clone(e.topic.kinds), func(k string) bool {
 		return len(e.Kinds) > 0 && !slices.Contains(e.Kinds, k)
 	})
 	if kind != "" {
 		if !slices.Contains(kinds, kind) {
-			return events.Event{}, fmt.Errorf("%w: it asks for the kinds %s alone, not for %s", ErrNoSample, list(e.Kinds), kind)
+			return notice{}, fmt.Errorf("%w: it asks for the kinds %s alone, not for %s", ErrNoSample, strings.Join(e.Kinds, ", "), kind)
 		}
-		kinds = []events.Kind{kind}
+		kinds = []string{kind}
 	}
 	for _, k := range kinds {
-		ev := SampleEvent(k, at)
-		if wanted, err := e.match(&ev); wanted && err == nil {
-			return ev, nil
+		if n := e.topic.specimen(k, at); takesAsItIs(&e, n) {
+			return n, nil
 		}
 	}
 	for _, k := range kinds {
-		if ev, ok := vary(&e, SampleEvent(k, at)); ok {
-			return ev, nil
+		if n, ok := vary(&e, e.topic.specimen(k, at)); ok {
+			return n, nil
 		}
 	}
-	return events.Event{}, fmt.Errorf("%w: %s", ErrNoSample, obstacle(e, kinds, at))
+	return notice{}, fmt.Errorf("%w: %s", ErrNoSample, obstacle(e, kinds, at))
 }
 
-func list(kinds []events.Kind) string {
-	var texts []string
-	for _, k := range kinds {
-		texts = append(texts, string(k))
-	}
-	return strings.Join(texts, ", ")
+// specimen is a made-up event of the topic.
+func (t *topic) specimen(kind string, at time.Time) notice { return t.about(t.sample(kind, at)) }
+
+func takesAsItIs(e *Endpoint, n notice) bool {
+	wanted, err := e.match(n)
+	return wanted && err == nil
 }
 
 // obstacle names the part of the filters that alone no event of the kinds meets.
-func obstacle(e Endpoint, kinds []events.Kind, at time.Time) string {
+func obstacle(e Endpoint, kinds []string, at time.Time) string {
 	alone := func(locations []string, condition string) bool {
-		part := Endpoint{Locations: locations, Condition: condition}
+		part := Endpoint{Locations: locations, Condition: condition, topic: e.topic}
 		if condition != "" {
-			compiled, err := compileCondition(condition)
+			compiled, err := e.topic.condition(condition)
 			if err != nil {
 				return true // of a part that does not stand alone nothing is known
 			}
 			part.condition = compiled
 		}
-		return slices.ContainsFunc(kinds, func(k events.Kind) bool {
-			_, ok := vary(&part, SampleEvent(k, at))
+		return slices.ContainsFunc(kinds, func(k string) bool {
+			_, ok := vary(&part, e.topic.specimen(k, at))
 			return ok
 		})
 	}
@@ -119,7 +143,7 @@ func obstacle(e Endpoint, kinds []events.Kind, at time.Time) string {
 	}
 	for _, part := range conjuncts(e.Condition) {
 		if !alone(nil, part) {
-			return fmt.Sprintf("none of the kinds %s was found to meet %s", list(kinds), part)
+			return fmt.Sprintf("none of the kinds %s was found to meet %s", strings.Join(kinds, ", "), part)
 		}
 	}
 	return "each part of the condition can be met, but no event was found that meets all, in the locations that it asks for"
@@ -152,20 +176,20 @@ type variation struct {
 
 // variationsOf are the fields of an event that an endpoint asks for, and values that
 // they may be given.
-func variationsOf(e *Endpoint, ev *events.Event) (fields []variation) {
+func variationsOf(e *Endpoint, n notice) (fields []variation) {
 	u := usesOf(e.Condition)
 	paths := u.paths
 	if len(e.Locations) > 0 {
-		paths = append(paths, "session.location_id")
+		paths = append(paths, "session.location_id", "visit.place")
 		for _, glob := range e.Locations {
 			u.texts = append(u.texts, instanceOf(glob))
 		}
 	}
 	for _, path := range slices.Compact(slices.Sorted(slices.Values(paths))) {
-		if !mayVary(ev.Kind, path) {
+		if !e.topic.mayVary(n.kind, path) {
 			continue
 		}
-		if field := fieldOf(ev, path); field.IsValid() {
+		if field := fieldOf(n.of, path); field.IsValid() {
 			if values := u.valuesFor(field.Type()); len(values) > 0 {
 				fields = append(fields, variation{field, values})
 			}
@@ -176,18 +200,17 @@ func variationsOf(e *Endpoint, ev *events.Event) (fields []variation) {
 
 // vary changes the event until the endpoint takes it: as few as possible of the
 // fields that its filters mention, to values near those that they mention.
-func vary(e *Endpoint, ev events.Event) (events.Event, bool) {
-	fields := variationsOf(e, &ev)
+func vary(e *Endpoint, n notice) (notice, bool) {
+	fields := variationsOf(e, n)
 	left := maxVariations
 	var search func(from, changes int) bool
 	search = func(from, changes int) bool {
 		if changes == 0 {
 			left--
-			wanted, err := e.match(&ev)
-			if !wanted || err != nil {
+			if !takesAsItIs(e, e.topic.about(n.of)) {
 				return false
 			}
-			_, err = events.Encode(ev)
+			_, err := e.topic.encode(n.of)
 			return err == nil
 		}
 		for i := from; i < len(fields) && left > 0; i++ {
@@ -207,14 +230,15 @@ func vary(e *Endpoint, ev events.Event) (events.Event, bool) {
 	}
 	for changes := range len(fields) + 1 {
 		if search(0, changes) {
-			return ev.Sealed(), true
+			return e.topic.about(n.of), true
 		}
 	}
-	return ev, false
+	return n, false
 }
 
-// mayVary reports whether events of a kind differ in a field.
-func mayVary(kind events.Kind, path string) bool {
+// sessionMayVary reports whether session events of a kind differ in a field.
+func sessionMayVary(of, path string) bool {
+	kind := events.Kind(of)
 	object, name, _ := strings.Cut(path, ".")
 	switch {
 	case path == "session.online":
@@ -230,14 +254,15 @@ func mayVary(kind events.Kind, path string) bool {
 
 // fieldOf is the field of a condition's path in the event; invalid where the event
 // has no such field, or it must stay as it is.
-func fieldOf(ev *events.Event, path string) reflect.Value {
+func fieldOf(of any, path string) reflect.Value {
+	event := reflect.ValueOf(of).Elem()
 	if path == "account" {
-		return reflect.ValueOf(&ev.Account).Elem()
+		return event.FieldByName("Account")
 	}
 	if path == "time" {
-		return reflect.ValueOf(&ev.Time).Elem()
+		return event.FieldByName("Time")
 	}
-	v := reflect.ValueOf(&ev.Data).Elem()
+	v := event.FieldByName("Data")
 	for name := range strings.SplitSeq(path, ".") {
 		if v.Kind() == reflect.Pointer {
 			v = v.Elem()

@@ -10,7 +10,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/consume"
 )
 
@@ -27,12 +26,14 @@ const maxSkippedListed = 10_000
 // SkippedEvent is an event that was too old for its endpoint when its first try was
 // due, and was not sent. The event itself is in the stream of events alone.
 type SkippedEvent struct {
-	Endpoint string      `json:"endpoint"`
-	EventID  string      `json:"event_id"`
-	Kind     events.Kind `json:"kind"`
-	Account  string      `json:"account"`
-	Session  string      `json:"session_id"`
-	Location string      `json:"location_id"`
+	Endpoint string `json:"endpoint"`
+	EventID  string `json:"event_id"`
+	Stream   string `json:"stream"` // that of its endpoint: "sessions" or "visits"
+	Kind     string `json:"kind"`
+	Account  string `json:"account"`
+	// Subject is the id of the session or the visit.
+	Subject  string `json:"subject"`
+	Location string `json:"location_id"`
 	// Happened is what its age was counted from.
 	Happened time.Time     `json:"happened"`
 	Age      time.Duration `json:"age_ns"`
@@ -43,25 +44,14 @@ type SkippedEvent struct {
 	At time.Time `json:"-"`
 }
 
-// happened is the earliest time at which the event can have happened. That of a change
-// of which only the sight is known may be as long ago as the last look that did not
-// show it: after an outage, that is all of the outage.
-func happened(e *events.Event) time.Time {
-	o := &e.Data.Observed
-	if e.Time.Equal(o.At) && !o.NotYetAt.IsZero() {
-		return o.NotYetAt
-	}
-	return e.Time
-}
-
 // stale reports whether the event is too old to be tried for the first time. One that
 // was tried is never judged again: the receiver may have got it.
 func (r *runner) stale(j *job) bool {
 	limit := r.endpoint.MaxAge
-	if limit == 0 && j.event.Data.Observed.Backfilled {
+	if limit == 0 && j.event.backfilled {
 		limit = backfilledMaxAge
 	}
-	return j.tries == 0 && limit > 0 && r.o.Now().Sub(happened(&j.event)) > limit
+	return j.tries == 0 && limit > 0 && r.o.Now().Sub(j.event.happened) > limit
 }
 
 // backfilledMaxAge is the greatest age of a backfilled event where the endpoint sets
@@ -72,10 +62,9 @@ const backfilledMaxAge = 24 * time.Hour
 // skip writes down that the event is not sent.
 func (r *runner) skip(ctx context.Context, j *job) outcome {
 	e := &j.event
-	from := happened(e)
 	s := SkippedEvent{
-		Endpoint: r.endpoint.Name, EventID: e.ID, Kind: e.Kind, Account: e.Account, Session: e.Data.Session.ID,
-		Location: e.Data.Session.LocationID, Happened: from.UTC(), Age: r.o.Now().Sub(from), MaxAge: r.endpoint.MaxAge, StreamSequence: j.seq,
+		Endpoint: r.endpoint.Name, EventID: e.id, Stream: e.topic.name, Kind: e.kind, Account: e.account, Subject: e.subject,
+		Location: e.location, Happened: e.happened.UTC(), Age: r.o.Now().Sub(e.happened), MaxAge: r.endpoint.MaxAge, StreamSequence: j.seq,
 	}
 	if r.skipList == nil { // only where max_age is set
 		r.settle(ctx, j)
@@ -83,14 +72,14 @@ func (r *runner) skip(ctx context.Context, j *job) outcome {
 		return outcome{job: j, skipped: true}
 	}
 	if err := r.stored(ctx, func(ctx context.Context) error { return r.skipList.add(ctx, s) }); err != nil {
-		r.log.Warn("webhooks: an event is too old to be sent and cannot be listed; it waits until it can", "event", e.ID, "error", err)
+		r.log.Warn("webhooks: an event is too old to be sent and cannot be listed; it waits until it can", "event", e.id, "error", err)
 		wait := min(r.o.Backoff.delay(1, r.o.Rand()), r.o.Recheck)
 		r.returned(j.msg.NakWithDelay(wait))
 		return outcome{job: j, again: true, due: r.o.Now().Add(wait), skipped: true}
 	}
 	r.settle(ctx, j)
 	r.observe(j, answer{}, Skipped, "")
-	r.log.Debug("webhooks: event skipped, since it is too old", "event", e.ID, "age", s.Age, "max_age", s.MaxAge)
+	r.log.Debug("webhooks: event skipped, since it is too old", "event", e.id, "age", s.Age, "max_age", s.MaxAge)
 	return outcome{job: j, skipped: true}
 }
 

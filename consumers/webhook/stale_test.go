@@ -81,7 +81,7 @@ func TestAfterAnOutageNoLateEventGoesOut(t *testing.T) {
 			}
 			for _, s := range list {
 				i := slices.IndexFunc(late, func(e events.Event) bool { return e.ID == s.EventID })
-				if i < 0 || s.Endpoint != "welcome" || s.Kind != events.Started || s.Session != late[i].Data.Session.ID || s.Location != "hotel-1" ||
+				if i < 0 || s.Endpoint != "welcome" || s.Kind != "started" || s.Stream != "sessions" || s.Subject != late[i].Data.Session.ID || s.Location != "hotel-1" ||
 					!s.Happened.Equal(late[i].Time) || s.Age != clock.now().Sub(late[i].Time) || s.MaxAge != 15*time.Minute || s.StreamSequence == 0 || s.At.IsZero() {
 					t.Errorf("skipped %+v", s)
 				}

@@ -34,6 +34,18 @@ type place struct {
 	Floor  uint64    `json:"floor"`  // the sequence up to which every event is settled
 	Stream time.Time `json:"stream"` // when the stream was created that Floor counts in
 	At     time.Time `json:"at"`     // when this was so
+	// Of is the name of the stream's topic; empty is that of sessions.
+	Of string `json:"of,omitempty"`
+}
+
+// topics are those in whose streams the endpoint may have its place.
+func (s Standing) topics() []*topic {
+	if s.Place != nil {
+		if t, err := topicNamed(s.Place.Of); err == nil {
+			return []*topic{t}
+		}
+	}
+	return topics
 }
 
 // news is what happened since a Standing was written.
@@ -109,6 +121,7 @@ type kept struct {
 	dead    uint64
 	listed  bool // in the file that is followed
 	host    string
+	topic   *topic
 	off     *Disabled
 }
 
@@ -160,7 +173,7 @@ func (s *standings) follows(cfg Config, off map[string]*Disabled) {
 	}
 	s.mu.Unlock()
 	for _, e := range cfg.Endpoints {
-		s.change(e.Name, func(k *kept) { k.listed, k.host, k.off = true, e.URL.Host, off[e.Name] })
+		s.change(e.Name, func(k *kept) { k.listed, k.host, k.off, k.topic = true, e.URL.Host, off[e.Name], e.topic })
 	}
 }
 
@@ -174,7 +187,7 @@ func (s *standings) list(now time.Time) []EndpointStatus {
 		if !k.listed {
 			continue
 		}
-		e := EndpointStatus{Name: name, Host: k.host, Disabled: k.off, Standing: k.now()}
+		e := EndpointStatus{Name: name, Host: k.host, Stream: k.topic.name, topic: k.topic, Disabled: k.off, Standing: k.now()}
 		e.written = now // by this process, which lives
 		e.Started = e.Place != nil
 		e.waits(k.pending)
@@ -256,7 +269,7 @@ func (r *runner) measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	at := &place{Floor: info.AckFloor.Stream, Stream: r.stream.CachedInfo().Created, At: now}
+	at := &place{Floor: info.AckFloor.Stream, Stream: r.stream.CachedInfo().Created, At: now, Of: r.endpoint.topic.name}
 	p, err := pendingOf(ctx, r.stream, info)
 	if err != nil {
 		return err
@@ -273,7 +286,7 @@ func (d *Dispatcher) measureDisabled(ctx context.Context, o options) error {
 		if e.Disabled == nil {
 			continue
 		}
-		stream, err := d.JetStream.Stream(ctx, o.Stream)
+		stream, err := d.JetStream.Stream(ctx, o.streamOf(e.topic))
 		if err != nil {
 			return err
 		}

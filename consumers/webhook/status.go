@@ -34,7 +34,8 @@ const servedFor = 3 * measureEvery
 // EndpointStatus is one endpoint as it stands.
 type EndpointStatus struct {
 	Name     string    `json:"name"`
-	Host     string    `json:"host"` // of the URL
+	Host     string    `json:"host"`   // of the URL
+	Stream   string    `json:"stream"` // "sessions" or "visits"
 	State    State     `json:"state"`
 	Disabled *Disabled `json:"disabled,omitempty"`
 	// Started is whether the endpoint has a place in the stream yet.
@@ -47,6 +48,8 @@ type EndpointStatus struct {
 	OldestWaiting time.Time `json:"oldest_waiting,omitzero"`
 	DeadLetters   uint64    `json:"dead_letters"`
 	Standing
+
+	topic *topic
 }
 
 func (s *EndpointStatus) state(now time.Time) State {
@@ -100,16 +103,14 @@ func (d *Dispatcher) Status(ctx context.Context) ([]EndpointStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	stream, err := d.JetStream.Stream(ctx, o.Stream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, fmt.Errorf("stream %s: %w; start guestflow run, or correct the stream's name", o.Stream, err)
-	}
+	streams, err := d.streamsOf(ctx, o, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", o.Stream, err)
+		return nil, err
 	}
 	var out []EndpointStatus
 	for _, e := range cfg.Endpoints {
-		s := EndpointStatus{Name: e.Name, Host: e.URL.Host, DeadLetters: dead[graves.subject(e.Name)]}
+		stream := streams[e.topic]
+		s := EndpointStatus{Name: e.Name, Host: e.URL.Host, Stream: e.Stream, topic: e.topic, DeadLetters: dead[graves.subject(e.Name)]}
 		if s.Disabled, err = records.disabled(ctx, e); err != nil {
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
@@ -132,6 +133,25 @@ func (d *Dispatcher) Status(ctx context.Context) ([]EndpointStatus, error) {
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// streamsOf are the streams that the endpoints subscribe to.
+func (d *Dispatcher) streamsOf(ctx context.Context, o options, cfg Config) (map[*topic]jetstream.Stream, error) {
+	streams := map[*topic]jetstream.Stream{}
+	for _, e := range cfg.Endpoints {
+		if streams[e.topic] != nil {
+			continue
+		}
+		stream, err := d.JetStream.Stream(ctx, o.streamOf(e.topic))
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, fmt.Errorf("endpoint %s: stream %s: %w; %s, or correct the stream's name", e.Name, o.streamOf(e.topic), err, e.topic.maker)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("endpoint %s: stream %s: %w", e.Name, o.streamOf(e.topic), err)
+		}
+		streams[e.topic] = stream
+	}
+	return streams, nil
 }
 
 // Enable lifts the state that a 410 put an endpoint of the file in, and returns it;
@@ -183,7 +203,7 @@ func (d *Dispatcher) Forget(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	_, written, err := records.standing(ctx, name)
+	standing, written, err := records.standing(ctx, name)
 	if err != nil {
 		return fmt.Errorf("forget endpoint %s: %w", name, err)
 	}
@@ -192,9 +212,10 @@ func (d *Dispatcher) Forget(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	err = d.JetStream.DeleteConsumer(ctx, o.Stream, Durable(name))
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("forget endpoint %s: %w", name, err)
+	for _, t := range standing.topics() {
+		if err := dropConsumer(ctx, o, t, name); err != nil {
+			return fmt.Errorf("forget endpoint %s: %w", name, err)
+		}
 	}
 	if _, err := records.tries(ctx, name, ^uint64(0)); err != nil {
 		return fmt.Errorf("forget endpoint %s: %w", name, err)

@@ -102,11 +102,15 @@ func (s *supervisor) serve(ctx context.Context, e Endpoint) {
 		if s.o.Now().Sub(began) > s.o.Backoff.Max {
 			failures, reported = 1, "" // it ran well meanwhile
 		}
+		missing := errors.Is(err, jetstream.ErrStreamNotFound)
+		if missing && failures == 1 {
+			err = nil // it is being made, if whoever makes it has just been started, too
+		}
 		if err != nil && err.Error() != reported {
 			reported = err.Error()
 			switch {
-			case errors.Is(err, jetstream.ErrStreamNotFound):
-				log.Error("webhooks: there is no such stream yet; start guestflow run, or correct the stream's name", "stream", s.o.Stream)
+			case missing:
+				log.Error("webhooks: there is no such stream yet; "+e.topic.maker+", or correct the stream's name", "stream", s.o.streamOf(e.topic))
 			default:
 				log.Error("webhooks: interrupted by NATS; trying again", "error", err)
 			}

@@ -17,7 +17,7 @@ func (r *runner) try(ctx context.Context, j *job) outcome {
 	if r.stale(j) {
 		return r.skip(ctx, j)
 	}
-	a := r.sender.send(ctx, parcelOf(&j.event, j.msg.Data()), false)
+	a := r.sender.send(ctx, parcelOf(j.event, j.msg.Data()), false)
 	if ctx.Err() != nil && a.err != nil { // broken off here, not by the receiver
 		return r.untried(j)
 	}
@@ -73,7 +73,7 @@ func (r *runner) settle(ctx context.Context, j *job) {
 		if err := r.stored(ctx, func(ctx context.Context) error {
 			return r.records.dropTries(ctx, r.endpoint.Name, j.seq)
 		}); err != nil {
-			r.log.Debug("webhooks: cannot remove an event's count of tries; the next start does", "event", j.event.ID, "error", err)
+			r.log.Debug("webhooks: cannot remove an event's count of tries; the next start does", "event", j.event.id, "error", err)
 		}
 	}
 	r.returned(j.msg.Ack())
@@ -88,7 +88,7 @@ func (r *runner) again(ctx context.Context, j *job, a answer, reason string) out
 	if err := r.stored(ctx, func(ctx context.Context) error {
 		return r.records.putTries(ctx, r.endpoint.Name, j.seq, j.tries)
 	}); err != nil {
-		r.log.Warn("webhooks: cannot store an event's count of tries; a restart would begin anew", "event", j.event.ID, "error", err)
+		r.log.Warn("webhooks: cannot store an event's count of tries; a restart would begin anew", "event", j.event.id, "error", err)
 	}
 	back := wait
 	if r.endpoint.Ordered {
@@ -96,14 +96,14 @@ func (r *runner) again(ctx context.Context, j *job, a answer, reason string) out
 	}
 	r.returned(j.msg.NakWithDelay(back))
 	r.observe(j, a, Failed, reason)
-	r.log.Debug("webhooks: delivery failed", "event", j.event.ID, "try", j.tries, "reason", reason, "next", wait)
+	r.log.Debug("webhooks: delivery failed", "event", j.event.id, "try", j.tries, "reason", reason, "next", wait)
 	return outcome{job: j, again: true, tries: j.tries, due: now.Add(wait), pause: asked}
 }
 
 // bury makes a dead letter of the event.
 func (r *runner) bury(ctx context.Context, j *job, a answer, reason string) outcome {
 	l := DeadLetter{
-		Endpoint: r.endpoint.Name, EventID: j.event.ID, Reason: reason, Tries: j.tries, Status: a.status,
+		Endpoint: r.endpoint.Name, EventID: j.event.id, Reason: reason, Tries: j.tries, Status: a.status,
 		StreamSequence: j.seq, Event: j.msg.Data(),
 	}
 	if err := r.stored(ctx, func(ctx context.Context) error { return r.graves.bury(ctx, l) }); err != nil {
@@ -112,7 +112,7 @@ func (r *runner) bury(ctx context.Context, j *job, a answer, reason string) outc
 	}
 	r.settle(ctx, j)
 	r.observe(j, a, Dead, reason)
-	r.log.Warn("webhooks: event became a dead letter; send it again with guestflow webhooks replay", "event", j.event.ID, "tries", j.tries, "reason", reason)
+	r.log.Warn("webhooks: event became a dead letter; send it again with guestflow webhooks replay", "event", j.event.id, "tries", j.tries, "reason", reason)
 	return outcome{job: j}
 }
 
