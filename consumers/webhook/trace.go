@@ -51,15 +51,15 @@ type Trace struct {
 	Age time.Duration `json:"age_ns,omitempty"`
 }
 
-// Traced is an event to trace: with its place in the stream, and when it was stored.
+// Traced is a session event to trace: with its place in the stream, and when it was stored.
 type Traced struct {
 	Sequence uint64
 	Stored   time.Time
 	Event    *events.Event
 }
 
-// Trace tells what became of events: for each, in order, one Trace for every endpoint
-// of the file, and for every other one that has a dead letter or a skip of it. Whether
+// Trace tells what became of session events: for each, in order, one Trace for every endpoint
+// of the file that subscribes to sessions, and for every other one that has a dead letter or a skip of it. Whether
 // an endpoint wants an event goes by the file as it is now. It reads, and makes nothing
 // that is missing. Without a file only dead letters and skips are told.
 func (d *Dispatcher) Trace(ctx context.Context, of []Traced) ([][]Trace, error) {
@@ -86,6 +86,9 @@ func (d *Dispatcher) Trace(ctx context.Context, of []Traced) ([][]Trace, error) 
 		return nil, err
 	}
 	for _, e := range cfg.Endpoints {
+		if e.topic != sessionTopic {
+			continue
+		}
 		if err := t.endpoint(ctx, d, o, &e, of); err != nil {
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
@@ -108,7 +111,7 @@ func (t *tracer) buried(ctx context.Context, d *Dispatcher, o options) error {
 		return err
 	}
 	return graves.each(ctx, "", func(l DeadLetter) (bool, error) {
-		if i, ok := t.at[l.StreamSequence]; ok {
+		if i, ok := t.at[l.StreamSequence]; ok && l.Stream != visitTopic.name {
 			t.out[i] = append(t.out[i], Trace{
 				Endpoint: l.Endpoint, Fate: FateDead, Tries: l.Tries, Status: l.Status, Reason: l.Reason, At: l.DiedAt.UTC(), Letter: l.Sequence,
 			})
@@ -125,7 +128,7 @@ func (t *tracer) skipped(ctx context.Context, d *Dispatcher) error {
 	}
 	list, err := skippedIn(ctx, d.JetStream, o, "*", 0)
 	for _, s := range list {
-		if i, ok := t.at[s.StreamSequence]; ok {
+		if i, ok := t.at[s.StreamSequence]; ok && s.Stream != visitTopic.name {
 			t.out[i] = append(t.out[i], Trace{Endpoint: s.Endpoint, Fate: FateSkipped, At: s.At.UTC(), Age: s.Age})
 		}
 	}
@@ -155,7 +158,7 @@ func (t *tracer) endpoint(ctx context.Context, d *Dispatcher, o options, e *Endp
 			continue
 		}
 		trace := Trace{Endpoint: e.Name, Fate: fate(at, of[i]), Tries: failed[of[i].Sequence]}
-		wanted, err := e.match(of[i].Event)
+		wanted, err := e.match(sessionTopic.about(of[i].Event))
 		switch {
 		case err != nil:
 			trace.Fate, trace.Reason = FateUnwanted, err.Error()
