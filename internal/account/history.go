@@ -1,0 +1,204 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
+	"github.com/guestflow/guestflow/store"
+)
+
+// history is what the events of an account come to, in whatever order they are taken:
+// of each session the newest revision counts.
+type history struct {
+	states       map[string]events.State
+	since, until time.Time // when the first and the last event was observed
+	events       int
+}
+
+func (h *history) take(e *events.Event) {
+	h.events++
+	h.span(e.Data.Observed.At, e.Data.Observed.At)
+	if was, ok := h.states[e.Data.Session.ID]; !ok || e.Data.Revision > was.Revision {
+		h.states[e.Data.Session.ID] = events.StateOf(*e)
+	}
+}
+
+func (h *history) span(since, until time.Time) {
+	if h.since.IsZero() || since.Before(h.since) {
+		h.since = since
+	}
+	if until.After(h.until) {
+		h.until = until
+	}
+}
+
+// join takes what another part of the same events came to.
+func (h *history) join(part history) {
+	if part.events == 0 {
+		return
+	}
+	h.events += part.events
+	h.span(part.since, part.until)
+	for id, st := range part.states {
+		if was, ok := h.states[id]; !ok || st.Revision > was.Revision {
+			h.states[id] = st
+		}
+	}
+}
+
+// kept are the states that a store keeps: of who is online, and of who ended less than
+// EndedRetention ago.
+func (h *history) kept(now time.Time) []events.State {
+	states := make([]events.State, 0, len(h.states))
+	for _, st := range h.states {
+		if st.Session.Online || now.Sub(st.SeenAt) < store.DefaultEndedRetention {
+			states = append(states, st)
+		}
+	}
+	return states
+}
+
+// decodeAtOnce is how many messages are decoded in one go.
+const decodeAtOnce = 512
+
+// historian reads the events of an account up to a stream sequence. One goroutine takes
+// messages from the connection, others decode them.
+type historian struct {
+	*Account
+	last   uint64
+	prefix string // of the account's subjects
+
+	place  uint64 // the sequence up to which messages were taken
+	filled []jetstream.Msg
+	work   chan []jetstream.Msg
+}
+
+// readHistory reads the account's events up to a stream sequence.
+func (a *Account) readHistory(ctx context.Context, last uint64) (history, error) {
+	r := historian{Account: a, last: last, work: make(chan []jetstream.Msg, 4)}
+	r.prefix = strings.TrimSuffix(a.settings.Subjects.AccountFilter(a.settings.Name), "*.*")
+	parts := make([]history, max(2, runtime.GOMAXPROCS(0)))
+	var decoding sync.WaitGroup
+	for i := range parts {
+		decoding.Go(func() { parts[i] = r.decode() })
+	}
+	err := r.read(ctx)
+	close(r.work)
+	decoding.Wait()
+	for _, part := range parts[1:] {
+		parts[0].join(part)
+	}
+	return parts[0], err
+}
+
+// read takes every message up to the last, and waits out servers that are away.
+func (r *historian) read(ctx context.Context) error {
+	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+	for {
+		before := r.place
+		err := r.readOn(ctx)
+		if err == nil {
+			r.hand()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, jetstream.ErrStreamNotFound) || r.link.JetStream().Conn().IsClosed() {
+			return err
+		}
+		if r.place > before {
+			pauses.Reset()
+		}
+		select {
+		case <-time.After(pauses.NextBackOff()):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// readOn reads from the place on.
+func (r *historian) readOn(ctx context.Context) error {
+	stream, err := r.link.JetStream().Stream(ctx, r.settings.Stream)
+	if err != nil {
+		return err
+	}
+	from := consume.FromSequence(r.place + 1)
+	reader, err := consume.Open(ctx, r.link.JetStream().Conn(), stream, from, r.settings.Subjects.AccountFilter(r.settings.Name))
+	if err != nil {
+		return err
+	}
+	defer func() { reader.Close() }()
+	// With a filter that is not the stream's own subject the server looks through all
+	// subjects of a block for each message: reading others' events as well is cheaper
+	// unless most are others'.
+	info := stream.CachedInfo()
+	if subjects := info.Config.Subjects; len(subjects) == 1 && reader.Pending > info.State.Msgs/4 {
+		whole, err := consume.Open(ctx, r.link.JetStream().Conn(), stream, from, subjects[0])
+		if err != nil {
+			return err
+		}
+		reader.Close()
+		reader = whole
+	}
+	if reader.Pending == 0 {
+		return nil // all have gone meanwhile
+	}
+	for {
+		msg, meta, err := reader.Next()
+		if err != nil {
+			return err
+		}
+		r.place = meta.Sequence.Stream
+		if r.place <= r.last {
+			r.take(msg)
+		}
+		if r.place >= r.last || meta.NumPending == 0 { // the last may have gone meanwhile
+			return nil
+		}
+	}
+}
+
+// take puts a message of the account among those to be decoded.
+func (r *historian) take(msg jetstream.Msg) {
+	if !strings.HasPrefix(msg.Subject(), r.prefix) {
+		return
+	}
+	if r.filled = append(r.filled, msg); len(r.filled) == decodeAtOnce {
+		r.hand()
+	}
+}
+
+func (r *historian) hand() {
+	if len(r.filled) > 0 {
+		r.work <- r.filled
+		r.filled = make([]jetstream.Msg, 0, decodeAtOnce)
+	}
+}
+
+// decode makes a history of the messages that it is handed.
+func (r *historian) decode() history {
+	h := history{states: make(map[string]events.State)}
+	for batch := range r.work {
+		for _, msg := range batch {
+			e, err := events.Decode(msg.Data())
+			if err != nil { // no event; somebody published it by hand
+				meta, _ := msg.Metadata()
+				r.settings.Log.Warn("rebuilding the state: a message is left out", "account", r.settings.Name, "sequence", meta.Sequence.Stream, "error", err)
+				continue
+			}
+			h.take(&e)
+		}
+	}
+	return h
+}

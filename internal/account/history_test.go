@@ -1,0 +1,76 @@
+package account
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/natstest"
+)
+
+// arrivals publishes one arrival of each of so many sessions, and returns the sequence of
+// the last.
+func arrivals(t *testing.T, js jetstream.JetStream, account string, n int) uint64 {
+	t.Helper()
+	at := time.Now().UTC().Truncate(time.Second)
+	last := uint64(0)
+	for i := range n {
+		e := events.Event{Account: account, Kind: events.Started, Time: at}
+		e.Data = events.Data{Revision: 1, Observed: events.Observed{At: at}}
+		e.Data.Session = events.Session{ID: fmt.Sprint("s", i), LocationID: fmt.Sprint("place-", i%3), Online: true, StartedAt: at}
+		e = e.Sealed()
+		body, err := events.Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ack, err := js.Publish(t.Context(), (events.Subjects{}).Of(e), body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = ack.Sequence
+	}
+	return last
+}
+
+// TestHistoryIsTheAccountsAlone, whether the server is asked for the account's events or,
+// which is faster where most are, for all of them. A message that is no event is left
+// out, and so is what came behind the sequence that was asked for. The last one may have
+// gone meanwhile.
+func TestHistoryIsTheAccountsAlone(t *testing.T) {
+	t.Parallel()
+	server := natstest.New(t)
+	server.CreateStream(events.DefaultStream, events.DefaultPrefix+".>")
+	js := server.JetStream()
+	last := map[string]uint64{}
+	last["many"] = arrivals(t, js, "many", 60)
+	last["few"] = arrivals(t, js, "few", 7)
+	ack, err := js.Publish(t.Context(), events.DefaultPrefix+".many.place-1.started", []byte("no event"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last["many"] = ack.Sequence
+	arrivals(t, js, "many", 5) // of sessions that are known; only the count tells
+	gone := arrivals(t, js, "gone", 3)
+	stream, err := js.Stream(t.Context(), events.DefaultStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.DeleteMsg(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	last["gone"] = gone
+	for account, want := range map[string]int{"many": 60, "few": 7, "gone": 2} {
+		a := &Account{link: there{js}, settings: Settings{Name: account, Stream: events.DefaultStream, Log: slog.New(slog.DiscardHandler)}}
+		h, err := a.readHistory(t.Context(), last[account])
+		if err != nil || h.events != want || len(h.states) != want {
+			t.Errorf("account %s: %d events of %d sessions, %v; want %d", account, h.events, len(h.states), err, want)
+		}
+		if st := h.states["s0"]; st.Revision != 1 || !st.Session.Online || !h.since.Equal(st.SeenAt) {
+			t.Errorf("account %s: %+v since %v", account, st, h.since)
+		}
+	}
+}
