@@ -37,7 +37,7 @@ var (
 )
 
 const (
-	remedyCorrupt = "run `guestflow check` to see what is damaged, then restore a backup; or move the file away to start empty, which finds the sessions online now again as discovered"
+	remedyCorrupt = "keep the file; `guestflow state verify` says what is damaged; then `guestflow state restore` a backup, or start without the file: the state is rebuilt from the stream"
 	remedyLocked  = "stop the other guestflow that uses it, or give this one its own GUESTFLOW_DATA_DIR"
 	remedyNewer   = "run the release that wrote it, or a later one"
 	remedySpace   = "free some disk space; nothing was lost, and work goes on by itself"

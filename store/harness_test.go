@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/guestflow/guestflow/events"
 )
 
@@ -180,21 +178,10 @@ func locate(s *Store, id string) (location, error) {
 	return l, errors.Join(err, all)
 }
 
-// compacted puts a copy without free pages into the place of a file that nobody has
-// open, as the command of bbolt makes it.
+// compacted compacts a file that nobody has open.
 func compacted(t testing.TB, path string) {
 	t.Helper()
-	from, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	copied := filepath.Join(t.TempDir(), "small.db")
-	to, err := bbolt.Open(copied, 0o600, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = bbolt.Compact(to, from, 16<<20)
-	if err := errors.Join(err, to.Close(), from.Close(), copyFile(copied, path)); err != nil {
+	if _, _, err := Compact(path); err != nil {
 		t.Fatal(err)
 	}
 }

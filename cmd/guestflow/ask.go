@@ -47,24 +47,14 @@ says. Exit code 1 where it does not, or does not answer within 10 s.`,
 // askRunning sends one request to the guestflow that runs with cfg, and returns
 // what it answers. The error is what it refuses with.
 func askRunning(ctx context.Context, cfg Config, method, path, body string) (string, error) {
-	address, err := cfg.ownURL(path)
-	if err != nil {
-		return "", err
-	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
+	answer, err := requestRunning(ctx, cfg, method, path, body)
 	if err != nil {
 		return "", err
 	}
-	if cfg.OccupancyToken != "" {
-		request.Header.Set("Authorization", "Bearer "+cfg.OccupancyToken)
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return "", fmt.Errorf("no guestflow answers: %w; start it, or set GUESTFLOW_HTTP_ADDR as it has it", err)
-	}
 	defer answer.Body.Close()
+	address := answer.Request.URL.Redacted()
 	b, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 	if err != nil {
 		return "", fmt.Errorf("reading the answer of %s: %w", address, err)
@@ -78,6 +68,27 @@ func askRunning(ctx context.Context, cfg Config, method, path, body string) (str
 		return "", fmt.Errorf("%s answers %s: %s", address, answer.Status, text)
 	}
 	return text, nil
+}
+
+// requestRunning sends one request to the guestflow that runs with cfg; the caller
+// closes the answer's body.
+func requestRunning(ctx context.Context, cfg Config, method, path, body string) (*http.Response, error) {
+	address, err := cfg.ownURL(path)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if cfg.OccupancyToken != "" {
+		request.Header.Set("Authorization", "Bearer "+cfg.OccupancyToken)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("no guestflow answers: %w; start it, or set GUESTFLOW_HTTP_ADDR as it has it", err)
+	}
+	return answer, nil
 }
 
 // ofAccount is the part of a URL that names an account; empty for the only one.

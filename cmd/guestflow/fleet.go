@@ -18,6 +18,7 @@ import (
 	"github.com/guestflow/guestflow/internal/lease"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/publisher"
+	"github.com/guestflow/guestflow/store"
 )
 
 // fleet is every account that the process polls. One that the variables describe is
@@ -229,9 +230,16 @@ func (f *fleet) follow() {
 }
 
 // runRebuilt runs the account, and once more with its state rebuilt from the stream
-// where that holds what the state does not know.
+// where that holds what the state does not know. A state that was restored from a backup
+// is rebuilt first.
 func (m *member) runRebuilt(ctx context.Context) error {
-	err := m.open().Run(ctx)
+	restored, err := m.open().Store.Get(store.KeyRestored)
+	switch {
+	case err == nil && restored != nil:
+		err = publisher.ErrBehind
+	case err == nil:
+		err = m.open().Run(ctx)
+	}
 	// Whoever holds the lease goes on where a former holder ended.
 	behind := errors.Is(err, publisher.ErrBehind) || m.held != nil && errors.Is(err, publisher.ErrFenced)
 	if !behind || ctx.Err() != nil {

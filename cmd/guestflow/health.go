@@ -36,6 +36,7 @@ func (a *app) routes() http.Handler {
 		}
 	})
 	mux.HandleFunc("GET /plan", a.servePlan)
+	mux.HandleFunc("GET "+stateCopyPath, a.serveState)
 	mux.HandleFunc("GET "+backfillPath, a.serveBackfill)
 	mux.HandleFunc("PUT "+backfillPath, a.serveBackfill)
 	if a.level != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/publisher"
 	"github.com/guestflow/guestflow/store"
@@ -25,7 +26,7 @@ func (a *Account) rebuild(ctx context.Context) error {
 		return fmt.Errorf("account %s: rebuild the state: %w", s.Name, err)
 	}
 	if tail.Seq == 0 {
-		return nil
+		return a.Store.Put(store.KeyRestored, nil) // nothing was published since
 	}
 	h, err := a.readHistory(ctx, tail.Seq)
 	if err != nil {
@@ -35,12 +36,56 @@ func (a *Account) rebuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	outlived, err := a.outlived(ctx, tail, h)
+	if err != nil {
+		return fmt.Errorf("account %s: rebuild the state: %w", s.Name, err)
+	}
 	err = a.Store.Rebuild(store.Rebuilt{
-		States: h.kept(time.Now()), Values: values, Forget: []string{publisher.KeyOutbox},
+		States: append(h.kept(time.Now()), outlived...), Values: values, Forget: []string{publisher.KeyOutbox, store.KeyRestored},
 		Cursor: store.Cursor{StreamSeq: tail.Seq, StreamCreated: tail.Created, At: time.Now()},
 	})
 	if err == nil {
 		s.Log.Info("state rebuilt from the stream", "account", s.Name, "events", h.events, "sessions", len(h.states), "stream_seq", tail.Seq, "took", time.Since(began).Round(time.Millisecond))
 	}
 	return err
+}
+
+// outlived are the sessions of a state that was restored which are online and whose
+// events the stream no longer holds. They count where it holds all that came after the
+// state, and what is unsent of them is as if it never was.
+func (a *Account) outlived(ctx context.Context, tail publisher.Tail, h history) ([]events.State, error) {
+	restored, err := a.Store.Get(store.KeyRestored)
+	cursor := a.Store.Cursor()
+	if err != nil || restored == nil || cursor.StreamSeq == 0 || !cursor.StreamCreated.Equal(tail.Created) {
+		return nil, err
+	}
+	stream, err := a.link.JetStream().Stream(ctx, a.settings.Stream)
+	if err != nil {
+		return nil, err
+	}
+	if first := stream.CachedInfo().State.FirstSeq; first <= 1 || first > cursor.StreamSeq+1 {
+		return nil, nil
+	}
+	unsent := make(map[string]bool)
+	for after := cursor.OutboxSeq; ; {
+		entries, err := a.Store.Take(after, 1000)
+		if err != nil {
+			return nil, err
+		}
+		if len(entries) == 0 {
+			break
+		}
+		for i := range entries {
+			unsent[entries[i].SessionID] = true
+		}
+		after = entries[len(entries)-1].Seq
+	}
+	var states []events.State
+	err = a.Store.All(func(st events.State) bool {
+		if _, told := h.states[st.Session.ID]; !told && !unsent[st.Session.ID] {
+			states = append(states, st)
+		}
+		return true
+	})
+	return states, err
 }

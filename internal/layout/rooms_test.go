@@ -82,7 +82,7 @@ var libraries = map[string][]string{
 	"consumers/webhook":    {"github.com/nats-io/nats.go", "github.com/expr-lang/expr", "github.com/goccy/go-yaml", "golang.org/x/time"},
 	"consumers/occupancy":  {"github.com/nats-io/nats.go", "github.com/cenkalti/backoff/v4"},
 	"consumers/visit":      {"github.com/nats-io/nats.go", "github.com/cenkalti/backoff/v4"},
-	"internal/account":     {"github.com/nats-io/nats.go"},
+	"internal/account":     {"github.com/nats-io/nats.go", "github.com/cenkalti/backoff/v4"},
 	"internal/lease":       {"github.com/nats-io/nats.go"},
 	"internal/story":       {"github.com/nats-io/nats.go"},
 	"internal/handwritten": {"github.com/goccy/go-yaml"},
