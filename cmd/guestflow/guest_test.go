@@ -54,7 +54,7 @@ func TestGuestArrivedWebhook(t *testing.T) {
 			}))
 			defer receiver.Close()
 			file := filepath.Join(t.TempDir(), "endpoints.yaml")
-			text := "endpoints:\n- name: welcome\n  url: " + receiver.URL + "\n  secrets: [\"" + secret + "\"]\n  kinds: [started]\n  condition: guest.email != \"\"\n  allow_private: true\n"
+			text := "endpoints:\n- name: welcome\n  url: " + receiver.URL + "\n  secrets: [\"" + secret + "\"]\n  kinds: [started]\n  condition: guest.email != \"\"\n  fields: [guest]\n  allow_private: true\n"
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -54,7 +54,7 @@ func absentOf(cfg Config) webhook.Absent {
 	} {
 		for _, path := range f.paths {
 			if f.mode == "drop" {
-				absent[path] = "set " + f.variable + " to keep or hash, or leave it out of the condition"
+				absent[path] = "set " + f.variable + " to keep or hash, or leave it out of the entry"
 			}
 		}
 	}
@@ -147,6 +147,9 @@ func checkWebhooks(cmd *cobra.Command, _ []string, d *webhook.Dispatcher) error 
 		fmt.Fprintf(out, "ok    %s: %s to %s\n", c.Endpoint.Name, asksFor(c.Endpoint), c.URL)
 		if c.Reason != "" {
 			fmt.Fprintf(out, "note  %s: %s\n", c.Endpoint.Name, c.Reason)
+		}
+		if c.Hint != "" {
+			fmt.Fprintf(out, "note  %s: %s\n", c.Endpoint.Name, c.Hint)
 		}
 	}
 	if len(all) == 0 {

@@ -74,6 +74,12 @@ func TestWebhooksCheckSendsNothing(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "ok    a: ended at 0123 to http://127.0.0.1:") || !strings.Contains(out, `none of the kinds started, resumed, ended, traffic, updated, discovered was found to meet kind == "begun"`) || strings.Contains(out, "t0ken") {
 		t.Errorf("exit code %d, %s, %s", code, out, errs)
 	}
+	nameless := endpointsFile(t, receiver.URL, `condition: guest.email != ""`)
+	environment(t, "GUESTFLOW_GUESTS=true")
+	if code, out, errs := invoke("webhooks", "check", "--file", nameless); code != 0 || !strings.Contains(out, "note  a: its condition asks for guest, and it gets no names: add fields: [guest]") {
+		t.Errorf("exit code %d, %s, %s", code, out, errs)
+	}
+	environment(t)
 	broken := endpointsFile(t, receiver.URL, "locaton: [x]", `condition: session.locaton_id = "x"`, "condition: sesion.online")
 	code, _, errs = invoke("webhooks", "check", "--file", broken)
 	for _, want := range []string{`endpoint "a": unknown field "locaton"; did you mean locations?`, `endpoint "b": condition: `, `endpoint "c": condition: column 1: unknown name sesion; did you mean session?`} {

@@ -23,15 +23,29 @@ func (t *topic) condition(source string) (*condition, error) {
 	if err == nil {
 		return &condition{program}, nil
 	}
+	return nil, t.whatIsWrong(err, "compare something, for instance session.duration_seconds >= 600")
+}
+
+// whatIsWrong is a compiler's error for people.
+func (t *topic) whatIsWrong(err error, remedy string) error {
 	var at *file.Error
 	if errors.As(err, &at) {
 		where := fmt.Sprintf("column %d", at.Column+1)
 		if at.Line > 1 {
 			where = fmt.Sprintf("line %d, %s", at.Line, where)
 		}
-		return nil, fmt.Errorf("%s: %s", where, t.inWords(at.Message))
+		return fmt.Errorf("%s: %s", where, t.inWords(at.Message))
 	}
-	return nil, fmt.Errorf("column 1: %s; compare something, for instance session.duration_seconds >= 600", t.inWords(err.Error()))
+	return fmt.Errorf("column 1: %s; %s", t.inWords(err.Error()), remedy)
+}
+
+// bareOfSnippet is the error of an evaluation on one line.
+func bareOfSnippet(err error) error {
+	var at *file.Error
+	if errors.As(err, &at) {
+		return fmt.Errorf("column %d: %s", at.Column+1, at.Message)
+	}
+	return err
 }
 
 // match evaluates the condition. An error means that the expression fails on
@@ -42,11 +56,7 @@ func (c *condition) match(n notice) (bool, error) {
 	}
 	out, err := vm.Run(c.program, n.topic.facts(n.of))
 	if err != nil {
-		var at *file.Error
-		if errors.As(err, &at) { // without the snippet, on one line
-			return false, fmt.Errorf("column %d: %s", at.Column+1, at.Message)
-		}
-		return false, err
+		return false, bareOfSnippet(err)
 	}
 	return out == true, nil
 }

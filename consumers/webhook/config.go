@@ -59,6 +59,11 @@ type Endpoint struct {
 	// Ordered keeps the events of one session in order.
 	Ordered bool
 	Format  Format
+	// Body is the source of the expression that makes the body; empty where Format does.
+	Body string
+	// Fields are the personal fields that it gets, and with a minus those that it does
+	// not get.
+	Fields []string
 	// ContentType replaces the format's own; empty keeps that.
 	ContentType string
 	// Timeout is for one request, from connecting to the end of the answer.
@@ -78,8 +83,10 @@ type Endpoint struct {
 	tls         *tls.Config  // of pem
 	topic       *topic       // of Stream
 	condition   *condition
-	fingerprint string // of the entry as written, inline secrets aside
-	digest      string // of everything, resolved secrets included; never leaves the process
+	body        *template
+	cutting     cutting // what of an event is left out
+	fingerprint string  // of the entry as written, inline secrets aside
+	digest      string  // of everything, resolved secrets included; never leaves the process
 }
 
 // Find returns the endpoint of that name; the error lists the names there are.

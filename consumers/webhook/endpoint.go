@@ -53,6 +53,7 @@ func (l *loader) endpoint(raw entry) (Endpoint, error) {
 	if e.ContentType, err = contentType(raw.ContentType, e.Format); err != nil {
 		wrong("content_type", err)
 	}
+	l.content(&e, raw, wrong)
 	if e.Timeout, err = duration(raw.Timeout, DefaultTimeout, 10*time.Minute); err != nil {
 		wrong("timeout", err)
 	}
@@ -103,6 +104,38 @@ func (l *loader) filter(e *Endpoint, raw entry, wrong func(field string, err err
 	}
 	if err != nil {
 		wrong("condition", err)
+	}
+}
+
+// content reads what of an event goes out, and in which words; wrong is told of what
+// cannot be.
+func (l *loader) content(e *Endpoint, raw entry, wrong func(field string, err error)) {
+	if e.topic == nil { // told already
+		return
+	}
+	e.Body, e.Fields = raw.Body, raw.Fields
+	if raw.Body == "" {
+		var err error
+		if e.cutting, err = l.fieldsOf(e.topic, raw.Fields); err != nil {
+			wrong("fields", err)
+		}
+		return
+	}
+	if raw.Fields != nil {
+		wrong("fields", errors.New("body says itself what is sent; remove one of both"))
+	}
+	if raw.Format != "" {
+		wrong("format", errors.New("body makes the whole body; remove one of both"))
+	}
+	var err error
+	if e.body, err = e.topic.template(raw.Body, raw.ContentType); err == nil {
+		err = l.absent.refuse(raw.Body)
+	}
+	if err == nil && (raw.Condition == "" || e.condition != nil) {
+		err = e.body.try(*e)
+	}
+	if err != nil {
+		wrong("body", err)
 	}
 }
 

@@ -23,6 +23,8 @@ type entry struct {
 	Ordered      bool              `json:"ordered"`
 	Format       string            `json:"format"`
 	ContentType  string            `json:"content_type,omitempty"`
+	Body         string            `json:"body,omitempty"`
+	Fields       []string          `json:"fields,omitempty"`
 	Timeout      string            `json:"timeout"`
 	MaxRetry     string            `json:"max_retry"`
 	MaxAge       string            `json:"max_age,omitempty"`
@@ -39,7 +41,7 @@ type entry struct {
 
 var entryFields = []string{
 	"name", "url", "secrets", "stream", "kinds", "locations", "condition", "rate_limit", "concurrency", "ordered", "format",
-	"content_type", "timeout", "max_retry", "max_age", "allow_private", "headers",
+	"content_type", "body", "fields", "timeout", "max_retry", "max_age", "allow_private", "headers",
 	"ca", "client_cert", "client_key", "proxy",
 }
 
@@ -136,6 +138,10 @@ func (d endpointsFile) entry(n ast.Node) (e entry, problems []error) {
 			e.Format, err = d.Text(m.Value)
 		case "content_type":
 			e.ContentType, err = d.Text(m.Value)
+		case "body":
+			e.Body, err = d.Text(m.Value)
+		case "fields":
+			e.Fields, err = d.Texts(m.Value)
 		case "timeout":
 			e.Timeout, err = d.Text(m.Value)
 		case "max_retry":

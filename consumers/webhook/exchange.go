@@ -87,6 +87,8 @@ type Checked struct {
 	// Sample is the kind of event that Test sends; Reason says why there is none.
 	Sample string
 	Reason string
+	// Hint is what was perhaps not meant; empty mostly.
+	Hint string
 }
 
 // Check reads the file and says of every endpoint, in the file's order, what it
@@ -107,6 +109,9 @@ func (d *Dispatcher) Check() ([]Checked, error) {
 			c.Reason = err.Error()
 		} else {
 			c.Sample = ev.kind
+		}
+		if e.namesNobody() {
+			c.Hint = "its condition asks for guest, and it gets no names: add fields: [guest] where it should"
 		}
 		out = append(out, c)
 	}

@@ -20,12 +20,13 @@ const (
 // parcel is what one request is made of.
 type parcel struct {
 	id       string
+	of       notice // the document, decoded
 	document []byte // of the stream
 	delivery delivery
 }
 
 func parcelOf(n notice, document []byte) parcel {
-	p := parcel{n.id, document, usual}
+	p := parcel{n.id, n, document, usual}
 	if n.backfilled {
 		p.delivery = backfilled
 	}

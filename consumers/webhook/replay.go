@@ -132,6 +132,7 @@ func newReplayer(e Endpoint, o options, graves *graveyard, each func(Replayed)) 
 // empty when the event was accepted.
 type again struct {
 	id, line string
+	of       notice
 	sequence uint64
 	document []byte
 	after    func(ctx context.Context, a answer, reason string, tries int) error
@@ -192,7 +193,7 @@ func (r *replayer) send(ctx context.Context, ev again) {
 		if r.pace(ctx) != nil {
 			return
 		}
-		a = r.sender.send(ctx, parcel{ev.id, ev.document, replayed}, false)
+		a = r.sender.send(ctx, parcel{ev.id, ev.of, ev.document, replayed}, false)
 		if ctx.Err() != nil {
 			return
 		}
@@ -252,7 +253,7 @@ func (r *replayer) letters(ctx context.Context, req ReplayRequest, lanes *lanes)
 			return true, nil
 		}
 		return true, lanes.put(ctx, again{
-			id: ev.id, line: ev.account + "\x00" + ev.subject, sequence: l.Sequence, document: l.Event,
+			id: ev.id, of: ev, line: ev.account + "\x00" + ev.subject, sequence: l.Sequence, document: l.Event,
 			after: func(ctx context.Context, _ answer, reason string, _ int) error {
 				if reason != "" {
 					return nil
@@ -297,7 +298,7 @@ func (r *replayer) stretch(ctx context.Context, req ReplayRequest, lanes *lanes)
 			return true, nil
 		}
 		return true, lanes.put(ctx, again{
-			id: ev.id, line: ev.account + "\x00" + ev.subject, sequence: meta.Sequence.Stream, document: m.Data(),
+			id: ev.id, of: ev, line: ev.account + "\x00" + ev.subject, sequence: meta.Sequence.Stream, document: m.Data(),
 			after: func(ctx context.Context, a answer, reason string, tries int) error {
 				if reason == "" {
 					return nil

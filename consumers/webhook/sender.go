@@ -20,7 +20,7 @@ const maxAnswer = 64 << 10
 
 const userAgent = "guestflow-webhook/1"
 
-var errRender = errors.New("cannot be put into the endpoint's format")
+var errRender = errors.New("cannot be put into the form that the endpoint asks for")
 
 // sender makes the requests of one endpoint, over connections of its own.
 type sender struct {
@@ -67,17 +67,31 @@ func (s *sender) send(ctx context.Context, p parcel, keep bool) answer {
 	return a
 }
 
+// payload is the body of a request for the event; its headers go into h.
+func (e *Endpoint) payload(h http.Header, p parcel) ([]byte, error) {
+	if e.body != nil {
+		h["Content-Type"] = []string{jsonType}
+		return e.body.render(p.of)
+	}
+	document, err := e.cutting.cut(p.document)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := e.Format.render(h, marked(document, p.delivery))
+	if err == nil && e.Format == PlainData {
+		payload = marked(payload, p.delivery)
+	}
+	return payload, err
+}
+
 func (s *sender) exchange(ctx context.Context, p parcel, keep bool) answer {
 	header := make(http.Header, len(s.endpoint.headers)+12)
 	for k, v := range s.endpoint.headers {
 		header[k] = v
 	}
-	payload, err := s.endpoint.Format.render(header, marked(p.document, p.delivery))
+	payload, err := s.endpoint.payload(header, p)
 	if err != nil {
-		return answer{err: fmt.Errorf("event %s %w %s: %w", p.id, errRender, s.endpoint.Format, err)}
-	}
-	if s.endpoint.Format == PlainData {
-		payload = marked(payload, p.delivery)
+		return answer{err: fmt.Errorf("event %s %w: %w", p.id, errRender, err)}
 	}
 	if p.delivery != usual {
 		header[HeaderDelivery] = []string{string(p.delivery)}

@@ -17,7 +17,10 @@ type Absent map[string]string
 // refuse returns an error when the condition asks for what no event has: it would
 // never be true, or always, and nobody would notice.
 func (a Absent) refuse(condition string) error {
-	paths := usesOf(condition).paths
+	return a.refusePaths(usesOf(condition).paths)
+}
+
+func (a Absent) refusePaths(paths []string) error {
 	for _, absent := range slices.Sorted(maps.Keys(a)) {
 		for _, path := range slices.Backward(paths) { // the longest says most
 			if path == absent || strings.HasPrefix(path, absent+".") {
