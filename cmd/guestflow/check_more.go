@@ -13,7 +13,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/guestflow/guestflow/consumers/visit"
 	"github.com/guestflow/guestflow/consumers/webhook"
+	"github.com/guestflow/guestflow/events/visits"
 	"github.com/guestflow/guestflow/internal/lease"
 	"github.com/guestflow/guestflow/poller/platform"
 )
@@ -151,6 +153,9 @@ func stateStreams(cfg Config) []string {
 	streams := []string{"KV_" + occupancyBucket, "OBJ_" + occupancyObject}
 	if cfg.Lease > 0 {
 		streams = append(streams, "KV_"+lease.DefaultBucket)
+	}
+	if cfg.Visits {
+		streams = append(streams, visits.DefaultStream, "OBJ_"+visit.DefaultState)
 	}
 	if cfg.WebhooksFile != "" {
 		streams = append(streams, "KV_"+webhook.DefaultBucket, webhook.DefaultDeadStream)

@@ -33,6 +33,7 @@ type nackResource struct {
 		DuplicateWindow    string            `yaml:"duplicateWindow"`
 		Replicas           int               `yaml:"replicas"`
 		History            uint8             `yaml:"history"`
+		TTL                string            `yaml:"ttl"`
 		AllowDirect        bool              `yaml:"allowDirect"`
 		AllowAtomicPublish bool              `yaml:"allowAtomicPublish"`
 		MaxMsgsPerSubject  int64             `yaml:"maxMsgsPerSubject"`
@@ -70,7 +71,7 @@ func (r *nackResource) make(t *testing.T, js jetstream.JetStream) string {
 		})
 	case "KeyValue":
 		name = "KV_" + s.Bucket
-		_, err = js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: s.Bucket, Description: s.Description, History: s.History})
+		_, err = js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: s.Bucket, Description: s.Description, History: s.History, TTL: span(s.TTL)})
 	case "ObjectStore":
 		name = "OBJ_" + s.Bucket
 		_, err = js.CreateObjectStore(t.Context(), jetstream.ObjectStoreConfig{Bucket: s.Bucket, Description: s.Description})

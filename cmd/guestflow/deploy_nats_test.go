@@ -28,6 +28,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
+	"github.com/guestflow/guestflow/internal/lease"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/publisher"
 )
@@ -170,7 +171,7 @@ func (d *deployed) connect(user string) *nats.Conn {
 func declaredStreams(t *testing.T) map[string]jetstream.StreamConfig {
 	t.Helper()
 	files, err := filepath.Glob(deployNATS + "streams/*.json")
-	if err != nil || len(files) != 6 {
+	if err != nil || len(files) != 9 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	streams := make(map[string]jetstream.StreamConfig)
@@ -208,7 +209,7 @@ func TestDeployedCluster(t *testing.T) {
 	}
 	p := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200})
 	d := deployCluster(t)
-	cfg := exported(t, p, append(d.variables("NATS_POLLER"), "GUESTFLOW_API_RATE_LIMIT=1200")...)
+	cfg := exported(t, p, append(d.variables("NATS_POLLER"), "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_VISITS=true")...)
 
 	// Nothing is declared yet: run waits, and says for what.
 	r := launch(t, cfg)
@@ -281,9 +282,45 @@ func TestDeployedCluster(t *testing.T) {
 		}
 	}
 	d.rightsAreThese()
+	d.accountsAreShared()
 	r.end()
 	if err := r.nats.conn.LastError(); err != nil && strings.Contains(err.Error(), "violation") {
 		t.Errorf("at its end the server reported %v", err)
+	}
+}
+
+// accountsAreShared runs an account by a lease in the declared bucket, with the rights of
+// the poller.
+func (d *deployed) accountsAreShared() {
+	d.t.Helper()
+	conn := d.connect("NATS_POLLER")
+	js, err := jetstream.New(conn)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	const ttl = 10 * time.Second
+	kv, err := lease.Open(d.t.Context(), js, lease.DefaultBucket, ttl, 3, true)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(d.t.Context())
+	defer stop()
+	runs := make(chan string, 1)
+	s := &lease.Sharer{
+		KV: kv, Owner: "one", TTL: ttl, Names: func() []string { return []string{"default"} }, Carry: func(string) []byte { return nil },
+		Run: func(ctx context.Context, held *lease.Lease) { runs <- held.Name; <-ctx.Done() },
+	}
+	shared := make(chan error, 1)
+	go func() { shared <- s.Share(ctx) }()
+	if name := <-runs; name != "default" {
+		d.t.Errorf("runs %q", name)
+	}
+	stop()
+	if err := <-shared; err != nil {
+		d.t.Error(err)
+	}
+	if err := conn.LastError(); err != nil {
+		d.t.Errorf("sharing accounts, the server reported %v", err)
 	}
 }
 
@@ -300,6 +337,18 @@ func (d *deployed) rightsAreThese() {
 		{"$KV.guest-occupancy.default.hotel", "NATS_POLLER NATS_ADMIN"},
 		{"$KV.guestflow-webhooks.standing.crm", "NATS_WEBHOOKS NATS_ADMIN"},
 		{"$O.guest-occupancy-state.C.x", "NATS_POLLER NATS_ADMIN"},
+		{"$KV.guestflow-leases.account.default", "NATS_POLLER NATS_ADMIN"},
+		{"guest.visits.default.hotel.started", "NATS_POLLER"},
+		{"guest.visits.other.hotel.started", ""},
+		{"$O.guest-visits-state.C.x", "NATS_POLLER NATS_ADMIN"},
+		{api + "STREAM.CREATE.GUEST_VISITS", "NATS_ADMIN"},
+		{api + "STREAM.PURGE.GUEST_VISITS", "NATS_ADMIN"},
+		{api + "STREAM.PURGE.OBJ_guest-visits-state", "NATS_POLLER NATS_ADMIN"},
+		{api + "STREAM.PURGE.KV_guestflow-leases", "NATS_ADMIN"},
+		{api + "STREAM.DELETE.KV_guestflow-leases", "NATS_ADMIN"},
+		{api + "STREAM.INFO.GUEST_VISITS", "NATS_POLLER NATS_READER NATS_ADMIN"},
+		{api + "CONSUMER.CREATE.GUEST_VISITS.mine.>", "NATS_POLLER NATS_READER NATS_ADMIN"},
+		{api + "CONSUMER.CREATE.KV_guestflow-leases.mine.>", "NATS_POLLER NATS_ADMIN"},
 		{api + "STREAM.CREATE.GUEST_SESSIONS", "NATS_ADMIN"},
 		{api + "STREAM.UPDATE.GUEST_SESSIONS", "NATS_ADMIN"},
 		{api + "STREAM.CREATE.KV_guest-occupancy", "NATS_ADMIN"},
@@ -356,9 +405,12 @@ func TestDeclaredStreamsAreThoseThatRunMakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := simulate(t, simulator.Config{Token: "right"})
-	r := launch(t, settings(t, p, "GUESTFLOW_WEBHOOKS_FILE="+endpoints))
+	r := launch(t, settings(t, p, "GUESTFLOW_WEBHOOKS_FILE="+endpoints, "GUESTFLOW_VISITS=true"))
 	r.eventuallyReady(http.StatusOK, "ready")
-	for _, name := range append(stateStreams(r.cfg), r.cfg.Stream) {
+	if _, err := lease.Open(t.Context(), r.nats.js, lease.DefaultBucket, 10*time.Second, 1, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append(stateStreams(r.cfg), r.cfg.Stream, "KV_"+lease.DefaultBucket) {
 		var made jetstream.StreamConfig
 		eventually(t, func() string {
 			stream, err := r.nats.js.Stream(t.Context(), name)
@@ -369,6 +421,7 @@ func TestDeclaredStreamsAreThoseThatRunMakes(t *testing.T) {
 			return ""
 		})
 		made.Replicas = 3
+		made.AllowBatchPublish = false // by which a replicated stream gains nothing
 		for key := range made.Metadata {
 			if strings.HasPrefix(key, "_nats.") { // the server's own
 				delete(made.Metadata, key)

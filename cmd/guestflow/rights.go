@@ -50,6 +50,19 @@ func neededRights(cfg Config) []publisher.Right {
 	return rights
 }
 
+// accountTokens are the accounts as subjects have them; none where the accounts file
+// cannot be used, which is told elsewhere.
+func accountTokens(cfg Config) (tokens []string) {
+	configs, err := cfg.accounts()
+	if err != nil {
+		return nil
+	}
+	for _, c := range configs {
+		tokens = append(tokens, events.EncodeToken(c.Account).String())
+	}
+	return tokens
+}
+
 // accountRights are those to publish the accounts' events.
 func accountRights(cfg Config) (rights []publisher.Right) {
 	configs, err := cfg.accounts()
@@ -69,10 +82,12 @@ func accountRights(cfg Config) (rights []publisher.Right) {
 // visitRights are what the visits need beside.
 func visitRights(cfg Config) []publisher.Right {
 	rights := []publisher.Right{
-		{Subject: visits.DefaultPrefix + ".>", For: "the visits"},
 		{Subject: "$O." + visit.DefaultState + ".>", For: "the visits' state"},
 		{Subject: "$JS.API.STREAM.PURGE.OBJ_" + visit.DefaultState, For: "the visits' former states, which else stay for ever"},
 		{Subject: "$JS.API.CONSUMER.MSG.NEXT." + visits.DefaultStream + ".>", For: "reading the visits"},
+	}
+	for _, account := range accountTokens(cfg) {
+		rights = append(rights, publisher.Right{Subject: visits.DefaultPrefix + "." + account + ".>", For: "the visits"})
 	}
 	rights = append(rights, stateRights(cfg, visits.DefaultStream)...)
 	return append(rights, stateRights(cfg, "OBJ_"+visit.DefaultState)...)
