@@ -98,6 +98,9 @@ func Compare(known Known, snap Snapshot, rules Rules) []events.Event {
 			c.missing(known.Expected[i])
 		}
 	}
+	for i := range c.changes {
+		c.changes[i] = c.changes[i].Sealed()
+	}
 	return c.changes
 }
 
@@ -115,24 +118,22 @@ func (c *comparison) tracking(location string) Tracking {
 	return c.known.Tracking(location)
 }
 
-// find returns the zero state for a session that is not known.
+// find returns a state without figures for a session that is not known.
 func (c *comparison) find(id string) events.State {
-	if c.known.Find == nil {
-		return events.State{}
+	if c.known.Find != nil {
+		if state, ok := c.known.Find(id); ok {
+			return state
+		}
 	}
-	state, _ := c.known.Find(id)
-	return state
+	return events.State{Session: events.Session{DurationSeconds: events.UnknownSeconds, Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes}}
 }
 
-// seen compares one record with what is known of its session; the zero state
-// knows nothing.
+// seen compares one record with what is known of its session.
 func (c *comparison) seen(old events.State, shown *events.Session) {
-	if !old.Tracked() {
-		c.arrived(*shown)
-		return
-	}
 	now := complete(*shown, &old.Session)
 	switch {
+	case !old.Tracked():
+		c.arrived(now)
 	case !old.Session.Online && !now.Online:
 		// Known as ended, and still so.
 	case !old.Session.Online:
@@ -145,7 +146,6 @@ func (c *comparison) seen(old events.State, shown *events.Session) {
 }
 
 func (c *comparison) arrived(s events.Session) {
-	s = complete(s, &events.Session{DurationSeconds: events.UnknownSeconds, Downloaded: events.UnknownBytes, Uploaded: events.UnknownBytes})
 	tracking := c.tracking(s.LocationID)
 	kind, notYet := events.Started, tracking.SeenAt
 	if tracking.before(s.StartedAt) {
@@ -311,7 +311,6 @@ func (c *comparison) publish(old events.State, kind events.Kind, now events.Sess
 			e.Data.Observed.NotYetAt = t
 		}
 	}
-	e = e.Sealed()
 	c.changes = append(c.changes, e)
 	return events.StateOf(e)
 }

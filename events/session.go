@@ -78,3 +78,56 @@ func (s *Session) FillFrom(old *Session) {
 		s.StartedAt = old.StartedAt
 	}
 }
+
+// attributes lists the session's text attributes, in the order of Previous.
+func (s *Session) attributes() [10]*string {
+	return [...]*string{
+		&s.LocationID, &s.LocationName, &s.GuestID, &s.YasID, &s.DeviceMAC, &s.DeviceIP,
+		&s.DeviceDescription, &s.AccessCode, &s.LoginType, &s.ServiceProfile,
+	}
+}
+
+func (p *Previous) attributes() [10]**string {
+	return [...]**string{
+		&p.LocationID, &p.LocationName, &p.GuestID, &p.YasID, &p.DeviceMAC, &p.DeviceIP,
+		&p.DeviceDescription, &p.AccessCode, &p.LoginType, &p.ServiceProfile,
+	}
+}
+
+// Replaced returns the values of old that differ in s, or nil when none does.
+// The duration grows with time alone and is filled in only beside byte figures. A
+// figure that was not known has no old value.
+func (s *Session) Replaced(old *Session) *Previous {
+	var p Previous
+	changed := false
+	was, is, out := old.attributes(), s.attributes(), p.attributes()
+	for i := range was {
+		if *was[i] != *is[i] {
+			v := *was[i]
+			*out[i] = &v
+			changed = true
+		}
+	}
+	if !s.StartedAt.Equal(old.StartedAt) {
+		v := old.StartedAt
+		p.StartedAt = &v
+		changed = true
+	}
+	if s.Downloaded.Value != old.Downloaded.Value || s.Uploaded.Value != old.Uploaded.Value {
+		down, up, seconds := old.Downloaded.Value, old.Uploaded.Value, old.DurationSeconds
+		if old.Downloaded.Known() {
+			p.DownloadedBytes = &down
+		}
+		if old.Uploaded.Known() {
+			p.UploadedBytes = &up
+		}
+		if seconds != UnknownSeconds {
+			p.DurationSeconds = &seconds
+		}
+		changed = true
+	}
+	if !changed {
+		return nil
+	}
+	return &p
+}

@@ -2,8 +2,6 @@ package poller
 
 import (
 	"fmt"
-	"iter"
-	"slices"
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
@@ -119,10 +117,6 @@ func (k *account) tend(now, at time.Time) {
 	}
 }
 
-// displacedKey names the sessions that stand out of the list's order, so that no
-// process takes them for gone.
-const displacedKey = "account.displaced"
-
 // wideKey names the tracking of the account as a whole: a location that turns up
 // later is new, not found.
 const wideKey = "account.tracking"
@@ -140,115 +134,4 @@ func (k *account) saveRates(now time.Time, atEnd bool) error {
 	}
 	k.memorised = now
 	return k.remember(ratesKey, k.rates().Remember(k.watched.plan))
-}
-
-// provenAt yields the entries that a page of a location's list showed if they were
-// online there.
-func (k *account) provenAt(id string, reading order.Reading) iter.Seq[*entry] {
-	return func(yield func(*entry) bool) {
-		for e := range k.roster.at(k.watched.byID[id]) {
-			if (reading.Whole || k.keepsPosition(e) && reading.Proves(e.Start)) && !yield(e) {
-				return
-			}
-		}
-	}
-}
-
-// keepsPosition reports whether a page of a location may judge a session by its start:
-// either list has shown it in its position, and neither out of it.
-func (k *account) keepsPosition(e *entry) bool {
-	inAccount, inLocation := e.in[ofAccount], e.in[ofLocation]
-	return k.startsTell() && !inAccount.displaced && !inLocation.displaced && (inAccount.placed || inLocation.placed)
-}
-
-// startsTell reports whether starts may say where sessions stand in a location's
-// list: never while the account's list contradicts that order.
-func (k *account) startsTell() bool {
-	return k.accountList.Established() || k.accountList.Contradictions == 0
-}
-
-// notePositions notes which sessions of a page stood in their position in its list.
-func (k *account) notePositions(reading order.Reading, ev *evidence) error {
-	if reading.Contradicted || ev.scope != ofAccount && ev.scope != ofLocation {
-		return nil
-	}
-	news := false
-	for _, id := range reading.Displaced {
-		e := k.roster.entries[id]
-		switch {
-		case e == nil || e.Start.IsZero() || e.in[ev.scope].displaced:
-		case ev.scope == ofAccount:
-			k.roster.displace(e)
-			news = true
-		default:
-			e.in[ofLocation].displaced = true
-		}
-	}
-	for i := range ev.sessions {
-		if e := k.roster.entries[ev.sessions[i].ID]; e != nil {
-			in := &e.in[ev.scope]
-			in.placed = !in.displaced && (in.placed || !slices.Contains(reading.Doubtful, e.ID))
-			in.writes = e.writes
-		}
-	}
-	if !news {
-		return nil
-	}
-	var displaced []string
-	for e := range k.roster.loose {
-		if e.in[ofAccount].displaced {
-			displaced = append(displaced, e.ID)
-		}
-	}
-	slices.Sort(displaced)
-	return k.remember(displacedKey, displaced)
-}
-
-// wantedOf drops the sessions of locations that are not configured.
-func (k *account) wantedOf(sessions []events.Session) []events.Session {
-	if len(k.Locations) == 0 {
-		return sessions
-	}
-	var wanted []events.Session
-	for i := range sessions {
-		location := k.watched.byID[sessions[i].LocationID]
-		if location != nil && (!location.leaving || k.roster.entries[sessions[i].ID] != nil) {
-			wanted = append(wanted, sessions[i])
-		}
-	}
-	return wanted
-}
-
-// tracking of a location: its own, or that of the whole account.
-func (k *account) tracking(location string) diff.Tracking {
-	t := k.wide
-	if location, ok := k.watched.byID[location]; ok && !location.tracking.Since.IsZero() {
-		t = location.tracking
-	}
-	return t
-}
-
-// fresh drops the sessions of which an answer is known already that may be newer
-// than one whose request was sent at a time.
-func (k *account) fresh(sessions []events.Session, sent time.Time) []events.Session {
-	since := k.roster.rows.Seconds(sent)
-	stale := func(s events.Session) bool {
-		parted, ok := k.roster.parted[s.ID]
-		e := k.roster.entries[s.ID]
-		return e != nil && e.shown > since || ok && s.Online && parted > since
-	}
-	if !slices.ContainsFunc(sessions, stale) {
-		return sessions
-	}
-	return slices.DeleteFunc(slices.Clone(sessions), stale)
-}
-
-// part remembers that a session had ended by a time, while answers may come that
-// still show it.
-func (k *account) part(id string, came time.Time) {
-	if len(k.requests.underWay)+len(k.watched.read) == 0 {
-		clear(k.roster.parted)
-		return
-	}
-	k.roster.parted[id] = k.roster.rows.Seconds(came)
 }

@@ -44,26 +44,3 @@ func (w *writer) commit(ctx context.Context, changes []events.Event, began time.
 
 // fullPause is the time between two tries to commit while the outbox is full.
 const fullPause = time.Second
-
-const roamingKey = "platform.roaming"
-
-// learnRoaming notes when a session id turns up in another location: from then
-// on a location's list no longer proves an end, and missing sessions are
-// verified.
-func (k *account) learnRoaming(changes []events.Event) error {
-	if k.roaming {
-		return nil
-	}
-	for i := range changes {
-		d := &changes[i].Data
-		previous := d.Previous
-		if previous == nil || previous.LocationID == nil {
-			continue
-		}
-		k.roaming = true
-		k.Logger.Warn("a session moved to another location under its id: from now on each missing session is verified before it counts as ended",
-			"session", d.Session.ID, "from", *previous.LocationID, "to", d.Session.LocationID)
-		return k.remember(roamingKey, true)
-	}
-	return nil
-}

@@ -46,7 +46,7 @@ func (k *ledger) awaitFigures(changes []events.Event) []events.Event {
 	now := k.Clock.Now()
 	worth := k.FiguresWait > 0 && k.planned.Price > 0 && k.planned.Price < plan.FiguresWorth
 	ready, waiting := k.pending.sort(changes, worth, now)
-	k.apply(waiting, timing{sent: now, came: now}, nil)
+	k.apply(waiting, timing{sent: now, came: now})
 	return ready
 }
 

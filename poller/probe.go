@@ -171,7 +171,7 @@ func (r *historyReader) leavesOut(ev *evidence, reading *order.Reading, q platfo
 			return false
 		}
 	}
-	within := r.roster.provenBy(*reading)
+	within := r.expected(ofAccount, "", *reading)
 	if len(ev.sessions) == 0 && q.Page <= 1 && q.StartDate != "" {
 		day, err := time.Parse(time.DateOnly, q.StartDate)
 		if err != nil {

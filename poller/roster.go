@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
-	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/plan"
 )
 
@@ -229,62 +228,6 @@ func (r *roster) within(after, before time.Time) iter.Seq[*entry] {
 			}
 		}
 	}
-}
-
-// provenBy yields the entries that a page of the account's list showed if they were
-// online.
-func (r *roster) provenBy(reading order.Reading) iter.Seq[*entry] {
-	if reading.Whole {
-		return r.at(nil)
-	}
-	after, before, ok := reading.Bounds()
-	return func(yield func(*entry) bool) {
-		if !ok {
-			return
-		}
-		for e := range r.within(after, before) {
-			if e.in[ofAccount].placed && !yield(e) {
-				return
-			}
-		}
-		// Who was set aside has its position still.
-		for e := range r.loose {
-			if e.in[ofAccount].placed && !e.in[ofAccount].displaced && reading.Proves(e.Start) && !yield(e) {
-				return
-			}
-		}
-	}
-}
-
-// page returns an answer as a page of its list.
-func (r *roster) page(ev *evidence) order.Page {
-	list := ev.scope
-	if list == ofHistory {
-		list = ofAccount // the same key sorts both
-	}
-	return order.Page{Records: r.records(ev.sessions, list), First: ev.first, Last: ev.last}
-}
-
-// records returns what the order of a list rests on.
-func (r *roster) records(sessions []events.Session, list scope) []order.Record {
-	records := make([]order.Record, len(sessions))
-	for i := range sessions {
-		s := &sessions[i]
-		records[i] = order.Record{ID: s.ID, Start: s.StartedAt}
-		if e := r.entries[s.ID]; e != nil {
-			in := &e.in[list]
-			records[i].Written = e.writes > in.writes || e.written(s)
-			records[i].Placed = in.placed && e.Start.Equal(s.StartedAt)
-		}
-	}
-	return records
-}
-
-// written reports whether a record shows that its row was written since the session
-// was last shown.
-func (e *entry) written(s *events.Session) bool {
-	changed := func(was, is events.Bytes) bool { return was.Error >= 0 && is.Error >= 0 && was != is }
-	return changed(e.figures.downloaded, s.Downloaded) || changed(e.figures.uploaded, s.Uploaded)
 }
 
 // read notes the figures that a record shows.

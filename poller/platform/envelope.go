@@ -1,7 +1,6 @@
 package platform
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,89 +13,6 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 )
-
-// links reads the envelope's links. Only next matters: whether there is more, and
-// whether it leads where it should. told is set where the platform says either.
-func (c *Client) links(d *jsontext.Decoder, q Query, page *Page, told *bool) error {
-	if d.PeekKind() != '{' {
-		return d.SkipValue()
-	}
-	return object(d, func(name []byte) error {
-		if string(name) != `"next"` {
-			return d.SkipValue()
-		}
-		v, err := d.ReadValue()
-		if err != nil {
-			return err
-		}
-		*told = true
-		page.More, page.Suspicious = true, ""
-		next := text(v)
-		switch {
-		case next != "":
-			page.Suspicious = c.suspicious(c.scrub(next), max(1, q.Page))
-		case v.Kind() == '"' || v.Kind() == 'n' || v.Kind() == 'f':
-			page.More = false
-		default:
-			// Not an end: what stands on further pages would count as gone.
-			page.Suspicious = "the next link is not a text"
-		}
-		return nil
-	})
-}
-
-// suspicious says what is wrong with a next link, or nothing. The documentation's
-// own example has a placeholder for the host, which is let pass.
-func (c *Client) suspicious(next string, page int) string {
-	u, err := url.Parse(strings.ReplaceAll(next, "[[BaseUrl]]", ""))
-	if err != nil {
-		return "the link cannot be read"
-	}
-	scheme := cmp.Or(u.Scheme, c.base.Scheme)
-	if u.Host != "" && !strings.EqualFold(u.Hostname(), c.base.Hostname()) {
-		return fmt.Sprintf("it leads to host %q", clipped(u.Host))
-	}
-	if scheme != c.base.Scheme {
-		return fmt.Sprintf("it leads to scheme %q", clipped(scheme))
-	}
-	if u.Host != "" && port(u, scheme) != port(c.base, scheme) {
-		return fmt.Sprintf("it leads to host %q", clipped(u.Host))
-	}
-	if n := u.Query().Get("page"); n != "" && n != strconv.Itoa(page+1) {
-		return fmt.Sprintf("page %d is followed by page %q", page, clipped(n))
-	}
-	return ""
-}
-
-func port(u *url.URL, scheme string) string {
-	if p := u.Port(); p != "" {
-		return p
-	}
-	return map[string]string{"http": "80", "https": "443"}[scheme]
-}
-
-func meta(d *jsontext.Decoder, page *Page) error {
-	if d.PeekKind() != '{' {
-		return d.SkipValue()
-	}
-	return object(d, func(name []byte) error {
-		var to *int
-		switch string(name) {
-		case `"per_page"`:
-			to = &page.PerPage
-		case `"current_page"`:
-			to = &page.Number
-		}
-		v, err := d.ReadValue()
-		if err != nil || to == nil {
-			return err
-		}
-		if n, err := strconv.Atoi(scalar(v)); err == nil && n > 0 {
-			*to = n
-		}
-		return nil
-	})
-}
 
 func decodeCount(body []byte) (int, error) {
 	var answer struct {

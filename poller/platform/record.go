@@ -2,9 +2,6 @@ package platform
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"time"
@@ -14,93 +11,6 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 )
-
-// DecodePage reads the body of a page of sessions that q asked for. Every
-// record's fields are read by themselves, so that one of the wrong type costs
-// that field alone.
-func (c *Client) DecodePage(body []byte, q Query) (Page, error) {
-	return c.decodePage(body, q, time.Time{})
-}
-
-// decodePage is DecodePage for an answer with a Date, which some values are read by.
-func (c *Client) decodePage(body []byte, q Query, at time.Time) (Page, error) {
-	page := Page{}
-	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	hasData, hasNext := false, false
-	err := object(d, func(name []byte) error {
-		switch string(name) {
-		case `"data"`:
-			if hasData {
-				return errors.New("two lists named data")
-			}
-			if d.PeekKind() != '[' {
-				return errors.New("data is not a list")
-			}
-			hasData = true
-			return c.records(d, q, &page, at)
-		case `"links"`:
-			return c.links(d, q, &page, &hasNext)
-		case `"meta"`:
-			return meta(d, &page)
-		}
-		return d.SkipValue()
-	})
-	if err != nil {
-		return page, fmt.Errorf("not the JSON object that is documented: %w", err)
-	}
-	if !hasData {
-		return page, errors.New("no list named data")
-	}
-	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return page, errors.New("not the JSON object that is documented: more follows behind it")
-	}
-	if !hasNext {
-		page.More = page.Records > 0 && page.Records >= pageSize(q, page)
-	}
-	return page, nil
-}
-
-// pageSize returns how many records a full page has.
-func pageSize(q Query, page Page) int {
-	switch {
-	case page.PerPage > 0:
-		return page.PerPage
-	case q.PerPage > 0:
-		return min(q.PerPage, MaxPerPage)
-	}
-	return defaultPerPage
-}
-
-// object reads an object, calling field behind each name; field must read the
-// value.
-func object(d *jsontext.Decoder, field func(name []byte) error) error {
-	t, err := d.ReadToken()
-	if err != nil {
-		return cut(err)
-	}
-	if t.Kind() != '{' {
-		return fmt.Errorf("found %s, want an object", t.Kind())
-	}
-	for d.PeekKind() != '}' {
-		name, err := d.ReadValue()
-		if err != nil {
-			return cut(err)
-		}
-		if err := field(name); err != nil {
-			return cut(err)
-		}
-	}
-	_, err = d.ReadToken()
-	return cut(err)
-}
-
-// cut names the commonest damage.
-func cut(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return errors.New("it ends in the middle")
-	}
-	return err
-}
 
 func (c *Client) records(d *jsontext.Decoder, q Query, page *Page, at time.Time) error {
 	if _, err := d.ReadToken(); err != nil {
