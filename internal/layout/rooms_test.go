@@ -60,10 +60,11 @@ var rooms = map[string][]string{
 	"internal/account": {
 		"diff", "events", "events/consume", "store", "publisher", "poller", "poller/budget", "poller/guest", "poller/plan", "poller/platform",
 	},
-	"internal/lease": {},
-	"internal/story": {"events", "events/consume"},
+	"internal/lease":  {},
+	"internal/story":  {"events", "events/consume"},
+	"internal/export": {"events", "events/consume", "events/visits"},
 	"cmd/guestflow": {
-		"internal/account", "internal/lease", "internal/story",
+		"internal/account", "internal/lease", "internal/story", "internal/export",
 		"diff", "events", "events/consume", "store", "publisher", "publisher/embedded", "poller", "poller/budget", "poller/guest",
 		"poller/order", "poller/plan", "poller/platform", "consumers/webhook", "consumers/occupancy", "consumers/visit", "events/visits", "internal/figures", "internal/freshness", "internal/handwritten",
 		"internal/pipeline", "internal/simulator",
@@ -85,6 +86,7 @@ var libraries = map[string][]string{
 	"internal/account":     {"github.com/nats-io/nats.go", "github.com/cenkalti/backoff/v4"},
 	"internal/lease":       {"github.com/nats-io/nats.go"},
 	"internal/story":       {"github.com/nats-io/nats.go"},
+	"internal/export":      {"github.com/nats-io/nats.go", "github.com/parquet-go/parquet-go"},
 	"internal/handwritten": {"github.com/goccy/go-yaml"},
 	"internal/natstest":    {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"},
 	"internal/journey":     {"github.com/nats-io/nats.go"},
