@@ -41,6 +41,7 @@ type session struct {
 	id                           string
 	place                        *area
 	guest, yas                   string
+	name, email                  string // of the guest, where an event named them
 	mac, ip, code                string
 	description, login, profile  unique.Handle[string]
 	revision, episode            int64
@@ -55,6 +56,12 @@ type session struct {
 
 func (s *session) fill(e *events.Event) {
 	d := &e.Data.Session
+	if s.guest != d.GuestID {
+		s.name, s.email = "", ""
+	}
+	if g := e.Data.Guest; g != nil {
+		s.name, s.email = g.Name, g.Email
+	}
 	s.guest, s.yas, s.mac, s.ip, s.code = d.GuestID, d.YasID, d.DeviceMAC, d.DeviceIP, d.AccessCode
 	share(&s.description, d.DeviceDescription)
 	share(&s.login, d.LoginType)

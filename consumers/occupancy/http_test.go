@@ -139,8 +139,8 @@ func personal(m Message) []string {
 	return []string{s.GuestID, s.DeviceMAC, s.DeviceIP, s.AccessCode, s.DeviceDescription}
 }
 
-// TestGuestNeedsTheToken: who arrived, by name and e-mail, is in the feed of a
-// bearer alone, and nowhere else.
+// TestGuestNeedsTheToken: who arrived, by name and e-mail, is in the feed and among the
+// sessions of a bearer alone, and nowhere else.
 func TestGuestNeedsTheToken(t *testing.T) {
 	list := newVenue(26, 1, 4).messages(1, time.Second)
 	for i := range list {
@@ -151,8 +151,14 @@ func TestGuestNeedsTheToken(t *testing.T) {
 	for authorization, clear := range map[string]bool{"": false, "Bearer s3cret": true} {
 		feed := firstMessages(t, h, "/v1/stream?replay=10", 2, "Authorization", authorization)
 		elsewhere := ""
-		for _, path := range []string{"/v1/locations", "/v1/locations/loc-00", "/v1/locations/loc-00/sessions", "/v1/locations/loc-00/history"} {
+		for _, path := range []string{"/v1/locations", "/v1/locations/loc-00", "/v1/locations/loc-00/history"} {
 			elsewhere += get(t, h, path, "Authorization", authorization).Body.String()
+		}
+		sessions := get(t, h, "/v1/locations/loc-00/sessions", "Authorization", authorization).Body.String()
+		for _, v := range []string{"Ada Example", "ada@example.com"} {
+			if strings.Contains(sessions, v) != clear {
+				t.Errorf("with %q, %q is shown among the sessions: %t", authorization, v, !clear)
+			}
 		}
 		for _, v := range []string{"C6D144DE", "Ada", "ada@example.com", "confirmed"} {
 			if strings.Contains(feed, v) != clear || strings.Contains(elsewhere, v) {
@@ -278,7 +284,7 @@ func TestLocationOfSeveralAccountsNeedsTheAccount(t *testing.T) {
 
 func TestThePageLoadsNothingFromElsewhere(t *testing.T) {
 	h := New(Settings{}).Handler()
-	for _, path := range []string{"/", "/app.css", "/app.js", "/figures.js", "/icon.svg", "/openapi.json"} {
+	for _, path := range []string{"/", "/app.css", "/app.js", "/figures.js", "/stream.js", "/worker.js", "/icon.svg", "/openapi.json"} {
 		w := get(t, h, path)
 		if w.Code != http.StatusOK || w.Header().Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
 			t.Errorf("%s: %d %v", path, w.Code, w.Header())

@@ -70,8 +70,9 @@ func maskedEvent(e events.Event) events.Event {
 	return e
 }
 
-// mask hides the personal data of a session.
+// mask hides the personal data of a session, and leaves out the guest's name and address.
 func (s *Session) mask() {
+	s.GuestName, s.GuestEmail = "", ""
 	for _, v := range []*string{&s.GuestID, &s.YasID, &s.DeviceMAC, &s.DeviceIP} {
 		*v = masked(*v)
 	}

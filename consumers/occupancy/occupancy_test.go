@@ -154,6 +154,35 @@ func TestRestartAtEverySequenceGivesEqualState(t *testing.T) {
 	}
 }
 
+// TestGuestStaysWithTheSession: only the start names the guest; what follows keeps the name,
+// a restart too, until the session is another guest's.
+func TestGuestStaysWithTheSession(t *testing.T) {
+	v := newVenue(9, 1, 2)
+	start := v.start()
+	start.Event.Data.Guest = &events.Guest{Name: "Ada Example", Email: "ada@example.com"}
+	traffic := v.change(0, events.Traffic)
+	o := NewOccupancy(Limits{})
+	o.Apply(start)
+	o.Apply(traffic)
+	o, err := Restore(Limits{}, o.Snapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	guest := func() [2]string {
+		list, _, _ := o.Sessions(Place{v.account, "loc-00"}, "", 10)
+		return [2]string{list[0].GuestName, list[0].GuestEmail}
+	}
+	if got, want := guest(), [2]string{"Ada Example", "ada@example.com"}; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	other := v.change(0, events.Updated)
+	other.Event.Data.Session.GuestID = "guest-of-another-name"
+	o.Apply(other)
+	if got := guest(); got != [2]string{} {
+		t.Errorf("another guest is shown as %q", got)
+	}
+}
+
 func TestRestoreRefusesWhatItCannotRead(t *testing.T) {
 	for name, s := range map[string]Snapshot{
 		"another version":  {Version: snapshotVersion + 1},

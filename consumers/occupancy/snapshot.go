@@ -55,6 +55,8 @@ type sessionSnapshot struct {
 	Location    string `json:"l"`
 	Guest       string `json:"g,omitempty"`
 	Yas         string `json:"y,omitempty"`
+	GuestName   string `json:"w,omitempty"`
+	Email       string `json:"e,omitempty"`
 	MAC         string `json:"m,omitempty"`
 	IP          string `json:"i,omitempty"`
 	Code        string `json:"c,omitempty"`
@@ -99,7 +101,7 @@ func (a *account) snapshot() accountSnapshot {
 	slices.SortFunc(s.Areas, func(a, b areaSnapshot) int { return strings.Compare(a.ID, b.ID) })
 	for _, v := range a.sessions {
 		s.Sessions = append(s.Sessions, sessionSnapshot{
-			ID: v.id, Location: v.place.id, Guest: v.guest, Yas: v.yas, MAC: v.mac, IP: v.ip, Code: v.code,
+			ID: v.id, Location: v.place.id, Guest: v.guest, Yas: v.yas, GuestName: v.name, Email: v.email, MAC: v.mac, IP: v.ip, Code: v.code,
 			Description: v.description.Value(), Login: v.login.Value(), Profile: v.profile.Value(),
 			Numbers: [12]int64{
 				v.revision, v.episode, v.startedAt, v.seenAt, v.cameAt, v.enteredAt, v.countedAt,
@@ -171,7 +173,7 @@ func (a *account) restore(v *sessionSnapshot) error {
 	}
 	n := v.Numbers
 	s := &session{
-		id: v.ID, place: place, guest: v.Guest, yas: v.Yas, mac: v.MAC, ip: v.IP, code: v.Code,
+		id: v.ID, place: place, guest: v.Guest, yas: v.Yas, name: v.GuestName, email: v.Email, mac: v.MAC, ip: v.IP, code: v.Code,
 		description: unique.Make(v.Description), login: unique.Make(v.Login), profile: unique.Make(v.Profile),
 		revision: n[0], episode: n[1], startedAt: n[2], seenAt: n[3], cameAt: n[4], enteredAt: n[5], countedAt: n[6],
 		duration: n[7], downloaded: n[8], upload: n[9], sequence: uint64(n[10]), doubtedAt: n[11],

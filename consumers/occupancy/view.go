@@ -63,6 +63,8 @@ type Session struct {
 	ID                string    `json:"id"`
 	LocationID        string    `json:"location_id"`
 	GuestID           string    `json:"guest_id,omitempty"`
+	GuestName         string    `json:"guest_name,omitempty"`
+	GuestEmail        string    `json:"guest_email,omitempty"`
 	YasID             string    `json:"yas_id,omitempty"`
 	DeviceMAC         string    `json:"device_mac,omitempty"`
 	DeviceIP          string    `json:"device_ip,omitempty"`
@@ -231,7 +233,7 @@ func parseCursor(c string) (at int64, id string, ok bool) {
 
 func (s *session) view() Session {
 	return Session{
-		ID: s.id, LocationID: s.place.id, GuestID: s.guest, YasID: s.yas,
+		ID: s.id, LocationID: s.place.id, GuestID: s.guest, GuestName: s.name, GuestEmail: s.email, YasID: s.yas,
 		DeviceMAC: s.mac, DeviceIP: s.ip, DeviceDescription: s.description.Value(), AccessCode: s.code,
 		LoginType: s.login.Value(), ServiceProfile: s.profile.Value(),
 		StartedAt: fromMillis(s.startedAt), EnteredAt: fromMillis(s.enteredAt), ObservedAt: fromMillis(s.seenAt),

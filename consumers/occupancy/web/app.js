@@ -1,39 +1,35 @@
-// The page: loads the locations, then follows /v1/stream and keeps them current.
-// The stream is read with fetch rather than EventSource, so that a token travels
-// in a header and never in an address. Text from outside is only ever set as
-// text, never as markup.
+// The page: loads the locations, then follows the stream and keeps them current. Text
+// from outside is only ever set as text, never as markup.
 import { bytes, chart, figures, fine, hhmm, make, number, set, shape, span, spark } from "./figures.js";
+import { shared } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 const kinds = ["started", "resumed", "discovered", "updated", "traffic", "ended"];
 const shown = { places: 100, sessions: 50 };
 const places = new Map(), totals = new Map(), rows = new Map();
-const feed = []; // latest first
+const feed = []; // in the order of the stream
 let token = sessionStorage.getItem("guestflow-token") || "";
-let selected = "", minutes = 360, paused = false, lastId = "", health = null, connection = null;
-let loaded = false, lost = null, hurry = false, clockAhead = 0, curve = null, dirty = new Set();
+let selected = "", minutes = 60, paused = false, health = null, source = 0, stream = null, retry = null;
+let loaded = false, lost = null, clockAhead = 0, curve = null, dirty = new Set();
 
 // --- the interface -----------------------------------------------------------
 
 // beat is the longest that a living stream is silent, in milliseconds.
 const beat = () => 1000 * (health && health.stream.heartbeat_seconds || 15);
 
-// ask gives up on a connection that has died without a word: a browser would wait for
+// json gives up on a connection that has died without a word: a browser would wait for
 // as long as the kernel does.
-async function ask(path, options = {}, read = (answer) => answer) {
-  const headers = { ...(options.headers || {}) };
-  if (token) headers["Guestflow-Token"] = token; // Authorization may be a proxy's
+async function json(path) {
+  const headers = token ? { "Guestflow-Token": token } : {}; // Authorization may be a proxy's
   const late = new AbortController(), timer = setTimeout(() => late.abort(new Error("no answer came")), Math.max(5000, beat()));
-  const signal = options.signal ? AbortSignal.any([options.signal, late.signal]) : late.signal;
   try {
-    const answer = await fetch(path, { ...options, signal, headers, cache: "no-cache", credentials: "same-origin" });
-    if (answer.ok) return await read(answer);
+    const answer = await fetch(path, { signal: late.signal, headers, cache: "no-cache", credentials: "same-origin" });
+    if (answer.ok) return await answer.json();
     let detail = answer.statusText;
     try { detail = (await answer.json()).detail || detail; } catch { /* the status says enough */ }
     throw Object.assign(new Error(detail), { status: answer.status });
   } finally { clearTimeout(timer); }
 }
-const json = (path) => ask(path, {}, (answer) => answer.json());
 const decoded = (text) => { try { return decodeURIComponent(text); } catch { return text; } }; // a link may be cut off
 const keyOf = (place) => place.account + "\n" + place.id;
 const address = (place, rest, query = "") =>
@@ -56,58 +52,40 @@ async function loadHealth() {
 
 // --- the stream --------------------------------------------------------------
 
-async function follow() {
-  for (let pause = 500; ; pause = Math.min(pause * 1.7, 15000)) {
-    connection = new AbortController();
+// heard takes what the stream says, one thing after another: what comes while figures are
+// loaded is applied to them afterwards.
+let turn = Promise.resolve();
+function heard(said) { turn = turn.then(() => take(said)).catch((problem) => console.error(problem)); }
+
+async function take(said) {
+  if (said.from !== source) return; // another token's
+  if (said.kind === "open") await arrive(said.from);
+  else if (said.kind === "lost") lose(said);
+  else message(said);
+}
+
+function lose({ why, status }) {
+  lost = { since: Date.now(), ...lost, reading: status === 503, why, status };
+  redraw("state", "places");
+}
+
+// arrive loads the figures that the stream goes on from, and tries until it has them.
+async function arrive(from) {
+  for (let pause = 500; from === source; pause = Math.min(pause * 1.7, 15000)) {
     try {
       await loadHealth();
       await loadLocations();
-      const headers = lastId ? { "Last-Event-ID": lastId } : {};
-      const answer = await ask("v1/stream" + (lastId ? "" : "?replay=60"), { headers, signal: connection.signal });
-      lost = null; pause = 500;
-      redraw("state");
-      await loadLocations(); // what changed between the first look and the stream
-      await read(answer.body.getReader());
-      throw new Error("the service closed the connection");
-    } catch (problem) {
-      if (hurry) { hurry = false; continue; }
-      if (problem.status === 503 && !lost) lost = { since: Date.now(), reading: true, why: problem.message };
-      else lost = { ...(lost || { since: Date.now() }), reading: problem.status === 503, why: problem.message, status: problem.status };
-      redraw("state", "places");
-    }
-    await new Promise((go) => { lost.retry = go; setTimeout(go, pause); });
+      lost = null;
+      return redraw("state");
+    } catch (problem) { lose({ why: problem.message, status: problem.status }); }
+    await new Promise((go) => { retry = go; setTimeout(go, pause); });
   }
 }
 
-async function read(reader) {
-  const text = new TextDecoder();
-  let rest = "", silence;
-  const heard = () => { clearTimeout(silence); silence = setTimeout(() => connection.abort(new Error("the connection has died")), 2 * beat()); };
-  try {
-    for (heard(); ;) {
-      const { value, done } = await reader.read();
-      if (done) return;
-      heard();
-      const parts = (rest + text.decode(value, { stream: true })).split("\n\n");
-      rest = parts.pop();
-      for (const part of parts) message(part);
-    }
-  } finally { clearTimeout(silence); }
-}
-
-function message(part) {
-  let event = "message", data = "", id = "";
-  for (const line of part.split("\n")) {
-    if (line.startsWith("id: ")) id = line.slice(4);
-    else if (line.startsWith("event: ")) event = line.slice(7);
-    else if (line.startsWith("data: ")) data += line.slice(6);
-  }
-  if (!data) return;
-  const value = JSON.parse(data);
+function message({ event, value }) {
   if (event === "session") {
-    lastId = id;
-    feed.unshift({ event: value, kind: value.type.split(".")[2], fresh: Date.now() });
-    feed.length = Math.min(feed.length, 400);
+    feed.push({ event: value, kind: value.type.split(".")[2], at: happened(value), fresh: Date.now() });
+    if (feed.length > 400) feed.shift();
     redraw("feed");
   } else if (event === "occupancy") {
     for (const p of value.locations) merge(places, keyOf(p), p);
@@ -117,12 +95,7 @@ function message(part) {
   } else if (event === "status") {
     if (health) Object.assign(health.stream, value);
     redraw("state");
-  } else if (event === "reset") {
-    lastId = ""; loadLocations().catch(() => {});
-  } else if (event === "dropped") {
-    if (value.reason.includes("anew")) lastId = "";
-    throw new Error(value.reason);
-  }
+  } else if (event === "reset") loadLocations().catch(() => {});
 }
 
 function merge(into, key, fresh) {
@@ -139,12 +112,15 @@ const nameOf = (p) => (p.name || p.id) + (several() ? " · " + p.account : "");
 // --- drawing -----------------------------------------------------------------
 
 function redraw(...parts) {
-  if (!dirty.size) requestAnimationFrame(() => {
-    const due = dirty; dirty = new Set();
-    for (const part of due) draw[part]();
-  });
+  // Nothing is painted in a tab that nobody looks at; but its title tells how things are.
+  if (!dirty.size) (document.hidden ? setTimeout : requestAnimationFrame)(paint);
   for (const part of parts) dirty.add(part);
 }
+function paint() {
+  const due = dirty; dirty = new Set();
+  for (const part of due) draw[part]();
+}
+document.addEventListener("visibilitychange", paint);
 
 const sorts = {
   online: (a, b) => b.online - a.online, name: () => 0,
@@ -191,7 +167,7 @@ const draw = {
     const full = health.access === "full";
     $("access").hidden = !health.token_helps && !token && !lost;
     set($("access-text"), full ? "shown" : "masked");
-    $("access").setAttribute("aria-label", "Personal data is " + (full ? "shown" : "masked") + "; change that");
+    $("access").setAttribute("aria-label", "Personal data: " + (full ? "shown" : "masked") + "; change that");
   },
   totals() {
     const all = [...totals.values()], sum = (f) => all.reduce((n, t) => n + f(t), 0);
@@ -224,12 +200,12 @@ const draw = {
       if (!row) {
         const button = make("button", { type: "button", className: "row", "aria-expanded": "false" }, make("span", { className: "name" }),
           shape("svg", { class: "spark", viewBox: "0 0 100 28", preserveAspectRatio: "none", "aria-hidden": "true" }),
-          make("span", { className: "moves" }), make("span", { className: "count" }));
+          make("span", { className: "moves", "aria-hidden": "true" }), make("span", { className: "count" }), make("span", { className: "hidden" }));
         button.addEventListener("click", () => choose(selected === key ? "" : key));
         row = make("li", {}, button);
         rows.set(key, row);
       }
-      const [name, curve, moves, count] = row.firstChild.children;
+      const [name, curve, moves, count, words] = row.firstChild.children;
       set(name, nameOf(p)); name.title = p.id;
       spark(curve, p.recent);
       const came = p.arrivals["15m"], went = p.departures["15m"];
@@ -237,7 +213,7 @@ const draw = {
       if (count.textContent && count.textContent !== number.format(p.online)) { count.classList.remove("bump"); void count.offsetWidth; count.classList.add("bump"); }
       set(count, number.format(p.online)); count.classList.toggle("none", !p.online);
       row.firstChild.setAttribute("aria-expanded", String(key === selected));
-      row.firstChild.setAttribute("aria-label", nameOf(p) + ": " + p.online + " online, " + came + " arrived and " + went + " left in the last 15 minutes");
+      set(words, " online, " + came + " arrived and " + went + " left in the last 15 minutes");
       if ($("places").children[i] !== row) $("places").insertBefore(row, $("places").children[i] || null);
     });
     $("more-places").hidden = list.length <= shown.places;
@@ -259,7 +235,7 @@ const draw = {
     const on = new Set([...$("kinds").querySelectorAll(":checked")].map((box) => box.value));
     const here = $("feed-here").checked && places.get(selected);
     const list = feed.filter((f) => on.has(f.kind) && (!here || f.event.data.session.location_id === here.id ||
-      (f.event.data.previous || {}).location_id === here.id)).slice(0, 80);
+      (f.event.data.previous || {}).location_id === here.id)).reverse().sort((a, b) => b.at - a.at).slice(0, 80);
     $("feed").replaceChildren(...list.map(entry));
     set($("feed-note"), list.length ? "" : feed.length ? "Nothing of these kinds yet." : "Waiting for the first event…");
   },
@@ -267,7 +243,7 @@ const draw = {
     const s = health.stream, d = health.detection;
     figures($("health"), [
       ["last event", s.observed_at ? span(s.age_seconds) + " ago" : "none yet"], ["behind", number.format(s.behind), "events"],
-      ["detection", d.starts ? fine(d.p50_seconds) : "–", d.starts ? "95 % under " + fine(d.p95_seconds) : ""],
+      ["starts seen", d.starts ? fine(d.p50_seconds) : "–", d.starts ? "after they happened; 95 % under " + fine(d.p95_seconds) : ""],
       ["events", number.format(s.counters.events), s.counters.gaps ? s.counters.gaps + " after a gap" : ""]]);
     $("pipelines").replaceChildren(...health.pipelines.map(pipeline));
     if (s.error || health.bucket.error) $("pipelines").append(make("p", { className: "error", textContent: s.error || health.bucket.error }));
@@ -278,12 +254,17 @@ function pipeline(p) {
   const list = make("dl", { className: "figures" }), box = make("div", { className: "pipeline" }, make("h3", { textContent: (health.pipelines.length > 1 ? p.account + " · " : "") + p.state }), list);
   figures(list, [["budget used", Math.round(p.budget_used * 100) + " %", "of " + p.budget_per_minute + "/min"], ["stalest look", fine(p.staleness_seconds), "ago"],
     ["outbox", number.format(p.outbox_events), p.outbox_events ? "oldest " + fine(p.outbox_age_seconds) : "all sent"],
-    ["delay", fine(p.delay_p50_seconds), "95 % under " + fine(p.delay_p95_seconds)]]);
+    ["published", fine(p.delay_p50_seconds), "after start or end; 95 % under " + fine(p.delay_p95_seconds)]]);
   const svg = shape("svg", { viewBox: "0 0 100 5", preserveAspectRatio: "none", "aria-hidden": "true" });
   svg.append(shape("rect", { width: Math.min(100, p.budget_used * 100), height: 5 }));
-  list.firstChild.append(make("div", { className: "meter" }, svg));
+  list.firstChild.lastChild.append(make("div", { className: "meter" }, svg));
   if (p.last_error) box.append(make("p", { className: "error", textContent: (p.last_error_at ? hhmm(p.last_error_at, true) + " " : "") + p.last_error }));
   return box;
+}
+
+// happened is when, at the source; of who was found online, when that was.
+function happened(e) {
+  return Date.parse(e.type.includes(".discovered.") || !e.time ? e.data.observed.at : e.time);
 }
 
 function entry(f) {
@@ -296,8 +277,7 @@ function entry(f) {
   else if (f.kind === "updated") more = Object.keys(old).filter((k) => !/bytes|duration/.test(k)).map((k) => k.replaceAll("_", " ")).join(", ");
   const guest = e.data.guest || {};
   const who = guest.name || guest.email || (/^•*$/.test(s.device_description || "") ? s.device_mac || s.device_ip || "" : s.device_description);
-  const at = f.kind === "discovered" || !e.time ? e.data.observed.at : e.time;
-  const row = make("li", {}, make("time", { dateTime: at, textContent: hhmm(at, true) }),
+  const row = make("li", {}, make("time", { dateTime: new Date(f.at).toISOString(), textContent: hhmm(f.at, true) }),
     make("span", { className: "kind " + f.kind, textContent: f.kind }),
     make("span", { className: "what" }, s.location_name || (where && where.name) || s.location_id, make("small", { textContent: [who, more].filter(Boolean).join(" · ") })));
   if (Date.now() - f.fresh < 600) row.className = "fresh";
@@ -323,7 +303,7 @@ function refresh(p) { // at most once in two seconds
 function sessions(answer, p) {
   set($("sessions-note"), (answer.next ? "the latest " + answer.sessions.length + " of " + p.online : number.format(answer.sessions.length)) + (answer.masked ? ", personal data masked" : ""));
   $("sessions").replaceChildren(...answer.sessions.map((s) => make("tr", {},
-    answer.masked ? make("td", { textContent: s.device_mac || "–" }) : make("td", {}, s.device_description || "unknown", make("small", { textContent: s.device_mac || "" })), make("td", { textContent: s.guest_id || "–" }),
+    answer.masked ? make("td", { textContent: s.device_mac || "–" }) : make("td", {}, s.device_description || "unknown", make("small", { textContent: s.device_mac || "" })), make("td", {}, s.guest_name || s.guest_email || s.guest_id || "–", make("small", { textContent: s.guest_name ? s.guest_email || s.guest_id || "" : "" })),
     make("td", { textContent: s.device_ip || "–" }), make("td", { className: "number", textContent: span((now() - Date.parse(s.entered_at)) / 1000) }),
     make("td", { className: "number", textContent: bytes(s.downloaded_bytes + s.uploaded_bytes) }))));
   $("more-sessions").hidden = !answer.next;
@@ -380,10 +360,14 @@ $("curve").addEventListener("keydown", (e) => {
 });
 addEventListener("resize", () => redraw("curve"));
 
-function again() { // connect anew, now
-  if (lost) return lost.retry && lost.retry();
-  hurry = true;
-  connection.abort();
+function connect() {
+  const from = ++source;
+  if (stream) stream.close();
+  stream = shared(token, (said) => heard({ ...said, from }));
+}
+function again() { // now, since the network has changed
+  if (retry) retry();
+  stream.now();
 }
 $("access").addEventListener("click", () => { $("token").value = ""; set($("token-error"), ""); $("token-forget").hidden = !token; $("token-dialog").showModal(); });
 $("token-cancel").addEventListener("click", () => $("token-dialog").close());
@@ -402,7 +386,7 @@ $("token-form").addEventListener("submit", async (e) => {
     set($("token-error"), problem.status === 401 ? "This is not the token of this service." : problem.message);
   }
 });
-function renew() { feed.length = 0; lastId = ""; refreshed = 0; redraw("feed", "detail"); again(); }
+function renew() { feed.length = 0; refreshed = 0; redraw("feed", "detail"); connect(); }
 
 // Counts of the last minutes fall, and curves move on, without an event.
 setInterval(() => { if (!lost && !document.hidden) loadLocations().catch(() => {}); }, 60000);
@@ -413,4 +397,4 @@ addEventListener("online", again);
 period(minutes);
 if (location.hash.includes("/")) selected = location.hash.slice(1).split("/").map(decoded).join("\n");
 redraw("state", "places", "feed");
-follow();
+connect();

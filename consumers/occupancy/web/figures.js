@@ -43,11 +43,14 @@ export function figures(list, entries) {
   old.slice(entries.length).forEach((box) => box.remove());
 }
 
+// path of one point is a dot, since its ends are round.
+const path = (points) => "M" + points.join("L") + (points.length === 1 ? "h0" : "");
+
 export function spark(svg, counts, length = 60, width = 100, height = 28) {
   const list = counts || [], top = Math.max(1, ...list), from = length - list.length;
   const points = list.map((v, i) => ((from + i) * width / (length - 1)).toFixed(1) + " " + (height - 2 - v / top * (height - 4)).toFixed(1));
-  if (points.length < 2) { svg.replaceChildren(); svg.drawn = ""; return; }
-  const line = "M" + points.join("L");
+  if (!points.length) { svg.replaceChildren(); svg.drawn = ""; return; }
+  const line = path(points);
   if (svg.drawn === line) return;
   svg.drawn = line;
   const edge = (from * width / (length - 1)).toFixed(1);
@@ -60,15 +63,15 @@ export function chart(svg, past, minutes, place, read) {
   const width = svg.clientWidth || 560, height = 170, left = 34, bottom = 22, top = 8, right = 4;
   const counts = past.online, from = Date.parse(past.from), highest = Math.max(1, ...counts);
   const step = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10000].find((s) => highest / s <= 4) || highest;
-  const ceiling = Math.max(step, Math.ceil(highest / step) * step), end = from + Math.max(1, counts.length - 1) * 60000;
-  const begin = Math.min(from, end - Math.min(minutes, 60) * 60000 + 60000); // a short past fills the width
+  const ceiling = Math.max(step, Math.ceil(highest / step) * step), end = from + (counts.length - 1) * 60000;
+  const begin = end - (minutes - 1) * 60000; // a short past lies at the right
   const x = (t) => left + (t - begin) / (end - begin || 1) * (width - left - right), y = (v) => top + (1 - v / ceiling) * (height - top - bottom);
   const title = svg.querySelector("title"), nodes = [title];
   title.textContent = "Online at " + place + " from " + hhmm(from) + " to " + hhmm(end) + ": now " + counts.at(-1) + ", highest " + highest + ". Use the arrow keys to read it.";
   for (let v = 0; v <= ceiling; v += step) nodes.push(shape("line", { class: "grid", x1: left, x2: width - right, y1: y(v), y2: y(v) }), shape("text", { x: left - 7, y: y(v) + 4, "text-anchor": "end" }, v));
   const every = [10, 15, 30, 60, 120, 180, 240, 360].find((m) => (end - begin) / 60000 / m <= width / 78) * 60000, zone = new Date().getTimezoneOffset() * 60000;
   for (let t = Math.ceil((begin - zone) / every) * every + zone; t <= end; t += every) nodes.push(shape("text", { x: Math.min(Math.max(x(t), left + 12), width - 16), y: height - 4, "text-anchor": "middle" }, hhmm(t)));
-  const line = "M" + counts.map((v, i) => x(from + i * 60000).toFixed(1) + " " + y(v).toFixed(1)).join("L");
+  const line = path(counts.map((v, i) => x(from + i * 60000).toFixed(1) + " " + y(v).toFixed(1)));
   nodes.push(shape("path", { class: "area", d: line + "L" + x(end).toFixed(1) + " " + y(0) + "L" + x(from).toFixed(1) + " " + y(0) + "Z" }), shape("path", { class: "line", d: line }));
   const cursor = shape("line", { class: "cursor", y1: top, y2: height - bottom, visibility: "hidden" }), mark = shape("circle", { class: "mark", r: 4, visibility: "hidden" });
   svg.setAttribute("viewBox", "0 0 " + width + " " + height);

@@ -1,0 +1,115 @@
+// The connection to /v1/stream: read with fetch rather than EventSource, so that a token
+// travels in a header and never in an address, and so that a connection which has died
+// without a word is noticed. Runs in the page or, for all of its tabs, in a worker.
+
+// follow reads the stream with a token ("" for none) until close is called, connecting
+// anew by itself. tell gets, in order:
+//   {kind: "open"}                      connected
+//   {kind: "message", event, id, value} of the stream
+//   {kind: "lost", why, status}         not connected; tried again after a while
+export function follow(token, tell) {
+  let lastId = "", beat = 15000, connection, wake, hurry = false, closed = false;
+
+  async function connect() {
+    connection = new AbortController();
+    const headers = {};
+    if (token) headers["Guestflow-Token"] = token; // Authorization may be a proxy's
+    if (lastId) headers["Last-Event-ID"] = lastId;
+    const late = setTimeout(() => connection.abort(new Error("no answer came")), Math.max(5000, beat));
+    try {
+      const answer = await fetch("v1/stream" + (lastId ? "" : "?replay=60"), { headers, signal: connection.signal, cache: "no-cache", credentials: "same-origin" });
+      if (answer.ok) return answer.body.getReader();
+      let why = answer.statusText;
+      try { why = (await answer.json()).detail || why; } catch { /* the status says enough */ }
+      throw Object.assign(new Error(why), { status: answer.status });
+    } finally { clearTimeout(late); }
+  }
+
+  async function read(reader) {
+    const text = new TextDecoder();
+    let rest = "", silence;
+    const heard = () => { clearTimeout(silence); silence = setTimeout(() => connection.abort(new Error("the connection has died")), 2 * beat); };
+    try {
+      for (heard(); ;) {
+        const { value, done } = await reader.read();
+        if (done) throw new Error("the service closed the connection");
+        const parts = (rest + text.decode(value, { stream: true })).split("\n\n");
+        rest = parts.pop();
+        for (const part of parts) message(part);
+        heard(); // by what the messages said of silences
+      }
+    } finally { clearTimeout(silence); }
+  }
+
+  function message(part) {
+    let event = "message", data = "", id = "";
+    for (const line of part.split("\n")) {
+      if (line.startsWith("id: ")) id = line.slice(4);
+      else if (line.startsWith("event: ")) event = line.slice(7);
+      else if (line.startsWith("data: ")) data += line.slice(6);
+    }
+    if (!data) return;
+    const value = JSON.parse(data);
+    if (event === "session") lastId = id;
+    else if (event === "status") beat = 1000 * value.heartbeat_seconds || beat;
+    else if (event === "reset") lastId = "";
+    else if (event === "dropped") {
+      if (value.reason.includes("anew")) lastId = "";
+      throw new Error(value.reason);
+    }
+    tell({ kind: "message", event, id, value });
+  }
+
+  (async () => {
+    for (let pause = 500; !closed; pause = Math.min(pause * 1.7, 15000)) {
+      try {
+        const reader = await connect();
+        pause = 500;
+        tell({ kind: "open" });
+        await read(reader);
+      } catch (problem) {
+        if (closed) return;
+        if (hurry) { hurry = false; continue; }
+        tell({ kind: "lost", why: problem.message, status: problem.status });
+      }
+      await new Promise((go) => { wake = go; setTimeout(go, pause); });
+      wake = null;
+    }
+  })();
+
+  return {
+    // now connects anew at once, since the network has changed.
+    now() { if (wake) wake(); else { hurry = true; connection.abort(); } },
+    close() { closed = true; connection.abort(); if (wake) wake(); },
+  };
+}
+
+// shared follows the stream through the worker that all tabs of the browser share, since
+// it allows six connections to a host over HTTP/1.1 and each open stream holds one; where
+// there is no such worker (older phones), by a connection of its own.
+export function shared(token, tell) {
+  const alone = () => follow(token, tell);
+  if (!self.SharedWorker) return alone();
+  let port, instead;
+  const join = () => {
+    const worker = new SharedWorker("worker.js", { type: "module", name: "guestflow" });
+    port = worker.port;
+    worker.onerror = () => { leave(); instead = alone(); }; // it could not be loaded
+    port.onmessage = (e) => tell(e.data);
+    port.postMessage({ join: token });
+  };
+  const leave = () => { if (port) { port.postMessage({ leave: true }); port.close(); port = null; } };
+  // A page that the browser puts aside, to show it again on "back", is none meanwhile.
+  const aside = () => leave(), back = (e) => { if (e.persisted) join(); };
+  join();
+  addEventListener("pagehide", aside);
+  addEventListener("pageshow", back);
+  return {
+    now() { if (instead) instead.now(); else if (port) port.postMessage({ now: true }); },
+    close() {
+      leave();
+      if (instead) instead.close();
+      removeEventListener("pagehide", aside); removeEventListener("pageshow", back);
+    },
+  };
+}
