@@ -121,8 +121,6 @@ func TestPageInManyTabs(t *testing.T) {
 	}
 	publish(t, js, v.start())
 	see(t, tabs[0], "who came to the last tab", online+" === 5")
-	do(t, tabs[0], chromedp.Navigate("about:blank"))
-	until(t, "nobody follows the stream", func() bool { return s.clients.Load() == 0 })
 }
 
 // tabs returns n tabs of one browser, of which ctx is the first.

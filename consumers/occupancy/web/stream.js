@@ -98,7 +98,7 @@ export function shared(token, tell) {
     port.onmessage = (e) => tell(e.data);
     port.postMessage({ join: token });
   };
-  const leave = () => { if (port) { port.postMessage({ leave: true }); port.close(); port = null; } };
+  const leave = () => { if (port) { port.onmessage = null; port.postMessage({ leave: true }); port = null; } };
   // A page that the browser puts aside, to show it again on "back", is none meanwhile.
   const aside = () => leave(), back = (e) => { if (e.persisted) join(); };
   join();
