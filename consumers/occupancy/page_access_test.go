@@ -39,7 +39,7 @@ func TestPageIsAccessible(t *testing.T) {
 	makeStream(t, js)
 	v := newVenue(44, 12, 120)
 	publish(t, js, v.messages(600, 0)...)
-	settings := quickSettings()
+	settings := patientSettings()
 	settings.Token = "open sesame"
 	settings.Pipelines = pipelines{{Account: "default", State: "polling", BudgetUsed: 0.9, BudgetPerMinute: 60, LastError: "503 from the platform", LastErrorAt: v.now}}
 	s, _ := running(t, js, settings)
@@ -92,7 +92,7 @@ func TestPageInManyTabs(t *testing.T) {
 	makeStream(t, js)
 	v := newVenue(45, 2, 9)
 	publish(t, js, v.start(), v.start())
-	s, _ := running(t, js, quickSettings())
+	s, _ := running(t, js, patientSettings())
 	until(t, "live", reaches(s, 2))
 	site := &website{t: t, handler: s.Handler()}
 	site.start()
@@ -146,7 +146,7 @@ func TestPhoneShowsTheLocationFromItsTitle(t *testing.T) {
 	makeStream(t, js)
 	v := newVenue(46, 30, 300)
 	publish(t, js, v.messages(600, 0)...)
-	s, _ := running(t, js, quickSettings())
+	s, _ := running(t, js, patientSettings())
 	until(t, "live", reaches(s, 600))
 	site := &website{t: t, handler: s.Handler()}
 	site.start()

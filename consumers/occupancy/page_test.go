@@ -153,6 +153,14 @@ func shoot(t *testing.T, ctx context.Context, name string, width, height int64, 
 	}
 }
 
+// patientSettings are those of a page that is silent for as long as in production: under
+// load a browser would take a heartbeat that is a little late for a dead connection.
+func patientSettings() Settings {
+	settings := quickSettings()
+	settings.Heartbeat = 15 * time.Second
+	return settings
+}
+
 const online = `Number(document.getElementById("total-online").textContent.replace(/\D/g, ""))`
 
 func TestPageInChromium(t *testing.T) {
@@ -161,7 +169,7 @@ func TestPageInChromium(t *testing.T) {
 	makeStream(t, js)
 	v := newVenue(41, 24, 260)
 	publish(t, js, v.messages(2400, 1500*time.Millisecond)...)
-	settings := quickSettings()
+	settings := patientSettings()
 	settings.Token = "open sesame"
 	settings.Pipelines = pipelines{{
 		Account: "default", State: "polling", BudgetUsed: 0.97, BudgetPerMinute: 60, StalenessSeconds: 14.2,
