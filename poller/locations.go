@@ -44,6 +44,8 @@ type locations struct {
 	all  []*location          // in the order in which they became known
 	plan []*plan.Location     // the same
 	read map[string]*location // whose list is being read
+	// perPage is the platform's own page size where it ignores per_page; else zero.
+	perPage int
 }
 
 func newLocations() locations {
@@ -52,9 +54,19 @@ func newLocations() locations {
 
 func (ps *locations) add(l plan.Location) *location {
 	p := &location{Location: l}
+	p.PerPage = ps.perPage
 	ps.byID[l.ID] = p
 	ps.all, ps.plan = append(ps.all, p), append(ps.plan, &p.Location)
 	return p
+}
+
+// sized notes the platform's own page size: by another one, a list of several pages would
+// pass for one that proves by itself who is gone.
+func (ps *locations) sized(perPage int) {
+	ps.perPage = perPage
+	for _, p := range ps.all {
+		p.PerPage = perPage
+	}
 }
 
 // certainBy notes that its list was read completely from a time on: without an order, it

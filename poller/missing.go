@@ -237,7 +237,7 @@ func (q *verifyQueue) overdue(now time.Time, v *plan.View, planned, pace time.Du
 		return
 	}
 	const most = 10
-	pages := float64(len(q.roster.entries)) / plan.MaxPerPage
+	pages := float64(len(q.roster.entries)) / float64(q.roster.track.Size)
 	// Probes, and these questions themselves, make the rounds longer.
 	each := max(1/v.Budget, pace.Seconds())
 	limit := max(time.Duration((2.4*pages*each+10)*float64(time.Second)), planned*5/4)

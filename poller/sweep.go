@@ -53,6 +53,7 @@ func (p *Poller) swept(ctx context.Context, look plan.Look, answer platform.Page
 		// The platform has page sizes of its own: read them as they are.
 		p.Logger.Warn("the platform ignores per_page", "asked", w.Size, "got", size)
 		t.Size, t.Fixed, s.reading = size, true, nil
+		p.watched.sized(size)
 		if p.wide.Since.IsZero() {
 			p.wide.Since = m.from
 		}

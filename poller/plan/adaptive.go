@@ -139,7 +139,7 @@ func (a *Adaptive) sweep() Decision {
 // order a round of the list takes its pages, and the probes beside it; where
 // there is none, each location has to be listed.
 func (a *Adaptive) late(v *View) bool {
-	pages := math.Ceil(float64(v.Online) / MaxPerPage)
+	pages := math.Ceil(float64(v.Online) / v.perPage())
 	requests := pages + math.Sqrt(pages)
 	if !v.Ordered && !v.Learning {
 		requests = float64(a.ranking.requests(v.Locations))
@@ -179,9 +179,9 @@ func alone(v *View) float64 {
 	if v.Beside == 0 {
 		return 0
 	}
-	pages := max(1, float64(v.Online)/MaxPerPage)
+	pages := max(1, float64(v.Online)/v.perPage())
 	round := pages / v.Budget * (1 + 1/math.Sqrt(pages)) // P/(B−x) with x = B/(1+√P)
-	return v.Rates.hazard * MaxPerPage * round * round / 2
+	return v.Rates.hazard * v.perPage() * round * round / 2
 }
 
 func addresses() Decision {
@@ -251,7 +251,7 @@ const wholeProbes = 5 * time.Second
 // shows arrivals, too. A limit below one and a half cannot be kept, and trying
 // would only slow the sweep down, which then keeps ages lowest by itself.
 func (a *Adaptive) oldest(v *View) time.Duration {
-	pages := math.Ceil(max(1, float64(v.Online)) / MaxPerPage)
+	pages := math.Ceil(max(1, float64(v.Online)) / v.perPage())
 	requests := pages
 	if v.Probing {
 		requests += math.Sqrt(pages)
@@ -309,7 +309,7 @@ func (a *Adaptive) unordered(now time.Time, v *View) Decision {
 	if v.AddressGain > 0 && v.Turn%2 == 1 {
 		return addresses() // No list proves as much.
 	}
-	if pages := 1 + v.Online/MaxPerPage; a.ranking.requests(v.Locations) > 7*pages/2 && !v.Sweeping {
+	if pages := 1 + v.Online/int(v.perPage()); a.ranking.requests(v.Locations) > 7*pages/2 && !v.Sweeping {
 		return sweepInTurn("pages of the account's list show who came, in far fewer requests than all locations take")
 	}
 	return a.located(now, v)

@@ -1,6 +1,9 @@
 package plan
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Location is a location as far as looking at it is concerned. Times are on the
 // local clock.
@@ -14,6 +17,10 @@ type Location struct {
 	AskedAt time.Time
 	// AddedAt is when the location became known to this process.
 	AddedAt time.Time
+
+	// PerPage is the number of records on a page of its list, where the platform has a page
+	// size of its own; zero means MaxPerPage.
+	PerPage int
 
 	// Asking is true while a page of its list is under way.
 	Asking bool
@@ -49,4 +56,7 @@ func (l *Location) Left(e *Row) {
 }
 
 // Cost is how many requests a list of the location takes.
-func (l *Location) Cost() int { return max(1, (l.Online+MaxPerPage-1)/MaxPerPage) }
+func (l *Location) Cost() int {
+	size := cmp.Or(l.PerPage, MaxPerPage)
+	return max(1, (l.Online+size-1)/size)
+}

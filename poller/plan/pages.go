@@ -182,7 +182,7 @@ func (p *pages) measure(now time.Time, overdue time.Duration) {
 		start = end
 	}
 	p.total = position
-	p.roots = roots * roots / MaxPerPage
+	p.roots = roots * roots / float64(p.Size)
 	p.starts, p.before = append(p.starts, p.corrected(position)), append(p.before, gain)
 	slices.SortFunc(p.late, func(x, y *Row) int { return cmp.Compare(x.at, y.at) })
 }

@@ -71,6 +71,14 @@ type View struct {
 	FiguresGain float64
 }
 
+// perPage is how many records a page has.
+func (v *View) perPage() float64 {
+	if v.Track == nil {
+		return MaxPerPage
+	}
+	return float64(v.Track.Size)
+}
+
 // Decision is what a strategy made of a View.
 type Decision struct {
 	Look
