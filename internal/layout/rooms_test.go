@@ -47,7 +47,7 @@ var rooms = map[string][]string{
 		"diff", "events", "store", "publisher", "publisher/embedded", "poller", "poller/budget", "poller/plan", "poller/platform", "internal/simulator",
 	},
 	"internal/robustness": {
-		"diff", "events", "store", "publisher", "poller", "poller/budget", "poller/plan", "poller/platform", "internal/simulator",
+		"diff", "events", "store", "publisher", "poller", "poller/budget", "poller/plan", "poller/platform", "internal/lease", "internal/simulator",
 	},
 	"internal/figures": {},
 	"internal/test":    {},

@@ -46,7 +46,7 @@ type peer struct {
 	b    *broker
 	conn net.Conn
 	out  chan []byte
-	subs map[string]string // subject, or its beginning before '*', by sid
+	subs map[string]string // subject, or its beginning before '*' or '>', by sid
 	end  sync.Once
 }
 
@@ -302,8 +302,8 @@ func (b *broker) answer(subject string, v any, late time.Duration) {
 func (b *broker) reply(subject string, header, body []byte) {
 	for p := range b.conns {
 		for sid, of := range p.subs {
-			before, wild := strings.CutSuffix(of, "*")
-			if of != subject && !(wild && strings.HasPrefix(subject, before)) {
+			before := strings.TrimRight(of, "*>")
+			if wild := before != of; of != subject && !(wild && strings.HasPrefix(subject, before)) {
 				continue
 			}
 			if header != nil {

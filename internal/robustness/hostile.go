@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -72,8 +74,10 @@ const hostilePrefix = "hostile-"
 
 func hostileRecord(id string) map[string]any {
 	return map[string]any{
-		"id": id, "location_id": hostilePrefix + "place", "online": true, "start_time": time.Now().UTC().Format(time.RFC3339), "end_time": nil,
-		"downloaded": "1.00 MB", "uploaded": "1.00 MB", "total_duration": "00:01:00", "guest_device_ip": "10.0.0.1", "guest_device_mac": "02:00:00:00:00:01", "guest_id": "g",
+		"id": id, "location_id": hostilePrefix + "place", "location_name": "Place", "connection_status": "Online", "connection_status_value": 1,
+		"start_time": time.Now().UTC().Format(time.RFC3339), "end_time": nil, "total_duration": "00:01:00",
+		"downloaded_data": "1.00 MB", "uploaded_data": "1.00 MB", "guest_device_description": "phone", "guest_device_ip": "10.0.0.1", "guest_device_mac": "02:00:00:00:00:01",
+		"access_code": "c", "login_type_name": "form", "service_profile_name": "free", "guest_id": "g", "yas_id": "y",
 	}
 }
 
@@ -113,7 +117,7 @@ func mixed(records func() []map[string]any, next string) func(*machine, *rand.Ra
 
 // twisted has each field of a record in types that it cannot have.
 func twisted() (records []map[string]any) {
-	for _, f := range []string{"id", "location_id", "start_time", "end_time", "downloaded", "uploaded", "total_duration", "guest_device_ip", "guest_device_mac", "guest_id"} {
+	for _, f := range slices.Sorted(maps.Keys(hostileRecord(""))) {
 		for i, v := range []any{nil, 1e300, -1, true, []any{}, map[string]any{"a": 1}, "", "\ufffd", strings.Repeat("9", 400)} {
 			r := hostileRecord(hostilePrefix + f + strconv.Itoa(i))
 			r[f] = v
@@ -135,7 +139,7 @@ func oddIDs() (records []map[string]any) {
 func oddFigures() (records []map[string]any) {
 	for i, at := range []string{"0000-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00", "-0001-01-01T00:00:00+00:00", "99999-01-01T00:00:00Z"} {
 		r := hostileRecord(hostilePrefix + "year" + strconv.Itoa(i))
-		r["start_time"], r["end_time"], r["downloaded"], r["uploaded"], r["total_duration"] = at, at, "-1 GB", "9e99 TB", "-1:00:00"
+		r["start_time"], r["end_time"], r["downloaded_data"], r["uploaded_data"], r["total_duration"] = at, at, "-1 GB", "9e99 TB", "-1:00:00"
 		records = append(records, r)
 	}
 	return records

@@ -52,6 +52,7 @@ type life struct {
 // process is one run of the product's parts, from the platform to the stream.
 type process struct {
 	l      *life
+	dir    string // its own
 	ctx    context.Context
 	cancel context.CancelFunc
 	store  *store.Store
@@ -80,9 +81,12 @@ func (l *life) live() ([]published, error) {
 	stop := make(chan struct{})
 	var around sync.WaitGroup
 	around.Go(func() { l.meddle(stop) })
+	if l.standby {
+		around.Go(func() { l.shared(stop) })
+	}
 	end := l.born.Add(l.length)
 	for time.Now().Before(end) && l.ended == nil {
-		p, err := l.start()
+		p, err := l.start(l.dir)
 		if err != nil {
 			l.ended = fmt.Errorf("a start failed: %w", err)
 			break
@@ -109,18 +113,19 @@ func (l *life) live() ([]published, error) {
 	return l.read()
 }
 
-// start begins as a process does, on what an earlier one has left.
-func (l *life) start() (*process, error) {
-	st, err := store.Open(filepath.Join(l.dir, "state.db"), store.Options{NoSync: true})
+// start begins as a process does, on what an earlier one has left in a directory.
+func (l *life) start(dir string) (*process, error) {
+	st, err := store.Open(filepath.Join(dir, "state.db"), store.Options{NoSync: true})
 	if err != nil {
 		return nil, err
 	}
-	p := &process{l: l, store: st, over: make(chan error, 4)}
+	p := &process{l: l, dir: dir, store: st, over: make(chan error, 4)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.disk = &disk{Store: st, p: p}
 	l.mu.Lock()
-	l.processes++
-	l.running = p
+	if l.processes++; dir == l.dir {
+		l.running = p
+	}
 	l.mu.Unlock()
 	if p.nc, err = l.broker.Connect(); err != nil {
 		return nil, err
@@ -155,7 +160,7 @@ func (p *process) newPoller(quiet *slog.Logger) (*poller.Poller, error) {
 	budgets := make(map[platform.Endpoint]*budget.Budget)
 	for _, e := range platform.Endpoints() {
 		permitted := l.platform.RateLimit + l.mutant.tooMany
-		log, err := budget.OpenLog(filepath.Join(l.dir, string(e)+".requests"), permitted)
+		log, err := budget.OpenLog(filepath.Join(p.dir, string(e)+".requests"), permitted)
 		if err != nil {
 			return nil, err
 		}
@@ -188,7 +193,9 @@ func (p *process) stop(orderly bool) error {
 	}
 	p.parts.Wait()
 	l.mu.Lock()
-	l.running = nil
+	if l.running == p {
+		l.running = nil
+	}
 	l.mu.Unlock()
 	var err error
 	if orderly {

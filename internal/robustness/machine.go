@@ -44,18 +44,23 @@ type machine struct {
 	js                jetstream.JetStream
 	recorder          *recorder
 
+	clock string // the file that holds how far guestflow's clock is ahead; empty is the machine's
+
 	guestflow *exec.Cmd
 	ended     chan struct{} // closed when it has
 	exit      error         // how, then
 	said      *tail
 	kills     []simulator.Interval
-	troubles  []string // violations that the checker does not see
+	// How often kill -9 ended them.
+	killed, natsKilled int
+	troubles           []string // violations that the checker does not see
 }
 
 const speed = 20
 
-// newMachine builds the binary and starts everything but guestflow.
-func newMachine(seed uint64) (m *machine, err error) {
+// newMachine builds the binary and starts everything but guestflow. With a settable clock
+// all of it is compiled anew once, which takes minutes.
+func newMachine(seed uint64, settable bool) (m *machine, err error) {
 	m = &machine{truth: &simulator.Recorder{}, haste: 1}
 	if m.dir, err = os.MkdirTemp("", "robustness-"); err != nil {
 		return nil, err
@@ -66,8 +71,8 @@ func newMachine(seed uint64) (m *machine, err error) {
 		}
 	}()
 	m.binary = filepath.Join(m.dir, "guestflow")
-	if out, err := exec.Command("go", "build", "-o", m.binary, "github.com/guestflow/guestflow/cmd/guestflow").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building guestflow: %w: %s; run it within the repository", err, out)
+	if err = m.build(settable); err != nil {
+		return nil, err
 	}
 	m.data = filepath.Join(m.dir, "data")
 	if err = os.Mkdir(m.data, 0o700); err != nil {
@@ -108,6 +113,22 @@ func newMachine(seed uint64) (m *machine, err error) {
 	}
 	m.broker, err = proxied("nats", m.natsAddr)
 	return m, err
+}
+
+func (m *machine) build(settable bool) (err error) {
+	build := []string{"build", "-o", m.binary}
+	if settable {
+		var overlay string
+		if m.clock, overlay, err = settableClock(m.dir); err != nil {
+			return err
+		}
+		build = append(build, "-overlay", overlay)
+	}
+	out, err := exec.Command("go", append(build, "github.com/guestflow/guestflow/cmd/guestflow")...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("building guestflow: %w: %s; run it within the repository", err, out)
+	}
+	return nil
 }
 
 // proxied returns a proxy to an address.
@@ -171,6 +192,7 @@ func (m *machine) startNATS() error {
 }
 
 func (m *machine) killNATS() {
+	m.natsKilled++
 	_ = m.nats.Process.Kill()
 	_ = m.nats.Wait()
 }
@@ -183,6 +205,9 @@ func (m *machine) start() error {
 		"GUESTFLOW_API_URL=http://"+m.api.Listen, "GUESTFLOW_API_TOKEN=secret", fmt.Sprintf("GUESTFLOW_API_RATE_LIMIT=%d", 60*speed),
 		"GUESTFLOW_DATA_DIR="+m.data, "GUESTFLOW_NATS_URL=nats://"+m.broker.Listen, "GUESTFLOW_HTTP_ADDR="+m.web,
 		"GUESTFLOW_TRAFFIC_MIN_BYTES=100000", "GUESTFLOW_LOG_LEVEL=warn", "GUESTFLOW_API_TIMEOUT=5s")
+	if m.clock != "" {
+		m.guestflow.Env = append(m.guestflow.Env, clockVariable+"="+m.clock)
+	}
 	m.guestflow.Stdout, m.guestflow.Stderr = m.said, m.said
 	if err := m.guestflow.Start(); err != nil {
 		return err
@@ -198,6 +223,7 @@ func (m *machine) start() error {
 
 // kill ends guestflow at once.
 func (m *machine) kill() {
+	m.killed++
 	_ = m.guestflow.Process.Kill()
 	<-m.ended
 }

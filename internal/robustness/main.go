@@ -24,6 +24,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -38,12 +39,24 @@ type options struct {
 	lives       int
 	from        uint64
 	trial       string
+	of          int // portions of the long form's trials
 	worker      bool
 	nats, store string
 }
 
 func (o *options) has(part string) bool {
 	return o.parts == "" || strings.Contains(","+o.parts+",", ","+part+",")
+}
+
+// share is how many of n trials this portion has: over all portions, n in sum.
+func (o *options) share(n int) int {
+	of := max(1, o.of)
+	return (n + int(o.from%uint64(of))) / of
+}
+
+// needsClock reports whether trials will set the clock.
+func (o *options) needsClock() bool {
+	return o.trial == "" || slices.ContainsFunc(clockTrials, func(t trial) bool { return t.name == o.trial })
 }
 
 func read(args []string) (*options, error) {
@@ -58,6 +71,7 @@ func read(args []string) (*options, error) {
 	f.StringVar(&o.trial, "trial", "", "the one trial of the real processes to run, --lives times")
 	f.StringVar(&o.nats, "nats", "", "be a nats-server at this address (what the command starts itself with)")
 	f.StringVar(&o.store, "nats-dir", "", "its directory")
+	f.IntVar(&o.of, "of", 1, "run but one part in so many of the processes' trials, decided by --from: so the long form can be had in portions")
 	f.BoolVar(&o.worker, "worker", false, "run the lives that standard input asks for (what the command starts itself with)")
 	f.Func("seed", "run this simulated life alone, and tell its story; may be given several times", func(s string) error {
 		n, err := strconv.ParseUint(s, 10, 64)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
@@ -29,8 +31,9 @@ type mutant struct {
 	settings  func(*poller.Settings)
 	publisher func(*publisher.Publisher)
 	client    func(*platform.Config)
-	forgets   []string // files that a restart does not find
-	tooMany   int      // requests a minute
+	leases    func(jetstream.KeyValue) jetstream.KeyValue // as the process that stands by has them
+	forgets   []string                                    // files that a restart does not find
+	tooMany   int                                         // requests a minute
 }
 
 func (m *mutant) shape(s *script) {
@@ -109,6 +112,8 @@ var mutants = []mutant{
 		publisher: func(p *publisher.Publisher) { p.Make = nil }},
 	{name: "the state is not kept over a restart", caught: []Fault{Duplicate, Reordered}, need: killed, forgets: []string{"state.db"}},
 	{name: "spent requests are not kept over a restart", caught: []Fault{OverLimit}, need: killed, forgets: []string{"*.requests"}},
+	{name: "a lease ignored", caught: []Fault{OverLimit, Duplicate, Reordered, Stopped}, need: func(s *script) { healthy(s); s.standby = true },
+		leases: func(kv jetstream.KeyValue) jetstream.KeyValue { return lawless{kv} }},
 	{name: "a request too many", caught: []Fault{OverLimit}, need: healthy, tooMany: 1, platforms: edits(func(p *platform.Page) { p.Limit = -1 })},
 	{name: "an unreadable record counts as absent", caught: []Fault{Premature}, need: func(s *script) {
 		healthy(s)

@@ -11,7 +11,9 @@ import (
 )
 
 // processes does what may befall them to the real processes.
-func processes(_ *testing.T, all *table) { try(all, trials, "the real processes") }
+func processes(_ *testing.T, all *table) { try(all, trials, realProcesses) }
+
+const realProcesses = "the real processes"
 
 // hostility lets others mean harm to them.
 func hostility(_ *testing.T, all *table) { try(all, hostileTrials, "those who mean harm") }
@@ -21,7 +23,7 @@ func hostility(_ *testing.T, all *table) { try(all, hostileTrials, "those who me
 // it is seen in; those of the stream as a whole have a row of their own.
 func try(all *table, trials []trial, with string) {
 	seed := all.options.from
-	m, err := newMachine(seed)
+	m, err := newMachine(seed, with == realProcesses && !all.options.short && all.options.needsClock())
 	if err != nil {
 		all.fail(with, err)
 		return
@@ -62,7 +64,7 @@ func try(all *table, trials []trial, with string) {
 			}
 		}
 	}
-	total := row{Guarantee: "the stream equals the truth after all that", Faults: with}
+	total := row{Guarantee: "the stream equals the truth after all that", Faults: fmt.Sprintf("with %s: guestflow killed %d times, NATS %d times", with, m.killed, m.natsKilled)}
 	for _, r := range rows {
 		if r.Trials > 0 {
 			all.add(r)
@@ -81,14 +83,20 @@ func (m *machine) schedule(trials []trial, o *options, r *rand.Rand) []int {
 		if o.short {
 			n = t.short
 		}
-		if t.disk && !m.mounted {
-			fmt.Fprintf(os.Stderr, "left out: %s, since no small disk can be mounted; run it as root, or in `unshare --map-root-user --mount`\n", t.name)
-			continue
-		}
 		if o.trial != "" {
 			n = 0
 			if t.name == o.trial {
 				n = max(1, o.lives)
+			}
+		}
+		n = o.share(n)
+		if n == 0 {
+			continue
+		}
+		if t.missing != nil {
+			if why := t.missing(m); why != "" {
+				fmt.Fprintf(os.Stderr, "left out: %s, since %s\n", t.name, why)
+				continue
 			}
 		}
 		for range n {

@@ -27,6 +27,7 @@ type script struct {
 	atomic       bool          // the stream takes batches
 	window       time.Duration // for duplicates
 	restartAfter time.Duration
+	standby      bool    // another process stands by, on another machine
 	loss         float64 // of requests, and as many answers
 	trip         float64 // of messages to the stream
 	foreign      float64 // share of messages before which another writer's come in
@@ -145,6 +146,7 @@ func scriptOf(seed uint64) script {
 		s.killsAtMessage = append(s.killsAtMessage, between(10*time.Second, s.calm))
 	}
 	slices.Sort(s.killsAtMessage)
+	s.standby = len(s.strikes) == 0 && len(s.killsAtMessage) == 0 // else it would have to take over
 	return s
 }
 

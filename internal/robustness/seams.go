@@ -310,10 +310,14 @@ func (l *life) meddle(stop chan struct{}) {
 // checker is what the stream is held against.
 func (l *life) checker() Checker {
 	of := simulator.Checker{Kills: l.kills, Until: l.born.Add(l.length + l.platform.ClockSkew - 15*time.Second), Lag: 20 * time.Second, Presumed: true}
-	if l.platform.PerPageFixed > 0 || len(l.platform.Unreadable) > 0 {
-		// So many pages that proof need not keep up, or records that may be anybody's:
-		// that ends come is not asked for, but that they are true.
+	switch {
+	case len(l.platform.Unreadable) > 0 || l.platform.PerPageFixed > 0 && l.platform.RebootsPerHour > 0:
+		// Records that may be anybody's; or pages so small that a question is due for
+		// each who went, and more go than the limit permits questions, as all of a
+		// location do at once: that ends come is not asked for, but that they are true.
 		of.Passes = 1 << 30
+	case l.platform.PerPageFixed > 0:
+		of.Passes = 12 // A question for each.
 	}
 	// What came up before a location's first list is no event yet.
 	of.Kills = append(of.Kills, simulator.Interval{From: l.born.Add(l.platform.ClockSkew - time.Second), To: l.born.Add(l.platform.ClockSkew + 20*time.Second)})

@@ -74,6 +74,9 @@ func lived(seed uint64, m *mutant, dir string) outcome {
 	story := r.First
 	if !r.OK() {
 		story = fmt.Sprintf("%v\n%s\n%v", r, cmp.Or(r.First, "nothing more is known"), r.Report)
+		if ended != nil {
+			story += "\nit stopped: " + ended.Error()
+		}
 	}
 	digest := fnv.New64a()
 	for _, e := range stream {
