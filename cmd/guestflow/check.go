@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,45 +24,69 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	return &cobra.Command{
+	var bundle string
+	c := &cobra.Command{
 		Use:   "check",
 		Short: "Check configuration, platform, NATS and data directory",
 		Long: `Checks what run would need, one line each, and says what to do about what is
 wrong; of a page of records it says which figures, starts and durations could be
 read. It changes nothing; it spends some four of the platform's requests, and tries
 its rights on NATS with messages that streams refuse. Exit code 1 when something
-is wrong, 2 when it is the configuration.`,
-		Args: cobra.NoArgs,
+is wrong, 2 when it is the configuration.
+
+With --bundle it also writes a file for a support case: version, configuration, what it
+found, and what the running guestflow and the state files tell. Secrets, addresses, MACs
+and e-mail addresses are left out of it; the log is not in it.`,
+		Example: "  guestflow check\n  guestflow check --bundle guestflow.zip",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			out := cmd.OutOrStdout()
-			cfg, err := configured(cmd, (*Config).needAccounts, (*Config).needEndpoints)
+			if bundle == "" {
+				return check(cmd, cmd.OutOrStdout())
+			}
+			var found bytes.Buffer
+			err := check(cmd, io.MultiWriter(cmd.OutOrStdout(), &found))
 			if err != nil {
-				fmt.Fprintln(out, "FAIL  configuration")
-				return err
+				fmt.Fprintf(&found, "%v\n", err)
 			}
-			fmt.Fprintln(out, "ok    configuration")
-			accounts, err := cfg.accounts()
-			if err != nil {
-				return err // it was read a moment ago
+			cfg, _, _ := loadConfig(os.Environ()) // what is wrong with it was found
+			if failed := writeBundle(cmd.Context(), cfg, found.String(), bundle); failed != nil {
+				return errors.Join(err, failed)
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute*time.Duration(1+len(accounts)))
-			defer cancel()
-			c := checker{out: out, accounts: accounts, many: cfg.AccountsFile != "", done: 1}
-			samples := make([]platform.Page, len(accounts))
-			c.each("platform", func(i int, cfg Config) (found string, err error) {
-				found, samples[i], err = checkAsked(ctx, cfg)
-				return found, err
-			}, func(i int) { c.failed += checkRecords(out, c.prefix(accounts[i]), samples[i]) })
-			c.once("NATS", func() (string, error) { return checkNATS(ctx, cfg) })
-			c.each("data directory", func(_ int, cfg Config) (string, error) { return checkRoom(ctx, cfg) }, nil)
-			c.once("HTTP address", func() (string, error) { return checkHTTP(ctx, cfg) })
-			c.each("locations", func(_ int, cfg Config) (string, error) { return checkLocations(ctx, cfg) }, nil)
-			if c.failed > 0 {
-				return fmt.Errorf("%d of %d checks failed", c.failed, c.done)
-			}
-			return nil
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s is written; read it before you send it, and add the log\n", bundle)
+			return err
 		},
 	}
+	c.Flags().StringVar(&bundle, "bundle", "", "write a support bundle into this file, which must not exist")
+	return c
+}
+
+func check(cmd *cobra.Command, out io.Writer) error {
+	cfg, err := configured(cmd, (*Config).needAccounts, (*Config).needEndpoints)
+	if err != nil {
+		fmt.Fprintln(out, "FAIL  configuration")
+		return err
+	}
+	fmt.Fprintln(out, "ok    configuration")
+	accounts, err := cfg.accounts()
+	if err != nil {
+		return err // it was read a moment ago
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute*time.Duration(1+len(accounts)))
+	defer cancel()
+	c := checker{out: out, accounts: accounts, many: cfg.AccountsFile != "", done: 1}
+	samples := make([]platform.Page, len(accounts))
+	c.each("platform", func(i int, cfg Config) (found string, err error) {
+		found, samples[i], err = checkAsked(ctx, cfg)
+		return found, err
+	}, func(i int) { c.failed += checkRecords(out, c.prefix(accounts[i]), samples[i]) })
+	c.once("NATS", func() (string, error) { return checkNATS(ctx, cfg) })
+	c.each("data directory", func(_ int, cfg Config) (string, error) { return checkRoom(ctx, cfg) }, nil)
+	c.once("HTTP address", func() (string, error) { return checkHTTP(ctx, cfg) })
+	c.each("locations", func(_ int, cfg Config) (string, error) { return checkLocations(ctx, cfg) }, nil)
+	if c.failed > 0 {
+		return fmt.Errorf("%d of %d checks failed", c.failed, c.done)
+	}
+	return nil
 }
 
 // checker tells what checks found, of the process and of each account.
