@@ -3,59 +3,19 @@ package publisher
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"net/url"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
-)
 
-// startCluster starts three servers and returns the URL of the first.
-func startCluster(t *testing.T) string {
-	t.Helper()
-	var routes []*url.URL
-	var ports []int
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		port := l.Addr().(*net.TCPAddr).Port
-		ports = append(ports, port)
-		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port)})
-		l.Close()
-	}
-	var first *server.Server
-	for i, port := range ports {
-		s, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-			JetStream: true, StoreDir: t.TempDir(),
-			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port}, Routes: routes,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		if i == 0 {
-			first = s
-		}
-	}
-	if !first.ReadyForConnections(patience) {
-		t.Fatal("the cluster does not start")
-	}
-	return first.ClientURL()
-}
+	"github.com/guestflow/guestflow/internal/natstest"
+)
 
 // TestReplicatedStreamChangesItsLeader: the expectations hold in a cluster too,
 // where the server checks them before the messages before are stored, and while
 // the stream's leader moves from one server to another.
 func TestReplicatedStreamChangesItsLeader(t *testing.T) {
-	js := connect(t, startCluster(t))
+	js := connect(t, natstest.Cluster(t)[0].ClientURL())
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	for {

@@ -6,25 +6,19 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/internal/natstest"
 )
 
 func TestMissingPermissionsAreNamed(t *testing.T) {
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+	s := natstest.Run(t, &server.Options{
+		JetStream: true,
 		Users: []*server.User{
 			{Username: "all", Password: "p"},
 			{Username: "no-events", Password: "p", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"guest.>"}}}},
 			{Username: "no-api", Password: "p", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"$JS.>"}}}},
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("the server does not start")
-	}
 	as := func(user string) jetstream.JetStream {
 		nc, err := Connect(testContext(t), ConnectSettings{URL: s.ClientURL(), User: user, Password: "p", Log: quiet()})
 		if err != nil {

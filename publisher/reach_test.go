@@ -16,22 +16,13 @@ import (
 
 	"github.com/guestflow/guestflow/internal/blackhole"
 	"github.com/guestflow/guestflow/internal/certtest"
+	"github.com/guestflow/guestflow/internal/natstest"
 )
 
 // serve runs a server with options of its own, and returns host and port.
 func serve(t *testing.T, o server.Options) string {
 	t.Helper()
-	o.Host, o.Port, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
-	s, err := server.NewServer(&o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("the server does not start")
-	}
-	return s.Addr().String()
+	return natstest.Run(t, &o).Addr().String()
 }
 
 // TestUnreachedServersAreToldApart: wrong credentials, no TLS and absence are

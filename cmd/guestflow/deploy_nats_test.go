@@ -29,6 +29,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/guestflow/guestflow/internal/lease"
+	"github.com/guestflow/guestflow/internal/natstest"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/publisher"
 )
@@ -93,18 +94,9 @@ func deployCluster(t *testing.T) *deployed {
 			t.Fatalf("%d routes, TLS %v and %v", len(o.Routes), o.TLSConfig, o.Cluster.TLSConfig)
 		}
 		// What a test may not take of the machine.
-		o.Host, o.Port, o.HTTPPort, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, 0, true, true
+		o.Port, o.HTTPPort = 0, 0
 		o.Cluster.Host, o.Cluster.Port, o.Routes = "127.0.0.1", port, routes
-		s, err := server.NewServer(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		if !s.ReadyForConnections(30 * time.Second) {
-			t.Fatal("the server does not start")
-		}
-		urls = append(urls, "tls://"+s.Addr().String())
+		urls = append(urls, "tls://"+natstest.Run(t, o).Addr().String())
 	}
 	d.url = strings.Join(urls, ",")
 	return d

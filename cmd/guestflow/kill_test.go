@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -20,7 +19,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
-	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/internal/simulator"
 )
 
@@ -137,24 +135,7 @@ func (w *world) stream() []events.Event {
 		w.t.Fatal(err)
 	}
 	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	var all []events.Event
-	err = consume.Consumer{From: consume.FromStart()}.Run(ctx, js, func(_ context.Context, d consume.Delivery) error {
-		all = append(all, d.Event)
-		if d.Pending == 0 {
-			cancel()
-		}
-		return nil
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return all
+	return kept(w.t, conn)
 }
 
 // check compares the stream with what really happened.

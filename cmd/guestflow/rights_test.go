@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/guestflow/guestflow/internal/natstest"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/publisher"
 )
@@ -19,17 +19,8 @@ import (
 // natsServer runs a server of somebody else's, with JetStream.
 func natsServer(t *testing.T, o server.Options) (url string) {
 	t.Helper()
-	o.Host, o.Port, o.NoSigs, o.NoLog, o.JetStream, o.StoreDir = "127.0.0.1", server.RANDOM_PORT, true, true, true, t.TempDir()
-	s, err := server.NewServer(&o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(30 * time.Second) {
-		t.Fatal("the server does not start")
-	}
-	return "nats://" + s.Addr().String()
+	o.JetStream = true
+	return "nats://" + natstest.Run(t, &o).Addr().String()
 }
 
 // user may publish to these subjects alone.

@@ -5,49 +5,24 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"net"
-	"net/url"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/natstest"
 	"github.com/guestflow/guestflow/internal/simulator"
 )
 
 // cluster starts three NATS servers, and returns their URLs.
 func cluster(t *testing.T) string {
 	t.Helper()
-	var routes []*url.URL
-	var ports []int
-	for range 3 {
-		addr := free(t)
-		_, port, err := net.SplitHostPort(addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		routes = append(routes, &url.URL{Scheme: "nats", Host: addr})
-		ports = append(ports, atoi(t, port))
-	}
 	var urls []string
-	for i, port := range ports {
-		s, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-			JetStream: true, StoreDir: t.TempDir(), Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port}, Routes: routes,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		if !s.ReadyForConnections(time.Minute) {
-			t.Fatal("the cluster does not start")
-		}
+	for _, s := range natstest.Cluster(t) {
 		urls = append(urls, s.ClientURL())
 	}
 	return strings.Join(urls, ",")

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/natstest"
 )
 
 func TestMatchingEventsAreDelivered(t *testing.T) {
@@ -360,12 +361,7 @@ func TestRunRefusesABrokenFile(t *testing.T) {
 // not end.
 func TestRunWaitsForJetStream(t *testing.T) {
 	t.Parallel()
-	s, err := server.NewServer(&server.Options{NoSigs: true, DontListen: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	s := natstest.Run(t, &server.Options{DontListen: true})
 	js := jetStreamOf(t, s)
 	b := &broker{js: js, ctx: t.Context(), t: t}
 	r := newReceiver(t, accept)

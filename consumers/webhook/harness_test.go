@@ -21,6 +21,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/natstest"
 )
 
 // patience is how long a test waits for what must happen. Nothing takes that
@@ -69,18 +70,7 @@ func jetStreamOf(t testing.TB, s *server.Server) jetstream.JetStream {
 
 func newBroker(t testing.TB) *broker {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, DontListen: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("NATS server does not start")
-	}
-	js := jetStreamOf(t, s)
+	js := jetStreamOf(t, natstest.Run(t, &server.Options{JetStream: true, DontListen: true}))
 	b := &broker{js: js, ctx: t.Context(), t: t}
 	if _, err := js.CreateStream(b.ctx, jetstream.StreamConfig{
 		Name: events.DefaultStream, Subjects: []string{events.Subjects{}.All()}, Storage: jetstream.MemoryStorage,

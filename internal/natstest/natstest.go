@@ -4,7 +4,9 @@
 package natstest
 
 import (
+	"fmt"
 	"net"
+	"net/url"
 	"strconv"
 	"testing"
 	"time"
@@ -32,20 +34,68 @@ func New(t testing.TB) *Server {
 	return s
 }
 
+// Run runs a server with options of the test's own until it ends, and returns it when it
+// takes connections. It listens on the loopback address, on a free port unless they name
+// one, and keeps JetStream's files in a directory of the test unless they do.
+func Run(t testing.TB, o *server.Options) *server.Server {
+	t.Helper()
+	s := start(t, o)
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s
+}
+
+// Cluster runs three servers that replicate JetStream.
+func Cluster(t testing.TB) (all []*server.Server) {
+	t.Helper()
+	var free []net.Listener // all at once, so that each has another port
+	var routes []*url.URL
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		free = append(free, l)
+		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
+	}
+	for _, l := range free {
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, l := range free {
+		all = append(all, Run(t, &server.Options{
+			ServerName: fmt.Sprintf("n%d", i), JetStream: true, Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port}, Routes: routes,
+		}))
+	}
+	return all
+}
+
+func start(t testing.TB, o *server.Options) *server.Server {
+	t.Helper()
+	o.Host, o.NoSigs, o.NoLog = "127.0.0.1", true, true
+	if o.Port == 0 {
+		o.Port = server.RANDOM_PORT
+	}
+	if o.JetStream && o.StoreDir == "" {
+		o.StoreDir = t.TempDir()
+	}
+	s, err := server.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(time.Minute) {
+		s.Shutdown()
+		t.Fatal("the NATS server does not accept connections")
+	}
+	return s
+}
+
 // Start starts a server that was stopped, and returns when it takes connections.
 func (s *Server) Start() {
 	s.t.Helper()
-	ns, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: s.port, JetStream: true, StoreDir: s.dir, NoSigs: true, NoLog: true,
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	ns.Start()
-	if !ns.ReadyForConnections(20 * time.Second) {
-		s.t.Fatal("the NATS server does not accept connections")
-	}
-	s.server, s.port = ns, ns.Addr().(*net.TCPAddr).Port
+	s.server = start(s.t, &server.Options{Port: s.port, JetStream: true, StoreDir: s.dir})
+	s.port = s.server.Addr().(*net.TCPAddr).Port
 }
 
 // Stop ends the server as an orderly shutdown does, and waits for that.
