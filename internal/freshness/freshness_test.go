@@ -111,7 +111,7 @@ func TestNothingOptionalWorks(t *testing.T) {
 // TestBurstIsThroughInThreeSweeps: 5,000 people leave within a minute.
 func TestBurstIsThroughInThreeSweeps(t *testing.T) {
 	for _, order := range []simulator.Order{simulator.NewestFirst, simulator.OldestFirst, simulator.Unordered} {
-		for seed := range uint64(4) {
+		for seed := range uint64(*seeds) {
 			t.Run(fmt.Sprint(order, seed), func(t *testing.T) {
 				const before = 20 * time.Minute
 				cfg, err := simulator.Estate("E4")

@@ -21,7 +21,7 @@ import (
 //	go test ./internal/freshness -run Deterministic -v -args -hashes -seeds 20
 var (
 	hashes = flag.Bool("hashes", false, "print the hash of each run's trace")
-	seeds  = flag.Int("seeds", 1, "seeds of each estate to trace")
+	seeds  = flag.Int("seeds", 1, "seeds of each estate to trace, and of each burst")
 	traces = flag.String("traces", "", "a directory to write the traces to")
 )
 

@@ -311,10 +311,10 @@ func (l *life) meddle(stop chan struct{}) {
 func (l *life) checker() Checker {
 	of := simulator.Checker{Kills: l.kills, Until: l.born.Add(l.length + l.platform.ClockSkew - 15*time.Second), Lag: 20 * time.Second, Presumed: true}
 	switch {
-	case len(l.platform.Unreadable) > 0 || l.platform.PerPageFixed > 0 && l.platform.RebootsPerHour > 0:
+	case len(l.platform.Unreadable) > 0 || l.platform.PerPageFixed > 0 && (l.platform.RebootsPerHour > 0 || l.platform.RateLimit < 60):
 		// Records that may be anybody's; or pages so small that a question is due for
-		// each who went, and more go than the limit permits questions, as all of a
-		// location do at once: that ends come is not asked for, but that they are true.
+		// each who went, and more go than the limit permits questions, as where that is
+		// low, or all of a location go at once: that ends come is not asked for, but that they are true.
 		of.Passes = 1 << 30
 	case l.platform.PerPageFixed > 0:
 		of.Passes = 12 // A question for each.
