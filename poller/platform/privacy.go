@@ -60,3 +60,12 @@ func (p *Privacy) apply(mode Mode, value string) string {
 	}
 	return value
 }
+
+// Forms are those that a piece of personal data may have in events: as it is, and, with
+// a key, its pseudonym.
+func (p *Privacy) Forms(value string) []string {
+	if p.Key == "" {
+		return []string{value}
+	}
+	return []string{value, p.apply(Hash, value)}
+}
