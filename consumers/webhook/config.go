@@ -17,6 +17,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/oauth2/clientcredentials"
+
 	"github.com/guestflow/guestflow/internal/handwritten"
 	"github.com/guestflow/guestflow/internal/outbound"
 )
@@ -84,9 +86,10 @@ type Endpoint struct {
 	topic       *topic       // of Stream
 	condition   *condition
 	body        *template
-	cutting     cutting // what of an event is left out
-	fingerprint string  // of the entry as written, inline secrets aside
-	digest      string  // of everything, resolved secrets included; never leaves the process
+	oauth       *clientcredentials.Config // nil for none
+	cutting     cutting                   // what of an event is left out
+	fingerprint string                    // of the entry as written, inline secrets aside
+	digest      string                    // of everything, resolved secrets included; never leaves the process
 }
 
 // Find returns the endpoint of that name; the error lists the names there are.
@@ -202,6 +205,9 @@ func (e *Endpoint) identify(raw entry) {
 	if !handwritten.IsReference(raw.Proxy) {
 		raw.Proxy = ""
 	}
+	if secret := raw.OAuth2["client_secret"]; secret != "" && !handwritten.IsReference(secret) {
+		raw.OAuth2["client_secret"] = ""
+	}
 	written, _ := json.Marshal(raw) // strings, numbers and maps of them: cannot fail
 	sum := sha256.Sum256(written)
 	e.fingerprint = hex.EncodeToString(sum[:12])
@@ -210,6 +216,9 @@ func (e *Endpoint) identify(raw entry) {
 	for _, s := range e.Secrets {
 		all.Write([]byte{byte(len(s.key))})
 		all.Write(s.key)
+	}
+	if e.oauth != nil {
+		fmt.Fprintf(all, "%q %q", e.oauth.ClientID, e.oauth.ClientSecret)
 	}
 	headers, _ := json.Marshal(e.headers)
 	all.Write(headers)

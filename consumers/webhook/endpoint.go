@@ -70,6 +70,9 @@ func (l *loader) endpoint(raw entry) (Endpoint, error) {
 	if e.headers, err = l.header(raw.Headers); err != nil {
 		wrong("headers", err)
 	}
+	if e.oauth, err = l.oauth(raw); err != nil {
+		wrong("oauth2", err)
+	}
 	problems = append(problems, l.route(&e, raw)...)
 	if len(problems) > 0 {
 		return e, errors.Join(problems...)

@@ -30,6 +30,7 @@ type entry struct {
 	MaxAge       string            `json:"max_age,omitempty"`
 	AllowPrivate bool              `json:"allow_private"`
 	Headers      map[string]string `json:"headers"`
+	OAuth2       map[string]string `json:"oauth2,omitempty"`
 	CA           string            `json:"ca,omitempty"`
 	ClientCert   string            `json:"client_cert,omitempty"`
 	ClientKey    string            `json:"client_key,omitempty"`
@@ -42,7 +43,7 @@ type entry struct {
 var entryFields = []string{
 	"name", "url", "secrets", "stream", "kinds", "locations", "condition", "rate_limit", "concurrency", "ordered", "format",
 	"content_type", "body", "fields", "timeout", "max_retry", "max_age", "allow_private", "headers",
-	"ca", "client_cert", "client_key", "proxy",
+	"oauth2", "ca", "client_cert", "client_key", "proxy",
 }
 
 // lineOf is where a field stands, or the entry where it lacks the field.
@@ -152,6 +153,8 @@ func (d endpointsFile) entry(n ast.Node) (e entry, problems []error) {
 			e.AllowPrivate, err = d.Flag(m.Value)
 		case "headers":
 			e.Headers, err = d.Pairs(m.Value)
+		case "oauth2":
+			e.OAuth2, err = d.Pairs(m.Value)
 		case "ca":
 			e.CA, err = d.Text(m.Value)
 		case "client_cert":

@@ -76,6 +76,9 @@ func (d *Dispatcher) Test(ctx context.Context, name string, kind string) (Exchan
 		for k := range e.headers {
 			x.RequestHeader.Set(k, hidden)
 		}
+		if e.oauth != nil {
+			x.RequestHeader.Set("Authorization", hidden)
+		}
 	}
 	return x, nil
 }

@@ -27,6 +27,7 @@ type sender struct {
 	endpoint  Endpoint
 	client    *http.Client
 	transport *outbound.Transport
+	tokens    *tokens // nil where requests need none
 	now       func() time.Time
 }
 
@@ -51,7 +52,7 @@ func newSender(e Endpoint, resolver *net.Resolver, allow func(netip.Addr) bool, 
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &sender{endpoint: e, client: client, transport: transport, now: now}
+	return &sender{endpoint: e, client: client, transport: transport, tokens: newTokens(e, transport), now: now}
 }
 
 func (s *sender) close() { s.transport.CloseIdleConnections() }
@@ -105,6 +106,10 @@ func (s *sender) exchange(ctx context.Context, p parcel, keep bool) answer {
 	if err != nil {
 		return answer{err: bare(err)}
 	}
+	refresh, err := s.tokens.authorize(header)
+	if err != nil {
+		return answer{err: err}
+	}
 	request.Header = header
 	a := answer{request: request, payload: payload}
 	response, err := s.client.Do(request)
@@ -114,6 +119,9 @@ func (s *sender) exchange(ctx context.Context, p parcel, keep bool) answer {
 	}
 	defer response.Body.Close()
 	a.status, a.header = response.StatusCode, response.Header
+	if a.status == http.StatusUnauthorized {
+		refresh()
+	}
 	if keep {
 		a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 		a.cut = len(a.body) == maxAnswer
