@@ -245,10 +245,8 @@ func (q *verifyQueue) overdue(now time.Time, v *plan.View, planned, pace time.Du
 		limit *= 2 // reading what was missed slows the rounds
 	}
 	var late []*entry
-	for row := range q.roster.rows.Old(now) {
-		if now.Sub(row.Seen) > limit {
-			late = append(late, q.roster.of(row))
-		}
+	for row := range q.roster.rows.Unseen(now, limit) {
+		late = append(late, q.roster.of(row))
 	}
 	for e := range q.roster.loose {
 		// The sweep has been by, and no page is read for what has no position.

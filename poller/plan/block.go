@@ -13,8 +13,9 @@ type block struct {
 	rows   []*Row
 	marks  []mark // of the rows, in their order
 	sums   ages
-	oldest *Row // that was not seen for longest
-	stale  bool // sums, oldest and peak are out of date
+	oldest *Row    // that was not seen for longest
+	seen   float64 // when that was, in seconds
+	stale  bool    // sums, oldest and peak are out of date
 	// Of those who can be asked about by their address: the greatest root of what asking
 	// about one of them brought at a time, what it will be a horizon later, and by how
 	// much it grows a second at most; see peakBy. All are zero where there are none.
@@ -105,7 +106,7 @@ func (b *block) refresh(now float64) {
 			growth = m.root
 		}
 	}
-	b.oldest, b.growth = b.rows[oldest], growth
+	b.oldest, b.seen, b.growth = b.rows[oldest], b.marks[oldest].at, growth
 	b.climb(now)
 }
 

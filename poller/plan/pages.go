@@ -1,9 +1,7 @@
 package plan
 
 import (
-	"cmp"
 	"math"
-	"slices"
 	"time"
 )
 
@@ -20,15 +18,17 @@ import (
 // It goes round one way, so that what it skips stays in one piece.
 type pages struct {
 	*Track
-	asked   []Window // under way
-	margin  float64  // how far within a page a session should be expected, to be on it
-	chosen  choice
-	aside   []*Row
-	most    float64 // the gain of the page that is worth most
-	enough  float64 // that of a page for the track not to be left
-	total   float64 // the sessions of the rows that are probably online
-	longest float64 // how many the list has at most
-	late    []*Row  // overdue, the oldest first
+	asked []Window // under way
+	// Nothing before the one place and behind the other is asked for.
+	askedFrom, askedTo float64
+	margin             float64 // how far within a page a session should be expected, to be on it
+	chosen             choice
+	aside              []*Row
+	most               float64 // the gain of the page that is worth most
+	enough             float64 // that of a page for the track not to be left
+	total              float64 // the sessions of the rows that are probably online
+	longest            float64 // how many the list has at most
+	late               queue   // overdue
 	// roots is what the square roots of the rates at which sessions end add up to,
 	// squared and divided by the sessions on a page: of a list of P pages whose
 	// sessions all end at the same rate, P times the rate of ends.
@@ -82,7 +82,11 @@ func (p *pages) choose(now time.Time, v *View, overdue time.Duration) {
 		return
 	}
 	moves := (p.Rates.starts + p.Rates.hazard*float64(r.n)) / max(v.Budget, 0.01)
-	p.asked, p.margin = v.Asked, min(5, 1+math.Sqrt(moves)/2)
+	p.margin = min(5, 1+math.Sqrt(moves)/2)
+	p.asked, p.askedFrom, p.askedTo = v.Asked, math.Inf(1), math.Inf(-1)
+	for _, w := range p.asked {
+		p.askedFrom, p.askedTo = min(p.askedFrom, float64(w.Start())), max(p.askedTo, float64(w.End()))
+	}
 	p.measure(now, overdue)
 	p.gains = p.gains[:0]
 	end := 0
@@ -96,7 +100,7 @@ func (p *pages) choose(now time.Time, v *View, overdue time.Duration) {
 		p.most = max(p.most, gain)
 	}
 	p.enough = p.most / worth
-	for _, e := range p.late {
+	for e := p.late.next(); e != nil; e = p.late.next() {
 		if !v.Placed(e) {
 			p.aside = append(p.aside, e) // No page proves it gone, and the sweep has been by.
 			continue
@@ -130,6 +134,9 @@ func (p *pages) choose(now time.Time, v *View, overdue time.Duration) {
 
 // covered is the part of a stretch of the list that pages under way will show.
 func (p *pages) covered(from, to float64) float64 {
+	if to <= p.askedFrom || from >= p.askedTo {
+		return 0 // Nearly always.
+	}
 	covered := 0.0
 	for _, w := range p.asked {
 		covered += max(0, min(to, float64(w.End()))-max(from, float64(w.Start())))
@@ -157,7 +164,7 @@ func (p *pages) unasked(b *block, from, width float64) (oldest *Row) {
 // one that was not seen for longest.
 func (p *pages) measure(now time.Time, overdue time.Duration) {
 	surge := p.surge.factor()
-	p.late = p.late[:0]
+	p.late.clear()
 	p.starts, p.before = p.starts[:0], p.before[:0]
 	position, gain, roots := p.head(now), 0.0, 0.0
 	t := p.Rows.Seconds(now)
@@ -168,14 +175,16 @@ func (p *pages) measure(now time.Time, overdue time.Duration) {
 		p.starts, p.before = append(p.starts, start), append(p.before, gain)
 		position += b.sums.online(t, surge)
 		end := p.corrected(position)
-		first, open := b.oldest, 1.0
+		first, seen, open := b.oldest, b.seen, 1.0
 		if len(p.asked) > 0 {
 			if open -= p.covered(start, end); open < 1 {
-				first = p.unasked(b, start, (end-start)/b.sums.n)
+				if first = p.unasked(b, start, (end-start)/b.sums.n); first != nil {
+					seen = first.at
+				}
 			}
 		}
-		if first != nil && overdue > 0 && t-first.at > overdue.Seconds() {
-			p.late = append(p.late, first)
+		if first != nil && overdue > 0 && t-seen > overdue.Seconds() {
+			p.late.add(first, seen)
 		}
 		gain += open * b.sums.gain(t, 0)
 		roots += math.Sqrt(b.sums.n * b.sums.rate)
@@ -184,7 +193,7 @@ func (p *pages) measure(now time.Time, overdue time.Duration) {
 	p.total = position
 	p.roots = roots * roots / float64(p.Size)
 	p.starts, p.before = append(p.starts, p.corrected(position)), append(p.before, gain)
-	slices.SortFunc(p.late, func(x, y *Row) int { return cmp.Compare(x.at, y.at) })
+	p.late.heap()
 }
 
 // corrected is a position as the last page makes it likely: what shifted its

@@ -148,21 +148,27 @@ func (r *Rows) Row(position int) *Row {
 
 // Oldest returns the row that was not seen for longest; nil where there is none.
 func (r *Rows) Oldest(now time.Time) *Row {
-	var oldest *Row
-	for e := range r.Old(now) {
-		if oldest == nil || e.at < oldest.at {
-			oldest = e
+	t := r.Seconds(now)
+	var oldest *block
+	for _, b := range r.blocks {
+		if b.refresh(t); oldest == nil || b.seen < oldest.seen {
+			oldest = b
 		}
 	}
-	return oldest
+	if oldest == nil {
+		return nil
+	}
+	return oldest.oldest
 }
 
-// Old yields of each stretch of the list the row that was not seen for longest.
-func (r *Rows) Old(now time.Time) iter.Seq[*Row] {
+// Unseen yields of each stretch of the list the row that was not seen for longest, where
+// that is longer than some time.
+func (r *Rows) Unseen(now time.Time, longer time.Duration) iter.Seq[*Row] {
 	t := r.Seconds(now)
+	before := t - longer.Seconds()
 	return func(yield func(*Row) bool) {
 		for _, b := range r.blocks {
-			if b.refresh(t); !yield(b.oldest) {
+			if b.refresh(t); b.seen < before && !yield(b.oldest) {
 				return
 			}
 		}
