@@ -33,13 +33,13 @@ type entry struct {
 	shown   float64   // when the answer came that last showed it, in the rows' seconds
 	in      standings // the lists that show it
 	figures figures   // as last shown
-	writes  int       // times that these were found changed
+	writes  int32     // times that these were found changed
 	missed  time.Time // local clock: when it was queued for verification
-	queued  bool      // it is, still
-	sought  int       // pages in a row that were read for it and did not show it
 	doubt   float64   // how surely it is gone by lists that prove nothing; see presume
 
 	address netip.Addr // IPv4, in memory alone
+	sought  int32      // pages in a row that were read for it and did not show it
+	queued  bool       // it is queued for verification, still
 	shared  bool       // another session has, or had, the address too
 	vain    bool       // asking by it told of others again and again
 	check   *check     // what asking by it told; nil where nobody asked
@@ -50,9 +50,9 @@ type entry struct {
 type standings [ofHistory]standing
 
 type standing struct {
-	placed    bool // it was shown in its position
-	displaced bool // it was shown out of order
-	writes    int  // of the entry, when it was last shown
+	placed    bool  // it was shown in its position
+	displaced bool  // it was shown out of order
+	writes    int32 // of the entry, when it was last shown
 }
 
 // figures are what changes where a session's row is written.

@@ -26,8 +26,9 @@ type Commit struct {
 	// events.StateOf the last one of a session, is stored with them.
 	Changes []events.Event
 	// Locations are put in place of what is known of them. A mark that differs in
-	// SeenAt alone does not cause a write: it is kept in memory, and written with
-	// the next commit that writes anything, or by Close.
+	// SeenAt alone does not cause a write: it is kept in memory, and written when
+	// its location changes otherwise, with a commit that writes something, about every
+	// ten seconds, or by Close.
 	Locations []LocationMark
 	// SeenFrom is the earliest time at which the changes can have been seen, on the
 	// local clock; see Held. It is kept in memory alone.
@@ -127,7 +128,8 @@ type writing struct {
 	sessions  map[string]*session
 	order     []*session       // sessions, as they came
 	counts    map[string]int64 // online, by location: how much it changes
-	placed    bool             // the pending SeenAt are written
+	placed    bool             // SeenAt are written, all but these
+	unplaced  map[string]time.Time
 
 	cursorMoved bool
 	saved       savedCursor
@@ -167,7 +169,10 @@ func (s *Store) adopt(w *writing) {
 	defer s.mu.Unlock()
 	s.box = w.box
 	if w.placed {
-		clear(s.seen)
+		s.seen = w.unplaced
+	}
+	if w.placed && len(w.unplaced) == 0 {
+		s.placedAt = w.now
 	}
 }
 
@@ -194,7 +199,7 @@ func (w *writing) finish(marks []LocationMark, changes int) error {
 			return fmt.Errorf("session %s: %w", s.state.Session.ID, err)
 		}
 	}
-	if err := w.places(marks); err != nil {
+	if err := w.places(marks, false); err != nil {
 		return err
 	}
 	if err := w.prune(16 + 2*changes); err != nil {
@@ -206,16 +211,22 @@ func (w *writing) finish(marks []LocationMark, changes int) error {
 	return nil
 }
 
-// places writes the marks, the counts that changed, and what is newer in memory
-// than in the file.
-func (w *writing) places(marks []LocationMark) error {
+// placedEvery is how often SeenAt are written for their own sake: there are as many as
+// locations, on as many pages, and nearly all are newer each time.
+const placedEvery = 10 * time.Second
+
+// places writes the marks and the counts that changed, and now and then, or where all are
+// to be written, what is newer in memory than in the file.
+func (w *writing) places(marks []LocationMark, all bool) error {
 	w.store.mu.Lock()
 	seen := make(map[string]time.Time, len(w.store.seen))
 	for id, t := range w.store.seen {
 		seen[id] = t
 	}
+	since := w.now.Sub(w.store.placedAt)
 	w.store.mu.Unlock()
-	w.placed = true
+	all = all || since < 0 || since >= placedEvery
+	w.placed, w.unplaced = true, make(map[string]time.Time)
 	byID := make(map[string]*LocationMark, len(marks))
 	for i := range marks {
 		byID[marks[i].ID] = &marks[i]
@@ -242,6 +253,14 @@ func (w *writing) places(marks []LocationMark) error {
 		}
 		if p.online += w.counts[id]; p.online < 0 {
 			return damaged("location %q would have %d sessions online", id, p.online)
+		}
+		if lags := p; !all && v != nil {
+			if lags.seenAt = was.seenAt; lags.equal(&was) {
+				if !p.seenAt.Equal(was.seenAt) {
+					w.unplaced[id] = p.seenAt
+				}
+				continue
+			}
 		}
 		if v == nil || !p.equal(&was) {
 			if err := b.Put(key, p.encode()); err != nil {

@@ -104,6 +104,11 @@ func (s *Store) Take(after uint64, max int) ([]Entry, error) {
 			}
 			entries = append(entries, e.entry(account))
 			account = entries[len(entries)-1].Account
+			s.touched += int64(len(v))
+		}
+		if s.touched > mostTouched {
+			s.touched = 0
+			release(tx)
 		}
 		return nil
 	})
@@ -113,6 +118,10 @@ func (s *Store) Take(after uint64, max int) ([]Entry, error) {
 	s.handOut(entries[len(entries)-1].Seq, last)
 	return entries, nil
 }
+
+// mostTouched is how much of the outbox may have been read from the mapped file before
+// its pages are let go.
+const mostTouched = 8 << 20
 
 // handOut notes that entries up to seq may have been sent.
 func (s *Store) handOut(seq, last uint64) {

@@ -48,7 +48,7 @@ func (s *Store) Rebuild(r Rebuilt) error {
 			return err
 		}
 		w.placed = true // what was seen before is of the former state
-		if err := w.places(nil); err != nil {
+		if err := w.places(nil, true); err != nil {
 			return err
 		}
 		saved := savedCursor{Cursor: r.Cursor}

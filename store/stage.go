@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -30,6 +31,11 @@ type ahead struct {
 	state events.State
 	item  uint64 // number of the last item that changes it
 }
+
+// groupEvery is how long after one transaction began the next one begins, unless somebody
+// waits for it: each writes some ten pages whatever is in it. Nothing waits for that where
+// changes come less often.
+const groupEvery = 100 * time.Millisecond
 
 // mostStaged is how many changes may wait; who stages more waits for them.
 const mostStaged = 2000
@@ -111,6 +117,7 @@ func (s *Store) Flush() error {
 	defer s.staging.Unlock()
 	s.tryAgain()
 	for len(s.queue) > 0 && s.stuck == nil {
+		s.hasten()
 		s.turned.Wait()
 	}
 	return s.stuck
@@ -127,10 +134,12 @@ func (s *Store) settled(more int) error {
 	if s.stuck != nil {
 		s.tryAgain()
 		for s.writer && s.stuck == nil {
+			s.hasten()
 			s.turned.Wait()
 		}
 	}
 	for s.queued > 0 && s.queued+more > mostStaged && s.stuck == nil {
+		s.hasten()
 		s.turned.Wait()
 	}
 	return s.stuck
@@ -173,9 +182,32 @@ func (s *Store) enqueue(it item, was map[string]int64) error {
 	return nil
 }
 
+// hasten has what is staged written at once.
+func (s *Store) hasten() {
+	select {
+	case s.haste <- struct{}{}:
+	default:
+	}
+}
+
+// gather waits for more to come into the queue; see groupEvery.
+func (s *Store) gather() {
+	wait := groupEvery - time.Since(s.began)
+	if wait > 0 && wait <= groupEvery {
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-s.haste:
+		}
+	}
+	s.began = time.Now()
+}
+
 // write writes the queue until it is empty or an error stops it.
 func (s *Store) write() {
 	for {
+		s.gather()
 		s.log.Lock()
 		s.staging.Lock()
 		group := s.queue[:len(s.queue):len(s.queue)]

@@ -84,15 +84,18 @@ type Store struct {
 	// Guarded by log.
 	saved   savedCursor
 	savedAt time.Time
+	// touched is how much Take has read since pages were let go. Guarded by log.
+	touched int64
 	// sent says until when entries were confirmed, oldest first. Guarded by log.
 	sent []sentMark
 
 	// mu guards the rest, and is never held during I/O.
-	mu     sync.Mutex
-	box    outbox
-	seen   map[string]time.Time // SeenAt by location, where newer than in the file
-	closed bool
-	broken error // what made the file unusable
+	mu       sync.Mutex
+	box      outbox
+	seen     map[string]time.Time // SeenAt by location, where newer than in the file
+	placedAt time.Time            // when all of them were written last
+	closed   bool
+	broken   error // what made the file unusable
 
 	// known guards what is known of sessions without reading the file, and is never
 	// held during I/O.
@@ -105,10 +108,12 @@ type Store struct {
 	staging  sync.Mutex
 	turned   *sync.Cond // after each group
 	queue    []item
-	queued   int    // changes and values in it
-	numbered uint64 // the newest item
-	writer   bool   // a goroutine writes the queue
-	stuck    error  // what keeps it from being written
+	queued   int           // changes and values in it
+	numbered uint64        // the newest item
+	writer   bool          // a goroutine writes the queue
+	stuck    error         // what keeps it from being written
+	haste    chan struct{} // somebody waits for it
+	began    time.Time     // when it was written last; the writer's
 }
 
 // Open opens the store at path, and makes it when there is none: the file with
@@ -132,6 +137,7 @@ func open(path string, o Options, s schema) (*Store, error) {
 	st := &Store{
 		path: path, db: f.db, file: f.file, page: int64(f.db.Info().PageSize), options: o,
 		wake:      make(chan struct{}, 1),
+		haste:     make(chan struct{}, 1),
 		holding:   make(chan struct{}, 1),
 		mergeable: make(map[string]uint64),
 		seen:      make(map[string]time.Time),
@@ -194,7 +200,7 @@ func (s *Store) flush() error {
 	err := s.locked(func() error {
 		return s.db.Update(func(tx *bbolt.Tx) error {
 			w = s.begin(tx)
-			if err := w.places(nil); err != nil {
+			if err := w.places(nil, true); err != nil {
 				return err
 			}
 			return w.moveCursor(trimBatch)

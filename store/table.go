@@ -177,6 +177,7 @@ func (s *Store) remembered() error {
 	}
 	t := table{rows: make(map[string]*row), texts: pool{at: make(map[string]uint32)}}
 	err := s.view("read all sessions", func(tx *bbolt.Tx) error {
+		defer release(tx)
 		var r stateReader
 		online := tx.Bucket(bucketOnline)
 		return online.ForEachBucket(func(location []byte) error {
