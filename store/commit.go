@@ -239,34 +239,41 @@ func (w *writing) places(marks []LocationMark, all bool) error {
 	}
 	b := w.tx.Bucket(bucketLocations)
 	for id, at := range seen {
-		key := []byte(id)
-		v := b.Get(key)
-		was, err := readPlace(key, v)
-		if err != nil {
+		if err := w.place(b, id, at, byID[id], all); err != nil {
 			return err
 		}
-		p := was
-		if m := byID[id]; m != nil {
-			p.name, p.trackedSince, p.seenAt = m.Name, m.TrackedSince, m.SeenAt
-		} else if !at.IsZero() {
-			p.seenAt = at
-		}
-		if p.online += w.counts[id]; p.online < 0 {
-			return damaged("location %q would have %d sessions online", id, p.online)
-		}
-		if lags := p; !all && v != nil {
-			if lags.seenAt = was.seenAt; lags.equal(&was) {
-				if !p.seenAt.Equal(was.seenAt) {
-					w.unplaced[id] = p.seenAt
-				}
-				continue
-			}
-		}
-		if v == nil || !p.equal(&was) {
-			if err := b.Put(key, p.encode()); err != nil {
-				return fmt.Errorf("location %s: %w", id, err)
-			}
-		}
+	}
+	return nil
+}
+
+// place writes what is new of a location that was seen at a time, or by a mark; zero and
+// nil are not. Whatever has changed is written, or, unless all is to be, more than SeenAt.
+func (w *writing) place(b *bbolt.Bucket, id string, at time.Time, m *LocationMark, all bool) error {
+	key := []byte(id)
+	v := b.Get(key)
+	was, err := readPlace(key, v)
+	if err != nil {
+		return err
+	}
+	p := was
+	if m != nil {
+		p.name, p.trackedSince, p.seenAt = m.Name, m.TrackedSince, m.SeenAt
+	} else if !at.IsZero() {
+		p.seenAt = at
+	}
+	if p.online += w.counts[id]; p.online < 0 {
+		return damaged("location %q would have %d sessions online", id, p.online)
+	}
+	if v != nil && p.equal(&was) {
+		return nil
+	}
+	was.seenAt = p.seenAt
+	if v != nil && !all && p.equal(&was) {
+		w.unplaced[id] = p.seenAt
+		return nil
+	}
+	if err := b.Put(key, p.encode()); err != nil {
+		return fmt.Errorf("location %s: %w", id, err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -302,4 +303,43 @@ func TestClosedStoreSaysSo(t *testing.T) {
 			t.Errorf("%s: error is %v, want ErrClosed", name, err)
 		}
 	}
+}
+
+// TestWhenLocationsWereSeenCostsNoWriteOfItsOwn: commits that follow each other write that
+// of the locations that change, and of all of them now and then.
+func TestWhenLocationsWereSeenCostsNoWriteOfItsOwn(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	s := opened(t, Options{Now: c.Now})
+	n := 0
+	look := func() (there time.Time) {
+		t.Helper()
+		n++
+		there = c.Now()
+		if err := s.Commit(Commit{
+			Changes:   []events.Event{arrival(fmt.Sprint(n), "here", there)},
+			Locations: []LocationMark{{ID: "here", SeenAt: there}, {ID: "there", SeenAt: there}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if got := located(t, s, "there").SeenAt; !got.Equal(there) {
+			t.Errorf("seen at %v, want %v", got, there)
+		}
+		return there
+	}
+	inFile := func(id string, want time.Time) {
+		t.Helper()
+		crashed := openedAt(t, copied(t, s.path), Options{Now: c.Now})
+		if got := located(t, crashed, id).SeenAt; !got.Equal(want) {
+			t.Errorf("%s was seen at %v in the file, want %v", id, got, want)
+		}
+	}
+	first := look()
+	c.advance(placedEvery / 2)
+	second := look()
+	inFile("here", second)
+	inFile("there", first)
+	c.advance(placedEvery / 2)
+	third := look()
+	inFile("there", third)
 }
