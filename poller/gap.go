@@ -31,6 +31,9 @@ type gap struct {
 	Size int `json:",omitempty"`
 	// Back is true where the pages are read towards the older ones.
 	Back bool `json:",omitempty"`
+	// Again is the how manieth reading it is for those who all began at From, News how
+	// many of these it has shown that nobody knew; see readAgain.
+	Again, News int `json:",omitempty"`
 }
 
 // A probe that does not reach the frontier within some pages leaves the rest to a
@@ -100,7 +103,11 @@ func (r *historyReader) gapRead(w plan.Window, answer platform.Page) error {
 	b.dirty = true
 	if done {
 		r.Logger.Info("a part of the history that was missed is complete", "from", g.From)
+		read := *g
 		b.Gaps = b.Gaps[:len(b.Gaps)-1]
+		if !read.enough(b.Direction == order.NewestFirst && w.Number == 1) {
+			r.again(read.From, read.Again+1)
+		}
 		b.savedAt = time.Time{}
 	}
 	return r.save()

@@ -21,8 +21,10 @@ const (
 	togetherShare = 0.1
 	// From togetherMany on, the history is read again.
 	togetherMany = 30
-	// againSize is that of the pages then: other pages hide others.
-	againSize = 83
+	// leastAgain is how often that is at least: a reading of five pages hides a third of
+	// who began at once, and who has ended stands nowhere else. It goes on while it shows
+	// anybody new, mostAgain times at most.
+	leastAgain, mostAgain = 2, 6
 	// mostSettling is how often a list of several pages is read until hardly anybody on
 	// it is new: one in newsShare.
 	mostSettling = 8
@@ -34,6 +36,9 @@ func (k *ledger) unsettle(ev *evidence, changes []events.Event) {
 	if ev.scope == ofLocation && ev.first && ev.last {
 		k.watched.byID[ev.location].unsettled = 0
 		return
+	}
+	if ev.scope == ofHistory {
+		k.history.newcomers(changes)
 	}
 	type group struct {
 		location string
@@ -59,6 +64,9 @@ func (k *ledger) unsettle(ev *evidence, changes []events.Event) {
 	}
 }
 
+// againSize is that of the pages of each reading again: other pages hide others.
+func againSize(reading int) int { return plan.MaxPerPage - 7 - 5*reading }
+
 // readAgain has the history since a start read once more: of many equal starts a
 // page hides some, and who has ended since stands nowhere else.
 func (r *historyReader) readAgain(start time.Time) {
@@ -66,9 +74,35 @@ func (r *historyReader) readAgain(start time.Time) {
 	if len(b.Gaps) > 0 && !b.Gaps[len(b.Gaps)-1].From.Before(start.Add(-time.Minute)) {
 		return
 	}
-	g := gap{From: start, Size: againSize}
+	r.again(start, 1)
+}
+
+// again begins a reading since a start at which many began.
+func (r *historyReader) again(start time.Time, reading int) {
+	b := &r.probe
+	g := gap{From: start, Size: againSize(reading), Again: reading}
 	if b.Direction == order.OldestFirst {
-		g.Date, g.Page, g.Back = b.Date, (b.Page+b.ahead)*plan.MaxPerPage/againSize+1, true
+		g.Date, g.Page, g.Back = b.Date, (b.Page+b.ahead)*plan.MaxPerPage/g.Size+1, true
 	}
 	b.Gaps = append(b.Gaps, g)
+}
+
+// newcomers counts who turned up of those for whom the history is read again.
+func (r *historyReader) newcomers(changes []events.Event) {
+	b := &r.probe
+	if len(b.Gaps) == 0 || b.Gaps[len(b.Gaps)-1].Again == 0 {
+		return
+	}
+	g := &b.Gaps[len(b.Gaps)-1]
+	for i := range changes {
+		if e := &changes[i]; e.Kind == events.Started && e.Data.Session.StartedAt.Equal(g.From) {
+			g.News++
+		}
+	}
+}
+
+// enough reports whether no further reading is worth its pages: the last one was a whole
+// list on one page, or has shown nobody new after several.
+func (g *gap) enough(onePage bool) bool {
+	return g.Again == 0 || onePage || g.Again >= mostAgain || g.Again >= leastAgain && g.News == 0
 }
