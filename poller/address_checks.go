@@ -92,8 +92,9 @@ const (
 	// longestCheckPause is the longest pause after contradictions and refusals.
 	longestCheckPause = 10 * time.Minute
 	// learningShare is how many looks there are to one for learning what addresses tell,
-	// where both spend the same budget.
-	learningShare = 400
+	// where both spend the same budget, and leastTaught how many sessions such a one asks
+	// about at least: it teaches as much as that.
+	learningShare, leastTaught = 80, platform.MaxIPs / 2
 )
 
 // addressesKey names what was learned of the look-up by address.

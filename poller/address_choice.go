@@ -56,7 +56,7 @@ func (c *checks) weigh(now time.Time, v *plan.View) {
 	if now.Before(c.until) || !c.requests.beside(plan.Look{Kind: plan.Addresses}) || !proof && now.Sub(c.askedAt) < learningShare*seconds(1/v.Budget) {
 		return
 	}
-	if c.choose(now); len(c.chosen) == 0 {
+	if c.choose(now); len(c.chosen) == 0 || !proof && len(c.chosen) < leastTaught {
 		return
 	}
 	if v.AddressGain = c.gain; !proof {

@@ -17,11 +17,21 @@ type wire struct {
 	sim      *simulator.Simulator
 	clock    *virtual.Clock
 	trace    *trace
-	random   *rand.Rand
+	random   map[simulator.Endpoint]*rand.Rand
 	bare     bool                               // neither /locations nor /sessions/count
 	shared   bool                               // one limit for all endpoints
 	requests map[simulator.Endpoint][]time.Time // every one that the limiter saw, by limit
 	refused  int
+}
+
+// luck is what chance makes of each endpoint's delays. Each has its own, so that what is
+// asked of one, as in a variant that checks addresses, does not change those of another.
+func luck(seed uint64) map[simulator.Endpoint]*rand.Rand {
+	of := make(map[simulator.Endpoint]*rand.Rand)
+	for i, e := range simulator.Endpoints() {
+		of[e] = rand.New(rand.NewPCG(seed, 7+uint64(i)))
+	}
+	return of
 }
 
 // lateShare of the requests take 2 s, the others between 50 and 200 ms.
@@ -30,8 +40,9 @@ const lateShare = 0.01
 // exchange lets half of the round trip pass, asks the limiter, and returns what
 // is left of the round trip.
 func (w *wire) exchange(ctx context.Context, endpoint simulator.Endpoint) (m platform.Meta, rest time.Duration, err error) {
-	trip := 50*time.Millisecond + time.Duration(w.random.Int64N(int64(150*time.Millisecond)))
-	if w.random.Float64() < lateShare {
+	random := w.random[endpoint]
+	trip := 50*time.Millisecond + time.Duration(random.Int64N(int64(150*time.Millisecond)))
+	if random.Float64() < lateShare {
 		trip = 2 * time.Second
 	}
 	m.Sent = w.clock.Now()

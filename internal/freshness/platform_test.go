@@ -3,7 +3,6 @@ package freshness
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net/http/httptest"
 	"slices"
 	"testing"
@@ -29,7 +28,7 @@ func TestTiesAreThoseOfHTTP(t *testing.T) {
 				defer clk.Finish()
 				// The one answers half-way through a request, the other at once.
 				sim := simulator.New(cfg, func() time.Time { return epoch })
-				w := &wire{sim: sim, clock: clk, random: rand.New(rand.NewPCG(1, 7)), requests: make(map[simulator.Endpoint][]time.Time)}
+				w := &wire{sim: sim, clock: clk, random: luck(1), requests: make(map[simulator.Endpoint][]time.Time)}
 				online := true
 				for n := 1; n <= 30; n++ {
 					page, err := w.Sessions(t.Context(), platform.Query{Online: &online, PerPage: 100, Page: n})

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -124,7 +123,7 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 	o := &observer{run: &r, clock: clk, trace: t, lives: make(map[string]*life)}
 	cfg.Truth = o.truth
 	sim := simulator.New(cfg, clk.Now)
-	w := &wire{sim: sim, clock: clk, trace: t, random: rand.New(rand.NewPCG(r.Seed, 7)), bare: r.Bare, shared: r.SharedBudget, requests: make(map[simulator.Endpoint][]time.Time)}
+	w := &wire{sim: sim, clock: clk, trace: t, random: luck(r.Seed), bare: r.Bare, shared: r.SharedBudget, requests: make(map[simulator.Endpoint][]time.Time)}
 	settings := poller.Settings{
 		Account: "bench", Platform: w, Store: newMemory(o.committed), Clock: clk, Executor: clk,
 		Budgets: budgets(r.SharedBudget, clk.Now()), Observer: r.Observer, FiguresWait: 30 * time.Second,

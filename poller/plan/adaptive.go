@@ -81,7 +81,7 @@ func (a *Adaptive) ordered(now time.Time, v *View) Decision {
 	best, index := a.sweep(), a.pages.gain()
 	worth := max(index, alone(v))
 	a.price += smoothing * (worth - a.price)
-	period := a.period(v)
+	period, asked := a.period(v), addressPreference*max(index, v.FiguresGain)
 	switch {
 	case a.others > 3:
 		return best
@@ -91,13 +91,15 @@ func (a *Adaptive) ordered(now time.Time, v *View) Decision {
 		return finish(v)
 	case v.Unsettled != nil && v.Turn%readingTurn == 1:
 		return settle(v)
+	case proves(v) && v.AddressGain > asked:
+		return addresses() // It asks about those who are missing, too.
 	case proves(v):
 		return verify(v)
 	case v.Missed && v.Turn%backfillTurn == 0:
 		return backfill()
 	case v.Probing && v.ProbeAge+seconds(0.5/v.Budget) > period:
 		return probe("arrivals were last read as long ago as pays")
-	case v.AddressGain > addressPreference*max(index, v.FiguresGain) && a.pages.chosen.overdue == nil:
+	case v.AddressGain > asked && a.pages.chosen.overdue == nil:
 		best, index = addresses(), v.AddressGain
 	case v.Figures != "" && v.FiguresGain > worth && a.pages.chosen.overdue == nil:
 		best, index = figures(v, "its end has waited longer for its figures than any page is worth"), v.FiguresGain
