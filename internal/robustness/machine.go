@@ -65,9 +65,10 @@ func newMachine(seed uint64, settable bool) (m *machine, err error) {
 	if m.dir, err = os.MkdirTemp("", "robustness-"); err != nil {
 		return nil, err
 	}
+	made := m // the result is nil beside an error
 	defer func() {
 		if err != nil {
-			m.close()
+			made.close()
 		}
 	}()
 	m.binary = filepath.Join(m.dir, "guestflow")
