@@ -65,7 +65,7 @@ func deadCommand(file *string) *cobra.Command {
 
 func listLetters(out io.Writer, letters []webhook.DeadLetter) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SEQUENCE\tENDPOINT\tKIND\tOF\tLOCATION\tEVENT\tDIED\tTRIES\tREASON")
+	fmt.Fprintln(w, "SEQUENCE\tENDPOINT\tKIND\tSUBJECT\tLOCATION\tEVENT\tDIED\tTRIES\tREASON")
 	for _, l := range letters {
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", l.Sequence, l.Endpoint, orDash(l.Kind), orDash(l.Subject), orDash(l.Location),
 			orDash(l.EventID), l.DiedAt.UTC().Format(time.RFC3339), l.Tries, printable(l.Reason))

@@ -49,7 +49,7 @@ days. guestflow webhooks replay NAME --since sends a part of the stream all the 
 
 func listSkipped(out io.Writer, list []webhook.SkippedEvent) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SEQUENCE\tENDPOINT\tKIND\tOF\tLOCATION\tEVENT\tHAPPENED\tAGE\tALLOWED\tSKIPPED")
+	fmt.Fprintln(w, "SEQUENCE\tENDPOINT\tKIND\tSUBJECT\tLOCATION\tEVENT\tHAPPENED\tAGE\tALLOWED\tSKIPPED")
 	for _, s := range list {
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.StreamSequence, s.Endpoint, orDash(s.Kind), orDash(s.Subject), orDash(s.Location),
 			orDash(s.EventID), s.Happened.UTC().Format(time.RFC3339), s.Age.Round(time.Second), s.MaxAge, s.At.UTC().Format(time.RFC3339))
