@@ -79,7 +79,7 @@ var libraries = map[string][]string{
 	"store":                {"go.etcd.io/bbolt"},
 	"publisher":            {"github.com/nats-io/nats.go", "github.com/nats-io/nkeys", "github.com/nats-io/nuid", "github.com/cenkalti/backoff/v4"},
 	"publisher/embedded":   {"github.com/nats-io/nats-server/v2", "go.etcd.io/bbolt"},
-	"poller/budget":        {"github.com/cenkalti/backoff/v4", "golang.org/x/time"},
+	"poller/budget":        {"github.com/cenkalti/backoff/v4", "golang.org/x/time", "golang.org/x/sys"},
 	"poller/platform":      {"github.com/go-json-experiment/json"},
 	"consumers/webhook":    {"github.com/nats-io/nats.go", "github.com/expr-lang/expr", "github.com/goccy/go-yaml", "golang.org/x/time", "golang.org/x/oauth2"},
 	"consumers/occupancy":  {"github.com/nats-io/nats.go", "github.com/cenkalti/backoff/v4"},

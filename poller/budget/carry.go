@@ -1,7 +1,6 @@
 package budget
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,19 +30,11 @@ func Recorded(path string) ([]Exchange, error) {
 	}
 	var log []Exchange
 	oldest := time.Now().Add(-Window)
-	for slot := range slices.Chunk(content[logHeader:], logSlot) {
-		if len(slot) < logSlot || binary.BigEndian.Uint64(slot) == 0 {
-			continue
-		}
-		x := Exchange{Sent: time.Unix(0, int64(binary.BigEndian.Uint64(slot))).UTC()}
-		if answered := binary.BigEndian.Uint64(slot[8:]); answered != 0 {
-			x.Answered = time.Unix(0, int64(answered)).UTC()
-		}
-		if x.Answered.IsZero() || x.Answered.After(oldest) {
-			log = append(log, x)
+	for _, x := range decodeExchanges(content, clockAhead()) {
+		if x.answered.IsZero() || x.answered.After(oldest) {
+			log = append(log, Exchange{Sent: x.sent.UTC(), Answered: x.answered.UTC()})
 		}
 	}
-	slices.SortFunc(log, func(a, b Exchange) int { return a.Sent.Compare(b.Sent) })
 	return log, nil
 }
 
