@@ -3,6 +3,7 @@ package events
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -128,8 +129,8 @@ type Observed struct {
 // Sealed returns e with its deterministic id. The changes of presence
 // (discovered, started, resumed, ended) are named by account, session, kind and
 // episode alone, so that they keep their id whatever figures were current when
-// they were seen; traffic and updated are named by their revision and new values
-// as well.
+// they were seen; what can happen again in an episode, as traffic and updated, is
+// named by its revision and new values as well.
 func (e Event) Sealed() Event {
 	h := sha256.New()
 	field := func(s string) {
@@ -142,7 +143,7 @@ func (e Event) Sealed() Event {
 	field(e.Data.Session.ID)
 	field(string(e.Kind))
 	number(e.Data.Episode)
-	if e.Kind == Traffic || e.Kind == Updated {
+	if !slices.Contains([]Kind{Discovered, Started, Resumed, Ended}, e.Kind) {
 		s := &e.Data.Session
 		number(e.Data.Revision)
 		number(s.Downloaded.Value)
