@@ -101,16 +101,16 @@ func Find(ctx context.Context, js jetstream.JetStream, q Query) (*Found, error) 
 	if len(q.Guests)+len(q.Emails)+len(q.MACs) == 0 {
 		return nil, errors.New("subject: nobody is asked for")
 	}
-	s := search{q: q, sessions: map[ID]bool{}, guests: map[ID]bool{}}
+	s := search{q: q, sessions: map[ID]bool{}, visits: map[ID]bool{}, guests: map[ID]bool{}}
 	for {
-		before := len(s.sessions) + len(s.guests)
+		before := len(s.sessions) + len(s.visits) + len(s.guests)
 		s.found = Found{Messages: []Trace{}}
 		for _, p := range q.Places {
 			if err := s.place(ctx, js, p); err != nil {
 				return nil, err
 			}
 		}
-		if len(s.sessions)+len(s.guests) == before {
+		if len(s.sessions)+len(s.visits)+len(s.guests) == before {
 			break
 		}
 	}
@@ -125,9 +125,10 @@ func sorted(ids map[ID]bool) []ID {
 }
 
 type search struct {
-	q                Query
-	sessions, guests map[ID]bool // that are the person's
-	found            Found       // of the present round
+	q Query
+	// sessions, visits and guests are the person's.
+	sessions, visits, guests map[ID]bool
+	found                    Found // of the present round
 }
 
 func (s *search) place(ctx context.Context, js jetstream.JetStream, p Place) error {
@@ -161,12 +162,24 @@ func (s *search) holds(what Holds, body []byte) bool {
 	case Skips:
 		var skip struct {
 			Account string `json:"account"`
-			Session string `json:"session_id"`
+			Stream  string `json:"stream"`
+			Subject string `json:"subject"`
+			Session string `json:"session_id"` // what former versions wrote
 		}
-		return json.Unmarshal(body, &skip) == nil && s.sessions[ID{skip.Account, skip.Session}]
+		if json.Unmarshal(body, &skip) != nil {
+			return false
+		}
+		of := s.sessions
+		if skip.Stream == "visits" {
+			of = s.visits
+		}
+		return of[ID{skip.Account, cmp.Or(skip.Subject, skip.Session)}]
 	}
-	e, err := events.Decode(body)
-	return err == nil && s.event(&e)
+	if e, err := events.Decode(body); err == nil {
+		return s.event(&e)
+	}
+	e, err := visits.Decode(body) // a letter may hold one
+	return what == Letters && err == nil && s.visit(&e)
 }
 
 func (s *search) event(e *events.Event) bool {
@@ -193,6 +206,7 @@ func (s *search) visit(e *visits.Event) bool {
 	if !named && !s.is(e.Account, guests, devices) {
 		return false
 	}
+	s.visits[ID{e.Account, v.ID}] = true
 	s.known(guests, devices, nil, e.Data.Guest)
 	return true
 }
