@@ -50,7 +50,7 @@ func (c executor) Wait(ctx context.Context, d time.Duration) error {
 // for them.
 const mostAtOnce = 4
 
-// moment is when an answer was so: at some time after its request was sent and
+// timing is when an answer was so: at some time after its request was sent and
 // before the answer came. Where two such spans overlap, nobody knows which of the
 // answers is the newer one.
 type timing struct {

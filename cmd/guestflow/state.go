@@ -132,10 +132,7 @@ func stateVerifyCommand(account *string) *cobra.Command {
 		Short: "Read all of the state, or of a backup, and check that it agrees with itself",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := stateOf(cmd, *account)
-			if len(args) > 0 {
-				s, err = stateFile{path: args[0]}, nil
-			}
+			s, err := stateNamed(cmd, *account, args)
 			if err != nil {
 				return err
 			}
@@ -158,6 +155,14 @@ func stateVerifyCommand(account *string) *cobra.Command {
 type stateFile struct {
 	cfg           Config
 	account, path string
+}
+
+// stateNamed is the file that the arguments name, a backup as a rule, else the state's.
+func stateNamed(cmd *cobra.Command, account string, args []string) (stateFile, error) {
+	if len(args) > 0 {
+		return stateFile{path: args[0]}, nil
+	}
+	return stateOf(cmd, account)
 }
 
 // stateOf finds the state file that a command is for. No accounts file is read: after a

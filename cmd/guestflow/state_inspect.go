@@ -82,10 +82,7 @@ and what was learned; with --sessions every session online. Names, addresses and
 are never shown. Suspects are known to a running guestflow alone.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := stateOf(cmd, *account)
-			if len(args) > 0 {
-				s, err = stateFile{path: args[0]}, nil
-			}
+			s, err := stateNamed(cmd, *account, args)
 			if err != nil {
 				return err
 			}

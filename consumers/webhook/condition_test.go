@@ -12,6 +12,11 @@ import (
 
 func TestConditionKnowsEveryFieldOfTheEvent(t *testing.T) {
 	t.Parallel()
+	knowsEveryField(t, sessionTopic, reflect.TypeFor[events.Data]())
+}
+
+func knowsEveryField(t *testing.T, topic *topic, data reflect.Type) {
+	t.Helper()
 	var check func(prefix string, of reflect.Type)
 	check = func(prefix string, of reflect.Type) {
 		for i := range of.NumField() {
@@ -25,12 +30,12 @@ func TestConditionKnowsEveryFieldOfTheEvent(t *testing.T) {
 				check(prefix+name+".", typ)
 				continue
 			}
-			if _, err := sessionTopic.condition(prefix + name + " == " + prefix + name); err != nil {
+			if _, err := topic.condition(prefix + name + " == " + prefix + name); err != nil {
 				t.Errorf("%s%s: %v", prefix, name, err)
 			}
 		}
 	}
-	check("", reflect.TypeFor[events.Data]())
+	check("", data)
 }
 
 // TestConditionErrorsSayWhatWasMeant: in the words of the event, not of Go.

@@ -114,7 +114,7 @@ var recipes = map[string]struct {
 			equal("FNAME", at(m, "merge_fields", "FNAME"), "Ada"))
 	}},
 	// docs.slack.dev: incoming webhooks; &, < and > are escaped.
-	"slack": {"https://hooks.slack.com", "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX", func(h http.Header, body map[string]any) (int, error) {
+	"slack": {"https://hooks.slack.com", "/services/T0123/B4567/key", func(h http.Header, body map[string]any) (int, error) {
 		return http.StatusOK, all(
 			equal("Content-Type", h.Get("Content-Type"), "application/json"), only(body, "text", "blocks"),
 			equal("text", at(body, "text"), "Ada von &lt;Example&gt; &amp; Co is at Hotel"))

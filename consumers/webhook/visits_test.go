@@ -253,25 +253,7 @@ func TestSampleVisitsMeetTheEntry(t *testing.T) {
 
 func TestConditionKnowsEveryFieldOfAVisit(t *testing.T) {
 	t.Parallel()
-	var check func(prefix string, of reflect.Type)
-	check = func(prefix string, of reflect.Type) {
-		for i := range of.NumField() {
-			f := of.Field(i)
-			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			typ := f.Type
-			if typ.Kind() == reflect.Pointer {
-				typ = typ.Elem()
-			}
-			if typ.Kind() == reflect.Struct && typ != reflect.TypeFor[time.Time]() {
-				check(prefix+name+".", typ)
-				continue
-			}
-			if _, err := visitTopic.condition(prefix + name + " == " + prefix + name); err != nil {
-				t.Errorf("%s%s: %v", prefix, name, err)
-			}
-		}
-	}
-	check("", reflect.TypeFor[visits.Data]())
+	knowsEveryField(t, visitTopic, reflect.TypeFor[visits.Data]())
 
 	// And has its value: the document, as a condition sees it.
 	e := SampleVisit(visits.Ended, sampleTime)

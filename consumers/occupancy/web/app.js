@@ -1,7 +1,7 @@
 // The page: loads the locations, then follows the stream and keeps them current. Text
 // from outside is only ever set as text, never as markup.
 import { bytes, chart, figures, fine, hhmm, make, number, set, shape, span, spark } from "./figures.js";
-import { shared } from "./stream.js";
+import { ask, shared } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 const kinds = ["started", "resumed", "discovered", "updated", "traffic", "ended"];
@@ -17,19 +17,7 @@ let loaded = false, lost = null, clockAhead = 0, curve = null, dirty = new Set()
 // beat is the longest that a living stream is silent, in milliseconds.
 const beat = () => 1000 * (health && health.stream.heartbeat_seconds || 15);
 
-// json gives up on a connection that has died without a word: a browser would wait for
-// as long as the kernel does.
-async function json(path) {
-  const headers = token ? { "Guestflow-Token": token } : {}; // Authorization may be a proxy's
-  const late = new AbortController(), timer = setTimeout(() => late.abort(new Error("no answer came")), Math.max(5000, beat()));
-  try {
-    const answer = await fetch(path, { signal: late.signal, headers, cache: "no-cache", credentials: "same-origin" });
-    if (answer.ok) return await answer.json();
-    let detail = answer.statusText;
-    try { detail = (await answer.json()).detail || detail; } catch { /* the status says enough */ }
-    throw Object.assign(new Error(detail), { status: answer.status });
-  } finally { clearTimeout(timer); }
-}
+const json = (path) => ask(path, token, beat(), (answer) => answer.json());
 const decoded = (text) => { try { return decodeURIComponent(text); } catch { return text; } }; // a link may be cut off
 const keyOf = (place) => place.account + "\n" + place.id;
 const address = (place, rest, query = "") =>

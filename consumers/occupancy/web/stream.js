@@ -2,6 +2,20 @@
 // travels in a header and never in an address, and so that a connection which has died
 // without a word is noticed. Runs in the page or, for all of its tabs, in a worker.
 
+// ask gets what is at a path, and gives up on a connection that has died without a word
+// (in milliseconds): a browser would wait for as long as the kernel does.
+export async function ask(path, token, wait, read, connection = new AbortController(), headers = {}) {
+  if (token) headers["Guestflow-Token"] = token; // Authorization may be a proxy's
+  const late = setTimeout(() => connection.abort(new Error("no answer came")), Math.max(5000, wait));
+  try {
+    const answer = await fetch(path, { signal: connection.signal, headers, cache: "no-cache", credentials: "same-origin" });
+    if (answer.ok) return await read(answer);
+    let why = answer.statusText;
+    try { why = (await answer.json()).detail || why; } catch { /* the status says enough */ }
+    throw Object.assign(new Error(why), { status: answer.status });
+  } finally { clearTimeout(late); }
+}
+
 // follow reads the stream with a token ("" for none) until close is called, connecting
 // anew by itself. tell gets, in order:
 //   {kind: "open"}                      connected
@@ -10,19 +24,9 @@
 export function follow(token, tell) {
   let lastId = "", beat = 15000, connection, wake, hurry = false, closed = false;
 
-  async function connect() {
+  function connect() {
     connection = new AbortController();
-    const headers = {};
-    if (token) headers["Guestflow-Token"] = token; // Authorization may be a proxy's
-    if (lastId) headers["Last-Event-ID"] = lastId;
-    const late = setTimeout(() => connection.abort(new Error("no answer came")), Math.max(5000, beat));
-    try {
-      const answer = await fetch("v1/stream" + (lastId ? "" : "?replay=60"), { headers, signal: connection.signal, cache: "no-cache", credentials: "same-origin" });
-      if (answer.ok) return answer.body.getReader();
-      let why = answer.statusText;
-      try { why = (await answer.json()).detail || why; } catch { /* the status says enough */ }
-      throw Object.assign(new Error(why), { status: answer.status });
-    } finally { clearTimeout(late); }
+    return ask("v1/stream" + (lastId ? "" : "?replay=60"), token, beat, (answer) => answer.body.getReader(), connection, lastId ? { "Last-Event-ID": lastId } : {});
   }
 
   async function read(reader) {
