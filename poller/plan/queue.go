@@ -1,5 +1,7 @@
 package plan
 
+import "container/heap"
+
 // queue holds rows by when they were last seen. What was not seen for longest comes out
 // first, and only as many are put in order as are taken: mostly the first one will do, of
 // as many as there are blocks.
@@ -27,38 +29,25 @@ func (q *queue) add(e *Row, seen float64) {
 }
 
 // heap puts the rows in so much order that next can begin.
-func (q *queue) heap() {
-	for i := len(q.rows)/2 - 1; i >= 0; i-- {
-		q.down(i)
-	}
-}
+func (q *queue) heap() { heap.Init(q) }
 
 // next takes the row out that was not seen for longest; nil where there is none.
 func (q *queue) next() *Row {
-	n := len(q.rows)
-	if n == 0 {
+	if len(q.rows) == 0 {
 		return nil
 	}
 	e := q.rows[0].row
-	q.rows[0] = q.rows[n-1]
-	q.rows = q.rows[:n-1]
-	q.down(0)
+	heap.Pop(q)
 	return e
 }
 
-func (q *queue) down(i int) {
-	for {
-		least := 2*i + 1
-		if least >= len(q.rows) {
-			return
-		}
-		if right := least + 1; right < len(q.rows) && q.rows[right].before(&q.rows[least]) {
-			least = right
-		}
-		if !q.rows[least].before(&q.rows[i]) {
-			return
-		}
-		q.rows[i], q.rows[least] = q.rows[least], q.rows[i]
-		i = least
-	}
+// Len, Less, Swap, Push and Pop are those of a heap.Interface.
+func (q *queue) Len() int           { return len(q.rows) }
+func (q *queue) Less(i, j int) bool { return q.rows[i].before(&q.rows[j]) }
+func (q *queue) Swap(i, j int)      { q.rows[i], q.rows[j] = q.rows[j], q.rows[i] }
+func (q *queue) Push(x any)         { q.rows = append(q.rows, x.(queued)) }
+
+func (q *queue) Pop() any {
+	q.rows = q.rows[:len(q.rows)-1]
+	return nil // next has read it
 }
