@@ -38,7 +38,7 @@ type schema struct {
 
 // current is what this release reads and writes. A change of the buckets, or of a
 // record that its own version byte cannot express, makes a new version and an
-// entry in migrations.
+// entry in migrations; a file of the version before goes to testdata.
 var current = schema{version: 2, migrations: map[uint64]func(*bbolt.Tx) error{
 	1: func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("suspects")) },
 }}
