@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -44,6 +45,11 @@ type turn struct {
 	seen    time.Time // last arrival from the server
 }
 
+// find returns where in the line the event stands or would stand.
+func find(line []*turn, seq uint64) (at int, known bool) {
+	return slices.BinarySearchFunc(line, seq, func(t *turn, seq uint64) int { return cmp.Compare(t.seq, seq) })
+}
+
 // orders is what the gate tells the runner to do.
 type orders struct {
 	send []*job
@@ -65,15 +71,7 @@ func newGate(soonest, latest time.Duration) *gate {
 func (g *gate) arrive(j *job, now time.Time, closed bool) orders {
 	session := j.line()
 	line := g.lines[session]
-	at, known := slices.BinarySearchFunc(line, j.seq, func(t *turn, seq uint64) int {
-		switch {
-		case t.seq < seq:
-			return -1
-		case t.seq > seq:
-			return 1
-		}
-		return 0
-	})
+	at, known := find(line, j.seq)
 	if !known {
 		line = slices.Insert(line, at, &turn{seq: j.seq})
 		g.lines[session] = line
@@ -127,21 +125,25 @@ func (g *gate) park(t *turn, until, now time.Time) orders {
 	return orders{hold: []held{{j, min(max(until.Sub(now), g.soonest), g.latest)}}}
 }
 
-// settled removes the head of a line: it was delivered, or is a dead letter.
+// settled removes an event that was sent from its line: it was delivered, or is a
+// dead letter. It need not be the head any more: an earlier event comes again where
+// the server handed it out once more before its ack came in.
 func (g *gate) settled(j *job, now time.Time) orders {
 	session := j.line()
-	if line := g.lines[session]; len(line) > 0 && line[0].seq == j.seq {
-		g.lines[session] = line[1:]
+	line := g.lines[session]
+	if at, known := find(line, j.seq); known {
+		g.lines[session] = slices.Delete(line, at, at+1)
 	}
 	return g.advance(session, now)
 }
 
-// failed says that the head of a line was returned to the server and may be
+// failed says that an event that was sent was returned to the server and may be
 // tried again at due.
 func (g *gate) failed(j *job, due, now time.Time) orders {
 	session := j.line()
-	if line := g.lines[session]; len(line) > 0 && line[0].seq == j.seq {
-		line[0].sending, line[0].job, line[0].due = false, nil, due
+	if at, known := find(g.lines[session], j.seq); known {
+		t := g.lines[session][at]
+		t.sending, t.job, t.due = false, nil, due
 	}
 	return g.advance(session, now)
 }

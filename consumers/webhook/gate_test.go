@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ type fakeServer struct {
 	next    int               // of new messages
 	pending map[int]time.Time // handed out and not acked: when they may come again
 	acked   []int
+	late    map[int]bool // handed out again, and acked while it was on its way
 }
 
 func (s *fakeServer) ready() []int {
@@ -27,11 +29,22 @@ func (s *fakeServer) ready() []int {
 			out = append(out, seq)
 		}
 	}
+	for seq := range s.late {
+		out = append(out, seq)
+	}
 	slices.Sort(out)
 	if s.next <= len(s.session) {
 		out = append(out, s.next)
 	}
 	return out
+}
+
+// again says when an event that was not acked may come again. Of one that was, the
+// server wants to hear nothing.
+func (s *fakeServer) again(seq int, wait time.Duration) {
+	if !slices.Contains(s.acked, seq) {
+		s.pending[seq] = s.now.Add(wait)
+	}
 }
 
 // TestOrderPerSessionHolds lets a gate live through arrivals, successes, failures
@@ -41,7 +54,7 @@ func TestOrderPerSessionHolds(t *testing.T) {
 	t.Parallel()
 	const soonest, latest, ackWait = time.Second, 30 * time.Second, 40 * time.Second
 	rapid.Check(t, func(t *rapid.T) {
-		s := &fakeServer{now: time.Unix(1_800_000_000, 0), next: 1, pending: map[int]time.Time{}}
+		s := &fakeServer{now: time.Unix(1_800_000_000, 0), next: 1, pending: map[int]time.Time{}, late: map[int]bool{}}
 		for range rapid.IntRange(1, 30).Draw(t, "events") {
 			s.session = append(s.session, rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "session"))
 		}
@@ -64,11 +77,12 @@ func TestOrderPerSessionHolds(t *testing.T) {
 				if h.delay < soonest || h.delay > latest {
 					t.Fatalf("event %d held for %s", h.job.seq, h.delay)
 				}
-				s.pending[int(h.job.seq)] = s.now.Add(h.delay)
+				s.again(int(h.job.seq), h.delay)
 			}
 		}
 		deliver := func(seq int) {
-			s.pending[seq] = s.now.Add(ackWait)
+			delete(s.late, seq)
+			s.again(seq, ackWait)
 			s.next = max(s.next, seq+1)
 			if settling != nil && settling.saw(uint64(seq)) {
 				settling = nil
@@ -79,18 +93,28 @@ func TestOrderPerSessionHolds(t *testing.T) {
 			j := sending[seq]
 			delete(sending, seq)
 			if ok {
-				delete(s.pending, seq)
-				s.acked = append(s.acked, seq)
+				if at, open := s.pending[seq]; open {
+					delete(s.pending, seq)
+					s.acked = append(s.acked, seq)
+					if !at.After(s.now) && rapid.Bool().Draw(t, "late") {
+						s.late[seq] = true
+					}
+				}
 				obey(g.settled(j, s.now))
 				return
 			}
 			wait := time.Duration(rapid.IntRange(1, 120).Draw(t, "wait")) * time.Second
-			s.pending[seq] = s.now.Add(min(wait, latest))
+			s.again(seq, min(wait, latest))
 			obey(g.failed(j, s.now.Add(wait), s.now))
 		}
 		ask := func() {
 			if settling != nil && !s.now.Before(settling.ask) && settling.confirm(len(s.pending), g.known(), s.now) {
 				settling = nil
+			}
+			for _, seq := range g.lost(s.now, ackWait) {
+				if slices.Contains(s.acked, int(seq)) {
+					obey(g.forget(seq, s.now))
+				}
 			}
 		}
 		anySending := func() []int {
@@ -115,7 +139,7 @@ func TestOrderPerSessionHolds(t *testing.T) {
 				s.now = s.now.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "pass")) * time.Second)
 			case 6: // the process dies: its requests may or may not have counted
 				g, sending = newGate(soonest, latest), map[int]*job{}
-				settling = nil
+				settling, s.late = nil, map[int]bool{} // what was on its way went with it
 				if len(s.pending) > 0 {
 					settling = newSettling(len(s.pending), uint64(s.next-1), s.now, ackWait)
 				}
@@ -123,7 +147,10 @@ func TestOrderPerSessionHolds(t *testing.T) {
 				ask()
 			}
 		}
-		for round := 0; len(s.acked) < len(s.session); round++ {
+		open := func() bool {
+			return slices.ContainsFunc(slices.Collect(maps.Values(g.lines)), func(line []*turn) bool { return len(line) > 0 })
+		}
+		for round := 0; len(s.acked) < len(s.session) || open(); round++ {
 			if round > 100*len(s.session)+1000 {
 				t.Fatalf("stuck: acked %v of %d, pending %v, sending %v", s.acked, len(s.session), s.pending, anySending())
 			}
@@ -131,19 +158,10 @@ func TestOrderPerSessionHolds(t *testing.T) {
 				finish(seq, true)
 			}
 			for _, seq := range s.ready() {
-				if _, again := s.pending[seq]; !again || !s.pending[seq].After(s.now) {
-					deliver(seq)
-				}
+				deliver(seq)
 			}
 			s.now = s.now.Add(soonest)
 			ask()
-		}
-		if n := len(g.lines); n != 0 && len(anySending()) == 0 {
-			for session, line := range g.lines {
-				if len(line) > 0 {
-					t.Fatalf("session %s still has a line of %d after the end", session, len(line))
-				}
-			}
 		}
 	})
 }
@@ -174,6 +192,37 @@ func TestOnlyTheFailingSessionWaits(t *testing.T) {
 	}
 	if o := g.arrive(a1, now.Add(time.Hour), false); len(o.send) != 1 {
 		t.Error("the first event is not sent when it is due")
+	}
+}
+
+// TestEventHandedOutAgainHoldsNobodyUp: the server hands an event out again when
+// AckWait is over, at the very moment at which its ack is on the way.
+func TestEventHandedOutAgainHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	for outcome, finish := range map[string]func(*gate, *job) orders{
+		"delivered": func(g *gate, j *job) orders { return g.settled(j, now) },
+		"failed":    func(g *gate, j *job) orders { return g.failed(j, now, now) },
+	} {
+		g := newGate(time.Second, time.Minute)
+		first, second := turnOf("a", 1), turnOf("a", 2)
+		g.arrive(first, now, false)
+		g.arrive(second, now, false)
+		if o := g.settled(first, now); len(o.send) != 1 {
+			t.Fatalf("the second event is not sent after the first: %+v", o)
+		}
+		g.arrive(first, now, false)
+		finish(g, second)
+		g.settled(first, now)
+		if o := g.arrive(turnOf("a", 2), now, false); outcome == "failed" && len(o.send) != 1 {
+			t.Errorf("%s: the second event is not tried again", outcome)
+		} else if outcome == "delivered" {
+			g.settled(turnOf("a", 2), now)
+		}
+		g.settled(turnOf("a", 2), now)
+		if o := g.arrive(turnOf("a", 3), now, false); len(o.send) != 1 {
+			t.Errorf("%s: the third event of the session is held up for good", outcome)
+		}
 	}
 }
 

@@ -77,6 +77,7 @@ type runner struct {
 	ready    []*job
 	sending  int
 	tries    map[uint64]int
+	settled  *recent // events that came to their end here
 	gate     *gate     // nil when not ordered
 	settling *settling // nil when over
 	paused   time.Time // no request before this
@@ -96,6 +97,7 @@ func newRunner(e Endpoint, o options, records *records, graves *graveyard, log *
 		endpoint: e, o: o, records: records, graves: graves, log: log,
 		sender:  newSender(e, o.Resolve, o.allow, o.Now),
 		limiter: rate.NewLimiter(limit, 1),
+		settled: newRecent(ackWait(o, e)),
 		inHand:  map[uint64]*job{}, results: make(chan outcome),
 	}
 }
@@ -203,6 +205,11 @@ func (r *runner) take(m jetstream.Msg) {
 	if r.settling != nil && r.settling.saw(j.seq) {
 		r.settling = nil
 	}
+	// The ack was lost, or had not come in when the server handed the event out again.
+	if meta.NumDelivered > 1 && r.settled.has(j.seq) {
+		r.returned(m.Ack())
+		return
+	}
 	if j.event, j.bad = r.endpoint.topic.read(m.Data()); j.bad == nil {
 		wanted, err := r.endpoint.match(j.event)
 		if err != nil && err.Error() != r.badSeen {
@@ -267,6 +274,9 @@ func (r *runner) finish(out outcome) {
 	if delete(r.tries, j.seq); out.again && out.tries > 0 {
 		r.tries[j.seq] = out.tries
 	}
+	if !out.again {
+		r.settled.add(j.seq, now)
+	}
 	r.stopped = r.stopped || out.stop
 	switch {
 	case out.answered:
@@ -324,7 +334,19 @@ func (r *runner) recheck(ctx context.Context) {
 			r.settling = nil
 		}
 	}
-	for _, seq := range r.gate.lost(r.o.Now(), r.o.AckWait) {
+	lost := r.gate.lost(r.o.Now(), r.o.AckWait)
+	if len(lost) == 0 {
+		return
+	}
+	info, err := r.consumer.Info(ctx)
+	if err != nil {
+		return // asked again later
+	}
+	for _, seq := range lost {
+		if seq <= info.AckFloor.Stream { // acked, and handed out once more meanwhile
+			r.obey(r.gate.forget(seq, r.o.Now()))
+			continue
+		}
 		_, err := r.stream.GetMsg(ctx, seq)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			r.log.Warn("webhooks: an event left the stream before it could be delivered; its session goes on without it", "sequence", seq)
