@@ -19,11 +19,8 @@ func TestACrowdThatBeginsAtOnceDelaysNobodyElse(t *testing.T) {
 				t.Parallel()
 				cfg := town()
 				cfg.Speed, cfg.Order, cfg.Ties, cfg.RebootsPerHour = 1, order, true, 72
-				stay := simulator.Stay{Mean: 5 * time.Minute, Sigma: 1}
-				cfg.Locations = []simulator.Location{{ID: "hall", Name: "Hall", MeanOnline: n, Stay: stay}}
-				for i := range 5 {
-					cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprint("cafe", i), Name: "Cafe", MeanOnline: 20, Stay: stay})
-				}
+				cfg.Stay = simulator.Stay{Mean: 5 * time.Minute, Sigma: 1}
+				cfg.Locations = append([]simulator.Location{{ID: "hall", Name: "Hall", MeanOnline: n}}, simulator.Venues("cafe%d", 5, 20)...)
 				l := newLab(t, cfg, adaptive)
 				l.run(3 * time.Minute)
 				since := l.clock.Now()

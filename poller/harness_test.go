@@ -78,9 +78,6 @@ func newLab(t *testing.T, cfg simulator.Config, planner func() plan.Strategy) *l
 		l.pass(d)
 		return nil
 	}
-	if err := cfg.Validate(); err != nil {
-		t.Fatal(err)
-	}
 	l.began = l.clock.Now()
 	l.sim = simulator.New(cfg, l.clock.Now)
 	client, err := platform.New(platform.Config{

@@ -20,10 +20,7 @@ func TestRestartsDelayNoEnds(t *testing.T) {
 			t.Run(fmt.Sprintf("%v, killed %t", order, killed), func(t *testing.T) {
 				t.Parallel()
 				cfg := town()
-				cfg.Speed, cfg.Order, cfg.Locations = 1, order, nil
-				for i := range 200 {
-					cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprint("cafe", i), Name: "Cafe", MeanOnline: 15})
-				}
+				cfg.Speed, cfg.Order, cfg.Locations = 1, order, simulator.Venues("cafe%d", 200, 15)
 				l := newLab(t, cfg, adaptive)
 				l.run(10 * time.Minute)
 				since := l.clock.Now()
@@ -61,10 +58,7 @@ func TestRestartsDelayNoEnds(t *testing.T) {
 func TestOneListAnswersForAllWhoAreMissing(t *testing.T) {
 	t.Parallel()
 	cfg := town()
-	cfg.Speed, cfg.Order, cfg.Locations = 1, simulator.Shuffled, nil
-	for i := range 30 {
-		cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprint("cafe", i), Name: "Cafe", MeanOnline: 10})
-	}
+	cfg.Speed, cfg.Order, cfg.Locations = 1, simulator.Shuffled, simulator.Venues("cafe%d", 30, 10)
 	l := newLab(t, cfg, adaptive)
 	l.run(5 * time.Minute)
 	since := l.clock.Now()

@@ -171,11 +171,7 @@ func own(name string, p *simulated, more ...string) string {
 
 func platformOf(t *testing.T, name string) *simulated {
 	t.Helper()
-	cfg := simulator.Config{Token: "right-" + name, RateLimit: 1200, Speed: 20}
-	for i := range 3 {
-		cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("venue-%d", i), MeanOnline: 50})
-	}
-	return simulate(t, cfg)
+	return simulate(t, simulator.Config{Token: "right-" + name, RateLimit: 1200, Speed: 20, Locations: simulator.Venues("venue-%d", 3, 50)})
 }
 
 // eventuallySees waits until a scrape has a sample of at least a value.

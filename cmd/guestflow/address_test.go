@@ -34,11 +34,7 @@ func (j *journal) Write(p []byte) (int, error) {
 // nothing of the people in their answers is kept anywhere.
 func TestAddressChecksOverHTTP(t *testing.T) {
 	t.Parallel()
-	cfg := simulator.Config{Token: "right", Speed: 20, RateLimit: 240}
-	for i := range 3 {
-		cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("venue-%d", i), MeanOnline: 600})
-	}
-	p := simulate(t, cfg)
+	p := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 240, Locations: simulator.Venues("venue-%d", 3, 600)})
 	var log journal
 	settings := settings(t, p, "GUESTFLOW_API_RATE_LIMIT=240", "GUESTFLOW_ADDRESS_CHECKS=true")
 	r := launchLogging(t, settings, &log)

@@ -36,11 +36,8 @@ func simulate(t *testing.T, cfg simulator.Config) *simulated {
 	t.Helper()
 	p := &simulated{truth: &simulator.Recorder{}}
 	cfg.Seed, cfg.HasLocations, cfg.HasCount, cfg.Truth = 11, true, true, p.truth.Record
-	for i := len(cfg.Locations); i < 3; i++ {
-		cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("venue-%d", i), Name: fmt.Sprintf("Venue %d", i), MeanOnline: 200})
-	}
-	if err := cfg.Validate(); err != nil {
-		t.Fatal(err)
+	if len(cfg.Locations) == 0 {
+		cfg.Locations = simulator.Venues("venue-%d", 3, 200)
 	}
 	p.sim = simulator.New(cfg, time.Now)
 	server := httptest.NewServer(p.sim)

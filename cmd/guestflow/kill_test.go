@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,9 +56,8 @@ func (p *child) kill() {
 // world is a simulated platform, a NATS server in a process of its own, and what
 // a guestflow needs to know of them.
 type world struct {
-	t        *testing.T
-	truth    *simulator.Recorder
-	sim      *simulator.Simulator
+	t *testing.T
+	*simulated
 	environ  []string
 	natsDir  string
 	natsAddr string
@@ -70,23 +68,14 @@ type world struct {
 // real, and the platform permits as many more requests.
 func newWorld(t *testing.T, speed float64) *world {
 	t.Helper()
-	w := &world{t: t, truth: &simulator.Recorder{}, natsDir: t.TempDir(), natsAddr: free(t)}
-	cfg := simulator.Config{
-		Seed: 7, Speed: speed, RateLimit: int(60 * speed), Token: "secret", HasLocations: true, HasCount: true,
-		ChangeProbability: 0.1, RoamProbability: 0.05, ResumeProbability: 0.05, Truth: w.truth.Record,
-	}
-	for i := range 20 {
-		cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("venue-%02d", i), Name: fmt.Sprintf("Venue %d", i), MeanOnline: 50})
-	}
-	if err := cfg.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	w.sim = simulator.New(cfg, time.Now)
-	server := httptest.NewServer(w.sim)
-	t.Cleanup(server.Close)
+	limit := int(60 * speed)
+	w := &world{t: t, natsDir: t.TempDir(), natsAddr: free(t), simulated: simulate(t, simulator.Config{
+		Speed: speed, RateLimit: limit, Token: "secret", ChangeProbability: 0.1, RoamProbability: 0.05, ResumeProbability: 0.05,
+		Locations: simulator.Venues("venue-%02d", 20, 50),
+	})}
 	w.environ = []string{
 		actAs + "=guestflow",
-		"GUESTFLOW_API_URL=" + server.URL, "GUESTFLOW_API_TOKEN=secret", fmt.Sprintf("GUESTFLOW_API_RATE_LIMIT=%d", cfg.RateLimit),
+		"GUESTFLOW_API_URL=" + w.url, "GUESTFLOW_API_TOKEN=secret", fmt.Sprintf("GUESTFLOW_API_RATE_LIMIT=%d", limit),
 		"GUESTFLOW_DATA_DIR=" + filepath.Join(t.TempDir(), "data"), "GUESTFLOW_NATS_URL=nats://" + w.natsAddr,
 		"GUESTFLOW_HTTP_ADDR=-", "GUESTFLOW_TRAFFIC_MIN_BYTES=100000", "GUESTFLOW_LOG_LEVEL=warn",
 		"GUESTFLOW_GUESTS=true",

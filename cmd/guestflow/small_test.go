@@ -29,11 +29,9 @@ func TestSmallEstatesAreSeenAtOnce(t *testing.T) {
 	}
 	var estates []estate
 	for order := simulator.NewestFirst; order <= simulator.Moving; order++ {
-		cfg := simulator.Config{Token: "right", Order: order, Ties: true, Stay: simulator.Stay{Mean: 8 * time.Second, Sigma: 0.3}}
-		for i := range 3 {
-			cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprint("kiosk-", i), Name: "Kiosk", MeanOnline: 0.9})
-		}
-		p := simulate(t, cfg)
+		p := simulate(t, simulator.Config{
+			Token: "right", Order: order, Ties: true, Stay: simulator.Stay{Mean: 8 * time.Second, Sigma: 0.3}, Locations: simulator.Venues("kiosk-%d", 3, 0.9),
+		})
 		estates = append(estates, estate{order, p, launch(t, settings(t, p))})
 	}
 	for _, e := range estates {

@@ -47,11 +47,7 @@ func newTrial(t *testing.T) *trial {
 	file := "accounts:\n"
 	for i := range 12 {
 		name := fmt.Sprintf("account-%02d", i)
-		cfg := simulator.Config{Token: "right-" + name, RateLimit: 120, Speed: 4}
-		for v := range 3 {
-			cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("venue-%d", v), MeanOnline: 40})
-		}
-		tr.platforms[name] = simulate(t, cfg)
+		tr.platforms[name] = simulate(t, simulator.Config{Token: "right-" + name, RateLimit: 120, Speed: 4, Locations: simulator.Venues("venue-%d", 3, 40)})
 		file += fmt.Sprintf("  - {account: %s, api_url: %s, api_token: right-%s, api_rate_limit: 120}\n", name, tr.platforms[name].url, name)
 	}
 	tr.environ = []string{

@@ -13,11 +13,7 @@ import (
 func TestAddressesEndNobodyWhoIsOnline(t *testing.T) {
 	all := []simulator.AddressSharing{simulator.AddressesUnique, simulator.AddressesHalf, simulator.AddressesPerVenue}
 	estate := func() simulator.Config {
-		cfg := simulator.Config{Stay: simulator.Stay{Mean: 15 * time.Minute, Sigma: 1}}
-		for i := range 25 {
-			cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprint("venue-", i), MeanOnline: 30})
-		}
-		return cfg
+		return simulator.Config{Stay: simulator.Stay{Mean: 15 * time.Minute, Sigma: 1}, Locations: simulator.Venues("venue-%d", 25, 30)}
 	}
 	run := Run{Order: simulator.NewestFirst, Seed: 3, Warmup: 15 * time.Minute, Horizon: 20 * time.Minute}
 	bases := map[string]Row{}

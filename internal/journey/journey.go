@@ -5,7 +5,6 @@ package journey
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -64,12 +63,7 @@ func New(t testing.TB, seed uint64, speed, guests float64, from time.Time) *Jour
 		ChangeProbability: 0.2, RoamProbability: 0.1, ResumeProbability: 0.1, DevicesPerGuest: 1.5,
 		Sleep: func(_ context.Context, d time.Duration) error { j.Pass(d); return nil },
 	}
-	for i := range 12 {
-		cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("venue.%02d", i), Name: fmt.Sprintf("Venue %d", i), MeanOnline: guests})
-	}
-	if err := cfg.Validate(); err != nil {
-		t.Fatal(err)
-	}
+	cfg.Locations = simulator.Venues("venue.%02d", 12, guests)
 	j.Sim = simulator.New(cfg, j.Now)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -68,11 +68,7 @@ func (p Plan) open(ctx context.Context, online, limit int) (_ *host, err error) 
 		Stay: simulator.Stay{Mean: 45 * time.Minute, Sigma: 1}, RateLimit: limit,
 	}
 	venues := max(1, online/perVenue)
-	for i := range venues {
-		cfg.Locations = append(cfg.Locations, simulator.Location{
-			ID: fmt.Sprintf("venue%05d", i), Name: fmt.Sprintf("Venue %d", i), MeanOnline: float64(online) / float64(venues),
-		})
-	}
+	cfg.Locations = simulator.Venues("venue%05d", venues, float64(online)/float64(venues))
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

@@ -84,9 +84,7 @@ func newMachine(seed uint64, settable bool) (m *machine, err error) {
 		Seed: seed, Speed: speed, RateLimit: 60 * speed, Token: "secret", HasLocations: true, HasCount: true,
 		ChangeProbability: 0.1, RoamProbability: 0.05, ResumeProbability: 0.05, Truth: m.truth.Record,
 	}
-	for i := range 8 {
-		cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("venue.%d", i), Name: fmt.Sprintf("Venue %d", i), MeanOnline: 25})
-	}
+	cfg.Locations = simulator.Venues("venue.%d", 8, 25)
 	if err = cfg.Validate(); err != nil {
 		return nil, err
 	}

@@ -94,9 +94,7 @@ func soakScript(length time.Duration) script {
 	s := scriptOf(1)
 	rhythm := []float64{.3, .2, .1, .1, .1, .2, .5, .8, 1, 1.2, 1.3, 1.5, 1.8, 1.7, 1.5, 1.4, 1.4, 1.5, 1.8, 1.9, 1.7, 1.2, .8, .5}
 	cfg := simulator.Config{Seed: 1, Token: "secret", HasLocations: true, HasCount: true, Rhythm: rhythm, ByteBase: 1000, ChangeProbability: 0.1, ResumeProbability: 0.1, LivesOnly: true}
-	for i := range 5 {
-		cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("venue.%d", i), Name: fmt.Sprintf("Venue %d", i), MeanOnline: 30})
-	}
+	cfg.Locations = simulator.Venues("venue.%d", 5, 30)
 	return script{seed: 1, begin: s.begin, length: length, calm: length, beside: true, window: 2 * time.Minute, maxBatch: 1000, atomic: true, platform: cfg}
 }
 

@@ -77,6 +77,16 @@ type Location struct {
 	Stay Stay
 }
 
+// Venues returns n locations of so many guests each. Their ids are the format with
+// 0, 1, 2, …
+func Venues(format string, n int, guests float64) []Location {
+	all := make([]Location, n)
+	for i := range all {
+		all[i] = Location{ID: fmt.Sprintf(format, i), Name: fmt.Sprint("Venue ", i), MeanOnline: guests}
+	}
+	return all
+}
+
 // Burst is an event at one venue, say a match.
 type Burst struct {
 	// At is when it begins, Over how long it takes; both shortened by Speed.

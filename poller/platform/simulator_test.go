@@ -3,7 +3,6 @@ package platform
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -143,10 +142,7 @@ func TestSimulatedGuestsAreFound(t *testing.T) {
 
 func TestSimulatedLocationsAreRead(t *testing.T) {
 	_, c := simulated(t, func(cfg *simulator.Config) {
-		cfg.Locations = nil
-		for i := range 150 {
-			cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("loc-%d", i), Name: fmt.Sprint("Venue ", i), MeanOnline: 1})
-		}
+		cfg.Locations = simulator.Venues("loc-%d", 150, 1)
 	})
 	var all []Location
 	for number, more := 1, true; more; number++ {
