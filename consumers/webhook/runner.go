@@ -77,7 +77,7 @@ type runner struct {
 	ready    []*job
 	sending  int
 	tries    map[uint64]int
-	settled  *recent // events that came to their end here
+	settled  *recent   // events that came to their end here
 	gate     *gate     // nil when not ordered
 	settling *settling // nil when over
 	paused   time.Time // no request before this
