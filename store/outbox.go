@@ -92,7 +92,7 @@ func (s *Store) Take(after uint64, max int) ([]Entry, error) {
 	var entries []Entry
 	err := s.view("read the outbox", func(tx *bbolt.Tx) error {
 		entries = make([]Entry, 0, min(uint64(max), limit-after))
-		account := ""
+		account, read := "", int64(0)
 		c := tx.Bucket(bucketOutbox).Cursor()
 		for k, v := c.Seek(sequenceKey(after + 1)); k != nil && len(entries) < max; k, v = c.Next() {
 			e, err := viewEntry(k, v)
@@ -104,12 +104,9 @@ func (s *Store) Take(after uint64, max int) ([]Entry, error) {
 			}
 			entries = append(entries, e.entry(account))
 			account = entries[len(entries)-1].Account
-			s.touched += int64(len(v))
+			read += int64(len(v))
 		}
-		if s.touched > mostTouched {
-			s.touched = 0
-			release(tx)
-		}
+		s.touch(tx, read)
 		return nil
 	})
 	if err != nil || len(entries) == 0 {
@@ -119,9 +116,18 @@ func (s *Store) Take(after uint64, max int) ([]Entry, error) {
 	return entries, nil
 }
 
-// mostTouched is how much of the outbox may have been read from the mapped file before
-// its pages are let go.
+// mostTouched is how much may have been read from the mapped file before its pages are
+// let go.
 const mostTouched = 8 << 20
+
+// touch notes that a transaction has read about so many bytes, and lets pages go now and
+// then.
+func (s *Store) touch(tx *bbolt.Tx, read int64) {
+	if s.touched.Add(read) > mostTouched {
+		s.touched.Store(0)
+		release(tx)
+	}
+}
 
 // handOut notes that entries up to seq may have been sent.
 func (s *Store) handOut(seq, last uint64) {

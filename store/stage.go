@@ -84,8 +84,8 @@ func (s *Store) follow(changes []events.Event, was map[string]int64) (map[string
 			revision = st.Revision
 		} else if at, ok := s.ahead[id]; ok {
 			revision = at.state.Revision
-		} else if r := s.online.rows[id]; r != nil {
-			revision = r.revision
+		} else if r := s.online.revision(id); r > 0 {
+			revision = r
 		}
 		switch next := revision + 1; {
 		case revision == 0 || e.Data.Revision == next:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -84,8 +85,8 @@ type Store struct {
 	// Guarded by log.
 	saved   savedCursor
 	savedAt time.Time
-	// touched is how much Take has read since pages were let go. Guarded by log.
-	touched int64
+	// touched is about how much was read since pages were let go.
+	touched atomic.Int64
 	// sent says until when entries were confirmed, oldest first. Guarded by log.
 	sent []sentMark
 

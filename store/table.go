@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -8,107 +9,140 @@ import (
 	"github.com/guestflow/guestflow/events"
 )
 
-// table holds the states of all sessions that are online, in about 300 bytes each, so
-// that nothing need be read from the file to compare them. Texts that sessions share
-// are kept once.
+// table holds the states of all sessions that are online, each in one text of some 150
+// bytes, so that nothing need be read from the file to compare them, and so that the
+// garbage collector has little to look through. Texts that sessions share are kept once.
 type table struct {
-	rows  map[string]*row // by id, which is a part of own
-	texts pool
+	rows    map[string]string // by id, with which a row begins; see pack
+	texts   pool
+	scratch []byte
 }
 
-// row is a state in compact form.
-type row struct {
-	own    string // the id, and what hardly two sessions share
-	ends   [ownTexts]uint32
-	id     uint32              // its length
-	shared [sharedTexts]uint32 // in the pool
-
-	revision, episode, duration int64
-	downloaded, uploaded        events.Bytes
-	seen, started, ended        stamp
-}
-
-// stamp is a time in 16 bytes; the zero stamp is the zero time.
-type stamp struct {
-	seconds int64
-	nanos   uint32
-	known   bool
-}
-
-func stampOf(t time.Time) stamp {
-	if t.IsZero() {
-		return stamp{}
-	}
-	return stamp{t.Unix(), uint32(t.Nanosecond()), true}
-}
-
-func (s stamp) time() time.Time {
-	if !s.known {
-		return time.Time{}
-	}
-	return time.Unix(s.seconds, int64(s.nanos)).UTC()
+func newTable() table {
+	return table{rows: make(map[string]string), texts: pool{at: make(map[string]uint32)}}
 }
 
 // set keeps a state; one that is not online is forgotten.
 func (t *table) set(st *events.State) {
-	s := &st.Session
-	t.remove(s.ID)
-	if !s.Online {
-		return
+	id := st.Session.ID
+	t.remove(id)
+	if st.Session.Online {
+		row := t.pack(st)
+		t.rows[row[:len(id)]] = row
 	}
-	all := texts(s)
-	size := len(s.ID)
-	for _, text := range all[:ownTexts] {
-		size += len(*text)
-	}
-	own := append(make([]byte, 0, size), s.ID...)
-	r := &row{
-		id: uint32(len(s.ID)), revision: st.Revision, episode: st.Episode, duration: s.DurationSeconds,
-		downloaded: s.Downloaded, uploaded: s.Uploaded, seen: stampOf(st.SeenAt), started: stampOf(s.StartedAt), ended: stampOf(s.EndedAt),
-	}
-	for i, text := range all {
-		if i < ownTexts {
-			own = append(own, *text...)
-			r.ends[i] = uint32(len(own))
-		} else {
-			r.shared[i-ownTexts] = t.texts.take(*text)
-		}
-	}
-	r.own = string(own)
-	t.rows[r.own[:r.id]] = r
 }
 
 func (t *table) remove(id string) {
-	r := t.rows[id]
-	if r == nil {
+	row, ok := t.rows[id]
+	if !ok {
 		return
 	}
-	for _, at := range r.shared {
-		t.texts.give(at)
-	}
+	t.unpack(id, row, func(_ *string, shared uint32) { t.texts.give(shared) })
 	delete(t.rows, id)
 }
 
 // get returns the state of a session that is online.
 func (t *table) get(id string) (st events.State, ok bool) {
-	r := t.rows[id]
-	if r == nil {
+	row, ok := t.rows[id]
+	if !ok {
 		return st, false
 	}
+	return t.unpack(id, row, func(text *string, shared uint32) { *text = t.texts.of(shared) }), true
+}
+
+// revision returns that of a session that is online, else zero.
+func (t *table) revision(id string) int64 {
+	row, ok := t.rows[id]
+	if !ok {
+		return 0
+	}
+	in := packed(row[len(id):])
+	return in.varint()
+}
+
+// pack returns the row of a state: its id, its numbers and times, how long its own texts
+// are and where in the pool those are that it shares, and its own texts.
+func (t *table) pack(st *events.State) string {
 	s := &st.Session
-	st.Revision, st.Episode, s.DurationSeconds = r.revision, r.episode, r.duration
-	s.Downloaded, s.Uploaded, s.Online = r.downloaded, r.uploaded, true
-	st.SeenAt, s.StartedAt, s.EndedAt = r.seen.time(), r.started.time(), r.ended.time()
-	s.ID = r.own[:r.id]
-	from := r.id
-	for i, text := range texts(s) {
+	b := append(t.scratch[:0], s.ID...)
+	for _, n := range [...]int64{
+		st.Revision, st.Episode, s.DurationSeconds,
+		s.Downloaded.Value, s.Downloaded.Error, s.Uploaded.Value, s.Uploaded.Error,
+	} {
+		b = binary.AppendVarint(b, n)
+	}
+	for _, at := range [...]time.Time{st.SeenAt, s.StartedAt, s.EndedAt} {
+		b = appendTimeIf(b, at)
+	}
+	all := texts(s)
+	for i, text := range all {
 		if i < ownTexts {
-			*text, from = r.own[from:r.ends[i]], r.ends[i]
+			b = binary.AppendUvarint(b, uint64(len(*text)))
 		} else {
-			*text = t.texts.of(r.shared[i-ownTexts])
+			b = binary.AppendUvarint(b, uint64(t.texts.take(*text)))
 		}
 	}
-	return st, true
+	for _, text := range all[:ownTexts] {
+		b = append(b, *text...)
+	}
+	t.scratch = b
+	return string(b)
+}
+
+// unpack returns the state of a row, and calls share with each text that others may have
+// as well, and its place in the pool.
+func (t *table) unpack(id, row string, share func(text *string, shared uint32)) (st events.State) {
+	in := packed(row[len(id):])
+	s := &st.Session
+	s.ID, s.Online = row[:len(id)], true
+	for _, n := range [...]*int64{
+		&st.Revision, &st.Episode, &s.DurationSeconds,
+		&s.Downloaded.Value, &s.Downloaded.Error, &s.Uploaded.Value, &s.Uploaded.Error,
+	} {
+		*n = in.varint()
+	}
+	for _, at := range [...]*time.Time{&st.SeenAt, &s.StartedAt, &s.EndedAt} {
+		*at = in.optionalTime()
+	}
+	all := texts(s)
+	var lengths [ownTexts]uint64
+	for i := range lengths {
+		lengths[i] = in.uvarint()
+	}
+	for _, text := range all[ownTexts:] {
+		share(text, uint32(in.uvarint()))
+	}
+	for i, n := range lengths {
+		*all[i], in = string(in[:n]), in[n:]
+	}
+	return st
+}
+
+// packed is the rest of a row. Unlike an input it was written by this process.
+type packed string
+
+func (p *packed) uvarint() (v uint64) {
+	for i := 0; ; i++ {
+		b := (*p)[i]
+		v |= uint64(b&0x7f) << (7 * i)
+		if b < 0x80 {
+			*p = (*p)[i+1:]
+			return v
+		}
+	}
+}
+
+func (p *packed) varint() int64 {
+	v := p.uvarint()
+	return int64(v>>1) ^ -int64(v&1)
+}
+
+func (p *packed) optionalTime() time.Time {
+	if p.uvarint() == 0 {
+		return time.Time{}
+	}
+	seconds := p.varint()
+	return time.Unix(seconds, int64(p.uvarint())).UTC()
 }
 
 // pool keeps texts, each once, as long as somebody has them. The empty text is 0.
@@ -175,7 +209,7 @@ func (s *Store) remembered() error {
 	if there {
 		return nil
 	}
-	t := table{rows: make(map[string]*row), texts: pool{at: make(map[string]uint32)}}
+	t := newTable()
 	err := s.view("read all sessions", func(tx *bbolt.Tx) error {
 		defer release(tx)
 		var r stateReader
@@ -226,6 +260,7 @@ func (s *Store) State(id string) (st events.State, ok bool, err error) {
 	}
 	err = s.view("look up a session", func(tx *bbolt.Tx) error {
 		record := tx.Bucket(bucketEnded).Get([]byte(id))
+		s.touch(tx, s.page)
 		if record == nil {
 			return nil
 		}
