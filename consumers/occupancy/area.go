@@ -1,6 +1,9 @@
 package occupancy
 
 import (
+	"iter"
+	"maps"
+	"strings"
 	"time"
 	"unique"
 
@@ -16,9 +19,10 @@ type area struct {
 	since             int64 // when its first event was seen
 	sequence          uint64
 	seenAt            int64
-	sessions          map[string]*session
-	devices, guests   map[string]int32 // how many of the sessions are of each
-	anonymous         int              // sessions without a MAC address
+	all               map[string]*session   // of an account, by id; nil of a location
+	here              map[*session]struct{} // of a location
+	devices, guests   distinct              // of the sessions
+	anonymous         int                   // sessions without a MAC address
 	arrivals          instants
 	departures        instants
 	stays             stays
@@ -28,21 +32,36 @@ type area struct {
 
 func newArea(account, id string, since int64) *area {
 	return &area{
-		account: account, id: id, since: since,
-		sessions: map[string]*session{}, devices: map[string]int32{}, guests: map[string]int32{},
+		account: account, id: id, since: since, here: map[*session]struct{}{}, devices: newDistinct(), guests: newDistinct(),
 	}
 }
 
+// newTotal is that of a whole account.
+func newTotal(account string) *area {
+	l := newArea(account, "", 0)
+	l.all, l.here = map[string]*session{}, nil
+	return l
+}
+
+// sessions yields those that are online.
+func (l *area) sessions() iter.Seq[*session] {
+	if l.all != nil {
+		return maps.Values(l.all)
+	}
+	return maps.Keys(l.here)
+}
+
+func (l *area) online() int { return len(l.all) + len(l.here) }
+
 func (l *area) place() Place { return Place{Account: l.account, Location: l.id} }
 
-// session is an online session in compact form. Attributes of which there are
-// few different ones share their text.
+// session is an online session in compact form: texts that are its own stand in one,
+// and attributes of which there are few different ones share theirs.
 type session struct {
-	id                           string
+	own                          string
+	ends                         [ownTexts]uint32 // in own
 	place                        *area
-	guest, yas                   string
-	name, email                  string // of the guest, where an event named them
-	mac, ip, code                string
+	named                        *named // nil where no event named the guest
 	description, login, profile  unique.Handle[string]
 	revision, episode            int64
 	sequence                     uint64 // of its last event
@@ -54,15 +73,73 @@ type session struct {
 	duration, downloaded, upload int64
 }
 
+// named is who an event said the guest is.
+type named struct{ name, email string }
+
+// The texts of a session that hardly two share, in the order in which they stand in own.
+const (
+	ownID = iota
+	ownGuest
+	ownYas
+	ownMAC
+	ownIP
+	ownCode
+	ownTexts
+)
+
+func (s *session) text(i int) string {
+	from := uint32(0)
+	if i > 0 {
+		from = s.ends[i-1]
+	}
+	return s.own[from:s.ends[i]]
+}
+
+func (s *session) id() string    { return s.text(ownID) }
+func (s *session) guest() string { return s.text(ownGuest) }
+func (s *session) mac() string   { return s.text(ownMAC) }
+
+// identify sets the texts of its own, unless they are the same.
+func (s *session) identify(texts [ownTexts]string) {
+	same := true
+	for i, text := range texts {
+		same = same && s.text(i) == text
+	}
+	if same {
+		return
+	}
+	s.own = strings.Join(texts[:], "")
+	end := 0
+	for i, text := range texts {
+		end += len(text)
+		s.ends[i] = uint32(end)
+	}
+}
+
+// call sets who the guest is; nobody where both are empty.
+func (s *session) call(name, email string) {
+	if s.named = nil; name != "" || email != "" {
+		s.named = &named{name, email}
+	}
+}
+
+// names are what an event called the guest.
+func (s *session) names() (name, email string) {
+	if s.named == nil {
+		return "", ""
+	}
+	return s.named.name, s.named.email
+}
+
 func (s *session) fill(e *events.Event) {
 	d := &e.Data.Session
-	if s.guest != d.GuestID {
-		s.name, s.email = "", ""
+	if s.guest() != d.GuestID {
+		s.named = nil
 	}
 	if g := e.Data.Guest; g != nil {
-		s.name, s.email = g.Name, g.Email
+		s.call(g.Name, g.Email)
 	}
-	s.guest, s.yas, s.mac, s.ip, s.code = d.GuestID, d.YasID, d.DeviceMAC, d.DeviceIP, d.AccessCode
+	s.identify([ownTexts]string{d.ID, d.GuestID, d.YasID, d.DeviceMAC, d.DeviceIP, d.AccessCode})
 	share(&s.description, d.DeviceDescription)
 	share(&s.login, d.LoginType)
 	share(&s.profile, d.ServiceProfile)
@@ -78,35 +155,37 @@ func share(h *unique.Handle[string], text string) {
 	}
 }
 
-// count adds a session to the distinct devices and guests.
+// count adds a session to those who are here, and to the distinct devices and guests.
 func (l *area) count(s *session) {
-	l.sessions[s.id] = s
-	if s.mac == "" {
+	if l.all != nil {
+		l.all[s.id()] = s
+	} else {
+		l.here[s] = struct{}{}
+	}
+	if mac := s.mac(); mac == "" {
 		l.anonymous++
 	} else {
-		l.devices[s.mac]++
+		l.devices.add(mac)
 	}
-	if s.guest != "" {
-		l.guests[s.guest]++
+	if guest := s.guest(); guest != "" {
+		l.guests.add(guest)
 	}
 }
 
 // forget is the inverse of count, with the session as it was counted.
 func (l *area) forget(s *session) {
-	delete(l.sessions, s.id)
-	if s.mac == "" {
+	if l.all != nil {
+		delete(l.all, s.id())
+	} else {
+		delete(l.here, s)
+	}
+	if mac := s.mac(); mac == "" {
 		l.anonymous--
 	} else {
-		release(l.devices, s.mac)
+		l.devices.remove(mac)
 	}
-	if s.guest != "" {
-		release(l.guests, s.guest)
-	}
-}
-
-func release(counts map[string]int32, key string) {
-	if counts[key]--; counts[key] <= 0 {
-		delete(counts, key)
+	if guest := s.guest(); guest != "" {
+		l.guests.remove(guest)
 	}
 }
 

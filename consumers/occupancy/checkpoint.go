@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -97,6 +98,55 @@ func (s *Service) worthSaving() bool {
 	return events*savingShare >= uint64(s.state.online()) || s.settings.Now().Sub(s.saved.At) >= savingMost*s.settings.CheckpointEvery
 }
 
+// write writes a checkpoint as JSON that has no sessions yet, and those of each of its
+// accounts, one by one: all of them together would take as much memory again as the state.
+func (c *checkpoint) write(w io.Writer, sessions [][]session) error {
+	out := list{w: w}
+	whole := *c
+	whole.Snapshot.Accounts = []accountSnapshot{}
+	out.open(whole, "]}}")
+	for i := range c.Snapshot.Accounts {
+		out.comma(i)
+		a := c.Snapshot.Accounts[i]
+		a.Sessions = []sessionSnapshot{}
+		out.open(a, "]}")
+		for j := range sessions[i] {
+			out.comma(j)
+			out.open(sessions[i][j].snapshot(), "")
+		}
+		out.put([]byte("]}"))
+	}
+	out.put([]byte("]}}"))
+	return out.err
+}
+
+// list writes JSON piece by piece, until an error.
+type list struct {
+	w   io.Writer
+	err error
+}
+
+// open writes a value that ends with an empty list, all but its end.
+func (l *list) open(v any, end string) {
+	b, err := json.Marshal(v)
+	if l.err == nil {
+		l.err = err
+	}
+	l.put(bytes.TrimSuffix(b, []byte(end)))
+}
+
+func (l *list) comma(i int) {
+	if i > 0 {
+		l.put([]byte{','})
+	}
+}
+
+func (l *list) put(b []byte) {
+	if l.err == nil {
+		_, l.err = l.w.Write(b)
+	}
+}
+
 // save writes the state as it is now.
 func (s *Service) save(ctx context.Context, js jetstream.JetStream) error {
 	s.mu.RLock()
@@ -105,14 +155,15 @@ func (s *Service) save(ctx context.Context, js jetstream.JetStream) error {
 		return nil
 	}
 	c := checkpoint{
-		Created: s.created, Filter: s.filterSubject(), Epoch: s.status.Epoch, Anchor: s.anchor,
-		Exact: s.status.Exact, Snapshot: s.state.Snapshot(),
+		Created: s.created, Filter: s.filterSubject(), Epoch: s.status.Epoch, Anchor: s.anchor, Exact: s.status.Exact,
 	}
+	var sessions [][]session
+	c.Snapshot, sessions = s.state.freeze()
 	s.mu.RUnlock()
 
 	var packed bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed) // the level is a valid one
-	err := json.NewEncoder(w).Encode(c)
+	err := c.write(w, sessions)
 	if err == nil {
 		err = w.Close()
 	}

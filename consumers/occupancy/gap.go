@@ -92,7 +92,7 @@ func (l *area) uncertain(gap uint64) (n int) {
 	if gap == 0 {
 		return 0
 	}
-	for _, s := range l.sessions {
+	for s := range l.sessions() {
 		if s.uncertain(gap) {
 			n++
 		}

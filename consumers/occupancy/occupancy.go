@@ -104,7 +104,7 @@ type Occupancy struct {
 // locations are unique only within it.
 type account struct {
 	name     string
-	sessions map[string]*session // the same map as total.sessions
+	sessions map[string]*session // the same map as total.all
 	ended    map[string]tomb
 	queue    []grave // of ended, oldest first
 	areas    map[string]*area
@@ -212,7 +212,7 @@ func (o *Occupancy) transit(a *account, was *session, e *events.Event, at, seen 
 		if !counted { // online before it was seen: the curve begins with the look
 			entered, at = nonzero(toMillis(data.StartedAt), at), seen
 		}
-		s := &session{id: data.ID, place: here, enteredAt: entered, cameAt: entered, countedAt: at}
+		s := &session{place: here, enteredAt: entered, cameAt: entered, countedAt: at}
 		s.fill(e)
 		o.enter(here, s, at, counted)
 		o.enter(a.total, s, at, counted)
@@ -238,8 +238,9 @@ func (o *Occupancy) transit(a *account, was *session, e *events.Event, at, seen 
 		o.enter(here, was, at, true)
 		a.total.count(was)
 		o.touch(from)
-	case was.mac == data.DeviceMAC && was.guest == data.GuestID: // nearly always
+	case was.mac() == data.DeviceMAC && was.guest() == data.GuestID: // nearly always
 		was.fill(e)
+		a.sessions[was.id()] = was // lets the text go that the key was a part of
 	default:
 		here.forget(was)
 		a.total.forget(was)
@@ -262,8 +263,8 @@ func (o *Occupancy) account(name string) *account {
 }
 
 func newAccount(name string) *account {
-	total := newArea(name, "", 0)
-	return &account{name: name, sessions: total.sessions, ended: map[string]tomb{}, areas: map[string]*area{}, total: total}
+	total := newTotal(name)
+	return &account{name: name, sessions: total.all, ended: map[string]tomb{}, areas: map[string]*area{}, total: total}
 }
 
 // area returns the location of s, made when it is new.

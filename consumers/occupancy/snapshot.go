@@ -27,15 +27,15 @@ type Snapshot struct {
 	Counters Counters          `json:"counters"`
 	Clock    clock             `json:"clock"`
 	Delays   delays            `json:"delays"`
-	Accounts []accountSnapshot `json:"accounts"`
+	Accounts []accountSnapshot `json:"accounts"` // last, for checkpoint.write
 }
 
 type accountSnapshot struct {
 	Name     string            `json:"name"`
 	Total    areaSnapshot      `json:"total"`
 	Areas    []areaSnapshot    `json:"areas"`
-	Sessions []sessionSnapshot `json:"sessions"`
 	Ended    []tombSnapshot    `json:"ended"`
+	Sessions []sessionSnapshot `json:"sessions"` // last, for checkpoint.write
 }
 
 type areaSnapshot struct {
@@ -77,6 +77,21 @@ type tombSnapshot struct {
 
 // Snapshot copies the state.
 func (o *Occupancy) Snapshot() Snapshot {
+	s, sessions := o.freeze()
+	for i, of := range sessions {
+		a := &s.Accounts[i]
+		a.Sessions = make([]sessionSnapshot, 0, len(of))
+		for j := range of {
+			a.Sessions = append(a.Sessions, of[j].snapshot())
+		}
+		slices.SortFunc(a.Sessions, func(a, b sessionSnapshot) int { return strings.Compare(a.ID, b.ID) })
+	}
+	return s
+}
+
+// freeze copies the state, and the sessions of each account beside it, in any order.
+func (o *Occupancy) freeze() (Snapshot, [][]session) {
+	var sessions [][]session
 	s := Snapshot{
 		Version: snapshotVersion, Sequence: o.sequence, Gap: o.gap, Observed: o.observed, Counters: o.counters,
 		Clock:    clock{slices.Clone(o.clock.Latest)},
@@ -84,38 +99,46 @@ func (o *Occupancy) Snapshot() Snapshot {
 		Accounts: make([]accountSnapshot, 0, len(o.accounts)),
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.accounts)) {
-		s.Accounts = append(s.Accounts, o.accounts[name].snapshot())
+		a := o.accounts[name]
+		s.Accounts = append(s.Accounts, a.snapshot())
+		all := make([]session, 0, len(a.sessions))
+		for _, v := range a.sessions {
+			all = append(all, *v)
+		}
+		sessions = append(sessions, all)
 	}
-	return s
+	return s, sessions
 }
 
+// snapshot is without sessions.
 func (a *account) snapshot() accountSnapshot {
 	s := accountSnapshot{
 		Name: a.name, Total: a.total.snapshot(),
-		Areas: make([]areaSnapshot, 0, len(a.areas)), Sessions: make([]sessionSnapshot, 0, len(a.sessions)),
-		Ended: make([]tombSnapshot, 0, len(a.ended)),
+		Areas: make([]areaSnapshot, 0, len(a.areas)), Ended: make([]tombSnapshot, 0, len(a.ended)),
 	}
 	for _, l := range a.areas {
 		s.Areas = append(s.Areas, l.snapshot())
 	}
 	slices.SortFunc(s.Areas, func(a, b areaSnapshot) int { return strings.Compare(a.ID, b.ID) })
-	for _, v := range a.sessions {
-		s.Sessions = append(s.Sessions, sessionSnapshot{
-			ID: v.id, Location: v.place.id, Guest: v.guest, Yas: v.yas, GuestName: v.name, Email: v.email, MAC: v.mac, IP: v.ip, Code: v.code,
-			Description: v.description.Value(), Login: v.login.Value(), Profile: v.profile.Value(),
-			Numbers: [12]int64{
-				v.revision, v.episode, v.startedAt, v.seenAt, v.cameAt, v.enteredAt, v.countedAt,
-				v.duration, v.downloaded, v.upload, int64(v.sequence), v.doubtedAt,
-			},
-		})
-	}
-	slices.SortFunc(s.Sessions, func(a, b sessionSnapshot) int { return strings.Compare(a.ID, b.ID) })
 	for _, g := range a.queue {
 		if t, ok := a.ended[g.id]; ok && t.revision == g.revision { // else the grave is void
 			s.Ended = append(s.Ended, tombSnapshot{g.id, [4]int64{t.revision, t.episode, t.endedAt, g.at}})
 		}
 	}
 	return s
+}
+
+func (s *session) snapshot() sessionSnapshot {
+	name, email := s.names()
+	return sessionSnapshot{
+		ID: s.id(), Location: s.place.id, Guest: s.guest(), Yas: s.text(ownYas), GuestName: name, Email: email,
+		MAC: s.mac(), IP: s.text(ownIP), Code: s.text(ownCode),
+		Description: s.description.Value(), Login: s.login.Value(), Profile: s.profile.Value(),
+		Numbers: [12]int64{
+			s.revision, s.episode, s.startedAt, s.seenAt, s.cameAt, s.enteredAt, s.countedAt,
+			s.duration, s.downloaded, s.upload, int64(s.sequence), s.doubtedAt,
+		},
+	}
 }
 
 func (l *area) snapshot() areaSnapshot {
@@ -173,11 +196,12 @@ func (a *account) restore(v *sessionSnapshot) error {
 	}
 	n := v.Numbers
 	s := &session{
-		id: v.ID, place: place, guest: v.Guest, yas: v.Yas, name: v.GuestName, email: v.Email, mac: v.MAC, ip: v.IP, code: v.Code,
-		description: unique.Make(v.Description), login: unique.Make(v.Login), profile: unique.Make(v.Profile),
+		place: place, description: unique.Make(v.Description), login: unique.Make(v.Login), profile: unique.Make(v.Profile),
 		revision: n[0], episode: n[1], startedAt: n[2], seenAt: n[3], cameAt: n[4], enteredAt: n[5], countedAt: n[6],
 		duration: n[7], downloaded: n[8], upload: n[9], sequence: uint64(n[10]), doubtedAt: n[11],
 	}
+	s.identify([ownTexts]string{v.ID, v.Guest, v.Yas, v.MAC, v.IP, v.Code})
+	s.call(v.GuestName, v.Email)
 	place.count(s)
 	a.total.count(s)
 	return nil

@@ -99,7 +99,7 @@ func (l *area) view(now int64, recent int, gap uint64) Location {
 	}
 	v := Location{
 		Account: l.account, ID: l.id, Name: l.name,
-		Online: len(l.sessions), Uncertain: l.uncertain(gap), Devices: len(l.devices) + l.anonymous, Guests: len(l.guests),
+		Online: l.online(), Uncertain: l.uncertain(gap), Devices: l.devices.len() + l.anonymous, Guests: l.guests.len(),
 		Arrivals: windows(&l.arrivals), Departures: windows(&l.departures),
 		Dwell: Dwell{Stays: len(l.stays.sorted), P50Seconds: l.stays.quantile(0.5), P90Seconds: l.stays.quantile(0.9)},
 		Since: fromMillis(l.since), Sequence: l.sequence, ObservedAt: fromMillis(l.seenAt),
@@ -113,7 +113,7 @@ func (l *area) view(now int64, recent int, gap uint64) Location {
 func (l *area) curve(now int64, minutes int) (first int32, counts []int) {
 	last := minuteOf(now)
 	first = max(last-int32(minutes)+1, min(minuteOf(l.since), last))
-	return first, l.steps.curve(first, last, len(l.sessions))
+	return first, l.steps.curve(first, last, l.online())
 }
 
 // Location returns one location at the given platform time, with the online
@@ -197,15 +197,15 @@ func (o *Occupancy) Sessions(p Place, after string, limit int) ([]Session, strin
 	if l == nil {
 		return nil, "", false
 	}
-	all := make([]*session, 0, len(l.sessions))
+	all := make([]*session, 0, l.online())
 	at, id, paged := parseCursor(after)
-	for _, s := range l.sessions {
-		if !paged || s.enteredAt < at || s.enteredAt == at && s.id > id {
+	for s := range l.sessions() {
+		if !paged || s.enteredAt < at || s.enteredAt == at && s.id() > id {
 			all = append(all, s)
 		}
 	}
 	slices.SortFunc(all, func(a, b *session) int {
-		return cmp.Or(cmp.Compare(b.enteredAt, a.enteredAt), cmp.Compare(a.id, b.id))
+		return cmp.Or(cmp.Compare(b.enteredAt, a.enteredAt), cmp.Compare(a.id(), b.id()))
 	})
 	next := ""
 	if len(all) > limit {
@@ -219,7 +219,7 @@ func (o *Occupancy) Sessions(p Place, after string, limit int) ([]Session, strin
 	return views, next, true
 }
 
-func cursorOf(s *session) string { return strconv.FormatInt(s.enteredAt, 36) + "." + s.id }
+func cursorOf(s *session) string { return strconv.FormatInt(s.enteredAt, 36) + "." + s.id() }
 
 func parseCursor(c string) (at int64, id string, ok bool) {
 	for i := range len(c) {
@@ -232,9 +232,10 @@ func parseCursor(c string) (at int64, id string, ok bool) {
 }
 
 func (s *session) view() Session {
+	name, email := s.names()
 	return Session{
-		ID: s.id, LocationID: s.place.id, GuestID: s.guest, GuestName: s.name, GuestEmail: s.email, YasID: s.yas,
-		DeviceMAC: s.mac, DeviceIP: s.ip, DeviceDescription: s.description.Value(), AccessCode: s.code,
+		ID: s.id(), LocationID: s.place.id, GuestID: s.guest(), GuestName: name, GuestEmail: email, YasID: s.text(ownYas),
+		DeviceMAC: s.mac(), DeviceIP: s.text(ownIP), DeviceDescription: s.description.Value(), AccessCode: s.text(ownCode),
 		LoginType: s.login.Value(), ServiceProfile: s.profile.Value(),
 		StartedAt: fromMillis(s.startedAt), EnteredAt: fromMillis(s.enteredAt), ObservedAt: fromMillis(s.seenAt),
 		DurationSeconds: s.duration, DownloadedBytes: s.downloaded, UploadedBytes: s.upload, Revision: s.revision,
