@@ -12,8 +12,8 @@ import (
 // as long as the session lasts.
 type book struct {
 	rows           *plan.Rows
-	at             map[netip.Addr]*occupants
-	askable, known int // sessions that can be asked about by their address, and that have one
+	at             map[[4]byte]occupants // by IPv4 address
+	askable, known int                   // sessions that can be asked about by their address, and that have one
 }
 
 // occupants are the sessions at one address: how many, and the first of them, unless it
@@ -25,7 +25,7 @@ type occupants struct {
 
 // askable reports whether a session can be asked about by its address.
 func (e *entry) askable() bool {
-	return e.address.IsValid() && !e.shared && !e.vain && !e.Start.IsZero()
+	return e.address().IsValid() && !e.shared && !e.vain && !e.Start.IsZero()
 }
 
 // ipv4 returns the address of a text; the zero Addr where it is none of IPv4, or nobody's
@@ -41,7 +41,10 @@ func ipv4(text string) netip.Addr {
 // enter puts a session at an address.
 func (b *book) enter(e *entry, a netip.Addr) {
 	b.leave(e)
-	e.address, e.vain, e.shared = a, false, false
+	e.place, e.vain, e.shared = [4]byte{}, false, false
+	if a.IsValid() {
+		e.place = a.As4()
+	}
 	if e.check != nil {
 		e.check.Forget()
 	}
@@ -50,16 +53,16 @@ func (b *book) enter(e *entry, a netip.Addr) {
 		return
 	}
 	if b.at == nil {
-		b.at = make(map[netip.Addr]*occupants)
+		b.at = make(map[[4]byte]occupants)
 	}
 	b.known++
-	o := b.at[a]
-	if o == nil {
-		b.at[a] = &occupants{1, e}
+	o, taken := b.at[e.place]
+	if !taken {
+		b.at[e.place] = occupants{1, e}
 		b.askable++
 		return
 	}
-	o.n++
+	b.at[e.place] = occupants{o.n + 1, o.first}
 	e.shared = true
 	b.mark(e)
 	b.share(o.first)
@@ -67,20 +70,31 @@ func (b *book) enter(e *entry, a netip.Addr) {
 
 // leave takes a session from its address.
 func (b *book) leave(e *entry) {
-	o := b.at[e.address]
-	if o == nil {
+	o, known := b.at[e.place]
+	if !known {
 		return
 	}
 	b.known--
 	if !e.shared {
 		b.askable--
 	}
-	if o.n--; o.n == 0 {
-		delete(b.at, e.address)
-	} else if o.first == e {
+	if o.first == e {
 		o.first = nil
 	}
-	e.address = netip.Addr{}
+	if o.n--; o.n == 0 {
+		delete(b.at, e.place)
+	} else {
+		b.at[e.place] = o
+	}
+	e.place = [4]byte{}
+}
+
+// who returns who is at an IPv4 address; nobody at the zero Addr.
+func (b *book) who(a netip.Addr) (o occupants, known bool) {
+	if a.IsValid() {
+		o, known = b.at[a.As4()]
+	}
+	return o, known
 }
 
 // share notes that a session is not alone at its address.
@@ -113,8 +127,8 @@ func (c *checks) locate(sessions []events.Session) {
 		e := c.roster.entries[s.ID]
 		if e != nil && s.Online {
 			// A record without it does not say that there is none.
-			if a.IsValid() && a != e.address {
-				if e.address.IsValid() {
+			if was := e.address(); a.IsValid() && a != was {
+				if was.IsValid() {
 					c.moved()
 				}
 				b.enter(e, a)
@@ -124,7 +138,7 @@ func (c *checks) locate(sessions []events.Session) {
 		}
 		// Somebody else was there since: the platform may answer for that session, though
 		// it is nobody that is watched, or has ended.
-		if o := b.at[a]; o != nil && o.first != nil && o.first.ID != s.ID && (s.Online || s.StartedAt.IsZero() || !s.StartedAt.Before(o.first.Start)) {
+		if o, _ := b.who(a); o.first != nil && o.first.ID != s.ID && (s.Online || s.StartedAt.IsZero() || !s.StartedAt.Before(o.first.Start)) {
 			b.share(o.first)
 		}
 	}

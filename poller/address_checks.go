@@ -276,7 +276,7 @@ func (c *checks) checked(asked []question, told map[netip.Addr]int64, m timing) 
 	here, away, expected := 0, 0, 0.0
 	for _, q := range asked {
 		e := q.of
-		if e == nil || c.roster.entries[e.ID] != e || e.address != q.address || e.check == nil || e.shown > sent {
+		if e == nil || c.roster.entries[e.ID] != e || e.address() != q.address || e.check == nil || e.shown > sent {
 			continue // What is known is newer, or about another address.
 		}
 		of = append(of, e)
@@ -294,7 +294,7 @@ func (c *checks) checked(asked []question, told map[netip.Addr]int64, m timing) 
 	proof := c.Established()
 	ev := evidence{timing: m, proof: events.ProofAddress}
 	for _, e := range of {
-		verdict, asOf := e.check.Read(c.replyTo(e.address, told, m), c.startOf(e.Start), c.rules())
+		verdict, asOf := e.check.Read(c.replyTo(e.address(), told, m), c.startOf(e.Start), c.rules())
 		if e.check.verdict = verdict; e.check.Hopeless() && !e.vain {
 			e.vain = true
 			c.roster.book.mark(e)
@@ -326,7 +326,7 @@ func (c *checks) tellFormers(asked []question, formers []former, told map[netip.
 		}
 		f := formers[i]
 		c.formers = slices.DeleteFunc(c.formers, func(o former) bool { return o.id == f.id })
-		if c.roster.entries[f.id] != nil || c.roster.book.at[f.address] != nil {
+		if _, taken := c.roster.book.who(f.address); taken || c.roster.entries[f.id] != nil {
 			continue // It is back, or somebody else is there.
 		}
 		switch c.rules().Of(f.Former, c.replyTo(f.address, told, m)) {
@@ -387,7 +387,7 @@ func (c *checks) audit(shown []events.Session, m timing) {
 			continue
 		}
 		a := c.addressOf(s)
-		moved := a.IsValid() && a != e.address
+		moved := a.IsValid() && a != e.address()
 		switch verdict := e.check.verdict; {
 		case verdict == address.Away || verdict == address.Gone:
 			c.contradict("a session is not told that a list shows online")
@@ -440,7 +440,7 @@ func (c *checks) departed(e *entry, m timing, proof events.Proof) {
 	came := c.roster.rows.Seconds(m.came)
 	c.formers = append(c.formers, former{
 		Former: address.Former{Start: c.startOf(e.Start), Ended: address.Span{From: c.roster.rows.Seconds(e.Seen), To: came}},
-		id:     e.ID, address: e.address, from: came + c.rules().Wait(),
+		id:     e.ID, address: e.address(), from: came + c.rules().Wait(),
 	})
 }
 

@@ -65,7 +65,7 @@ func (c *checks) weigh(now time.Time, v *plan.View) {
 }
 
 func (c *checks) ask(e *entry) {
-	c.chosen = append(c.chosen, question{address: e.address, of: e})
+	c.chosen = append(c.chosen, question{address: e.address(), of: e})
 }
 
 // chooseSuspects takes whom one more reply can prove gone, and who is missing.
@@ -101,7 +101,7 @@ func (c *checks) chooseFormers(t float64, proof bool) {
 	}
 	left := c.formers[:0]
 	for _, f := range c.formers {
-		if t-f.Ended.To <= keptFor && c.roster.book.at[f.address] == nil && c.roster.entries[f.id] == nil {
+		if _, taken := c.roster.book.who(f.address); !taken && t-f.Ended.To <= keptFor && c.roster.entries[f.id] == nil {
 			left = append(left, f)
 		}
 	}
@@ -114,7 +114,7 @@ func (c *checks) chooseFormers(t float64, proof bool) {
 	}
 }
 
-func (c *checks) has(e *entry) bool { return c.hasAddress(e.address) }
+func (c *checks) has(e *entry) bool { return c.hasAddress(e.address()) }
 
 func (c *checks) hasAddress(a netip.Addr) bool {
 	for i := range c.chosen {

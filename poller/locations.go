@@ -13,7 +13,7 @@ import (
 type location struct {
 	plan.Location
 	name     string
-	sessions map[*entry]bool
+	sessions map[*entry]struct{}
 	leaving  bool          // it is no longer configured: only its known sessions are of interest
 	tracking diff.Tracking // on the platform's clock
 	reading  *reading      // of its list, under way; nil outside of one
@@ -28,9 +28,9 @@ type location struct {
 // enter and leave are for sessions that come and go.
 func (p *location) enter(e *entry) {
 	if p.sessions == nil {
-		p.sessions = make(map[*entry]bool)
+		p.sessions = make(map[*entry]struct{})
 	}
-	p.sessions[e] = true
+	p.sessions[e] = struct{}{}
 }
 
 func (p *location) leave(e *entry) {

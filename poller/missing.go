@@ -79,7 +79,7 @@ func (q *verifyQueue) unshown(r *reading, of *location, ordered bool) (presumed 
 	}
 	slices.SortFunc(unseen, func(a, b *entry) int { return cmp.Compare(a.ID, b.ID) })
 	for _, e := range unseen {
-		asked := !e.missed.IsZero() && e.Seen.Before(e.missed)
+		asked := q.waits(e)
 		if e.doubt -= math.Log(share); !asked && (e.doubt < likelyDoubt || ordered && e.doubt < 2*likelyDoubt) {
 			continue
 		}
@@ -113,17 +113,20 @@ func (q *verifyQueue) add(id string) {
 		return
 	}
 	if e := q.roster.entries[id]; e != nil && !e.queued {
-		e.missed, e.queued = q.Clock.Now(), true
+		e.missed, e.queued = max(1, q.Clock.Now().Sub(q.begun)), true
 		q.ids = append(q.ids, id)
 	}
 }
+
+// waits reports whether a session was queued and was not seen since.
+func (k *account) waits(e *entry) bool { return e.missed > 0 && e.Seen.Sub(k.begun) < e.missed }
 
 // weigh puts first what a question settles most of: how long all have waited
 // that one answer tells of.
 func (q *verifyQueue) weigh(now time.Time) {
 	missing := slices.DeleteFunc(q.ids, func(id string) bool {
 		e := q.roster.entries[id]
-		if e == nil || !e.Seen.Before(e.missed) {
+		if e == nil || !q.waits(e) {
 			if e != nil {
 				e.queued = false
 			}
@@ -178,7 +181,7 @@ func (p *Poller) verify(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if !state.Session.Online || p.pending.ends[id] != nil || e != nil && !e.missed.IsZero() && !e.Seen.Before(e.missed) {
+	if !state.Session.Online || p.pending.ends[id] != nil || e != nil && e.missed > 0 && !p.missing.waits(e) {
 		return nil
 	}
 	if e != nil && p.missing.listed(e) {

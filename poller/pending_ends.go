@@ -50,23 +50,26 @@ func (k *ledger) awaitFigures(changes []events.Event) []events.Event {
 	return ready
 }
 
-// sort tells the changes to commit now from the ends that begin to wait.
+// sort tells the changes to commit now, which take the place of all, from the ends that
+// begin to wait.
 func (p *pendingEnds) sort(changes []events.Event, worth bool, now time.Time) (ready, waiting []events.Event) {
-	for _, e := range changes {
+	ready = changes[:0]
+	for i := range changes {
+		e := &changes[i]
 		s := &e.Data.Session
 		known := p.ends[s.ID] != nil
 		switch {
 		case e.Kind != events.Ended:
-			ready = append(ready, e)
+			ready = append(ready, *e)
 		case e.Data.Observed.End == events.EndReported:
 			delete(p.ends, s.ID)
-			ready = append(ready, e)
+			ready = append(ready, *e)
 		case known:
 		case worth && queryOfGuest(s) != (platform.Query{}):
-			p.ends[s.ID] = &pendingEnd{end: e, since: now}
-			waiting = append(waiting, e)
+			p.ends[s.ID] = &pendingEnd{end: *e, since: now}
+			waiting = append(waiting, *e)
 		default:
-			ready = append(ready, e)
+			ready = append(ready, *e)
 		}
 	}
 	return ready, waiting

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -30,19 +31,27 @@ type roster struct {
 type entry struct {
 	plan.Row
 	at      *location
-	shown   float64   // when the answer came that last showed it, in the rows' seconds
-	in      standings // the lists that show it
-	figures figures   // as last shown
-	writes  int32     // times that these were found changed
-	missed  time.Time // local clock: when it was queued for verification
-	doubt   float64   // how surely it is gone by lists that prove nothing; see presume
+	shown   float64       // when the answer came that last showed it, in the rows' seconds
+	in      standings     // the lists that show it
+	figures figures       // as last shown
+	missed  time.Duration // since the process began: when it was queued for verification; zero is never
+	doubt   float64       // how surely it is gone by lists that prove nothing; see presume
+	check   *check        // what asking by its address told; nil where nobody asked
 
-	address netip.Addr // IPv4, in memory alone
-	sought  int32      // pages in a row that were read for it and did not show it
-	queued  bool       // it is queued for verification, still
-	shared  bool       // another session has, or had, the address too
-	vain    bool       // asking by it told of others again and again
-	check   *check     // what asking by it told; nil where nobody asked
+	writes int32   // times that its figures were found changed
+	sought int32   // pages in a row that were read for it and did not show it
+	place  [4]byte // its IPv4 address, in memory alone; see address
+	queued bool    // it is queued for verification, still
+	shared bool    // another session has, or had, the address too
+	vain   bool    // asking by it told of others again and again
+}
+
+// address is its IPv4 address; the zero Addr where it has none.
+func (e *entry) address() netip.Addr {
+	if e.place == [4]byte{} {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom4(e.place)
 }
 
 // standings are where a session stands in the list of a scope: that of the account
@@ -89,6 +98,7 @@ func (r *roster) rowsOf(sessions []events.Session) []*plan.Row {
 func (r *roster) add(id string, at *location, since time.Time, m timing) *entry {
 	e := r.entries[id]
 	if e == nil {
+		id = strings.Clone(id) // The id alone, not the record that it is a part of.
 		e = &entry{Row: r.rows.NewRow(id, &at.Location, since, m.sent), at: at, shown: r.rows.Seconds(m.came)}
 		e.figures = figures{events.UnknownBytes, events.UnknownBytes}
 		r.track.Enter(&e.Row)
