@@ -33,7 +33,7 @@ const (
 	// mostLoose bounds how many of those without a position in the list are compared.
 	mostLoose = 1000
 	// nearlyAsMuch is the part of what the least of the chosen was worth last time.
-	nearlyAsMuch = 0.9
+	nearlyAsMuch = 0.99
 )
 
 // Best yields the sessions of which an answer brings most, and what it brings together,
@@ -76,18 +76,33 @@ func (s *Asking) search(now time.Time, t *Track, room int, floor float64, asked 
 		}
 	}
 	for len(s.blocks) > 0 && (len(s.best) < room || s.blocks[0].most > s.best[0].worth) {
-		b := s.blocks[0].b
-		b.climb(at) // So it is opened next only if it is worth it.
-		for i := range b.marks {
-			if worth := b.marks[i].worth(at); worth > floor && (len(s.best) < room || worth > s.best[0].worth) {
-				s.consider(b.rows[i], worth, room, skip)
-			}
-		}
+		s.open(s.blocks[0].b, at, room, floor, skip)
 		last := len(s.blocks) - 1
 		s.blocks[0] = s.blocks[last]
 		s.blocks = s.blocks[:last]
 		s.sinkBlock(0)
 	}
+}
+
+// open considers the sessions of a block, and works out its peak, so that it is opened
+// next only if it is worth it.
+func (s *Asking) open(b *block, at float64, room int, floor float64, skip func(*Row) bool) {
+	peak, later := 0.0, 0.0
+	for i := range b.marks {
+		m := &b.marks[i]
+		age := at - m.at
+		worth := m.root * age
+		if worth > peak {
+			peak = worth
+		}
+		if worth > floor && age >= leastAge && (len(s.best) < room || worth > s.best[0].worth) {
+			s.consider(b.rows[i], worth, room, skip)
+		}
+		if worth += m.root * horizon; worth > later {
+			later = worth
+		}
+	}
+	b.peak, b.peakAt, b.later = peak, at, later
 }
 
 // bound makes a heap of the blocks one of whose sessions may be worth more than a floor.

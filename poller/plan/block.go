@@ -25,23 +25,25 @@ type block struct {
 // mark is what sums and choices need of a row. Those of a block lie side by side, since
 // each walk over rows scattered in memory costs more than all that is reckoned with them.
 type mark struct {
-	at, rate float64
-	root     float64 // of the rate; zero where the row cannot be asked about
+	at   float64
+	root float64 // of the rate; negative where the row cannot be asked about
 }
 
 func (e *Row) mark() mark {
-	m := mark{at: e.at, rate: e.rate}
-	if e.askable {
-		m.root = math.Sqrt(e.rate)
+	m := mark{at: e.at, root: math.Sqrt(e.rate)}
+	if !e.askable {
+		m.root = -m.root
 	}
 	return m
 }
+
+func (m *mark) rate() float64 { return m.root * m.root }
 
 // worth is the root of what asking about the row brings at a time; zero where it cannot be
 // asked about, or was seen just now.
 func (m *mark) worth(now float64) float64 {
 	if age := now - m.at; age >= leastAge {
-		return m.root * age
+		return max(0, m.root) * age
 	}
 	return 0
 }
@@ -98,7 +100,7 @@ func (b *block) refresh(now float64) {
 	oldest, growth := 0, 0.0
 	for i := range b.marks {
 		m := &b.marks[i]
-		b.sums.add(m.at, m.rate, 1)
+		b.sums.add(m.at, m.rate(), 1)
 		if m.at < b.marks[oldest].at {
 			oldest = i
 		}
