@@ -54,8 +54,7 @@ func (a *Adaptive) limit() time.Duration {
 func (a *Adaptive) decide(now time.Time, v *View) Decision {
 	switch {
 	case v.DiscoveryDue:
-		a.price = 0
-		return discover(v)
+		return discover(v) // Looks bring no less after it.
 	case v.Whole:
 		return a.whole(v)
 	case v.Learning:
@@ -80,6 +79,9 @@ func (a *Adaptive) ordered(now time.Time, v *View) Decision {
 	}
 	best, index := a.sweep(), a.pages.gain()
 	worth := max(index, alone(v))
+	if a.price == 0 {
+		a.price = worth
+	}
 	a.price += smoothing * (worth - a.price)
 	period, asked := a.period(v), addressPreference*max(index, v.FiguresGain)
 	switch {
