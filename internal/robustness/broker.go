@@ -103,7 +103,7 @@ func (b *broker) Make(context.Context) error {
 	defer b.mu.Unlock()
 	if b.log.missing {
 		made := newLog(time.Now())
-		made.again, made.atomic, made.window = true, b.log.atomic, b.log.window
+		made.again, made.atomic, made.batched, made.window = true, b.log.atomic, b.log.batched, b.log.window
 		b.log = made
 	}
 	return nil
@@ -269,12 +269,14 @@ func (b *broker) publish(p *peer, m *message) error {
 		b.answer(m.reply, refused(503, 10008, "JetStream system temporarily unavailable"), i.late)
 		return nil
 	}
-	answer := b.log.publish(m, time.Now())
+	answers := b.log.publish(m, time.Now())
 	switch {
 	case i.cut:
 		return errDown
 	case !i.silent:
-		b.answer(m.reply, answer, i.late)
+		for _, answer := range answers {
+			b.answer(m.reply, answer, i.late)
+		}
 	}
 	return nil
 }

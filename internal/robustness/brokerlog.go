@@ -29,6 +29,7 @@ func (m *message) id() string { return m.header.Get(jetstream.MsgIDHeader) }
 type log struct {
 	created  time.Time
 	atomic   bool
+	batched  bool // takes fast batches
 	again    bool
 	missing  bool
 	window   time.Duration // for duplicates
@@ -37,10 +38,13 @@ type log struct {
 	lastID   string
 	ids      map[string]*message
 	batches  map[string][]*message
+	fast     map[string]*fastBatch
+	// fastLimit is how many of them may be under way.
+	fastLimit int
 }
 
 func newLog(now time.Time) log {
-	return log{created: now, window: 2 * time.Minute, ids: make(map[string]*message), batches: make(map[string][]*message)}
+	return log{created: now, window: 2 * time.Minute, ids: make(map[string]*message), batches: make(map[string][]*message), fast: make(map[string]*fastBatch), fastLimit: 1000}
 }
 
 // restart forgets what lives in memory alone, and as many of the last messages as
@@ -52,7 +56,7 @@ func (l *log) restart(loses int) {
 		l.messages = l.messages[:kept]
 	}
 	l.lastID = ""
-	l.ids, l.batches = make(map[string]*message), make(map[string][]*message)
+	l.ids, l.batches, l.fast = make(map[string]*message), make(map[string][]*message), make(map[string]*fastBatch)
 	for _, m := range l.messages {
 		if m.id() != "" {
 			l.ids[m.id()] = m
@@ -90,8 +94,15 @@ func (l *log) ack(m *message) map[string]any {
 }
 
 // publish judges a message as the server does, stores it or not, and returns what it
-// answers; nil is an empty answer.
-func (l *log) publish(m *message, now time.Time) any {
+// answers. An answer of nil is empty.
+func (l *log) publish(m *message, now time.Time) []any {
+	if s, fast, valid := fastStep(m.reply); fast {
+		return l.publishFast(m, s, valid, now)
+	}
+	return []any{l.publishOne(m, now)}
+}
+
+func (l *log) publishOne(m *message, now time.Time) any {
 	batch := m.header.Get("Nats-Batch-Id")
 	if batch != "" {
 		return l.publishBatch(batch, m, now)
@@ -222,7 +233,7 @@ func (l *log) request(name string, body []byte) any {
 func (l *log) info() any {
 	config := map[string]any{
 		"name": events.DefaultStream, "subjects": []string{"guest.sessions.*.*.*"}, "retention": "limits", "storage": "file",
-		"num_replicas": 1, "allow_atomic": l.atomic, "discard": "old",
+		"num_replicas": 1, "allow_atomic": l.atomic, "allow_batched": l.batched, "discard": "old",
 	}
 	if l.again {
 		config["metadata"] = map[string]string{events.MetadataMade: events.MadeAgain}
