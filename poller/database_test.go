@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/long"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/plan"
@@ -48,7 +49,7 @@ func TestTiesEndNobody(t *testing.T) {
 			cfg.Locations[0].MeanOnline = c.largest
 			l := newLab(t, cfg, c.planner)
 			l.poller.ProvenEnds = true
-			l.run(20 * time.Minute)
+			l.run(long.Of(10*time.Minute, 20*time.Minute))
 			clear(l.looks)
 			l.run(5 * time.Minute)
 			if order := l.poller.Status(l.clock.Now()).Plan.Order; c.sorted && order != c.order.String()+" first" {
@@ -67,7 +68,7 @@ func TestTiesEndNobody(t *testing.T) {
 
 // TestASurveyShowsASessionWhoseEndIsHeld: it never ended, or has come back.
 func TestASurveyShowsASessionWhoseEndIsHeld(t *testing.T) {
-	for seed := range uint64(2) {
+	for seed := range long.Of[uint64](1, 4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			cfg := town()

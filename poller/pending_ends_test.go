@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/long"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/plan"
@@ -39,9 +40,9 @@ func TestEndsCarryThePlatformsFigures(t *testing.T) {
 	cfg.Speed, cfg.ResumeProbability = 1, 0.1
 	l := newLab(t, cfg, adaptive)
 	l.figuresWait = figuresWait
-	l.run(20 * time.Minute)
+	l.run(long.Of(10*time.Minute, 20*time.Minute))
 	warm := l.clock.Now()
-	l.run(40 * time.Minute)
+	l.run(long.Of(15*time.Minute, 40*time.Minute))
 	reported, inferred := l.ends(warm)
 	t.Logf("%d ends reported, %d inferred; looks %v", reported, inferred, l.looks)
 	if reported < 30 || inferred > reported/10 {

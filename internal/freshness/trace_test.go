@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/guestflow/guestflow/internal/long"
 	"github.com/guestflow/guestflow/internal/simulator"
 )
 
@@ -33,8 +34,13 @@ func traceRuns() []Run {
 		r.Warmup, r.Horizon = time.Minute, 3*time.Minute
 		runs = append(runs, r)
 	}
-	for _, estate := range simulator.Estates() {
-		for _, order := range []simulator.Order{simulator.NewestFirst, simulator.OldestFirst, simulator.Unordered} {
+	orders := []simulator.Order{simulator.NewestFirst, simulator.OldestFirst, simulator.Unordered}
+	for i, estate := range simulator.Estates() {
+		few := orders[i%len(orders):][:1]
+		if *hashes {
+			few = orders
+		}
+		for _, order := range long.Of(few, orders) {
 			add(Run{Estate: estate, Policy: "adaptive", Order: order})
 		}
 	}

@@ -42,12 +42,13 @@ var rooms = map[string][]string{
 	"internal/blackhole":   {},
 	"internal/virtual":     {},
 	"internal/natstest":    {},
+	"internal/long":        {},
 	"internal/layout":      {},
 	"internal/journey": {
 		"diff", "events", "store", "publisher", "publisher/embedded", "poller", "poller/budget", "poller/plan", "poller/platform", "internal/simulator",
 	},
 	"internal/robustness": {
-		"diff", "events", "store", "publisher", "poller", "poller/budget", "poller/plan", "poller/platform", "internal/lease", "internal/simulator",
+		"diff", "events", "store", "publisher", "poller", "poller/budget", "poller/plan", "poller/platform", "internal/lease", "internal/long", "internal/simulator",
 	},
 	"internal/figures": {},
 	"internal/test":    {},

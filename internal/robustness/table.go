@@ -64,7 +64,7 @@ type part struct {
 	run  func(*testing.T, *table)
 }
 
-var parts = []part{{"simulation", simulation}, {"mutants", mutantHunt}, {"processes", processes}, {"hostile", hostility}, {"soak", soak}}
+var parts = []part{{"simulation", simulation}, {"mutants", mutantHunt}, {"processes", processes}, {"hostile", hostility}, {"soak", soak}, {"packages", packages}}
 
 func partNames() []string {
 	var names []string

@@ -1,13 +1,13 @@
 // Makes types of an AsyncAPI document with AsyncAPI's own generator, a file for
-// each. Usage: node modelina.mjs asyncapi.yaml LANGUAGE FOLDER
+// each. Usage: node modelina.mjs asyncapi.yaml LANGUAGE FOLDER [LANGUAGE FOLDER ...]
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import {
   CSharpFileGenerator, JAVA_JACKSON_PRESET, JavaFileGenerator, PythonFileGenerator, TypeScriptFileGenerator,
 } from "@asyncapi/modelina";
 
-const [document, language, folder] = process.argv.slice(2);
-const [generator, options] = {
+const [document, ...wanted] = process.argv.slice(2);
+const generators = {
   csharp: () => [new CSharpFileGenerator(), { namespace: "Guestflow" }],
   java: () => [new JavaFileGenerator({ presets: [JAVA_JACKSON_PRESET] }), { packageName: "guestflow" }],
   python: () => [new PythonFileGenerator(), { packageName: "guestflow" }],
@@ -15,5 +15,8 @@ const [generator, options] = {
     new TypeScriptFileGenerator({ modelType: "interface", enumType: "union", rawPropertyNames: true }),
     { exportType: "named" },
   ],
-}[language]();
-await generator.generateToFiles(pathToFileURL(resolve(document)).href, folder, options, true);
+};
+for (let i = 0; i < wanted.length; i += 2) {
+  const [generator, options] = generators[wanted[i]]();
+  await generator.generateToFiles(pathToFileURL(resolve(document)).href, wanted[i + 1], options, true);
+}
