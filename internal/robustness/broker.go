@@ -37,6 +37,7 @@ type interference struct {
 	silent  bool          // no answer
 	cut     bool          // the connection ends after it
 	before  bool          // it ends before it: nothing is stored
+	gap     bool          // is lost on its way, and those after it are not
 	late    time.Duration // the answer comes so much later
 	foreign int           // so many messages of another writer come in first
 }
@@ -103,7 +104,7 @@ func (b *broker) Make(context.Context) error {
 	defer b.mu.Unlock()
 	if b.log.missing {
 		made := newLog(time.Now())
-		made.again, made.atomic, made.batched, made.window = true, b.log.atomic, b.log.batched, b.log.window
+		made.again, made.atomic, made.batched, made.fastLimit, made.window = true, b.log.atomic, b.log.batched, b.log.fastLimit, b.log.window
 		b.log = made
 	}
 	return nil
@@ -259,8 +260,11 @@ func (b *broker) publish(p *peer, m *message) error {
 	if b.interfer != nil {
 		i = b.interfer(m)
 	}
-	if i.before {
+	switch {
+	case i.before:
 		return errDown
+	case i.gap:
+		return nil
 	}
 	for range i.foreign {
 		b.log.add(&message{subject: "guest.sessions.another.place.started", header: nats.Header{}})

@@ -70,7 +70,7 @@ func newLife(s script, m *mutant, dir string) *life {
 	cfg.Truth = l.truth.Record
 	l.sim = simulator.New(cfg, time.Now)
 	l.broker = newBroker()
-	l.broker.log.atomic, l.broker.log.window = s.atomic, s.window
+	l.broker.log.atomic, l.broker.log.batched, l.broker.log.fastLimit, l.broker.log.window = s.atomic, s.batched, s.fastLimit, s.window
 	l.broker.interfer = l.interfere
 	l.way = &way{l: l, rand: rand.New(rand.NewPCG(s.seed, 11))}
 	return l

@@ -24,7 +24,9 @@ type script struct {
 	figuresWait  time.Duration
 	publish      publisher.Way
 	maxBatch     int
-	atomic       bool          // the stream takes batches
+	atomic       bool          // the stream takes atomic batches
+	batched      bool          // and fast ones
+	fastLimit    int           // of those under way
 	window       time.Duration // for duplicates
 	restartAfter time.Duration
 	standby      bool    // another process stands by, on another machine
@@ -110,7 +112,11 @@ func scriptOf(seed uint64) script {
 	if chance(0.3) {
 		s.maxBatch = 1 + r.IntN(8)
 	}
-	if !s.atomic || chance(0.3) {
+	s.batched, s.fastLimit = chance(0.6), pick(r, 1000, 1000, 3)
+	switch {
+	case s.batched && chance(0.4):
+		s.publish = publisher.Fast
+	case !s.atomic && !s.batched || chance(0.3):
 		s.publish = publisher.Chained
 	}
 	if chance(0.2) {

@@ -270,7 +270,9 @@ func (l *life) interfere(m *message) (i interference) {
 		return i
 	}
 	l.struck("NATS", 30*time.Second)
-	switch random.IntN(5) {
+	switch random.IntN(6) {
+	case 5:
+		i.gap = true
 	case 0:
 		i.refuse = true
 	case 1:
