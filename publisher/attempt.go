@@ -135,20 +135,23 @@ func (a *attempt) goesOn() {
 }
 
 func (a *attempt) settleWay(s sight) error {
+	fast := s.fastAllowed() && !a.Clock.Now().Before(a.fastFrom)
 	switch {
 	case a.Way == Atomic && !s.atomic:
 		return fmt.Errorf("stream %s: %w; run `nats stream edit %s --allow-batch` on nats-server 2.12 or later, or do not insist on atomic publishing", a.Stream, errNotAtomic, a.Stream)
 	case a.Way == Fast && !s.fastAllowed():
 		return fmt.Errorf("stream %s: %w; run `nats stream edit %s --allow-fast` on nats-server 2.14 or later for a stream without replicas, or do not insist on fast batches", a.Stream, errNotFast, a.Stream)
+	case a.Way == Fast && !fast:
+		a.way = Chained
 	case a.Way != Auto:
 		a.way = a.Way
 	case s.atomic && s.replicas > 1:
 		a.way = Atomic
 	case s.atomic:
-		if a.way, a.paced = a.pace.start(a.Clock.Now()), true; a.way == Chained && s.fastAllowed() {
+		if a.way, a.paced = a.pace.start(a.Clock.Now()), true; a.way == Chained && fast {
 			a.way = Fast
 		}
-	case s.fastAllowed():
+	case fast:
 		a.way = Fast
 	default:
 		a.way = Chained
@@ -320,6 +323,9 @@ func (a *attempt) doubt(err error, entries []Entry) error {
 		a.singly = entries[len(entries)-1].Seq
 	case refusedWith(err, codeBatchTooLarge):
 		a.batchLimit = max(1, a.batchLimit/2)
+	case refusedWith(err, codeFastInFlight):
+		a.fastFrom = a.Clock.Now().Add(fastPause)
+		a.Log.Info("the stream takes no more fast batches: publishing in a chain for a while", "account", a.Account, "stream", a.Stream, "error", err)
 	case errors.Is(err, nats.ErrNoResponders):
 		return a.missing()
 	case refusedWith(err, codeSealed):

@@ -102,6 +102,7 @@ const (
 	codeStorageFull        = 10047
 	codeBatchTooLarge      = 10199
 	codeBatchDuplicate     = 10201
+	codeFastInFlight       = 10211
 	codeJetStreamDisabled  = 10076
 	codeJetStreamNoAccount = 10039
 )

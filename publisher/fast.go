@@ -21,6 +21,12 @@ const (
 	fastFlow   = 100
 )
 
+// fastPause is how long Chained stands in where the stream takes no more fast batches.
+// One that was to end, and of which a message was not stored, counts as under way until
+// the server ends (nats-server 2.15.2): each other writer that comes between may leave
+// one, and 1,000 are all that a stream takes unless configured.
+const fastPause = 10 * time.Minute
+
 // lot is a number of entries that go out as a fast batch: the server stores them as
 // they come and answers once, for the last.
 //

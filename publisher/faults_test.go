@@ -3,11 +3,16 @@ package publisher
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/internal/natstest"
 )
 
 func TestServerIsKilledAgainAndAgain(t *testing.T) {
@@ -337,4 +342,39 @@ func streamState(t *testing.T, js jetstream.JetStream) jetstream.StreamState {
 		t.Fatal(err)
 	}
 	return s.CachedInfo().State
+}
+
+// TestStreamThatTakesNoMoreFastBatchesGetsTheChain: each batch of which a message was not
+// stored counts as one under way for as long as the server runs, so that the limit of
+// them may stay reached.
+func TestStreamThatTakesNoMoreFastBatchesGetsTheChain(t *testing.T) {
+	server := natstest.Run(t, &server.Options{JetStream: true, JetStreamLimits: server.JSLimitOpts{MaxBatchInflightPerStream: 1}})
+	js := connect(t, server.ClientURL())
+	if _, err := js.CreateStream(testContext(t), jetstream.StreamConfig{Name: testStream, Subjects: []string{"guest.sessions.*.*.*"}, AllowBatchPublish: true}); err != nil {
+		t.Fatal(err)
+	}
+	for i, operation := range []int{fastStart, fastCommit} {
+		m := nats.NewMsg("guest.sessions.another.x.started")
+		m.Reply = fmt.Sprintf("nobody.left.%d.fail.%d.%d.$FI", fastFlow, i+1, operation)
+		if i > 0 {
+			m.Header.Set(jetstream.ExpectedLastMsgIDHeader, "of nobody")
+		}
+		if err := js.Conn().PublishMsg(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, way := range []Way{Fast, Auto} {
+		t.Run("way "+string(way), func(t *testing.T) {
+			store := newMemory("a" + string(way))
+			store.add(40)
+			p, _ := newTestPublisher(js, store, way)
+			if err := p.Drain(testContext(t)); err != nil {
+				t.Fatalf("%v: %v", err, p.State().Err)
+			}
+			holdsExactly(t, js, store)
+			if way := p.State().Way; way != Chained {
+				t.Errorf("the way was %s", way)
+			}
+		})
+	}
 }

@@ -33,7 +33,8 @@ const (
 	// message that was stored, in smaller steps.
 	Chained Way = "chained"
 	// Fast: as Chained, in fast batches (nats-server 2.14, streams with allow_batched
-	// and no replicas): one answer for many messages.
+	// and no replicas): one answer for many messages. Chained stands in for ten minutes
+	// where the stream takes no more of them.
 	Fast Way = "fast"
 )
 
@@ -116,12 +117,13 @@ type Publisher struct {
 	messages messages
 
 	// Kept from one attempt to the next.
-	batchLimit int    // lowered when the server says that batches are too large
-	window     int    // in flight when chained, lowered by other writers
-	pace       pace   // which way is faster
-	singly     uint64 // one entry at a time up to this outbox number
-	unsettled  bool   // the last look showed a lost tail
-	healTo     uint64 // entries up to here were in the stream once
+	batchLimit int       // lowered when the server says that batches are too large
+	window     int       // in flight when chained, lowered by other writers
+	pace       pace      // which way is faster
+	singly     uint64    // one entry at a time up to this outbox number
+	fastFrom   time.Time // no fast batches before, since the stream took no more of them
+	unsettled  bool      // the last look showed a lost tail
+	healTo     uint64    // entries up to here were in the stream once
 }
 
 // New returns a publisher with the defaults.
@@ -175,7 +177,7 @@ func (p *Publisher) work(ctx context.Context, untilEmpty bool) error {
 			pauses.Reset()
 			outruns = 0
 		}
-		if outruns++; outruns < 3 && (outrun(err) || refusedWith(err, codeBatchDuplicate)) {
+		if outruns++; outruns < 3 && (outrun(err) || refusedWith(err, codeBatchDuplicate, codeFastInFlight)) {
 			continue // another writer is no reason to wait, unless it goes on
 		}
 		wait := pauses.NextBackOff()
