@@ -76,6 +76,9 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 	if os.Getenv("GUESTFLOW_GUESTS") == "" {
 		cfg.Guests = true // they are made up
 	}
+	if cfg.PrivacyKey == "" {
+		cfg.PrivacyKey = demoKey
+	}
 	demoVisits(&cfg)
 	if os.Getenv("GUESTFLOW_LOG_LEVEL") == "" {
 		cfg.LogLevel = "error" // the events are what is to be seen
@@ -116,6 +119,9 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 	}
 	return errors.Join(err, a.Close())
 }
+
+// demoKey is the demo's where none is set, so that `guestflow subject forget` can be tried.
+const demoKey = "guestflow-demo-key"
 
 // demoVisits makes visits unless told otherwise, of a length that suits a demonstration.
 func demoVisits(cfg *Config) {

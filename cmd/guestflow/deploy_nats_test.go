@@ -163,7 +163,7 @@ func (d *deployed) connect(user string) *nats.Conn {
 func declaredStreams(t *testing.T) map[string]jetstream.StreamConfig {
 	t.Helper()
 	files, err := filepath.Glob(deployNATS + "streams/*.json")
-	if err != nil || len(files) != 9 {
+	if err != nil || len(files) != 10 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	streams := make(map[string]jetstream.StreamConfig)

@@ -7,6 +7,7 @@ import (
 	"github.com/guestflow/guestflow/consumers/visit"
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/events/visits"
 	"github.com/guestflow/guestflow/internal/lease"
 	"github.com/guestflow/guestflow/publisher"
@@ -34,6 +35,7 @@ func neededRights(cfg Config) []publisher.Right {
 		{Subject: api + "STREAM.PURGE.OBJ_" + occupancyObject, For: "occupancy's former states, which else stay for ever"},
 	}
 	rights = append(rights, accountRights(cfg)...)
+	rights = append(rights, forgottenRights(cfg)...)
 	for _, stream := range []string{"KV_" + occupancyBucket, "OBJ_" + occupancyObject} {
 		rights = append(rights, stateRights(cfg, stream)...)
 	}
@@ -79,6 +81,16 @@ func accountRights(cfg Config) (rights []publisher.Right) {
 	return rights
 }
 
+// forgottenRights are what following the list of who is forgotten needs.
+func forgottenRights(cfg Config) []publisher.Right {
+	const what = "the list of who is forgotten"
+	rights := []publisher.Right{
+		{Subject: "$JS.API.CONSUMER.MSG.NEXT." + forgotten.DefaultStream + ".>", For: what},
+		{Subject: "$JS.ACK." + forgotten.DefaultStream + ".>", For: what},
+	}
+	return append(rights, stateRights(cfg, forgotten.DefaultStream)...)
+}
+
 // visitRights are what the visits need beside.
 func visitRights(cfg Config) []publisher.Right {
 	rights := []publisher.Right{
@@ -103,8 +115,11 @@ func webhookRights(cfg Config) []publisher.Right {
 	streams := map[string]bool{}
 	for _, e := range endpoints(cfg) {
 		endpoint, stream := e.Name, cfg.Stream
-		if e.Stream == "visits" {
+		switch e.Stream {
+		case "visits":
 			stream = visits.DefaultStream
+		case "forgotten":
+			stream = forgotten.DefaultStream
 		}
 		if !streams[stream] {
 			streams[stream] = true

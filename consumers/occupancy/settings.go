@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/forgotten"
 )
 
 // Settings of a Service. A zero field means its default.
@@ -55,6 +56,9 @@ type Settings struct {
 
 	// Pipelines reports the health of the pollers, when they run in this process.
 	Pipelines PipelineSource
+	// Forgotten is who is to be forgotten: no session is shown as theirs. Nil is nobody.
+	// Forget has to be called when it grows.
+	Forgotten *forgotten.List
 	// Now is the clock, which should agree with that of the NATS server. Default
 	// time.Now.
 	Now func() time.Time

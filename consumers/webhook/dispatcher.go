@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/events/visits"
 )
 
@@ -34,6 +35,9 @@ type Dispatcher struct {
 
 	Visits      string // stream of visits; visits.DefaultStream
 	VisitPrefix string // of its subjects; visits.DefaultPrefix
+
+	// Key opens who is to be forgotten, for endpoints that subscribe to that.
+	Key string
 
 	Bucket     string        // DefaultBucket
 	DeadStream string        // DefaultDeadStream
@@ -111,7 +115,7 @@ type options struct {
 	allow                              func(netip.Addr) bool
 	subjects                           events.Subjects
 	visitSubjects                      visits.Subjects
-	Account                            string
+	Account, Key                       string
 	JetStream                          jetstream.JetStream
 	standings                          *standings
 }
@@ -135,7 +139,7 @@ func (d *Dispatcher) options() (options, error) {
 		Recheck: cmp.Or(d.Recheck, 30*time.Second), ReloadEvery: cmp.Or(d.ReloadEvery, 2*time.Second),
 		StopGrace: cmp.Or(d.StopGrace, 5*time.Second), Log: cmp.Or(d.Log, slog.Default()),
 		Observe: d.Observe, Now: d.Now, Rand: d.Rand, Sleep: d.Sleep, Resolve: d.Resolve, allow: d.allow,
-		fetchWait: cmp.Or(d.fetchWait, time.Second), subjects: subjects, visitSubjects: visitSubjects, Account: d.Account, JetStream: d.JetStream, standings: &d.standings,
+		fetchWait: cmp.Or(d.fetchWait, time.Second), subjects: subjects, visitSubjects: visitSubjects, Account: d.Account, Key: d.Key, JetStream: d.JetStream, standings: &d.standings,
 	}
 	if o.Observe == nil {
 		o.Observe = func(Observation) {}
@@ -157,16 +161,22 @@ func (d *Dispatcher) options() (options, error) {
 
 // streamOf is the stream of a topic.
 func (o options) streamOf(t *topic) string {
-	if t == visitTopic {
+	switch t {
+	case visitTopic:
 		return o.Visits
+	case forgottenTopic:
+		return forgotten.DefaultStream
 	}
 	return o.Stream
 }
 
 // filter is the subject of a place and kind of a topic; empty means any.
 func (o options) filter(t *topic, place, kind string) string {
-	if t == visitTopic {
+	switch t {
+	case visitTopic:
 		return o.visitSubjects.Filter(o.Account, place, visits.Kind(kind))
+	case forgottenTopic:
+		return forgotten.GuestSubject
 	}
 	return o.subjects.Filter(o.Account, place, events.Kind(kind))
 }

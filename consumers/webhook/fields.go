@@ -141,7 +141,7 @@ func (s selection) cutting() cutting {
 			c.leave(append([]string{"data"}, strings.Split(path, ".")...))
 		}
 	}
-	if !slices.ContainsFunc(s.under(personal), func(path string) bool { return !s.drop[path] }) {
+	if of := s.under(personal); len(of) > 0 && !slices.ContainsFunc(of, func(path string) bool { return !s.drop[path] }) {
 		c["data"][personal] = nil // not an empty object
 	}
 	return c

@@ -44,7 +44,7 @@ type notice struct {
 	of         any // pointer to the event
 }
 
-var topics = []*topic{sessionTopic, visitTopic}
+var topics = []*topic{sessionTopic, visitTopic, forgottenTopic}
 
 // topicNamed finds a topic; empty means that of sessions.
 func topicNamed(name string) (*topic, error) {
