@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -54,7 +55,7 @@ it sends webhooks where GUESTFLOW_WEBHOOKS_FILE names an endpoints file.`,
 
 // demo runs until ctx ends.
 func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bool) error {
-	cfg, err := configured(cmd, (*Config).needEndpoints)
+	cfg, err := configured(cmd, (*Config).needEndpoints, (*Config).needAlerts)
 	if err != nil {
 		return err
 	}
@@ -76,10 +77,10 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 	if os.Getenv("GUESTFLOW_GUESTS") == "" {
 		cfg.Guests = true // they are made up
 	}
-	if cfg.PrivacyKey == "" {
-		cfg.PrivacyKey = demoKey
-	}
 	demoVisits(&cfg)
+	if err := demoAlerts(&cfg, dir); err != nil {
+		return err
+	}
 	if os.Getenv("GUESTFLOW_LOG_LEVEL") == "" {
 		cfg.LogLevel = "error" // the events are what is to be seen
 	}
@@ -120,9 +121,6 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 	return errors.Join(err, a.Close())
 }
 
-// demoKey is the demo's where none is set, so that `guestflow subject forget` can be tried.
-const demoKey = "guestflow-demo-key"
-
 // demoVisits makes visits unless told otherwise, of a length that suits a demonstration.
 func demoVisits(cfg *Config) {
 	for name, set := range map[string]func(){
@@ -135,6 +133,20 @@ func demoVisits(cfg *Config) {
 			set()
 		}
 	}
+}
+
+// demoAlerts gives the demo rules of its own unless it has others: guests come and go
+// faster than in life, so nothing is held for long.
+func demoAlerts(cfg *Config, dir string) error {
+	if cfg.AlertsFile != "" {
+		return nil
+	}
+	cfg.AlertsFile = filepath.Join(dir, "alerts.yaml")
+	rules := "alerts:\n  - {name: full, above: 30, clear: 26, hold: 10s}\n  - {name: empty, below: 3, clear: 5, hold: 20s}\n"
+	if err := os.WriteFile(cfg.AlertsFile, []byte(rules), 0o600); err != nil {
+		return fmt.Errorf("the demo's rules for alerts: %w", err)
+	}
+	return nil
 }
 
 func trafficNote(shown bool) string {

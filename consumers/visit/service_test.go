@@ -69,12 +69,7 @@ func (tr *trial) settings() Settings {
 // start runs a service until the returned function, or the test, ends it.
 func (tr *trial) start() (s *Service, stop func()) {
 	tr.t.Helper()
-	return tr.startWith(tr.settings())
-}
-
-func (tr *trial) startWith(settings Settings) (s *Service, stop func()) {
-	tr.t.Helper()
-	s = New(settings)
+	s = New(tr.settings())
 	js := tr.server.JetStream()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
