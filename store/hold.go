@@ -180,6 +180,9 @@ func (w *writing) amend(guests []Amendment) error {
 		if err != nil {
 			return err
 		}
+		if e.Data.Session.DeviceDescription == events.Forgotten {
+			continue // the person was looked up before
+		}
 		e.Data.Guest, e.Data.Observed.Guest = a.Guest, a.Sure
 		body, err := events.Encode(e)
 		if err != nil {

@@ -90,6 +90,9 @@ type Store struct {
 	// sent says until when entries were confirmed, oldest first. Guarded by log.
 	sent []sentMark
 
+	// reading is held by whoever reads the file; scrub excludes them.
+	reading sync.RWMutex
+
 	// mu guards the rest, and is never held during I/O.
 	mu       sync.Mutex
 	box      outbox
@@ -219,6 +222,8 @@ func (s *Store) view(doing string, f func(*bbolt.Tx) error) error {
 	if err := s.usable(); err != nil {
 		return explained(s.path, doing, err)
 	}
+	s.reading.RLock()
+	defer s.reading.RUnlock()
 	return explained(s.path, doing, guard(func() error { return s.db.View(f) }))
 }
 

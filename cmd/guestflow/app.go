@@ -17,14 +17,12 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/guestflow/guestflow/consumers/alert"
 	"github.com/guestflow/guestflow/consumers/occupancy"
 	"github.com/guestflow/guestflow/consumers/visit"
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/account"
-	"github.com/guestflow/guestflow/internal/baseline"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
@@ -43,10 +41,9 @@ type app struct {
 	web      *occupancy.Service
 	hooks    *webhook.Dispatcher
 	visits   *visit.Service // nil where none are made
-	alerts   *alert.Service // nil where there are no rules
-	book     *baseline.Book // nil where there are none, or no history is asked for
-	listener net.Listener   // nil where HTTP is off
-	level    *logLevel      // nil where it cannot be changed
+	forget   *forgetter
+	listener net.Listener // nil where HTTP is off
+	level    *logLevel    // nil where it cannot be changed
 	subjects events.Subjects
 	stream   chan struct{} // closed when the stream is there
 	// streamFault is why it cannot be set up yet.
@@ -88,7 +85,7 @@ func (c *Config) settings(a *app, observer account.Observer) account.Settings {
 		Strategy: c.strategy(), Rules: diff.Rules{TrafficMinBytes: c.TrafficMinBytes}, Locations: c.Locations,
 		FiguresWait: c.FiguresWait, ProvenEnds: c.Ends == "proven", AddressChecks: c.AddressChecks,
 		Guests: c.Guests, GuestWait: c.GuestWait, GuestLikely: c.GuestMinimum == string(events.GuestLikely), OutboxMaxBytes: c.OutboxMaxBytes,
-		Stream: c.Stream, Subjects: a.subjects, Observer: observer, Log: a.log,
+		Stream: c.Stream, Subjects: a.subjects, Observer: observer, Log: a.log, Forgotten: a.forget.list,
 	}
 	if c.StreamManage {
 		s.MakeStream = a.makeStream
@@ -115,20 +112,25 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 		return nil, err
 	}
 	a.metrics = newMetrics(a)
+	a.forget = newForgetter(cfg, a.nats.js, log)
+	a.forget.ready = a.stream
 	if a.fleet, err = newFleet(ctx, a); err != nil {
 		return nil, err
 	}
-	if err := a.openAlerts(); err != nil {
-		return nil, err
-	}
+	a.forget.fleet = a.fleet
+	settings := occupancySettings(cfg, log, a)
+	settings.Forgotten = a.forget.list
+	a.web = occupancy.New(settings)
+	a.forget.web = a.web
 	if cfg.WebhooksFile != "" {
 		a.hooks = newDispatcher(cfg, a.nats.js, log)
 		a.hooks.Observe = a.metrics.Tried
 	}
 	if cfg.Visits {
 		settings := visitSettings(cfg, log)
-		settings.LookedAt = a.lookedAt
+		settings.LookedAt, settings.Forgotten = a.lookedAt, a.forget.list
 		a.visits = visit.New(settings)
+		a.forget.visits = a.visits
 	}
 	if cfg.HTTPAddr != "-" {
 		if a.listener, err = listenForReaders(cfg.HTTPAddr); err != nil {
@@ -175,9 +177,7 @@ func (a *app) Run(parent context.Context) error {
 		}
 	})
 	working.Go(part("occupancy", func(ctx context.Context) error { return a.web.Run(ctx, a.nats.js) }))
-	if a.alerts != nil {
-		working.Go(part("alerts", func(ctx context.Context) error { return a.alerts.Run(ctx, a.nats.js) }))
-	}
+	working.Go(part("forgetting", a.forget.run))
 	if a.visits != nil {
 		working.Go(part("visits", func(ctx context.Context) error { return a.visits.Run(ctx, a.nats.js) }))
 	}

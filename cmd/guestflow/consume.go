@@ -81,7 +81,11 @@ func serveOccupancy(ctx context.Context, cfg Config, js jetstream.JetStream, log
 	if cfg.HTTPAddr == "-" {
 		return usageError("guestflow occupancy needs an address: set GUESTFLOW_HTTP_ADDR")
 	}
-	service := occupancy.New(occupancySettings(cfg, log, nil))
+	forget := newForgetter(cfg, js, log)
+	settings := occupancySettings(cfg, log, nil)
+	settings.Forgotten = forget.list
+	service := occupancy.New(settings)
+	forget.alone, forget.web = "occupancy", service
 	listener, err := listenForReaders(cfg.HTTPAddr)
 	if err != nil {
 		return fmt.Errorf("HTTP address: %w; set GUESTFLOW_HTTP_ADDR to a free one", err)
@@ -90,7 +94,7 @@ func serveOccupancy(ctx context.Context, cfg Config, js jetstream.JetStream, log
 	server := newServer(service.Handler())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	err = service.Run(ctx, js)
+	err = forget.beside(ctx, func() error { return service.Run(ctx, js) })
 	server.Close()
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, serveErr)

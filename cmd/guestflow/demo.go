@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -55,7 +54,7 @@ it sends webhooks where GUESTFLOW_WEBHOOKS_FILE names an endpoints file.`,
 
 // demo runs until ctx ends.
 func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bool) error {
-	cfg, err := configured(cmd, (*Config).needEndpoints, (*Config).needAlerts)
+	cfg, err := configured(cmd, (*Config).needEndpoints)
 	if err != nil {
 		return err
 	}
@@ -77,10 +76,10 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 	if os.Getenv("GUESTFLOW_GUESTS") == "" {
 		cfg.Guests = true // they are made up
 	}
-	demoVisits(&cfg)
-	if err := demoAlerts(&cfg, dir); err != nil {
-		return err
+	if cfg.PrivacyKey == "" {
+		cfg.PrivacyKey = demoKey
 	}
+	demoVisits(&cfg)
 	if os.Getenv("GUESTFLOW_LOG_LEVEL") == "" {
 		cfg.LogLevel = "error" // the events are what is to be seen
 	}
@@ -121,6 +120,9 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 	return errors.Join(err, a.Close())
 }
 
+// demoKey is the demo's where none is set, so that `guestflow subject forget` can be tried.
+const demoKey = "guestflow-demo-key"
+
 // demoVisits makes visits unless told otherwise, of a length that suits a demonstration.
 func demoVisits(cfg *Config) {
 	for name, set := range map[string]func(){
@@ -133,20 +135,6 @@ func demoVisits(cfg *Config) {
 			set()
 		}
 	}
-}
-
-// demoAlerts gives the demo rules of its own unless it has others: guests come and go
-// faster than in life, so nothing is held for long.
-func demoAlerts(cfg *Config, dir string) error {
-	if cfg.AlertsFile != "" {
-		return nil
-	}
-	cfg.AlertsFile = filepath.Join(dir, "alerts.yaml")
-	rules := "alerts:\n  - {name: full, above: 30, clear: 26, hold: 10s}\n  - {name: empty, below: 3, clear: 5, hold: 20s}\n"
-	if err := os.WriteFile(cfg.AlertsFile, []byte(rules), 0o600); err != nil {
-		return fmt.Errorf("the demo's rules for alerts: %w", err)
-	}
-	return nil
 }
 
 func trafficNote(shown bool) string {

@@ -7,9 +7,8 @@ import (
 	"github.com/guestflow/guestflow/consumers/visit"
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/events"
-	"github.com/guestflow/guestflow/events/alerts"
+	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/events/visits"
-	"github.com/guestflow/guestflow/internal/baseline"
 	"github.com/guestflow/guestflow/internal/lease"
 	"github.com/guestflow/guestflow/publisher"
 )
@@ -36,6 +35,7 @@ func neededRights(cfg Config) []publisher.Right {
 		{Subject: api + "STREAM.PURGE.OBJ_" + occupancyObject, For: "occupancy's former states, which else stay for ever"},
 	}
 	rights = append(rights, accountRights(cfg)...)
+	rights = append(rights, forgottenRights(cfg)...)
 	for _, stream := range []string{"KV_" + occupancyBucket, "OBJ_" + occupancyObject} {
 		rights = append(rights, stateRights(cfg, stream)...)
 	}
@@ -48,23 +48,6 @@ func neededRights(cfg Config) []publisher.Right {
 	}
 	if cfg.Visits {
 		rights = append(rights, visitRights(cfg)...)
-	}
-	if cfg.AlertsFile != "" {
-		rights = append(rights, alertRights(cfg)...)
-	}
-	return rights
-}
-
-// alertRights are what alerts need beside.
-func alertRights(cfg Config) []publisher.Right {
-	rights := []publisher.Right{{Subject: "$JS.API.CONSUMER.MSG.NEXT." + alerts.DefaultStream + ".>", For: "reading the alerts"}}
-	for _, account := range accountTokens(cfg) {
-		rights = append(rights, publisher.Right{Subject: alerts.DefaultPrefix + "." + account + ".>", For: "the alerts"})
-	}
-	rights = append(rights, stateRights(cfg, alerts.DefaultStream)...)
-	if cfg.BaselineDays > 0 {
-		rights = append(rights, publisher.Right{Subject: "$KV." + baseline.DefaultBucket + ".>", For: "what is usual"})
-		rights = append(rights, stateRights(cfg, "KV_"+baseline.DefaultBucket)...)
 	}
 	return rights
 }
@@ -98,6 +81,16 @@ func accountRights(cfg Config) (rights []publisher.Right) {
 	return rights
 }
 
+// forgottenRights are what following the list of who is forgotten needs.
+func forgottenRights(cfg Config) []publisher.Right {
+	const what = "the list of who is forgotten"
+	rights := []publisher.Right{
+		{Subject: "$JS.API.CONSUMER.MSG.NEXT." + forgotten.DefaultStream + ".>", For: what},
+		{Subject: "$JS.ACK." + forgotten.DefaultStream + ".>", For: what},
+	}
+	return append(rights, stateRights(cfg, forgotten.DefaultStream)...)
+}
+
 // visitRights are what the visits need beside.
 func visitRights(cfg Config) []publisher.Right {
 	rights := []publisher.Right{
@@ -125,8 +118,8 @@ func webhookRights(cfg Config) []publisher.Right {
 		switch e.Stream {
 		case "visits":
 			stream = visits.DefaultStream
-		case "alerts":
-			stream = alerts.DefaultStream
+		case "forgotten":
+			stream = forgotten.DefaultStream
 		}
 		if !streams[stream] {
 			streams[stream] = true

@@ -22,11 +22,11 @@ import (
 
 func subjectCommand() *cobra.Command {
 	c := &cobra.Command{Use: "subject", Short: "What is held of one person, for requests by the person"}
-	c.AddCommand(subjectExportCommand())
+	c.AddCommand(subjectExportCommand(), subjectForgetCommand())
 	return c
 }
 
-// asking are the flags of subject export.
+// asking are the flags that export and forget have in common.
 type asking struct {
 	guest, email, mac, account, out, server string
 	platform                                bool
@@ -49,16 +49,21 @@ Beside what it writes there are the state file and checkpoints of a running gues
 		Example: "  guestflow subject export --guest ajKeDq4582W --platform --out ann.json\n  guestflow subject export --email ann@example.com",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.run(cmd) },
 	}
+	a.register(c)
+	c.Flags().BoolVar(&a.platform, "platform", false, "ask the platform for the person's sessions, too")
+	return c
+}
+
+// register adds the flags that say who is asked for, and where.
+func (a *asking) register(c *cobra.Command) {
 	c.Flags().StringVar(&a.guest, "guest", "", "the platform's id of the guest")
 	c.Flags().StringVar(&a.email, "email", "", "e-mail address, in any case of letters")
 	c.Flags().StringVar(&a.mac, "mac", "", "MAC address of a device, in any form")
 	c.Flags().StringVar(&a.account, "account", "", "of this account only (default any)")
 	c.Flags().StringVar(&a.out, "out", "", "file to write, for its owner alone (default standard output)")
-	c.Flags().BoolVar(&a.platform, "platform", false, "ask the platform for the person's sessions, too")
 	c.Flags().StringVar(&a.server, "url", "", "NATS URL (default GUESTFLOW_NATS_URL, else the embedded server of a running guestflow)")
 	c.MarkFlagsOneRequired("guest", "email", "mac")
 	c.MarkFlagsMutuallyExclusive("guest", "email", "mac")
-	return c
 }
 
 // query is who is asked for, in every form that the streams may have.

@@ -245,7 +245,11 @@ goes on where the first one ends.`,
 			defer conn.Close()
 			log, level := changingLogger(cmd.ErrOrStderr(), cfg)
 			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), level.hangUp)
-			return visit.New(visitSettings(cfg, log)).Run(cmd.Context(), js)
+			forget := newForgetter(cfg, js, log)
+			settings := visitSettings(cfg, log)
+			settings.Forgotten = forget.list
+			forget.alone, forget.visits = "visits", visit.New(settings)
+			return forget.beside(cmd.Context(), func() error { return forget.visits.Run(cmd.Context(), js) })
 		},
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 func newDispatcher(cfg Config, js jetstream.JetStream, log *slog.Logger) *webhook.Dispatcher {
 	return &webhook.Dispatcher{
-		JetStream: js, Path: cfg.WebhooksFile, Absent: absentFields(cfg), Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage, Log: log,
+		JetStream: js, Path: cfg.WebhooksFile, Absent: absentFields(cfg), Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage, Key: cfg.PrivacyKey, Log: log,
 	}
 }
 

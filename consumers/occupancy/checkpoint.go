@@ -50,6 +50,7 @@ func (s *Service) restore(ctx context.Context, js jetstream.JetStream) {
 	}
 	var o *Occupancy
 	if err == nil {
+		c.Snapshot.Forget(s.settings.Forgotten)
 		o, err = Restore(s.settings.Limits, c.Snapshot)
 	}
 	if err != nil {
@@ -161,9 +162,22 @@ func (s *Service) save(ctx context.Context, js jetstream.JetStream) error {
 	c.Snapshot, sessions = s.state.freeze()
 	s.mu.RUnlock()
 
+	err := s.put(ctx, js, func(w io.Writer) error { return c.write(w, sessions) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.saved.Error = err.Error()
+		return err
+	}
+	s.saved = written{Sequence: c.Snapshot.Sequence, At: s.settings.Now().UTC()}
+	return nil
+}
+
+// put replaces the checkpoint.
+func (s *Service) put(ctx context.Context, js jetstream.JetStream, write func(io.Writer) error) error {
 	var packed bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed) // the level is a valid one
-	err := c.write(w, sessions)
+	err := write(w)
 	if err == nil {
 		err = w.Close()
 	}
@@ -173,12 +187,8 @@ func (s *Service) save(ctx context.Context, js jetstream.JetStream) error {
 			_, err = store.PutBytes(ctx, s.checkpointName(), packed.Bytes())
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err != nil {
-		s.saved.Error = err.Error()
 		return fmt.Errorf("saving checkpoint %s: %w", s.checkpointName(), err)
 	}
-	s.saved = written{Sequence: c.Snapshot.Sequence, At: s.settings.Now().UTC()}
 	return nil
 }

@@ -61,6 +61,15 @@ func (l *ring) restart(epoch string) {
 	l.wake()
 }
 
+// clear drops what there is. Readers find that they have fallen out of it.
+func (l *ring) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.first += uint64(len(l.frames)) + 1
+	l.frames, l.bytes = nil, 0
+	l.wake()
+}
+
 // read appends the frames from a position on to list, at most cap(list) of them,
 // and returns the position after them. With nothing to read it returns a channel
 // that is closed when there is. It reports false when the position is no longer

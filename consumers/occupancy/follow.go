@@ -37,7 +37,7 @@ func (s *Service) read(ctx context.Context, js jetstream.JetStream) error {
 		return fmt.Errorf("looking up stream %s: %w", s.settings.Stream, err)
 	}
 	info := stream.CachedInfo()
-	holes, err := s.findHoles(ctx, stream, info)
+	holes, err := s.findHoles(ctx, js, stream, info)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (s *Service) read(ctx context.Context, js jetstream.JetStream) error {
 	s.mu.Lock()
 	s.holes = holes
 	s.mu.Unlock()
-	from := s.state.Sequence() + 1
+	from := s.sequence() + 1
 	if _, oldest := s.feed.after(0); oldest == 0 {
 		from = max(1, from-min(from, warmUp))
 	}
@@ -68,11 +68,15 @@ func (s *Service) read(ctx context.Context, js jetstream.JetStream) error {
 
 func (s *Service) receive(msg jetstream.Msg, meta *jetstream.MsgMetadata) {
 	m := Message{Sequence: meta.Sequence.Stream, Stored: meta.Timestamp}
-	e, err := events.Decode(msg.Data())
+	body := msg.Data()
+	e, err := events.Decode(body)
+	if err == nil && s.settings.Forgotten.Cleanse(&e) {
+		body, err = events.Encode(e)
+	}
 	if m.Event = e; err != nil {
 		s.settings.Log.Warn("occupancy: message is no event; skipped", "stream", s.settings.Stream, "sequence", m.Sequence, "subject", msg.Subject(), "error", err)
 	}
-	s.take(m, msg.Data(), msg.Headers().Get(jetstream.MsgIDHeader), meta.NumPending, err == nil)
+	s.take(m, body, msg.Headers().Get(jetstream.MsgIDHeader), meta.NumPending, err == nil)
 	if meta.NumPending == 0 {
 		s.live()
 	}
@@ -113,7 +117,7 @@ func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jets
 		s.mu.RUnlock()
 	}
 	why, again := "", false
-	switch seq := s.state.Sequence(); {
+	switch seq := s.sequence(); {
 	case created.IsZero():
 		why = "nothing is known yet"
 	case !created.Equal(info.Created):

@@ -128,12 +128,12 @@ func (s *Service) Run(ctx context.Context, js jetstream.JetStream) error {
 	pause := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	for ctx.Err() == nil {
-		began := s.state.Sequence()
+		began := s.sequence()
 		err := s.follow(ctx, js)
 		if ctx.Err() != nil {
 			break
 		}
-		if s.state.Sequence() != began { // only this goroutine changes it
+		if s.sequence() != began {
 			pause.Reset()
 		}
 		s.lost(err)
@@ -143,6 +143,13 @@ func (s *Service) Run(ctx context.Context, js jetstream.JetStream) error {
 		}
 	}
 	return nil
+}
+
+// sequence is that of the last message that is in the state.
+func (s *Service) sequence() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.state.Sequence()
 }
 
 // lost notes that the stream cannot be read.

@@ -18,6 +18,7 @@ import (
 // Service makes the stream of visits. New makes one.
 type Service struct {
 	settings Settings
+	asked    chan chan error // to forget; see Forget
 
 	mu     sync.Mutex
 	status Status
@@ -49,7 +50,7 @@ type Status struct {
 // New returns a service with these settings; Run reports what is wrong with them.
 func New(settings Settings) *Service {
 	settings = settings.withDefaults()
-	return &Service{settings: settings, begun: settings.Now(), status: Status{Published: map[visits.Kind]uint64{}}}
+	return &Service{settings: settings, asked: make(chan chan error), begun: settings.Now(), status: Status{Published: map[visits.Kind]uint64{}}}
 }
 
 // Status returns the present state.

@@ -69,7 +69,12 @@ func (tr *trial) settings() Settings {
 // start runs a service until the returned function, or the test, ends it.
 func (tr *trial) start() (s *Service, stop func()) {
 	tr.t.Helper()
-	s = New(tr.settings())
+	return tr.startWith(tr.settings())
+}
+
+func (tr *trial) startWith(settings Settings) (s *Service, stop func()) {
+	tr.t.Helper()
+	s = New(settings)
 	js := tr.server.JetStream()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/events/visits"
 )
 
@@ -35,6 +36,9 @@ type Settings struct {
 	// looked at; zero when not known here. It keeps visits open while nobody polls. Without
 	// it the time is this machine's, corrected by what the account's latest event shows.
 	LookedAt func(account string) time.Time
+	// Forgotten is who is to be forgotten: no visit of theirs is found by later sessions,
+	// and none names them. Nil is nobody. Forget has to be called when it grows.
+	Forgotten *forgotten.List
 	// Now is the clock, which should agree with that of the NATS server. Default time.Now.
 	Now func() time.Time
 	// Log defaults to slog.Default.

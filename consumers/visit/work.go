@@ -113,11 +113,13 @@ func (w *work) begin(ctx context.Context, input jetstream.Stream) (after uint64,
 		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 			return 0, err
 		}
-		if err != nil || m.Header.Get(jetstream.MsgIDHeader) != c.Anchor {
+		// One that was deleted since says nothing against the state.
+		if err == nil && m.Header.Get(jetstream.MsgIDHeader) != c.Anchor {
 			why = "the stream of session events has others than those that were read"
 		}
 	}
 	if why == "" {
+		c.Snapshot.Forget(w.s.settings.Forgotten)
 		if w.reducer, err = Restore(w.s.settings.Rules, c.Snapshot); err == nil {
 			w.anchor = c.Anchor
 			if c.Snapshot.Sequence+1 < w.input.State.FirstSeq {
@@ -159,6 +161,12 @@ func (w *work) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case done := <-w.s.asked:
+			err := w.forget(ctx)
+			done <- err
+			if err != nil && !errors.Is(err, errBehind) {
+				return err
+			}
 		case m := <-messages:
 			if err := w.apply(ctx, m.msg, m.meta); err != nil {
 				return err
@@ -205,6 +213,7 @@ func (w *work) apply(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMe
 		w.s.settings.Log.Warn("visits: message is no event; skipped", "stream", w.s.settings.Stream, "sequence", meta.Sequence.Stream, "error", err)
 		w.reducer.Skip(meta.Sequence.Stream)
 	} else {
+		w.s.settings.Forgotten.Cleanse(&e)
 		c := w.clocks[e.Account]
 		if c == nil {
 			c = &clock{}

@@ -24,7 +24,7 @@ func Durable(endpoint string) string { return "webhook-" + endpoint }
 func filters(o options, e Endpoint) []string {
 	locations, kinds := e.Locations, e.Kinds
 	// A visit's place is a group's, where it has one: its locations are in the body alone.
-	if e.topic == visitTopic || len(locations) == 0 || slices.ContainsFunc(locations, func(g string) bool { return strings.ContainsAny(g, `*?[\`) }) {
+	if e.topic != sessionTopic || len(locations) == 0 || slices.ContainsFunc(locations, func(g string) bool { return strings.ContainsAny(g, `*?[\`) }) {
 		locations = []string{""}
 	}
 	if len(kinds) == 0 {

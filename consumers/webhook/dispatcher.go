@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
-	"github.com/guestflow/guestflow/events/alerts"
+	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/events/visits"
 )
 
@@ -36,8 +36,8 @@ type Dispatcher struct {
 	Visits      string // stream of visits; visits.DefaultStream
 	VisitPrefix string // of its subjects; visits.DefaultPrefix
 
-	Alerts      string // stream of alerts; alerts.DefaultStream
-	AlertPrefix string // of its subjects; alerts.DefaultPrefix
+	// Key opens who is to be forgotten, for endpoints that subscribe to that.
+	Key string
 
 	Bucket     string        // DefaultBucket
 	DeadStream string        // DefaultDeadStream
@@ -97,7 +97,7 @@ type Observation struct {
 
 // options are the settings with their defaults filled in.
 type options struct {
-	Stream, Visits, Alerts             string
+	Stream, Visits                     string
 	Bucket, DeadStream, DeadPrefix     string
 	SkippedStream, SkippedPrefix       string
 	DeadMaxAge                         time.Duration
@@ -115,8 +115,7 @@ type options struct {
 	allow                              func(netip.Addr) bool
 	subjects                           events.Subjects
 	visitSubjects                      visits.Subjects
-	alertSubjects                      alerts.Subjects
-	Account                            string
+	Account, Key                       string
 	JetStream                          jetstream.JetStream
 	standings                          *standings
 }
@@ -130,12 +129,7 @@ func (d *Dispatcher) options() (options, error) {
 	if err != nil {
 		return options{}, err
 	}
-	alertSubjects, err := alerts.NewSubjects(d.AlertPrefix)
-	if err != nil {
-		return options{}, err
-	}
 	o := options{
-		Alerts: cmp.Or(d.Alerts, alerts.DefaultStream), alertSubjects: alertSubjects,
 		Stream: cmp.Or(d.Stream, events.DefaultStream), Visits: cmp.Or(d.Visits, visits.DefaultStream), Bucket: cmp.Or(d.Bucket, DefaultBucket),
 		DeadStream: cmp.Or(d.DeadStream, DefaultDeadStream), DeadPrefix: cmp.Or(d.DeadPrefix, DefaultDeadPrefix),
 		SkippedStream: cmp.Or(d.SkippedStream, DefaultSkippedStream), SkippedPrefix: cmp.Or(d.SkippedPrefix, DefaultSkippedPrefix),
@@ -145,7 +139,7 @@ func (d *Dispatcher) options() (options, error) {
 		Recheck: cmp.Or(d.Recheck, 30*time.Second), ReloadEvery: cmp.Or(d.ReloadEvery, 2*time.Second),
 		StopGrace: cmp.Or(d.StopGrace, 5*time.Second), Log: cmp.Or(d.Log, slog.Default()),
 		Observe: d.Observe, Now: d.Now, Rand: d.Rand, Sleep: d.Sleep, Resolve: d.Resolve, allow: d.allow,
-		fetchWait: cmp.Or(d.fetchWait, time.Second), subjects: subjects, visitSubjects: visitSubjects, Account: d.Account, JetStream: d.JetStream, standings: &d.standings,
+		fetchWait: cmp.Or(d.fetchWait, time.Second), subjects: subjects, visitSubjects: visitSubjects, Account: d.Account, Key: d.Key, JetStream: d.JetStream, standings: &d.standings,
 	}
 	if o.Observe == nil {
 		o.Observe = func(Observation) {}
@@ -170,8 +164,8 @@ func (o options) streamOf(t *topic) string {
 	switch t {
 	case visitTopic:
 		return o.Visits
-	case alertTopic:
-		return o.Alerts
+	case forgottenTopic:
+		return forgotten.DefaultStream
 	}
 	return o.Stream
 }
@@ -181,8 +175,8 @@ func (o options) filter(t *topic, place, kind string) string {
 	switch t {
 	case visitTopic:
 		return o.visitSubjects.Filter(o.Account, place, visits.Kind(kind))
-	case alertTopic:
-		return o.alertSubjects.Filter(o.Account, place, alerts.Kind(kind))
+	case forgottenTopic:
+		return forgotten.GuestSubject
 	}
 	return o.subjects.Filter(o.Account, place, events.Kind(kind))
 }

@@ -141,7 +141,7 @@ func (s selection) cutting() cutting {
 			c.leave(append([]string{"data"}, strings.Split(path, ".")...))
 		}
 	}
-	if all := s.under(personal); len(all) > 0 && !slices.ContainsFunc(all, func(path string) bool { return !s.drop[path] }) {
+	if of := s.under(personal); len(of) > 0 && !slices.ContainsFunc(of, func(path string) bool { return !s.drop[path] }) {
 		c["data"][personal] = nil // not an empty object
 	}
 	return c

@@ -124,7 +124,7 @@ func newReplayer(e Endpoint, o options, graves *graveyard, each func(Replayed)) 
 	}
 	return &replayer{
 		endpoint: e, o: o, graves: graves, each: each,
-		sender: newSender(e, o.Resolve, o.allow, o.Now), limiter: rate.NewLimiter(limit, 1),
+		sender: newSender(e, o.Resolve, o.allow, o.Now).opening(o.Key), limiter: rate.NewLimiter(limit, 1),
 	}
 }
 

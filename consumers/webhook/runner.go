@@ -95,7 +95,7 @@ func newRunner(e Endpoint, o options, records *records, graves *graveyard, log *
 	}
 	return &runner{
 		endpoint: e, o: o, records: records, graves: graves, log: log,
-		sender:  newSender(e, o.Resolve, o.allow, o.Now),
+		sender:  newSender(e, o.Resolve, o.allow, o.Now).opening(o.Key),
 		limiter: rate.NewLimiter(limit, 1),
 		settled: newRecent(ackWait(o, e)),
 		inHand:  map[uint64]*job{}, results: make(chan outcome),

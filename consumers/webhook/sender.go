@@ -29,6 +29,7 @@ type sender struct {
 	transport *outbound.Transport
 	tokens    *tokens // nil where requests need none
 	now       func() time.Time
+	key       string // opens who is to be forgotten
 }
 
 // answer is what one request came to: err, or a status with its headers.
@@ -63,6 +64,10 @@ func (s *sender) send(ctx context.Context, p parcel, keep bool) answer {
 	ctx, cancel := context.WithTimeout(ctx, s.endpoint.Timeout)
 	defer cancel()
 	begun := s.now()
+	p, err := p.opened(s.key)
+	if err != nil {
+		return answer{err: fmt.Errorf("%w: %w", errRender, err), timeout: s.endpoint.Timeout}
+	}
 	a := s.exchange(ctx, p, keep)
 	a.took, a.timeout = s.now().Sub(begun), s.endpoint.Timeout
 	return a

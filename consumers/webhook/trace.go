@@ -111,7 +111,7 @@ func (t *tracer) buried(ctx context.Context, d *Dispatcher, o options) error {
 		return err
 	}
 	return graves.each(ctx, "", func(l DeadLetter) (bool, error) {
-		if i, ok := t.at[l.StreamSequence]; ok && (l.Stream == "" || l.Stream == sessionTopic.name) {
+		if i, ok := t.at[l.StreamSequence]; ok && l.Stream == sessionTopic.name {
 			t.out[i] = append(t.out[i], Trace{
 				Endpoint: l.Endpoint, Fate: FateDead, Tries: l.Tries, Status: l.Status, Reason: l.Reason, At: l.DiedAt.UTC(), Letter: l.Sequence,
 			})
@@ -128,7 +128,7 @@ func (t *tracer) skipped(ctx context.Context, d *Dispatcher) error {
 	}
 	list, err := skippedIn(ctx, d.JetStream, o, "*", 0)
 	for _, s := range list {
-		if i, ok := t.at[s.StreamSequence]; ok && (s.Stream == "" || s.Stream == sessionTopic.name) {
+		if i, ok := t.at[s.StreamSequence]; ok && s.Stream != visitTopic.name && s.Stream != forgottenTopic.name {
 			t.out[i] = append(t.out[i], Trace{Endpoint: s.Endpoint, Fate: FateSkipped, At: s.At.UTC(), Age: s.Age})
 		}
 	}

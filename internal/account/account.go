@@ -14,13 +14,13 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/guest"
@@ -79,6 +79,10 @@ type Settings struct {
 	// OutboxMaxBytes bounds unsent events; 0 is the store's default.
 	OutboxMaxBytes int64
 
+	// Forgotten is who is to be forgotten; nil is nobody. What the account's file knows of
+	// it is added when the account is opened.
+	Forgotten *forgotten.List
+
 	// May reports whether this process may publish the account still; nil is always.
 	May func() bool
 	// Rebuild has Open put the state together from the stream, in place of what the store
@@ -106,7 +110,6 @@ type Account struct {
 	patient  *patientStore // Store, as those use it that cannot go on without writing
 	logs     []*budget.Log
 	guests   *guest.Lookup // nil where they are not looked up
-	spared   atomic.Int64  // requests of SpareCount
 }
 
 // SettingsError is what is wrong with the settings themselves.
@@ -133,6 +136,7 @@ func Open(ctx context.Context, s Settings, link Link) (_ *Account, err error) {
 		}
 	}()
 	s.Platform.Logger = s.Log.With("account", s.Name)
+	s.Platform.Forget = s.forget
 	if a.Client, err = platform.New(s.Platform); err != nil {
 		return nil, &SettingsError{err}
 	}
@@ -151,7 +155,10 @@ func Open(ctx context.Context, s Settings, link Link) (_ *Account, err error) {
 			return nil, err
 		}
 	}
-	a.patient = &patientStore{may: s.May, Store: a.Store, log: s.Log.With("account", s.Name), until: ctx, full: make(map[string]error)}
+	if err := a.remember(); err != nil {
+		return nil, err
+	}
+	a.patient = &patientStore{forgotten: s.Forgotten, may: s.May, Store: a.Store, log: s.Log.With("account", s.Name), until: ctx, full: make(map[string]error)}
 	budgets, err := a.openBudgets()
 	if err != nil {
 		return nil, err

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/store"
 )
@@ -20,6 +22,10 @@ type patientStore struct {
 	may func() bool // see Settings.May
 	// until ends the waiting; it is set before the first write.
 	until context.Context
+	// forgotten is asked by each commit; door is held by commits, and while somebody is put
+	// on the list, so that whatever is committed afterwards names them no more.
+	forgotten *forgotten.List
+	door      sync.RWMutex
 
 	mu   sync.Mutex
 	full map[string]error // what is waited with, by kind of write
@@ -29,7 +35,20 @@ type patientStore struct {
 const roomPause = time.Second
 
 func (s *patientStore) Commit(c store.Commit) error {
-	return s.patiently("commit", func() error { return s.Store.Commit(c) })
+	return s.patiently("commit", func() error { return s.cleansed(c, s.Store.Commit) })
+}
+
+// cleansed commits what names nobody who is forgotten.
+func (s *patientStore) cleansed(c store.Commit, commit func(store.Commit) error) error {
+	s.door.RLock()
+	defer s.door.RUnlock()
+	if !s.forgotten.Empty() {
+		c.Changes = slices.Clone(c.Changes)
+		for i := range c.Changes {
+			s.forgotten.Cleanse(&c.Changes[i])
+		}
+	}
+	return commit(c)
 }
 
 // errElsewhere keeps what this process has not sent.
@@ -52,7 +71,7 @@ func (s *patientStore) Put(key string, value []byte) error {
 type pollingStore struct{ *patientStore }
 
 func (s pollingStore) Commit(c store.Commit) error {
-	return s.patiently("commit", func() error { return s.Store.Stage(c) })
+	return s.patiently("commit", func() error { return s.cleansed(c, s.Store.Stage) })
 }
 
 func (s pollingStore) Put(key string, value []byte) error {

@@ -13,14 +13,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
-	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/events/visits"
 )
 
@@ -30,6 +31,12 @@ type Query struct {
 	Guests, Emails, MACs []string
 	Account              string // empty for any
 	Places               []Place
+	// Widen takes in what names no guest at all but a device that nobody but the person
+	// was seen with: not for handing out, since the device may have been lent, but for
+	// erasing.
+	Widen bool
+	// After is up to where streams were read before; nothing is from the start.
+	After map[string]uint64
 }
 
 // Place is a stream to look through.
@@ -59,8 +66,14 @@ type Found struct {
 	Guests []ID `json:"guests"`
 	// Sessions are the person's, by account.
 	Sessions []ID    `json:"sessions"`
+	Visits   []ID    `json:"visits,omitempty"`
 	Places   []Count `json:"found"`
 	Messages []Trace `json:"messages"`
+	// Own are the devices by which Widen took in more.
+	Own     []string             `json:"-"`
+	created map[string]time.Time // of the streams
+	// Read is up to where each stream was read.
+	Read map[string]uint64 `json:"-"`
 }
 
 // Known are the values of a person.
@@ -96,26 +109,47 @@ type Trace struct {
 	Message  json.RawMessage `json:"message"`
 }
 
-// Find looks through all places, as often as something new is found.
+// Find looks through all places.
+//
+// Each stream is read once, and of each message no more is kept than digests of the ids in
+// it: what leads to the person is found among these, and only that is read again and
+// decoded, as often as something new is found.
 func Find(ctx context.Context, js jetstream.JetStream, q Query) (*Found, error) {
 	if len(q.Guests)+len(q.Emails)+len(q.MACs) == 0 {
 		return nil, errors.New("subject: nobody is asked for")
 	}
-	s := search{q: q, sessions: map[ID]bool{}, visits: map[ID]bool{}, guests: map[ID]bool{}}
-	for {
-		before := len(s.sessions) + len(s.visits) + len(s.guests)
-		s.found = Found{Messages: []Trace{}}
-		for _, p := range q.Places {
-			if err := s.place(ctx, js, p); err != nil {
-				return nil, err
-			}
-		}
-		if len(s.sessions)+len(s.visits)+len(s.guests) == before {
-			break
+	s := search{q: q, digest: digest{seed: maphash.MakeSeed(), accounts: map[string]bool{}}, messages: map[at]Trace{}, streams: map[string]jetstream.Stream{}}
+	s.sessions, s.visits, s.guests = map[ID]bool{}, map[ID]bool{}, map[ID]bool{}
+	s.found.Read, s.found.created = map[string]uint64{}, map[string]time.Time{}
+	for i := range q.Places {
+		if err := s.scan(ctx, js, i); err != nil {
+			return nil, err
 		}
 	}
-	s.found.Guests, s.found.Sessions = sorted(s.guests), sorted(s.sessions)
+	if err := s.gather(ctx); err != nil {
+		return nil, err
+	}
+	if q.Widen {
+		s.found.Own = s.own()
+		s.q.MACs = append(slices.Clone(q.MACs), s.found.Own...)
+		if err := s.gather(ctx); err != nil {
+			return nil, err
+		}
+	}
+	s.found.Guests, s.found.Sessions, s.found.Visits = sorted(s.guests), sorted(s.sessions), sorted(s.visits)
 	return &s.found, nil
+}
+
+// own are the devices of the person that no other guest was seen with.
+func (s *search) own() (own []string) {
+	guests := s.guestDigests()
+	for _, mac := range s.found.Known.DeviceMACs {
+		d := s.digest.of("device", nil, []byte(mac))
+		if !slices.ContainsFunc(s.rows, func(r row) bool { return r.device == d && r.guest != 0 && !guests[r.guest] }) {
+			own = append(own, mac)
+		}
+	}
+	return own
 }
 
 func sorted(ids map[ID]bool) []ID {
@@ -125,32 +159,73 @@ func sorted(ids map[ID]bool) []ID {
 }
 
 type search struct {
-	q Query
+	q      Query
+	digest digest
+	rows   []row
+	// mailed are the rows that have an e-mail address which is asked for.
+	mailed   map[int]bool
+	messages map[at]Trace // that were read again
+	streams  map[string]jetstream.Stream
 	// sessions, visits and guests are the person's.
 	sessions, visits, guests map[ID]bool
-	found                    Found // of the present round
+	found                    Found
 }
 
-func (s *search) place(ctx context.Context, js jetstream.JetStream, p Place) error {
-	count := Count{Stream: p.Stream, Holds: p.Holds}
-	stream, err := js.Stream(ctx, p.Stream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		count.Absent = true
-		s.found.Places = append(s.found.Places, count)
+// gather reads again what the rows lead to, until nothing new is found.
+func (s *search) gather(ctx context.Context) error {
+	for {
+		before := len(s.sessions) + len(s.visits) + len(s.guests)
+		of := s.follow()
+		for _, a := range of {
+			if err := s.fetch(ctx, a); err != nil {
+				return err
+			}
+		}
+		s.sift(of)
+		if len(s.sessions)+len(s.visits)+len(s.guests) == before {
+			return nil
+		}
+	}
+}
+
+// fetch reads one message; one that has gone meanwhile is none.
+func (s *search) fetch(ctx context.Context, a at) error {
+	if _, known := s.messages[a]; known {
+		return nil
+	}
+	p := s.q.Places[a.place]
+	m, err := s.streams[p.Stream].GetMsg(ctx, a.sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		s.messages[a] = Trace{}
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("stream %s: %w", p.Stream, err)
+		return fmt.Errorf("stream %s, message %d: %w", p.Stream, a.sequence, err)
 	}
-	err = consume.Past(ctx, stream, consume.FromStart(), []string{p.Subject}, func(m jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
-		if s.holds(p.Holds, m.Data()) {
-			count.Messages++
-			s.found.Messages = append(s.found.Messages, Trace{p.Stream, meta.Sequence.Stream, m.Subject(), slices.Clone(m.Data())})
+	s.messages[a] = Trace{p.Stream, a.sequence, m.Subject, m.Data}
+	return nil
+}
+
+// sift looks at messages closely, as often as one leads to another, and notes those of
+// the person.
+func (s *search) sift(of []at) {
+	for {
+		before := len(s.sessions) + len(s.visits) + len(s.guests)
+		s.found.Known, s.found.Messages = Known{}, []Trace{}
+		for i := range s.found.Places {
+			s.found.Places[i].Messages = 0
 		}
-		return true, nil
-	})
-	s.found.Places = append(s.found.Places, count)
-	return err
+		for _, a := range of {
+			m := s.messages[a]
+			if m.Sequence != 0 && s.holds(s.q.Places[a.place].Holds, m.Message) {
+				s.found.Places[a.place].Messages++
+				s.found.Messages = append(s.found.Messages, m)
+			}
+		}
+		if len(s.sessions)+len(s.visits)+len(s.guests) == before {
+			return
+		}
+	}
 }
 
 // holds reports whether a message is of the person, and notes what it leads to.

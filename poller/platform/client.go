@@ -50,6 +50,10 @@ type Config struct {
 	// Where the answers show another one beyond doubt, that is taken instead.
 	TimeZone *time.Location
 	Privacy  Privacy
+	// Forget reports whether something of the platform is of a person who is to be
+	// forgotten, by whatever is known of it, as the platform has it; what is not known is
+	// empty. It takes out of a session whatever tells who it is of. Nil does nothing.
+	Forget func(Identity, *events.Session) bool
 	// Guests are to be looked up, so Address has to know addresses that Privacy
 	// hides.
 	Guests bool
@@ -68,6 +72,11 @@ type Config struct {
 	Now func() time.Time
 	// Logger is told once of each field that cannot be read; nil discards it.
 	Logger *slog.Logger
+}
+
+// Identity is what may tell who something is of.
+type Identity struct {
+	Session, GuestID, MAC, Email string
 }
 
 // Client asks the platform. It is safe for concurrent use.

@@ -71,6 +71,10 @@ func (c *Client) Guests(ctx context.Context, ips []string) ([]Guest, Meta, error
 	}
 	for i := range guests {
 		g := &guests[i]
+		if f := c.cfg.Forget; f != nil && f(Identity{Email: g.Email}, nil) {
+			*g = Guest{IP: g.IP}
+			continue
+		}
 		// A user name tells as much as a name does.
 		g.Username = c.cfg.Privacy.apply(c.cfg.Privacy.Name, g.Username)
 		g.Name = c.cfg.Privacy.apply(c.cfg.Privacy.Name, g.Name)

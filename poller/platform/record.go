@@ -63,7 +63,7 @@ const defaultPerPage = 10
 func (c *Client) record(d *jsontext.Decoder, q Query, r *reading, shown *separators, unread *tally) error {
 	s := &r.session
 	s.Downloaded, s.Uploaded, s.DurationSeconds = events.UnknownBytes, events.UnknownBytes, events.UnknownSeconds
-	status, ip := presence{}, ""
+	status, ip, mac := presence{}, "", ""
 	err := object(d, func(name []byte) error {
 		// The name is gone once the value is read.
 		field := fieldOf(name)
@@ -86,7 +86,8 @@ func (c *Client) record(d *jsontext.Decoder, q Query, r *reading, shown *separat
 		case yasIDField:
 			s.YasID = identity(v)
 		case macField:
-			s.DeviceMAC = c.cfg.Privacy.apply(c.cfg.Privacy.MAC, canonicalMAC(text(v)))
+			mac = canonicalMAC(text(v))
+			s.DeviceMAC = c.cfg.Privacy.apply(c.cfg.Privacy.MAC, mac)
 		case ipField:
 			ip = canonicalIP(text(v))
 			s.DeviceIP = c.cfg.Privacy.apply(c.cfg.Privacy.IP, ip)
@@ -121,6 +122,9 @@ func (c *Client) record(d *jsontext.Decoder, q Query, r *reading, shown *separat
 		return nil
 	})
 	s.Online = status.online(q, r, unread)
+	if f := c.cfg.Forget; f != nil && f(Identity{Session: s.ID, GuestID: s.GuestID, MAC: mac}, s) {
+		return err
+	}
 	if c.cfg.Guests && s.Online && c.hidesIP() {
 		c.addresses.set(s.ID, ip)
 	}

@@ -1,0 +1,115 @@
+package occupancy
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/forgotten"
+)
+
+const forgetKey = "0123456789abcdef"
+
+// TestForgettingLosesNobodyElse: who is forgotten is counted and not named, and the
+// messages that were deleted for it make no session uncertain, at a rebuild neither; any
+// other that is missing does.
+func TestForgettingLosesNobodyElse(t *testing.T) {
+	js := connect(t, startServer(t, t.TempDir(), -1))
+	stream := makeStream(t, js)
+	list := newVenue(16, 3, 30).messages(80, time.Second)
+	publish(t, js, list...)
+	settings := quickSettings()
+	settings.Forgotten = forgotten.NewList(forgetKey)
+	s, stop := running(t, js, settings)
+	until(t, "live", reaches(s, 80))
+	var who events.Session
+	for _, a := range snapshotOf(s).Accounts {
+		for _, v := range a.Sessions {
+			if v.Guest != "" && v.MAC != "" {
+				who = events.Session{ID: v.ID, GuestID: v.Guest, DeviceMAC: v.MAC}
+			}
+		}
+	}
+	if who.ID == "" {
+		t.Fatal("nobody is online")
+	}
+	online := func(s *Service) (n int) {
+		for _, a := range snapshotOf(s).Accounts {
+			n += len(a.Sessions)
+		}
+		return n
+	}
+	before := online(s)
+
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: forgotten.DefaultStream, Subjects: []string{forgotten.DefaultPrefix + ".*"}}); err != nil {
+		t.Fatal(err)
+	}
+	entry := forgotten.Entry{Marks: []string{forgotten.KeyMark(forgetKey), forgotten.Mark(forgetKey, forgotten.GuestID, "", who.GuestID), forgotten.Mark(forgetKey, forgotten.MAC, "", who.DeviceMAC)},
+		Erased: []forgotten.Erased{{Stream: events.DefaultStream, Created: stream.CachedInfo().Created}}}
+	for i, m := range list {
+		if d := &m.Event.Data.Session; d.GuestID == who.GuestID || d.DeviceMAC == who.DeviceMAC {
+			entry.Erased[0].Sequences = append(entry.Erased[0].Sequences, uint64(i+1))
+		}
+	}
+	body, err := json.Marshal(entry)
+	if err == nil {
+		_, err = js.Publish(t.Context(), forgotten.ListSubject, body)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings.Forgotten.Add(entry.Marks)
+	if err := s.Forget(t.Context(), js); err != nil {
+		t.Fatal(err)
+	}
+	names := func(s *Service) bool {
+		text, err := json.Marshal(snapshotOf(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(string(text), who.GuestID) || strings.Contains(string(text), who.DeviceMAC)
+	}
+	if names(s) || online(s) != before {
+		t.Errorf("%d online, %d before; named still: %v", online(s), before, names(s))
+	}
+	stop()
+	if changed, err := ForgetSaved(t.Context(), js, settings); err != nil || changed {
+		t.Errorf("the checkpoint still had something of the person: %v, %v", changed, err)
+	}
+
+	for _, n := range entry.Erased[0].Sequences {
+		if err := stream.SecureDeleteMsg(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := js.DeleteObjectStore(t.Context(), settings.withDefaults().Bucket+"-state"); err != nil {
+		t.Fatal(err)
+	}
+	rebuilt, stop := running(t, js, settings)
+	until(t, "live", func() bool { return rebuilt.Status().State == Live })
+	if c, uncertain := rebuilt.Gaps(); c.Missing != 0 || uncertain != 0 {
+		t.Errorf("%d messages are taken for lost, %d sessions for uncertain", c.Missing, uncertain)
+	}
+	stop()
+	other := uint64(0)
+	for n := uint64(40); other == 0; n++ {
+		if _, err := stream.GetMsg(t.Context(), n); err == nil {
+			other = n
+		}
+	}
+	if err := stream.DeleteMsg(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteObjectStore(t.Context(), settings.withDefaults().Bucket+"-state"); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := running(t, js, settings)
+	until(t, "live", func() bool { return again.Status().State == Live })
+	if c, _ := again.Gaps(); c.Missing == 0 {
+		t.Error("a message that was deleted otherwise is not missed")
+	}
+}

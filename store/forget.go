@@ -1,0 +1,188 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// Person tells who is to be forgotten.
+type Person struct {
+	// Has reports whether a session is the person's; Cleanse has an event forget the
+	// person, and reports whether it told of them.
+	Has     func(*events.Session) bool
+	Cleanse func(*events.Event) bool
+}
+
+// Forgot counts what Forget changed.
+type Forgot struct {
+	Sessions, Events int
+}
+
+// Forget takes a person out of states and outbox, and overwrites with zeros what the
+// file has in pages that are free. Events keep their ids, places and revisions. The state
+// of a session that is online differs from what lists show of it from then on, in its
+// device's description, so that the next look publishes it as updated: the stream knows
+// it even where all of its events are deleted.
+func (s *Store) Forget(p Person) (Forgot, error) {
+	var did Forgot
+	if err := s.flushed(); err != nil {
+		return did, err
+	}
+	s.log.Lock()
+	defer s.log.Unlock()
+	var w *writing
+	err := s.update("forget a person", func(tx *bbolt.Tx) (err error) {
+		did, w = Forgot{}, s.begin(tx)
+		if err := w.forgetOnline(p, &did); err != nil {
+			return err
+		}
+		if err := w.forgetEnded(p, &did); err != nil {
+			return err
+		}
+		return w.forgetEvents(p, &did)
+	})
+	if err != nil {
+		return did, err
+	}
+	s.adopt(w)
+	s.known.Lock()
+	s.online = table{} // read again when it is needed
+	s.known.Unlock()
+	return did, s.scrub()
+}
+
+// forgetOnline changes the states of sessions that are online.
+func (w *writing) forgetOnline(p Person, did *Forgot) error {
+	return w.online.ForEachBucket(func(location []byte) error {
+		b := w.online.Bucket(location)
+		changed, err := forgottenStates(b, 0, p)
+		for id, record := range changed {
+			err = errors.Join(err, b.Put([]byte(id), record))
+		}
+		did.Sessions += len(changed)
+		return err
+	})
+}
+
+func (w *writing) forgetEnded(p Person, did *Forgot) error {
+	changed, err := forgottenStates(w.ended, 8, p)
+	for id, record := range changed {
+		err = errors.Join(err, w.ended.Put([]byte(id), record))
+	}
+	did.Sessions += len(changed)
+	return err
+}
+
+// forgottenStates returns the records of a bucket that are the person's, as they are to
+// be. Each state has so many bytes before it.
+func forgottenStates(b *bbolt.Bucket, before int, p Person) (map[string][]byte, error) {
+	changed := map[string][]byte{}
+	var r stateReader
+	err := b.ForEach(func(k, v []byte) error {
+		if len(v) < before {
+			return damaged("session %q cannot be read", k)
+		}
+		var st events.State
+		if err := r.read(k, v[before:], &st); err != nil {
+			return err
+		}
+		if !p.Has(&st.Session) {
+			return nil
+		}
+		st.Session.Forget()
+		if st.Session.Online {
+			st.Session.DeviceDescription = "" // unlike what lists show
+		}
+		if record := append(bytes.Clone(v[:before]), encodeState(&st)...); !bytes.Equal(record, v) {
+			changed[string(k)] = record
+		}
+		return nil
+	})
+	return changed, err
+}
+
+// forgetEvents changes the entries of the outbox, sent or not.
+func (w *writing) forgetEvents(p Person, did *Forgot) error {
+	type entry struct{ key, record []byte }
+	var changed []entry
+	err := w.log.ForEach(func(k, v []byte) error {
+		was, err := viewEntry(k, v)
+		if err != nil {
+			return err
+		}
+		e, err := was.event()
+		if err != nil || !p.Cleanse(&e) {
+			return err
+		}
+		body, err := events.Encode(e)
+		if err != nil {
+			return err
+		}
+		if was.seq > w.box.cursor.OutboxSeq {
+			w.box.written += int64(len(body) - len(was.body))
+		}
+		changed = append(changed, entry{bytes.Clone(k), encodeEntry(&e, body, was.committed)})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range changed {
+		if err := w.log.Put(c.key, c.record); err != nil {
+			return err
+		}
+	}
+	did.Events += len(changed)
+	return w.tx.Bucket(bucketCursor).Put(keyWritten, binary.AppendUvarint(nil, uint64(w.box.written)))
+}
+
+// errScrubbed ends the transaction of scrub, which changes nothing that bbolt knows of.
+var errScrubbed = errors.New("scrubbed")
+
+// scrub overwrites free pages with zeros. A write transaction keeps bbolt from using any
+// of them meanwhile; nobody else may be reading, since a reader may have begun before
+// they were freed.
+func (s *Store) scrub() error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	err := s.update("overwrite free pages", func(tx *bbolt.Tx) error {
+		zeros, page := make([]byte, s.page), make([]byte, s.page)
+		for id := 2; int64(id)*s.page < tx.Size(); id++ {
+			info, err := tx.Page(id)
+			if err != nil {
+				return err
+			}
+			if info == nil {
+				break
+			}
+			if info.Type != "free" {
+				id += info.OverflowCount
+				continue
+			}
+			at := int64(id) * s.page
+			if _, err := s.file.ReadAt(page, at); err != nil {
+				return fmt.Errorf("page %d: %w", id, err)
+			}
+			if bytes.Equal(page, zeros) {
+				continue
+			}
+			if _, err := s.file.WriteAt(zeros, at); err != nil {
+				return fmt.Errorf("page %d: %w", id, err)
+			}
+		}
+		if err := s.file.Sync(); err != nil {
+			return err
+		}
+		return errScrubbed
+	})
+	if errors.Is(err, errScrubbed) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,108 @@
+package store
+
+import (
+	"bytes"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+)
+
+// person is who sessions with a guest id are of.
+func person(guest string) Person {
+	return Person{
+		Has: func(s *events.Session) bool { return s.GuestID == guest },
+		Cleanse: func(e *events.Event) bool {
+			if e.Data.Session.GuestID != guest {
+				return false
+			}
+			e.Forget()
+			return true
+		},
+	}
+}
+
+// TestForgetLeavesNothingInTheFile: neither in records nor in pages that are free, while
+// others go on reading and writing; and what is counted stays.
+func TestForgetLeavesNothingInTheFile(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	s := opened(t, Options{Now: c.Now})
+	secret := []byte("ann-anderson")
+	ann := func(id string) events.Event {
+		now := newSession(id, "here")
+		now.GuestID, now.DeviceMAC = string(secret), "0a:"+string(secret)
+		e := follow(events.State{}, events.Started, now, c.Now())
+		e.Data.Guest = &events.Guest{Name: string(secret)}
+		return e.Sealed()
+	}
+	for i := range 300 {
+		commit(t, s, arrival(sessionID(i), "here", c.Now()))
+	}
+	commit(t, s, ann("online"), ann("gone"))
+	commit(t, s, ended(state(t, s, "gone"), c.Now()))
+	taken(t, s, 0, 10)
+	if err := s.Acked(Cursor{OutboxSeq: 301, StreamSeq: 301, StreamCreated: c.Now()}); err != nil { // "online" is sent, "gone" is not
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(s.path); err != nil || !bytes.Contains(text, secret) {
+		t.Fatal("the file does not hold what is to be forgotten", err)
+	}
+	var others sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range 2 {
+		others.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if i == 0 {
+					if _, err := s.Take(0, 50); err != nil {
+						t.Error(err)
+						return
+					}
+				} else if err := s.Put("n", []byte{byte(n), byte(n >> 8)}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	before := s.Outbox()
+	did, err := s.Forget(person(string(secret)))
+	close(stop)
+	others.Wait()
+	if err != nil || did != (Forgot{Sessions: 2, Events: 3}) {
+		t.Fatalf("%+v, %v", did, err)
+	}
+	if now := s.Outbox(); now.Depth != before.Depth || now.Bytes >= before.Bytes || now.Bytes <= 0 {
+		t.Errorf("the outbox was %+v, and is %+v", before, now)
+	}
+	is := state(t, s, "online")
+	if is.Revision != 1 || is.Session.GuestID != "" || is.Session.DeviceMAC != "" || is.Session.DeviceDescription != "" || is.Session.Downloaded.Value != 3_340_000 {
+		t.Errorf("the state is %+v", is)
+	}
+	sound(t, s)
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(s.path); err != nil || bytes.Contains(text, secret) {
+		t.Error("the file still holds what is forgotten", err)
+	}
+	// What a look shows of it goes on as ever.
+	now := is.Session
+	now.Forget()
+	commit(t, s, follow(is, events.Updated, now, c.Now().Add(time.Second)))
+	if again, err := s.Forget(person(string(secret))); err != nil || again != (Forgot{}) {
+		t.Errorf("forgetting again: %+v, %v", again, err)
+	}
+	path := s.path
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sound(t, openedAt(t, path, Options{Now: c.Now}))
+}
