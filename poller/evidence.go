@@ -91,6 +91,7 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 	changes := diff.Compare(known, diff.Snapshot{
 		Sessions: sessions, From: ev.from, At: ev.at, History: ev.scope == ofHistory, Past: ev.past, Presumed: ev.presumed, Proof: ev.proof,
 	}, k.Rules)
+	compared := k.Clock.Now()
 	if unreadable != nil {
 		return unreadable
 	}
@@ -114,7 +115,7 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 	if k.Sightings != nil {
 		k.Sightings.Show(sessions, ev.sent)
 	}
-	k.report(&ev, changes, start)
+	k.report(&ev, changes, start, compared)
 	return nil
 }
 
@@ -186,8 +187,8 @@ func (k *ledger) seenAt(id string) time.Time {
 	return earliest
 }
 
-// report tells of an answer that was taken.
-func (s *Settings) report(ev *evidence, changes []events.Event, committing time.Time) {
+// report tells of an answer that was taken, compared and committed from given times on.
+func (s *Settings) report(ev *evidence, changes []events.Event, comparing, committing time.Time) {
 	now := s.Clock.Now()
 	for i := range changes {
 		e := &changes[i]
@@ -197,7 +198,7 @@ func (s *Settings) report(ev *evidence, changes []events.Event, committing time.
 		return
 	}
 	s.Observer.Looked(Report{
-		Location: ev.location, At: now, Took: now.Sub(ev.sent), Committing: now.Sub(committing),
+		Location: ev.location, At: now, Took: now.Sub(ev.sent), Committing: now.Sub(comparing), Comparing: committing.Sub(comparing),
 		Pages: 1, Records: len(ev.sessions), Skipped: len(ev.skipped), Changes: changes,
 	})
 }

@@ -91,7 +91,7 @@ func (k *ledger) release(ctx context.Context, ids []string) error {
 	if err := k.commits.commit(ctx, ends, start); err != nil {
 		return fmt.Errorf("committing %d ends without final figures: %w", len(ends), err)
 	}
-	k.report(&evidence{timing: timing{sent: start}}, ends, start)
+	k.report(&evidence{timing: timing{sent: start}}, ends, start, start)
 	return nil
 }
 

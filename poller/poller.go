@@ -64,12 +64,12 @@ type Observer interface {
 type Report struct {
 	Location string
 	// At is when the look ended, Took how long it took from its first request,
-	// Committing how long the diff and the commit took.
-	At               time.Time
-	Took, Committing time.Duration
-	Pages, Records   int
-	Skipped          int
-	Changes          []events.Event
+	// Committing how long the diff and the commit took, Comparing the diff alone.
+	At                          time.Time
+	Took, Committing, Comparing time.Duration
+	Pages, Records              int
+	Skipped                     int
+	Changes                     []events.Event
 }
 
 // Settings are what a Poller works with, to be set before Run.

@@ -21,6 +21,9 @@ const (
 	// HeaderOutbox is the random name of the outbox that HeaderSeq counts in: another
 	// process, or this one with a new data directory, has another.
 	HeaderOutbox = "Guestflow-Outbox"
+	// HeaderTraceparent is the W3C's Trace Context of the event, where events are traced:
+	// the attribute of CloudEvents' extension for distributed tracing.
+	HeaderTraceparent = "traceparent"
 )
 
 // Headers of atomic batches (nats-server 2.12).
@@ -38,16 +41,17 @@ const headerRoom = 768
 type messages struct {
 	subjects                events.Subjects
 	stream, account, outbox []string
+	traceparent             func(event string) string // nil for none
 }
 
 func newMessages(stream, account, outbox string, s events.Subjects) messages {
-	return messages{s, []string{stream}, []string{events.EncodeToken(account).String()}, []string{outbox}}
+	return messages{subjects: s, stream: []string{stream}, account: []string{events.EncodeToken(account).String()}, outbox: []string{outbox}}
 }
 
 var contentType = []string{events.ContentType}
 
 func (m messages) of(e *Entry) *nats.Msg {
-	return &nats.Msg{
+	msg := &nats.Msg{
 		Subject: e.Subject(m.subjects),
 		Data:    e.Body,
 		Header: nats.Header{
@@ -59,6 +63,10 @@ func (m messages) of(e *Entry) *nats.Msg {
 			"Content-Type":                 contentType,
 		},
 	}
+	if m.traceparent != nil {
+		msg.Header[HeaderTraceparent] = []string{m.traceparent(e.ID)}
+	}
+	return msg
 }
 
 func expectLastOf(m *nats.Msg, filter string, seq uint64) {

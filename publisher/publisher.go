@@ -99,6 +99,9 @@ type Publisher struct {
 	// holds events of the account, instead of taking the account over: a state that
 	// knows nothing of them would number its events anew.
 	NeedsState bool
+	// Traceparent gives what a message with an event bears in HeaderTraceparent, by the
+	// event's id. Nil leaves the header out.
+	Traceparent func(event string) string
 	// Clock is used for pauses and for the times in State. Default is the system's.
 	Clock Clock
 	// Observer may be nil.
@@ -248,6 +251,7 @@ func (p *Publisher) start() error {
 		p.own = string(name)
 	}
 	p.messages = newMessages(p.Stream, p.Account, p.own, p.Subjects)
+	p.messages.traceparent = p.Traceparent
 	return nil
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/account"
+	"github.com/guestflow/guestflow/internal/tracing"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
@@ -42,8 +43,9 @@ type app struct {
 	hooks    *webhook.Dispatcher
 	visits   *visit.Service // nil where none are made
 	forget   *forgetter
-	listener net.Listener // nil where HTTP is off
-	level    *logLevel    // nil where it cannot be changed
+	listener net.Listener    // nil where HTTP is off
+	level    *logLevel       // nil where it cannot be changed
+	tracer   *tracing.Tracer // nil where nothing is traced
 	subjects events.Subjects
 	stream   chan struct{} // closed when the stream is there
 	// streamFault is why it cannot be set up yet.
@@ -90,6 +92,9 @@ func (c *Config) settings(a *app, observer account.Observer) account.Settings {
 	if c.StreamManage {
 		s.MakeStream = a.makeStream
 	}
+	if a.tracer != nil {
+		s.Traceparent = a.tracer.Traceparent
+	}
 	return s
 }
 
@@ -104,6 +109,9 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	}()
 	if a.subjects, err = events.NewSubjects(cfg.SubjectPrefix); err != nil {
 		return nil, err
+	}
+	if a.tracer, err = tracing.Start(ctx, version(), log); err != nil {
+		return nil, usageError(err.Error())
 	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory %s: %w; set GUESTFLOW_DATA_DIR to one that this user may write", cfg.DataDir, err)
@@ -125,6 +133,9 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	if cfg.WebhooksFile != "" {
 		a.hooks = newDispatcher(cfg, a.nats.js, log)
 		a.hooks.Observe = a.metrics.Tried
+		if a.tracer != nil {
+			a.hooks.Span = a.tracer.Try
+		}
 	}
 	if cfg.Visits {
 		settings := visitSettings(cfg, log)
@@ -297,6 +308,7 @@ func (a *app) Close() error {
 	if a.nats != nil {
 		errs = append(errs, a.nats.Close())
 	}
+	a.tracer.Close()
 	return errors.Join(errs...)
 }
 

@@ -199,10 +199,14 @@ func kept(t *testing.T, conn *nats.Conn) []events.Event {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return keptBy(t, js)
+}
+
+func keptBy(t *testing.T, js jetstream.JetStream) (all []events.Event) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	var all []events.Event
-	err = consume.Consumer{From: consume.FromStart()}.Run(ctx, js, func(_ context.Context, d consume.Delivery) error {
+	err := consume.Consumer{From: consume.FromStart()}.Run(ctx, js, func(_ context.Context, d consume.Delivery) error {
 		all = append(all, d.Event)
 		if d.Pending == 0 {
 			cancel()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/tracing"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/guest"
 	"github.com/guestflow/guestflow/poller/order"
@@ -33,6 +34,8 @@ type metrics struct {
 // can be asked for is asked at each scrape (Collect); the rest is counted, also over
 // restarts of the account within the process.
 type accountMetrics struct {
+	app      *app
+	name     string // the account's
 	registry *prometheus.Registry
 	// account is asked at each scrape; see show.
 	account    atomic.Pointer[member]
@@ -103,7 +106,7 @@ func newAccountMetrics(of *member) *accountMetrics {
 		return prometheus.HistogramOpts{Name: "guestflow_" + name, Help: help, ConstLabels: account, Buckets: buckets}
 	}
 	m := &accountMetrics{
-		registry: of.app.metrics.registry, recent: &recent{},
+		app: of.app, name: of.cfg.Account, registry: of.app.metrics.registry, recent: &recent{},
 		requests:   prometheus.NewCounterVec(counter("requests_total", "Requests to the platform, by endpoint, kind of look and outcome."), []string{"endpoint", "look", "status"}),
 		requestS:   prometheus.NewHistogramVec(histogram("request_seconds", "Time from a request to the platform to its answer.", prometheus.DefBuckets), []string{"endpoint"}),
 		events:     prometheus.NewCounterVec(counter("events_total", "Events committed, by kind."), []string{"kind"}),
@@ -213,6 +216,12 @@ func (m *accountMetrics) Looked(r poller.Report) {
 			m.recent.delay(e.Kind, d)
 		}
 	}
+	if t := m.app.tracer; t != nil {
+		of := tracing.Look{Account: m.name, Location: r.Location, Records: r.Records, Sent: r.At.Add(-r.Took), Answered: r.At.Add(-r.Committing), Compared: r.At.Add(r.Comparing - r.Committing), Committed: r.At}
+		for i := range r.Changes {
+			t.Looked(of, tracing.Event{ID: r.Changes[i].ID, Type: r.Changes[i].Kind.Type()})
+		}
+	}
 }
 
 // detectionDelay is how long a start or an end went unseen, as far as known: an
@@ -237,6 +246,12 @@ func detectionDelay(e *events.Event) (time.Duration, bool) {
 func (m *accountMetrics) Published(b publisher.Batch) {
 	if b.Took > 0 {
 		m.publish.Observe(b.Took.Seconds())
+	}
+	if t := m.app.tracer; t != nil {
+		for i := range b.Entries {
+			e := &b.Entries[i]
+			t.Published(m.name, m.app.cfg.Stream, e.Subject(m.app.subjects), e.ID, b.Took)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/consumers/webhook"
+	"github.com/guestflow/guestflow/internal/tracing"
 )
 
 func newDispatcher(cfg Config, js jetstream.JetStream, log *slog.Logger) *webhook.Dispatcher {
@@ -92,10 +93,19 @@ func dispatch(cmd *cobra.Command, args []string, cfg Config, do func(*cobra.Comm
 	}
 	defer conn.Close()
 	log, level := changingLogger(cmd.ErrOrStderr(), cfg)
+	d := newDispatcher(cfg, js, log)
 	if cmd.Annotations[service] != "" {
 		outliveHangup(cmd.Context(), cmd.ErrOrStderr(), level.hangUp)
+		tracer, err := tracing.Start(cmd.Context(), version(), log)
+		if err != nil {
+			return usageError(err.Error())
+		}
+		if tracer != nil {
+			defer tracer.Close()
+			d.Span = tracer.Try
+		}
 	}
-	return do(cmd, args, newDispatcher(cfg, js, log))
+	return do(cmd, args, d)
 }
 
 func webhooksCommand() *cobra.Command {

@@ -73,7 +73,12 @@ type Dispatcher struct {
 	// StopGrace is how long Run waits for requests under way when it ends: 5 s.
 	StopGrace time.Duration
 
-	Log     *slog.Logger                               // slog.Default()
+	Log *slog.Logger // slog.Default()
+	// Span begins the span of a request, below what the event's message bears (a
+	// traceparent, or nothing), and returns what the request is to bear, and what ends the
+	// span with the answer's status or the error. Nil hands on what the message bears.
+	Span func(parent, endpoint, event string) (traceparent string, end func(status int, err error))
+
 	Observe func(Observation)                          // called after every try, from many goroutines; must not block
 	Now     func() time.Time                           // time.Now
 	Rand    func() float64                             // in [0, 1), for jitter; math/rand/v2
@@ -107,6 +112,7 @@ type options struct {
 	MaxRetryAfter, AckWait, Recheck    time.Duration
 	ReloadEvery, StopGrace, fetchWait  time.Duration
 	Log                                *slog.Logger
+	Span                               func(parent, endpoint, event string) (string, func(int, error))
 	Observe                            func(Observation)
 	Now                                func() time.Time
 	Rand                               func() float64
@@ -138,8 +144,11 @@ func (d *Dispatcher) options() (options, error) {
 		MaxRetryAfter: cmp.Or(d.MaxRetryAfter, time.Hour), AckWait: cmp.Or(d.AckWait, 30*time.Second),
 		Recheck: cmp.Or(d.Recheck, 30*time.Second), ReloadEvery: cmp.Or(d.ReloadEvery, 2*time.Second),
 		StopGrace: cmp.Or(d.StopGrace, 5*time.Second), Log: cmp.Or(d.Log, slog.Default()),
-		Observe: d.Observe, Now: d.Now, Rand: d.Rand, Sleep: d.Sleep, Resolve: d.Resolve, allow: d.allow,
+		Span: d.Span, Observe: d.Observe, Now: d.Now, Rand: d.Rand, Sleep: d.Sleep, Resolve: d.Resolve, allow: d.allow,
 		fetchWait: cmp.Or(d.fetchWait, time.Second), subjects: subjects, visitSubjects: visitSubjects, Account: d.Account, Key: d.Key, JetStream: d.JetStream, standings: &d.standings,
+	}
+	if o.Span == nil {
+		o.Span = handOn
 	}
 	if o.Observe == nil {
 		o.Observe = func(Observation) {}
@@ -158,6 +167,11 @@ func (d *Dispatcher) options() (options, error) {
 	}
 	return o, nil
 }
+
+// handOn leaves a trace as it is.
+func handOn(parent, _, _ string) (string, func(int, error)) { return parent, untraced }
+
+func untraced(int, error) {}
 
 // streamOf is the stream of a topic.
 func (o options) streamOf(t *topic) string {

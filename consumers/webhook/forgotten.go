@@ -82,5 +82,6 @@ func (p parcel) opened(key string) (parcel, error) {
 	if err != nil {
 		return p, err
 	}
-	return parcel{p.id, forgottenTopic.about(&e), document, p.delivery}, nil
+	p.of, p.document = forgottenTopic.about(&e), document
+	return p, nil
 }

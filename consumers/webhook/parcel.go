@@ -8,6 +8,13 @@ import "bytes"
 // covers.
 const HeaderDelivery = "Guestflow-Delivery"
 
+// HeaderTraceparent is the Trace Context of an event's message, and as HTTP writes it of
+// a request that tells of it.
+const (
+	HeaderTraceparent  = "traceparent"
+	requestTraceparent = "Traceparent"
+)
+
 // delivery is a value of HeaderDelivery.
 type delivery string
 
@@ -23,10 +30,11 @@ type parcel struct {
 	of       notice // the document, decoded
 	document []byte // of the stream
 	delivery delivery
+	trace    string // the traceparent of the request; empty for none
 }
 
 func parcelOf(n notice, document []byte) parcel {
-	p := parcel{n.id, n, document, usual}
+	p := parcel{id: n.id, of: n, document: document}
 	if n.backfilled {
 		p.delivery = backfilled
 	}

@@ -193,7 +193,7 @@ func (r *replayer) send(ctx context.Context, ev again) {
 		if r.pace(ctx) != nil {
 			return
 		}
-		a = r.sender.send(ctx, parcel{ev.id, ev.of, ev.document, replayed}, false)
+		a = r.sender.send(ctx, parcel{id: ev.id, of: ev.of, document: ev.document, delivery: replayed}, false)
 		if ctx.Err() != nil {
 			return
 		}

@@ -102,6 +102,9 @@ func (s *sender) exchange(ctx context.Context, p parcel, keep bool) answer {
 	if p.delivery != usual {
 		header[HeaderDelivery] = []string{string(p.delivery)}
 	}
+	if _, own := header[requestTraceparent]; p.trace != "" && !own {
+		header[requestTraceparent] = []string{p.trace}
+	}
 	if s.endpoint.ContentType != "" {
 		header["Content-Type"] = []string{s.endpoint.ContentType}
 	}

@@ -2,6 +2,8 @@ package webhook
 
 import (
 	"context"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // try makes one request for j, tells the server what became of the message, and
@@ -17,7 +19,11 @@ func (r *runner) try(ctx context.Context, j *job) outcome {
 	if r.stale(j) {
 		return r.skip(ctx, j)
 	}
-	a := r.sender.send(ctx, parcelOf(j.event, j.msg.Data()), false)
+	p := parcelOf(j.event, j.msg.Data())
+	traceparent, end := r.o.Span(traceOf(j.msg), r.endpoint.Name, p.id)
+	p.trace = traceparent
+	a := r.sender.send(ctx, p, false)
+	end(a.status, a.err)
 	if ctx.Err() != nil && a.err != nil { // broken off here, not by the receiver
 		return r.untried(j)
 	}
@@ -27,6 +33,17 @@ func (r *runner) try(ctx context.Context, j *job) outcome {
 	out.answered, out.unwell, out.reason = v != passing, v == passing, reason
 	return out
 }
+
+// traceOf is the traceparent that a message bears, empty for none.
+func traceOf(msg jetstream.Msg) string {
+	if of := msg.Headers()[HeaderTraceparent]; len(of) > 0 && len(of[0]) < traceparentMost {
+		return of[0]
+	}
+	return ""
+}
+
+// traceparentMost bounds what is handed on of somebody else's header.
+const traceparentMost = 256
 
 // conclude tells the server what became of the message.
 func (r *runner) conclude(ctx context.Context, j *job, a answer, v verdict, reason string) outcome {

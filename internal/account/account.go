@@ -83,7 +83,8 @@ type Settings struct {
 	// it is added when the account is opened.
 	Forgotten *forgotten.List
 
-	// May reports whether this process may publish the account still; nil is always.
+	// May reports whether this process may publish the account and ask the platform still;
+	// nil is always.
 	May func() bool
 	// Rebuild has Open put the state together from the stream, in place of what the store
 	// knows; it then waits for the stream.
@@ -93,8 +94,10 @@ type Settings struct {
 	Subjects events.Subjects
 	// MakeStream makes the stream where it goes missing; nil waits for it.
 	MakeStream func(context.Context) error
-	Observer   Observer
-	Log        *slog.Logger
+	// Traceparent is publisher.Publisher's; nil is no tracing.
+	Traceparent func(event string) string
+	Observer    Observer
+	Log         *slog.Logger
 }
 
 // Account is an open account. Open makes it, Run runs it once, Close closes it. The
@@ -135,7 +138,7 @@ func Open(ctx context.Context, s Settings, link Link) (_ *Account, err error) {
 			a.Close()
 		}
 	}()
-	s.Platform.Logger = s.Log.With("account", s.Name)
+	s.Platform.Logger, s.Platform.May = s.Log.With("account", s.Name), s.May
 	s.Platform.Forget = s.forget
 	if a.Client, err = platform.New(s.Platform); err != nil {
 		return nil, &SettingsError{err}
@@ -166,7 +169,7 @@ func Open(ctx context.Context, s Settings, link Link) (_ *Account, err error) {
 	a.buildPoller(budgets)
 	p := publisher.New(link.JetStream(), a.patient)
 	p.Account, p.Stream, p.Subjects, p.Make, p.Observer, p.Log = s.Name, s.Stream, s.Subjects, s.MakeStream, s.Observer, s.Log
-	p.NeedsState = true
+	p.NeedsState, p.Traceparent = true, s.Traceparent
 	a.Publisher = p
 	return a, nil
 }

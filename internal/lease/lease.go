@@ -89,6 +89,7 @@ type Lease struct {
 
 	mu    sync.Mutex
 	until time.Time
+	lapse *time.Timer // ends what runs under it, though the process may wait for the bucket
 }
 
 // Valid reports whether nobody else can hold the lease at the moment.
@@ -102,6 +103,7 @@ func (l *Lease) extend(until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.until = until
+	l.lapse.Reset(time.Until(until))
 }
 
 // Open finds or makes the bucket. With declared none is made.
@@ -361,24 +363,31 @@ func (s *Sharer) balance(ctx context.Context) {
 		if running >= share || ctx.Err() != nil {
 			return
 		}
-		if s.held[name] == nil && s.claim(ctx, name) {
+		if s.held[name] != nil {
+			continue
+		}
+		taken, err := s.claim(ctx, name)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return // NATS does not answer; what is held is more urgent than the others
+		}
+		if taken {
 			running++
 		}
 	}
 }
 
-// claim tries to get a lease that seems to be free.
-func (s *Sharer) claim(ctx context.Context, name string) bool {
+// claim tries to get a lease that seems to be free. With an error another was faster, or
+// the bucket does not answer; the next turn tries again.
+func (s *Sharer) claim(ctx context.Context, name string) (taken bool, err error) {
 	k := key(name)
 	e, known := s.seen[k]
 	if known && s.alive(e) && !e.record.Released {
-		return false
+		return false, nil
 	}
 	began := time.Now()
 	write, cancel := context.WithDeadline(ctx, began.Add(s.TTL/2))
 	defer cancel()
 	var revision uint64
-	var err error
 	l := &Lease{Name: name, key: k, Carried: e.record.Carried, CarriedAt: e.record.At, Clean: e.record.Released}
 	if known && s.alive(e) {
 		revision, err = s.KV.Update(write, k, s.value(name, false), e.revision)
@@ -386,19 +395,19 @@ func (s *Sharer) claim(ctx context.Context, name string) bool {
 		revision, err = s.KV.Create(write, k, s.value(name, false))
 	}
 	if err != nil {
-		return false // another was faster, or the next turn tries again
+		return false, err
 	}
 	l.revision = revision
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	l.cancel, l.lapse = stop, time.AfterFunc(s.TTL, stop)
 	l.extend(began.Add(s.TTL))
 	s.held[name] = l
 	s.Log.Info("lease taken", "name", name, "clean", l.Clean)
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	l.cancel = stop
 	go func() {
 		s.Run(running, l)
 		s.ended <- l
 	}()
-	return true
+	return true, nil
 }
 
 // release gives a lease up after what ran under it has ended.
@@ -410,7 +419,7 @@ func (s *Sharer) release(ctx context.Context, l *Lease) {
 	}
 	// The record stays until it expires: it carries what the next one is to know.
 	s.fault(s.write(ctx, l, true))
-	l.extend(time.Time{})
+	l.extend(time.Time{}) // and its timer has nothing to end any more
 }
 
 // leave tells the others that this process ends, and then ends what it runs.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,6 +172,69 @@ func TestLeaseThatLapsedIsNotValid(t *testing.T) {
 	e.server.Stop()
 	if l := <-held; l.Valid() {
 		t.Error("it is valid beyond its time")
+	}
+	stop()
+	<-ended
+}
+
+// silent is a bucket whose writes get no answer while it is off.
+type silent struct {
+	jetstream.KeyValue
+	off    atomic.Bool
+	claims atomic.Int32 // that were made while it was off
+}
+
+func (b *silent) Put(ctx context.Context, key string, value []byte) (uint64, error) {
+	if b.off.Load() {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	return b.KeyValue.Put(ctx, key, value)
+}
+
+func (b *silent) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	if b.off.Load() {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	return b.KeyValue.Update(ctx, key, value, revision)
+}
+
+func (b *silent) Create(ctx context.Context, key string, value []byte, opts ...jetstream.KVCreateOpt) (uint64, error) {
+	if b.off.Load() {
+		b.claims.Add(1)
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	return b.KeyValue.Create(ctx, key, value, opts...)
+}
+
+// TestWhatRunsEndsWithItsLease, although the process waits for answers about leases of
+// many others that do not come.
+func TestWhatRunsEndsWithItsLease(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, 60)
+	kv, err := Open(t.Context(), e.server.JetStream(), DefaultBucket, e.ttl, 1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket := &silent{KeyValue: kv}
+	var names atomic.Int32
+	names.Store(1)
+	held, over := make(chan *Lease), make(chan int32)
+	s := &Sharer{KV: bucket, Owner: "a", TTL: e.ttl, Names: func() []string { return e.names[:names.Load()] }, Run: func(ctx context.Context, l *Lease) {
+		held <- l
+		<-ctx.Done()
+		over <- bucket.claims.Load()
+	}, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Share(ctx) }()
+	<-held
+	bucket.off.Store(true)
+	names.Store(60)
+	if n := <-over; n > 10 {
+		t.Errorf("it went on while %d leases were asked for in vain", n)
 	}
 	stop()
 	<-ended

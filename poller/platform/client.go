@@ -68,6 +68,9 @@ type Config struct {
 	// Transport carries the requests; nil means a transport of its own, which is the
 	// one that knows the files and the proxy.
 	Transport http.RoundTripper
+	// May reports whether requests may go out still, and is asked before each; nil is
+	// always.
+	May func() bool
 	// Now is the local clock; nil means time.Now.
 	Now func() time.Time
 	// Logger is told once of each field that cannot be read; nil discards it.
@@ -334,6 +337,9 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 const largestKept = 1 << 20
 
+// errMayNot keeps a request from being sent; see Config.May.
+var errMayNot = errors.New("another process may poll the account by now, and spend its limit")
+
 // get sends one request and reads its body.
 func (c *Client) get(ctx context.Context, endpoint Endpoint, path string, query url.Values) ([]byte, Meta, error) {
 	return c.getInto(ctx, new(bytes.Buffer), endpoint, path, query)
@@ -364,6 +370,10 @@ func (c *Client) getInto(ctx context.Context, room *bytes.Buffer, endpoint Endpo
 		req.Header.Set(c.cfg.AuthHeader, value)
 	}
 	m.Sent = c.cfg.Now()
+	if c.cfg.May != nil && !c.cfg.May() {
+		m.Received = m.Sent
+		return nil, m, &Error{Kind: Network, Endpoint: endpoint, Err: errMayNot}
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		m.Received = c.cfg.Now()

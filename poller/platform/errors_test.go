@@ -250,6 +250,21 @@ func TestBrokenConnectionsAreNetworkErrors(t *testing.T) {
 	}
 }
 
+// TestWhoMayNotAskAnyMoreDoesNot: another process may spend the limit by then.
+func TestWhoMayNotAskAnyMoreDoesNot(t *testing.T) {
+	asked, may := 0, true
+	c := client(t, serve(t, func(w http.ResponseWriter, _ *http.Request) { asked++; fmt.Fprint(w, emptyPage) }), func(cfg *Config) { cfg.May = func() bool { return may } })
+	if _, err := c.Sessions(t.Context(), Query{}); err != nil || asked != 1 {
+		t.Fatal(asked, err)
+	}
+	may = false
+	for endpoint, request := range ask {
+		if e := fault(t, request(t.Context(), c)); !errors.Is(e, errMayNot) || asked != 1 {
+			t.Errorf("%s: %v; the platform was asked %d times", endpoint, e, asked)
+		}
+	}
+}
+
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	strayed := make(chan *http.Request, 100)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

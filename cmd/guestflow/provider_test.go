@@ -1,0 +1,333 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/lease"
+	"github.com/guestflow/guestflow/internal/simulator"
+)
+
+// provider is a service provider's installation, of real processes: three NATS servers
+// that are a cluster, each behind a proxy that can be cut, and three guestflows with the
+// same accounts file.
+type provider struct {
+	t         *testing.T
+	lease     time.Duration
+	platforms map[string]*simulated
+	environ   []string
+	servers   [3]*node
+	processes [3]*guestflow
+
+	mu     sync.Mutex
+	faults []simulator.Interval // in which what was served may have been told of by nobody
+	logs   bytes.Buffer         // of processes that have ended
+}
+
+// shape is what a provider looks like.
+type shape struct {
+	accounts, venues, online int
+	speed                    float64 // of life; the platform permits as many more requests
+	lease                    time.Duration
+}
+
+// node is one server of the cluster, a process of its own.
+type node struct {
+	environ []string
+	child   *child
+	proxy   *toxiproxy.Proxy
+}
+
+// guestflow is one of the processes that share the accounts.
+type guestflow struct {
+	dir    string
+	child  *child
+	output *bytes.Buffer
+}
+
+func newProvider(t *testing.T, s shape) *provider {
+	t.Helper()
+	p := &provider{t: t, lease: s.lease, platforms: map[string]*simulated{}}
+	limit := int(60 * s.speed)
+	file := "accounts:\n"
+	for i := range s.accounts {
+		name := fmt.Sprintf("account-%02d", i)
+		cfg := simulator.Config{Token: "right-" + name, RateLimit: limit, Speed: s.speed}
+		for v := range max(3, s.venues) {
+			cfg.Locations = append(cfg.Locations, simulator.Location{ID: fmt.Sprintf("venue-%d", v), MeanOnline: float64(s.online)})
+		}
+		p.platforms[name] = simulate(t, cfg)
+		file += fmt.Sprintf("  - {account: %s, api_url: %s, api_token: right-%s, api_rate_limit: %d}\n", name, p.platforms[name].url, name, limit)
+	}
+	p.startCluster()
+	p.environ = []string{
+		actAs + "=guestflow", "GUESTFLOW_ACCOUNTS_FILE=" + accountsFile(t, file), "GUESTFLOW_NATS_URL=" + p.url(), "GUESTFLOW_LEASE=" + s.lease.String(),
+		"GUESTFLOW_STREAM_REPLICAS=3", "GUESTFLOW_HTTP_ADDR=-", "GUESTFLOW_TRAFFIC_MIN_BYTES=100000",
+	}
+	for i := range p.processes {
+		p.processes[i] = &guestflow{}
+		p.start(i, true)
+	}
+	t.Cleanup(p.close)
+	return p
+}
+
+// startCluster starts three servers that know each other, and a proxy before each.
+func (p *provider) startCluster() {
+	p.t.Helper()
+	var listen, routes []string
+	for range p.servers {
+		listen, routes = append(listen, free(p.t)), append(routes, free(p.t))
+	}
+	for i := range p.servers {
+		dir := p.t.TempDir()
+		conf := filepath.Join(dir, "nats.conf")
+		// Clients are to know the proxies alone.
+		text := fmt.Sprintf("server_name: n%d\nlisten: %q\njetstream {store_dir: %q}\ncluster {name: c, listen: %q, no_advertise: true, routes: [%s]}\n",
+			i, listen[i], dir, routes[i], `"nats://`+strings.Join(routes, `", "nats://`)+`"`)
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			p.t.Fatal(err)
+		}
+		s := &node{environ: []string{actAs + "=nats", natsConf + "=" + conf}}
+		s.proxy = toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "nats", free(p.t), listen[i])
+		if err := s.proxy.Start(); err != nil {
+			p.t.Fatal(err)
+		}
+		p.servers[i] = s
+		s.child = start(p.t, s.environ)
+	}
+}
+
+func (p *provider) url() string {
+	var all []string
+	for _, s := range p.servers {
+		all = append(all, "nats://"+s.proxy.Listen)
+	}
+	return strings.Join(all, ",")
+}
+
+// connect waits until the cluster answers.
+func (p *provider) connect() jetstream.JetStream {
+	p.t.Helper()
+	conn, err := nats.Connect(p.url(), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return js
+}
+
+// start begins a process, with a new data directory or its own.
+func (p *provider) start(i int, fresh bool) {
+	g := p.processes[i]
+	if fresh {
+		g.dir = filepath.Join(p.t.TempDir(), "data")
+	}
+	g.output = &bytes.Buffer{}
+	g.child = startWith(p.t, g.output, append([]string{"GUESTFLOW_DATA_DIR=" + g.dir}, p.environ...), "run")
+}
+
+// kill ends a process as a power cut does.
+func (p *provider) kill(i int) {
+	p.processes[i].child.kill()
+	p.collect(i)
+}
+
+// stop ends a process in good order.
+func (p *provider) stop(i int) {
+	g := p.processes[i]
+	sendTo(p.t, g.child, syscall.SIGTERM)
+	if err := <-g.child.ended; err != nil {
+		p.t.Errorf("process %d ended with %v", i, err)
+	}
+	p.collect(i)
+}
+
+func (p *provider) collect(i int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.logs.Write(p.processes[i].output.Bytes())
+}
+
+func sendTo(t *testing.T, c *child, s syscall.Signal) {
+	if err := c.cmd.Process.Signal(s); err != nil {
+		t.Error(err)
+	}
+}
+
+func (p *provider) close() {
+	for _, g := range p.processes {
+		_ = g.child.cmd.Process.Kill() // it may have ended
+	}
+	for _, s := range p.servers {
+		_ = s.child.cmd.Process.Kill()
+		s.proxy.Stop()
+	}
+}
+
+// during does something, and notes when it was. What is served at such times may be told
+// of by nobody: a process that loses its accounts leaves that to the next one.
+func (p *provider) during(what string, do func()) {
+	p.t.Log(time.Now().Format(time.TimeOnly), what)
+	from := time.Now().Add(-5 * time.Second)
+	do()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.faults = append(p.faults, simulator.Interval{From: from, To: time.Now().Add(p.lease + 5*time.Second)})
+}
+
+// strike does one harm to a guestflow.
+func (p *provider) strike(r *rand.Rand) {
+	i := r.IntN(len(p.processes))
+	switch r.IntN(4) {
+	case 0:
+		p.during(fmt.Sprintf("guestflow %d: kill -9, and a new data directory", i), func() { p.kill(i); pause(upTo(r, 2*p.lease)); p.start(i, true) })
+	case 1:
+		p.during(fmt.Sprintf("guestflow %d: kill -9", i), func() { p.kill(i); pause(upTo(r, p.lease)); p.start(i, false) })
+	case 2:
+		p.during(fmt.Sprintf("guestflow %d: paused, mostly for longer than the lease", i), func() { p.freeze(r, p.processes[i].child, p.lease/2, 2*p.lease) })
+	case 3:
+		p.during(fmt.Sprintf("guestflow %d: stopped in good order, and started", i), func() { p.stop(i); p.start(i, false) })
+	}
+}
+
+// strikeServer does one harm to a NATS server or the way to it.
+func (p *provider) strikeServer(r *rand.Rand) {
+	i := r.IntN(len(p.servers))
+	s := p.servers[i]
+	switch r.IntN(3) {
+	case 0:
+		p.during(fmt.Sprintf("nats %d: kill -9", i), func() { s.child.kill(); pause(upTo(r, p.lease)); s.child = start(p.t, s.environ) })
+	case 1:
+		p.during(fmt.Sprintf("nats %d: paused", i), func() { p.freeze(r, s.child, time.Second, 2*p.lease) })
+	case 2:
+		p.during(fmt.Sprintf("nats %d: the way to it is cut", i), func() {
+			s.proxy.Stop()
+			pause(upTo(r, p.lease))
+			if err := s.proxy.Start(); err != nil {
+				p.t.Error(err)
+			}
+		})
+	}
+}
+
+func (p *provider) freeze(r *rand.Rand, c *child, least, most time.Duration) {
+	sendTo(p.t, c, syscall.SIGSTOP)
+	pause(least + upTo(r, most-least))
+	sendTo(p.t, c, syscall.SIGCONT)
+}
+
+func upTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
+
+// verify holds the stream against the truth up to a time.
+func (p *provider) verify(until time.Time) {
+	p.t.Helper()
+	all := keptBy(p.t, p.connect())
+	revisionsGoOn(p.t, all)
+	by := map[string][]events.Event{}
+	for _, e := range all {
+		by[e.Account] = append(by[e.Account], e)
+	}
+	served := 0
+	for name, platform := range p.platforms {
+		report := simulator.Checker{Until: until, Kills: p.faults}.Check(platform.truth.All(), by[name])
+		served += report.Served
+		if !report.OK() {
+			p.t.Error(name, report)
+		}
+		for _, truth := range platform.truth.All() {
+			if truth.Kind == simulator.TruthLimited {
+				p.t.Errorf("%s: the platform refused a request at %v", name, truth.Time)
+				break
+			}
+		}
+		for _, e := range by[name] {
+			if began := by[name][0].Data.Observed.At; e.Kind == events.Discovered && e.Data.Session.StartedAt.After(began.Add(5*p.lease)) {
+				p.t.Errorf("%s: session %s is discovered, and came long after tracking began", name, e.Data.Session.ID)
+				break
+			}
+		}
+	}
+	text := p.logs.String()
+	p.t.Logf("%d accounts, %d events, %d sessions served, %d faults; leases taken %d times, lost %d times; states rebuilt %d times", len(p.platforms), len(all), served, len(p.faults),
+		strings.Count(text, "lease taken"), strings.Count(text, "lease lost"), strings.Count(text, "state rebuilt"))
+	if served < 10*len(p.platforms) {
+		p.t.Error("too little was served to mean anything")
+	}
+}
+
+// holders says which process has each account's lease.
+func (p *provider) holders(js jetstream.JetStream) map[string]string {
+	all := map[string]string{}
+	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	defer cancel()
+	kv, err := js.KeyValue(ctx, lease.DefaultBucket)
+	if err != nil {
+		return all // not made yet
+	}
+	for name := range p.platforms {
+		e, err := kv.Get(ctx, "lease."+lease.Plain(name))
+		if err != nil {
+			continue
+		}
+		var r struct {
+			Owner    string
+			Released bool
+		}
+		if json.Unmarshal(e.Value(), &r) == nil && !r.Released {
+			all[name] = r.Owner
+		}
+	}
+	return all
+}
+
+// taken adds the accounts that have another process than before, and when that was seen.
+func (p *provider) taken(js jetstream.JetStream, before map[string]string, by map[string]time.Time) {
+	for name, owner := range p.holders(js) {
+		if _, known := by[name]; !known && owner != before[name] {
+			by[name] = time.Now()
+		}
+	}
+}
+
+// settled waits until three processes share all accounts.
+func (p *provider) settled(js jetstream.JetStream) (holders map[string]string) {
+	p.t.Helper()
+	eventually(p.t, func() string {
+		holders = p.holders(js)
+		has := map[string]int{}
+		for _, owner := range holders {
+			has[owner]++
+		}
+		for _, n := range has {
+			if n > (len(p.platforms)+2)/3 {
+				return fmt.Sprintf("accounts by process: %v", has)
+			}
+		}
+		if len(holders) < len(p.platforms) || len(has) != 3 {
+			return fmt.Sprintf("%d of %d accounts are held, by %d processes", len(holders), len(p.platforms), len(has))
+		}
+		return ""
+	})
+	return holders
+}
