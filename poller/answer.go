@@ -28,20 +28,22 @@ func (p *Poller) askSessions(ctx context.Context, q platform.Query, then func(pl
 // note logs what was odd about a page, each oddity once: it tends to come with
 // every page, and the metrics count it.
 func (p *Poller) note(location string, page platform.Page) {
-	odd := func(text string, args ...any) {
-		key := text + fmt.Sprint(args...)
-		if p.oddities[key] || len(p.oddities) >= mostOddities {
-			return
-		}
-		p.oddities[key] = true
-		p.Logger.Warn(text, args...)
-	}
 	for _, s := range page.Skipped {
-		odd("a record cannot be read; whoever it may be does not count as gone", "location", location, "record", s.ID, "reason", s.Reason)
+		p.odd("a record cannot be read; whoever it may be does not count as gone", "location", location, "record", s.ID, "reason", s.Reason)
 	}
 	if page.Suspicious != "" {
-		odd("the list's links point elsewhere; they are not followed", "link", page.Suspicious)
+		p.odd("the list's links point elsewhere; they are not followed", "link", page.Suspicious)
 	}
+}
+
+// odd logs an oddity once.
+func (p *Poller) odd(text string, args ...any) {
+	key := text + fmt.Sprint(args...)
+	if p.oddities[key] || len(p.oddities) >= mostOddities {
+		return
+	}
+	p.oddities[key] = true
+	p.Logger.Warn(text, args...)
 }
 
 // mostOddities bounds what is remembered of oddities.

@@ -124,7 +124,8 @@ func (k *account) waits(e *entry) bool { return e.missed > 0 && e.Seen.Sub(k.beg
 // weigh puts first what a question settles most of: how long all have waited
 // that one answer tells of.
 func (q *verifyQueue) weigh(now time.Time) {
-	missing := slices.DeleteFunc(q.ids, func(id string) bool {
+	first := min(len(q.ids), mostSettled)
+	missing := slices.DeleteFunc(q.ids[:first], func(id string) bool {
 		e := q.roster.entries[id]
 		if e == nil || !q.waits(e) {
 			if e != nil {
@@ -134,6 +135,11 @@ func (q *verifyQueue) weigh(now time.Time) {
 		}
 		return false
 	})
+	if len(missing) < first {
+		missing = append(missing, q.ids[first:]...)
+	} else {
+		missing = q.ids
+	}
 	if q.ids = missing; len(missing) < 2 {
 		return
 	}
@@ -164,6 +170,10 @@ func (q *verifyQueue) weigh(now time.Time) {
 // mostWait is the most that one of them counts: beyond, who can only be asked about
 // alone would keep waiting many whom one list settles.
 const mostWait = 2 * time.Minute
+
+// mostSettled bounds of how many it is looked at for each decision whether they are
+// missing still: of the first ones, so that all have their turn.
+const mostSettled = 1000
 
 // mostWeighed bounds how many of the missing are compared for one decision.
 const mostWeighed = 256

@@ -27,9 +27,13 @@ const (
 	// rejoins is how often a page that shares nothing with the one before is
 	// followed by one that begins further back, before the reading goes on without.
 	rejoins = 3
-	// mostBarren is how many pages in a row may show nothing new before a list
-	// counts as read: a platform may give the same page for ever.
-	mostBarren = 10
+	// mostAlike is how many pages in a row may show mostly who was on the page before,
+	// and nobody new, before a list counts as read: a platform may give the same page for
+	// ever. It may give several in turn, so that mostBarren may show nobody new whatever
+	// they show, or as many as were read: behind an answer that was long in coming stand
+	// all who arrived meanwhile before the rest.
+	mostAlike  = 10
+	mostBarren = 100
 )
 
 // windowFrom returns the page that reaches furthest among those that begin at
@@ -65,8 +69,11 @@ type reading struct {
 	// unjoined is set once pages could not be joined: rows move faster than they are
 	// read, and waiting for two that meet would never end.
 	unjoined bool
-	news     int // sessions that nobody knew
-	barren   int // pages in a row that showed nothing new
+	news     int             // sessions that nobody knew
+	barren   int             // pages in a row that showed nothing new
+	alike    int             // of them, in a row, those that showed mostly who was on the page before
+	last     map[string]bool // ids on it, whether it was joined or not
+	repeats  bool            // the list counts as read, though the platform says that it goes on
 	records  int
 	twice    int // records that were meant to be read twice
 	fixed    int // the platform's own page size where it ignores per_page
@@ -103,16 +110,22 @@ func (r *reading) add(page platform.Page, m timing) (done bool) {
 	if size := sizeOf(page, r.asked); size != r.asked.Size && page.More {
 		r.fixed = size
 	}
-	joined, known := r.covered == 0, len(r.shown)
+	joined, known, again := r.covered == 0, len(r.shown), 0
 	ids := make(map[string]bool, len(page.Sessions))
 	for i := range page.Sessions {
 		id := page.Sessions[i].ID
 		ids[id], r.shown[id] = true, true
 		joined = joined || r.before[id]
+		if r.last[id] {
+			again++
+		}
 	}
 	if r.barren++; len(r.shown) > known {
-		r.barren = 0
+		r.barren, r.alike = 0, 0
+	} else if r.alike++; 2*again < len(ids) {
+		r.alike = 0
 	}
+	r.last = ids
 	r.records += len(page.Sessions)
 	r.twice += min(len(page.Sessions), max(0, r.covered-r.asked.Start()))
 	if r.unjoined = r.unjoined || r.missed == rejoins; r.fixed == 0 && !joined && !r.unjoined {
@@ -121,8 +134,13 @@ func (r *reading) add(page platform.Page, m timing) (done bool) {
 	}
 	r.missed, r.before = 0, ids
 	r.covered = r.asked.Start() + positions(page, r.asked)
-	return !page.More || page.Records == 0 || r.barren >= mostBarren
+	ends := !page.More || page.Records == 0
+	r.repeats = !ends && (r.alike >= mostAlike || r.barren >= max(mostBarren, r.pages/2))
+	return ends || r.repeats
 }
+
+// repeating is what is said of such a list.
+const repeating = "a list shows the same sessions page after page and does not end: whoever else is online stays unknown; ask the platform's support why"
 
 // hidden is the part of the list that was on no page, as records betray that came
 // more often than the pages overlap: each stood where another should have.
@@ -196,6 +214,9 @@ func (p *Poller) list(ctx context.Context, id string) error {
 		}
 		if !done {
 			return nil
+		}
+		if r.repeats {
+			p.odd(repeating, "location", location.ID)
 		}
 		location.name = ev.marks[0].Name
 		location.tracking = diff.Tracking{Since: ev.marks[0].TrackedSince, SeenAt: ev.marks[0].SeenAt}

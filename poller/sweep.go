@@ -91,6 +91,9 @@ func (p *Poller) swept(ctx context.Context, look plan.Look, answer platform.Page
 	}
 	s.reading = nil
 	s.rounds++
+	if r.repeats {
+		p.odd(repeating, "location", "")
+	}
 	if err := p.finished(ctx, r, nil); err != nil {
 		return err
 	}

@@ -201,7 +201,7 @@ func (w *writing) finish(marks []LocationMark, changes int) error {
 	}
 	// A leaf of each one's location and of the index, and with those that end or arrive
 	// others, too.
-	w.store.touch(w.tx, 2*w.store.page*int64(len(w.order)))
+	w.store.touch(w.tx, 2*mapped*int64(len(w.order)))
 	if err := w.places(marks, false); err != nil {
 		return err
 	}

@@ -120,6 +120,10 @@ func (s *Store) Take(after uint64, max int) ([]Entry, error) {
 // let go.
 const mostTouched = 8 << 20
 
+// mapped is how much of the file each page that is read brings into memory, since the
+// system maps those around it as well.
+const mapped = 64 << 10
+
 // touch notes that a transaction has read about so many bytes, and lets pages go now and
 // then.
 func (s *Store) touch(tx *bbolt.Tx, read int64) {

@@ -260,7 +260,7 @@ func (s *Store) State(id string) (st events.State, ok bool, err error) {
 	}
 	err = s.view("look up a session", func(tx *bbolt.Tx) error {
 		record := tx.Bucket(bucketEnded).Get([]byte(id))
-		s.touch(tx, s.page)
+		s.touch(tx, mapped)
 		if record == nil {
 			return nil
 		}
