@@ -11,14 +11,34 @@ import (
 //
 //	Date − Received ≤ offset < Date + 1 s − Sent
 //
-// The bounds of all answers are intersected. Where they contradict, one of the
-// clocks was set, and the estimate starts anew. The zero Clock knows nothing and
-// takes the local clock for the platform's. It is safe for concurrent use.
+// The bounds of all answers are intersected. Where they contradict, the platform's
+// clock was set, or the machine has slept, and the estimate starts anew. That the local
+// clock is set changes nothing, also of moments before: how time has passed since the
+// first answer is read off the monotonic clock. The zero Clock knows nothing and takes
+// the local clock for the platform's. It is safe for concurrent use.
 type Clock struct {
 	mu        sync.Mutex
 	known     bool
+	first     time.Time // when the first answer came
 	low, high time.Duration
 }
+
+// steady is a moment of the local clock as that would have told it had nobody set it
+// since the first answer. One without a monotonic reading is one of the clock as it is
+// set now.
+func (c *Clock) steady(local time.Time) time.Time {
+	if !c.known || !monotonic(c.first) {
+		return local
+	}
+	if !monotonic(local) {
+		now := time.Now()
+		local = now.Add(local.Sub(now))
+	}
+	return c.first.Round(0).Add(local.Sub(c.first))
+}
+
+// monotonic reports whether t can be told from others whatever the clock was set to.
+func monotonic(t time.Time) bool { return t != t.Round(0) }
 
 // creep is how much the bounds widen with each answer, so that a slow drift of
 // the clocks is followed.
@@ -27,12 +47,16 @@ const creep = 100 * time.Microsecond
 // Sample takes the date of an answer into account; sent and received are on the
 // local clock.
 func (c *Clock) Sample(sent, received, date time.Time) {
-	low, high := date.Sub(received), date.Add(time.Second).Sub(sent)
-	if low > high {
-		return // the local clock was set back in between
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.known {
+		c.first = received
+		sent = received.Add(-received.Sub(sent)) // though the clock was set in between
+	}
+	low, high := date.Sub(c.steady(received)), date.Add(time.Second).Sub(c.steady(sent))
+	if low > high {
+		return // the local clock, which has no monotonic one beside it, was set back in between
+	}
 	if c.known {
 		l, h := max(low, c.low-creep), min(high, c.high+creep)
 		if l <= h {
@@ -47,12 +71,19 @@ func (c *Clock) Sample(sent, received, date time.Time) {
 func (c *Clock) Bounds(local time.Time) (earliest, latest time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	local = c.steady(local)
 	return local.Add(c.low).UTC(), local.Add(c.high).UTC()
 }
 
-// Offset returns the middle of the bounds, and whether any answer had a date.
+// Offset returns the middle of the bounds, as the local clock is set now, and whether
+// any answer had a date.
 func (c *Clock) Offset() (offset time.Duration, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return (c.low + c.high) / 2, c.known
+	offset = (c.low + c.high) / 2
+	if c.known && monotonic(c.first) {
+		now := time.Now()
+		offset += c.steady(now).Sub(now.Round(0))
+	}
+	return offset, c.known
 }

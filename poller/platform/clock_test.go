@@ -3,6 +3,7 @@ package platform
 import (
 	"testing"
 	"time"
+	"unsafe"
 
 	"pgregory.net/rapid"
 )
@@ -142,5 +143,42 @@ func TestAnswerAcrossALocalStepIsLeftOut(t *testing.T) {
 	c.Sample(noon, noon.Add(-time.Minute), noon)
 	if l, h := bounds(&c); l != low || h != high {
 		t.Errorf("%v to %v became %v to %v", low, high, l, h)
+	}
+}
+
+// set is a reading of the local clock as it would be had somebody set it ahead. There
+// is no way to make one but in a time's own form: 33 bits of seconds before 30 of
+// nanoseconds.
+func set(t time.Time, ahead time.Duration) time.Time {
+	wall := (*uint64)(unsafe.Pointer(&t))
+	*wall += uint64(ahead/time.Second) << 30
+	return t
+}
+
+// TestSettingTheLocalClockChangesNothing, neither of what is seen after it, nor of what
+// was before, nor while an answer is under way.
+func TestSettingTheLocalClockChangesNothing(t *testing.T) {
+	const offset = 17 * time.Minute
+	for _, ahead := range []time.Duration{5 * time.Second, -5 * time.Second, 25 * time.Hour, -time.Hour} {
+		var c Clock
+		began := time.Now() // with a monotonic reading, from which the others are made
+		at := func(d time.Duration) time.Time { return began.Add(d) }
+		date := func(d time.Duration) time.Time { return at(d + offset).Round(0).Truncate(time.Second) }
+		holds := func(when string, local time.Time, d time.Duration) {
+			t.Helper()
+			earliest, latest := c.Bounds(local)
+			if truth := at(d + offset).Round(0); earliest.After(truth) || latest.Before(truth) || latest.Sub(earliest) > 1200*time.Millisecond {
+				t.Errorf("%v: %s, %v to %v, want %v within", ahead, when, earliest, latest, truth)
+			}
+		}
+		c.Sample(at(0), at(100*time.Millisecond), date(50*time.Millisecond))
+		before := at(9 * time.Second)
+		holds("before", before, 9*time.Second)
+		c.Sample(at(10*time.Second), set(at(10*time.Second+100*time.Millisecond), ahead), date(10*time.Second+50*time.Millisecond))
+		holds("under way", set(at(10*time.Second+100*time.Millisecond), ahead), 10*time.Second+100*time.Millisecond)
+		holds("after", set(at(11*time.Second), ahead), 11*time.Second)
+		c.Sample(set(at(12*time.Second), ahead), set(at(12*time.Second+100*time.Millisecond), ahead), date(12*time.Second+50*time.Millisecond))
+		holds("after an answer", set(at(13*time.Second), ahead), 13*time.Second)
+		holds("what was seen before", before, 9*time.Second)
 	}
 }
