@@ -96,7 +96,10 @@ var mutants = []mutant{
 		outboxes: func(s publisher.Store) publisher.Store { return &tampered{Store: s, tamper: swapped} }},
 	{name: "an entry is sent twice, and the server relied on to drop it", caught: []Fault{Duplicate}, need: shortWindow,
 		outboxes: func(s publisher.Store) publisher.Store { return repeating{s} }},
-	{name: "the messages are not tied to each other", caught: []Fault{Reordered, Lost}, need: func(s *script) { backlog(s); s.trip, s.atomic, s.batched, s.publish = 0.2, false, false, publisher.Chained },
+	{name: "the messages are not tied to each other", caught: []Fault{Reordered, Lost}, need: func(s *script) {
+		backlog(s)
+		s.trip, s.atomic, s.batched, s.publish = 0.2, false, false, publisher.Chained
+	},
 		messages: func(m *message) {
 			for _, h := range []string{"Nats-Expected-Last-Msg-Id", "Nats-Expected-Last-Sequence", "Nats-Expected-Last-Subject-Sequence"} {
 				m.header.Del(h)

@@ -316,7 +316,9 @@ func (l *life) checker() Checker {
 	case len(l.platform.Unreadable) > 0 || l.platform.PerPageFixed > 0 && (l.platform.RebootsPerHour > 0 || l.platform.RateLimit < 60):
 		// Records that may be anybody's; or pages so small that a question is due for
 		// each who went, and more go than the limit permits questions, as where that is
-		// low, or all of a location go at once: that ends come is not asked for, but that they are true.
+		// low, or all of a location go at once. A low limit also has nobody asked about for
+		// as long as the order of the list is being learned, more than a minute after a
+		// start. That ends come is not asked for, but that they are true.
 		of.Passes = 1 << 30
 	case l.platform.PerPageFixed > 0:
 		of.Passes = 12 // A question for each.
