@@ -84,6 +84,13 @@ func (a *arrivals) first(account string, after time.Time) time.Time {
 // killed, or stopped in good order.
 func TestFailoverTimes(t *testing.T) {
 	p := newProvider(t, shape{accounts: 12, venues: 3, online: 40, speed: 20, lease: 10 * time.Second})
+	t.Cleanup(func() {
+		for i, g := range p.processes {
+			if t.Failed() {
+				t.Logf("process %d: %s", i, g.output)
+			}
+		}
+	})
 	js := p.connect()
 	p.settled(js)
 	came := &arrivals{times: map[string][]time.Time{}}
@@ -119,6 +126,7 @@ func TestFailoverTimes(t *testing.T) {
 	kills, stops := spread{}, spread{}
 	for n := range *trialKills {
 		i := n % len(p.processes)
+		t.Log(time.Now().Format(time.TimeOnly), "kill", n+1, "events so far stayed away for", kills.row(), "; stopped:", stops.row())
 		kills.add(measure(i, func() { p.kill(i) }))
 		if n%4 == 0 {
 			stops.add(measure(i, func() { p.stop(i) }))
