@@ -17,12 +17,14 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/guestflow/guestflow/consumers/alert"
 	"github.com/guestflow/guestflow/consumers/occupancy"
 	"github.com/guestflow/guestflow/consumers/visit"
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/account"
+	"github.com/guestflow/guestflow/internal/baseline"
 	"github.com/guestflow/guestflow/internal/tracing"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/plan"
@@ -42,6 +44,8 @@ type app struct {
 	web      *occupancy.Service
 	hooks    *webhook.Dispatcher
 	visits   *visit.Service // nil where none are made
+	alerts   *alert.Service // nil where there are no rules
+	book     *baseline.Book // nil where there are none, or no history is asked for
 	forget   *forgetter
 	listener net.Listener    // nil where HTTP is off
 	level    *logLevel       // nil where it cannot be changed
@@ -126,9 +130,9 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 		return nil, err
 	}
 	a.forget.fleet = a.fleet
-	settings := occupancySettings(cfg, log, a)
-	settings.Forgotten = a.forget.list
-	a.web = occupancy.New(settings)
+	if err := a.openAlerts(); err != nil {
+		return nil, err
+	}
 	a.forget.web = a.web
 	if cfg.WebhooksFile != "" {
 		a.hooks = newDispatcher(cfg, a.nats.js, log)
@@ -189,6 +193,9 @@ func (a *app) Run(parent context.Context) error {
 	})
 	working.Go(part("occupancy", func(ctx context.Context) error { return a.web.Run(ctx, a.nats.js) }))
 	working.Go(part("forgetting", a.forget.run))
+	if a.alerts != nil {
+		working.Go(part("alerts", func(ctx context.Context) error { return a.alerts.Run(ctx, a.nats.js) }))
+	}
 	if a.visits != nil {
 		working.Go(part("visits", func(ctx context.Context) error { return a.visits.Run(ctx, a.nats.js) }))
 	}

@@ -61,7 +61,7 @@ and e-mail addresses are left out of it; the log is not in it.`,
 }
 
 func check(cmd *cobra.Command, out io.Writer) error {
-	cfg, err := configured(cmd, (*Config).needAccounts, (*Config).needEndpoints)
+	cfg, err := configured(cmd, (*Config).needAccounts, (*Config).needEndpoints, (*Config).needAlerts)
 	if err != nil {
 		fmt.Fprintln(out, "FAIL  configuration")
 		return err

@@ -15,7 +15,9 @@ import (
 
 	"github.com/guestflow/guestflow/consumers/visit"
 	"github.com/guestflow/guestflow/consumers/webhook"
+	"github.com/guestflow/guestflow/events/alerts"
 	"github.com/guestflow/guestflow/events/visits"
+	"github.com/guestflow/guestflow/internal/baseline"
 	"github.com/guestflow/guestflow/internal/lease"
 	"github.com/guestflow/guestflow/poller/platform"
 )
@@ -156,6 +158,12 @@ func stateStreams(cfg Config) []string {
 	}
 	if cfg.Visits {
 		streams = append(streams, visits.DefaultStream, "OBJ_"+visit.DefaultState)
+	}
+	if cfg.AlertsFile != "" {
+		streams = append(streams, alerts.DefaultStream)
+		if cfg.BaselineDays > 0 {
+			streams = append(streams, "KV_"+baseline.DefaultBucket)
+		}
 	}
 	if cfg.WebhooksFile != "" {
 		streams = append(streams, "KV_"+webhook.DefaultBucket, webhook.DefaultDeadStream)

@@ -92,6 +92,10 @@ type Config struct {
 	VisitLateness time.Duration   `envconfig:"VISIT_LATENESS" default:"5m" desc:"how late a change may become known: stays and ends of visits wait so much longer"`
 	VisitGroups   string          `envconfig:"VISIT_GROUPS" desc:"places of several locations, as in mall=id1,id2;airport=id3,id4: going about one is not leaving"`
 
+	AlertsFile   string `envconfig:"ALERTS_FILE" desc:"file of rules for alerts: a location that is full, busier than usual or silent, in the stream GUEST_ALERTS; empty for none"`
+	BaselineDays int    `envconfig:"BASELINE_DAYS" default:"90" desc:"days of the platform's history that alerts learn from what is usual, by count requests that nobody else needs; 0 asks for none"`
+	BaselineZone string `envconfig:"BASELINE_ZONE" desc:"zone of the weekdays and hours of which is known what is usual, for instance Europe/Istanbul; empty takes GUESTFLOW_API_TIME_ZONE, or UTC"`
+
 	AddressChecks bool `envconfig:"ADDRESS_CHECKS" default:"false" account:"yes" desc:"true also asks by IP address who is online still, 100 sessions a request, on that endpoint's own limit: changes are seen in about half the time (guestflow plan says what it would bring here). The answers carry names and e-mails, which are not read"`
 
 	HTTPAddr  string `envconfig:"HTTP_ADDR" default:"127.0.0.1:8080" desc:"address of the web page, API, metrics, /healthz and /readyz; - for none"`
@@ -267,6 +271,9 @@ func (c *Config) faults() []error {
 	}
 	c.addressFaults(bad)
 	errs = append(errs, c.visitFaults()...)
+	_, err = c.baselineZone()
+	bad(err != nil, "BASELINE_ZONE=%q: use a name of the IANA time zone database, for instance Europe/Istanbul, or UTC", c.BaselineZone)
+	bad(c.BaselineDays != 0 && (c.BaselineDays < 14 || c.BaselineDays > 366), "BASELINE_DAYS=%d: use 14 to 366, or 0 for none", c.BaselineDays)
 	if c.OccupancyCORS != "" {
 		err := occupancy.Settings{Origins: []string{c.OccupancyCORS}}.Check()
 		bad(err != nil, "OCCUPANCY_CORS=%q: use scheme and host alone, as in https://board.example, or *", c.OccupancyCORS)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -54,7 +55,7 @@ it sends webhooks where GUESTFLOW_WEBHOOKS_FILE names an endpoints file.`,
 
 // demo runs until ctx ends.
 func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bool) error {
-	cfg, err := configured(cmd, (*Config).needEndpoints)
+	cfg, err := configured(cmd, (*Config).needEndpoints, (*Config).needAlerts)
 	if err != nil {
 		return err
 	}
@@ -80,6 +81,9 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 		cfg.PrivacyKey = demoKey
 	}
 	demoVisits(&cfg)
+	if err := demoAlerts(&cfg, dir); err != nil {
+		return err
+	}
 	if os.Getenv("GUESTFLOW_LOG_LEVEL") == "" {
 		cfg.LogLevel = "error" // the events are what is to be seen
 	}
@@ -135,6 +139,20 @@ func demoVisits(cfg *Config) {
 			set()
 		}
 	}
+}
+
+// demoAlerts gives the demo rules of its own unless it has others: guests come and go
+// faster than in life, so nothing is held for long.
+func demoAlerts(cfg *Config, dir string) error {
+	if cfg.AlertsFile != "" {
+		return nil
+	}
+	cfg.AlertsFile = filepath.Join(dir, "alerts.yaml")
+	rules := "alerts:\n  - {name: full, above: 30, clear: 26, hold: 10s}\n  - {name: empty, below: 3, clear: 5, hold: 20s}\n"
+	if err := os.WriteFile(cfg.AlertsFile, []byte(rules), 0o600); err != nil {
+		return fmt.Errorf("the demo's rules for alerts: %w", err)
+	}
+	return nil
 }
 
 func trafficNote(shown bool) string {

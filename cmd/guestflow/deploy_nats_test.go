@@ -163,7 +163,7 @@ func (d *deployed) connect(user string) *nats.Conn {
 func declaredStreams(t *testing.T) map[string]jetstream.StreamConfig {
 	t.Helper()
 	files, err := filepath.Glob(deployNATS + "streams/*.json")
-	if err != nil || len(files) != 10 {
+	if err != nil || len(files) != 12 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	streams := make(map[string]jetstream.StreamConfig)
@@ -201,7 +201,7 @@ func TestDeployedCluster(t *testing.T) {
 	}
 	p := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 300})
 	d := deployCluster(t)
-	cfg := exported(t, p, append(d.variables("NATS_POLLER"), "GUESTFLOW_API_RATE_LIMIT=300", "GUESTFLOW_VISITS=true")...)
+	cfg := exported(t, p, append(d.variables("NATS_POLLER"), "GUESTFLOW_API_RATE_LIMIT=300", "GUESTFLOW_VISITS=true", "GUESTFLOW_ALERTS_FILE=../../consumers/alert/examples/alerts.yaml")...)
 
 	// Nothing is declared yet: run waits, and says for what.
 	r := launch(t, cfg)
@@ -334,6 +334,11 @@ func (d *deployed) rightsAreThese() {
 		{"$KV.guestflow-leases.account.default", "NATS_POLLER NATS_ADMIN"},
 		{"guest.visits.default.hotel.started", "NATS_POLLER"},
 		{"guest.visits.other.hotel.started", ""},
+		{"guest.alerts.default.hotel.raised", "NATS_POLLER"},
+		{"guest.alerts.other.hotel.raised", ""},
+		{"$KV.guest-baseline.default.hotel", "NATS_POLLER NATS_ADMIN"},
+		{api + "STREAM.PURGE.GUEST_ALERTS", "NATS_ADMIN"},
+		{api + "CONSUMER.CREATE.GUEST_ALERTS.mine.>", "NATS_POLLER NATS_READER NATS_ADMIN"},
 		{"$O.guest-visits-state.C.x", "NATS_POLLER NATS_ADMIN"},
 		{api + "STREAM.CREATE.GUEST_VISITS", "NATS_ADMIN"},
 		{api + "STREAM.PURGE.GUEST_VISITS", "NATS_ADMIN"},
@@ -406,7 +411,7 @@ func TestDeclaredStreamsAreThoseThatRunMakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := simulate(t, simulator.Config{Token: "right"})
-	r := launch(t, settings(t, p, "GUESTFLOW_WEBHOOKS_FILE="+endpoints, "GUESTFLOW_VISITS=true"))
+	r := launch(t, settings(t, p, "GUESTFLOW_WEBHOOKS_FILE="+endpoints, "GUESTFLOW_VISITS=true", "GUESTFLOW_ALERTS_FILE=../../consumers/alert/examples/alerts.yaml"))
 	r.eventuallyReady(http.StatusOK, "ready")
 	if _, err := lease.Open(t.Context(), r.nats.js, lease.DefaultBucket, 10*time.Second, 1, false); err != nil {
 		t.Fatal(err)

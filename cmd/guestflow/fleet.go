@@ -77,7 +77,7 @@ func newFleet(ctx context.Context, a *app) (*fleet, error) {
 // run runs the accounts until ctx ends, or the only one cannot go on.
 func (f *fleet) run(ctx context.Context) error {
 	if f.lone {
-		return f.members[0].runRebuilt(ctx)
+		return f.members[0].runLearning(ctx)
 	}
 	if f.app.cfg.Lease > 0 {
 		f.working.Go(func() { f.share(ctx) })
@@ -227,6 +227,16 @@ func (f *fleet) follow() {
 	}
 	close(f.changed)
 	f.changed = make(chan struct{})
+}
+
+// runLearning runs the account, and asks for what is usual beside.
+func (m *member) runLearning(ctx context.Context) error {
+	learning, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { m.learn(learning) })
+	defer beside.Wait()
+	defer stop()
+	return m.runRebuilt(ctx)
 }
 
 // runRebuilt runs the account, and once more with its state rebuilt from the stream
@@ -420,7 +430,7 @@ func (m *member) once(ctx context.Context) error {
 		return err
 	}
 	m.app.log.Info("account runs", "account", m.cfg.Account)
-	err := m.runRebuilt(ctx)
+	err := m.runLearning(ctx)
 	err = errors.Join(err, m.end())
 	m.mu.Lock()
 	m.fault = err

@@ -148,6 +148,14 @@ func (a *app) degraded(now time.Time) []string {
 			lacks = append(lacks, "visits: "+err)
 		}
 	}
+	if a.alerts != nil {
+		if err := a.alerts.Status().Error; err != "" {
+			lacks = append(lacks, "alerts: "+err)
+		}
+		if err := a.alerts.Status().File; err != "" {
+			lacks = append(lacks, "the changed alerts file is not usable, and the rules are as they were: "+strings.ReplaceAll(err, "\n", "; "))
+		}
+	}
 	return lacks
 }
 

@@ -7,8 +7,10 @@ import (
 	"github.com/guestflow/guestflow/consumers/visit"
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/alerts"
 	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/events/visits"
+	"github.com/guestflow/guestflow/internal/baseline"
 	"github.com/guestflow/guestflow/internal/lease"
 	"github.com/guestflow/guestflow/publisher"
 )
@@ -48,6 +50,23 @@ func neededRights(cfg Config) []publisher.Right {
 	}
 	if cfg.Visits {
 		rights = append(rights, visitRights(cfg)...)
+	}
+	if cfg.AlertsFile != "" {
+		rights = append(rights, alertRights(cfg)...)
+	}
+	return rights
+}
+
+// alertRights are what alerts need beside.
+func alertRights(cfg Config) []publisher.Right {
+	rights := []publisher.Right{{Subject: "$JS.API.CONSUMER.MSG.NEXT." + alerts.DefaultStream + ".>", For: "reading the alerts"}}
+	for _, account := range accountTokens(cfg) {
+		rights = append(rights, publisher.Right{Subject: alerts.DefaultPrefix + "." + account + ".>", For: "the alerts"})
+	}
+	rights = append(rights, stateRights(cfg, alerts.DefaultStream)...)
+	if cfg.BaselineDays > 0 {
+		rights = append(rights, publisher.Right{Subject: "$KV." + baseline.DefaultBucket + ".>", For: "what is usual"})
+		rights = append(rights, stateRights(cfg, "KV_"+baseline.DefaultBucket)...)
 	}
 	return rights
 }
@@ -120,6 +139,8 @@ func webhookRights(cfg Config) []publisher.Right {
 			stream = visits.DefaultStream
 		case "forgotten":
 			stream = forgotten.DefaultStream
+		case "alerts":
+			stream = alerts.DefaultStream
 		}
 		if !streams[stream] {
 			streams[stream] = true

@@ -23,7 +23,7 @@ The configuration comes from the environment: see guestflow config.`,
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{service: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := configured(cmd, (*Config).needAccounts, (*Config).needEndpoints)
+			cfg, err := configured(cmd, (*Config).needAccounts, (*Config).needEndpoints, (*Config).needAlerts)
 			if err != nil {
 				return err
 			}
@@ -76,6 +76,7 @@ func occupancySettings(cfg Config, log *slog.Logger, pipelines occupancy.Pipelin
 		Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage,
 		Token: cfg.OccupancyToken, Log: log, Pipelines: pipelines,
 	}
+	s.Limits.Zone, _ = cfg.baselineZone() // checked by loadConfig
 	if cfg.OccupancyCORS != "" {
 		s.Origins = []string{cfg.OccupancyCORS}
 	}

@@ -56,6 +56,7 @@ func (a *api) locations(w http.ResponseWriter, r *http.Request, _ bool) {
 		return
 	}
 	all := locationsAnswer{a.s.state.Locations(now, recent), a.s.state.Totals(now, recent)}
+	a.assess(all.Locations, now)
 	a.s.mu.RUnlock()
 	answer(w, r, all)
 }
@@ -86,6 +87,25 @@ func (a *api) place(w http.ResponseWriter, r *http.Request) (Place, bool) {
 	return Place{}, false
 }
 
+// assess adds how sure the counts of locations are, and what is usual; the read lock is
+// held.
+func (a *api) assess(locations []Location, now time.Time) {
+	s := a.s
+	sessions := map[string]float64{} // by account
+	ms, zone := toMillis(now), s.settings.Limits.Zone
+	for i := range locations {
+		l := &locations[i]
+		of := s.state.accounts[l.Account]
+		if _, known := sessions[l.Account]; !known {
+			sessions[l.Account] = of.sessionsOf(ms, zone, s.settings.Days)
+		}
+		l.Interval = s.state.interval(Place{l.Account, l.ID}, now, s.settings.LookAge)
+		if u, ok := of.usual(of.areas[l.ID], ms, zone, s.settings.Days, sessions[l.Account]); ok {
+			l.Usual = &u
+		}
+	}
+}
+
 func (a *api) location(w http.ResponseWriter, r *http.Request, _ bool) {
 	recent, ok := count(w, r, "recent", 0, maxRecent)
 	if !ok {
@@ -100,8 +120,10 @@ func (a *api) location(w http.ResponseWriter, r *http.Request, _ bool) {
 		return
 	}
 	l, _ := a.s.state.Location(p, now, recent)
+	one := []Location{l}
+	a.assess(one, now)
 	a.s.mu.RUnlock()
-	answer(w, r, l)
+	answer(w, r, one[0])
 }
 
 func (a *api) sessions(w http.ResponseWriter, r *http.Request, clear bool) {
@@ -148,6 +170,20 @@ func (a *api) history(w http.ResponseWriter, r *http.Request, _ bool) {
 	h, _ := a.s.state.History(p, now, max(minutes, 1))
 	a.s.mu.RUnlock()
 	answer(w, r, h)
+}
+
+func (a *api) week(w http.ResponseWriter, r *http.Request, _ bool) {
+	now, ok := a.whole(w)
+	if !ok {
+		return
+	}
+	p, ok := a.place(w, r)
+	if !ok {
+		return
+	}
+	week, _ := a.s.state.Week(p, now, a.s.settings.Days)
+	a.s.mu.RUnlock()
+	answer(w, r, week)
 }
 
 type healthAnswer struct {

@@ -27,6 +27,7 @@ type area struct {
 	departures        instants
 	stays             stays
 	steps             steps
+	week              week
 	dirty             bool
 }
 
@@ -209,6 +210,7 @@ func (o *Occupancy) leave(l *area, s *session, at, since int64) {
 // depart counts a departure and the stay that it finishes.
 func (o *Occupancy) depart(l *area, at, since int64) {
 	l.departures.add(at, o.observed-recentWindow.Milliseconds())
+	l.stayed(since, at, o.limits.Zone)
 	l.stays.add(at, max(0, at-since)/1000, o.observed-o.limits.Stays.Milliseconds())
 }
 

@@ -46,6 +46,7 @@ func (s *Service) Handler() http.Handler {
 	data("GET /v1/locations/{id}", a.location)
 	data("GET /v1/locations/{id}/sessions", a.sessions)
 	data("GET /v1/locations/{id}/history", a.history)
+	data("GET /v1/locations/{id}/week", a.week)
 	data("GET /v1/stream", a.stream)
 	data("GET /v1/health", a.health)
 	s.contract(mux)

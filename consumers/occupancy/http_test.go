@@ -60,13 +60,17 @@ func schemaOf(t *testing.T, name string) *jsonschema.Schema {
 
 func TestAnswersAreAsDocumented(t *testing.T) {
 	list := newVenue(21, 3, 12).messages(120, 11*time.Second)
-	s := filled(t, Settings{Pipelines: pipelines{{Account: "default", State: "polling", BudgetUsed: 0.98, BudgetPerMinute: 60, StalenessSeconds: 12.5, LastError: "429"}}}, list)
+	days := func(p Place) ([7]float64, bool) {
+		return [7]float64{10, 10, 12, 12, 20, 40, 36}, p.Account == "default"
+	}
+	s := filled(t, Settings{Days: days, Pipelines: pipelines{{Account: "default", State: "polling", BudgetUsed: 0.98, BudgetPerMinute: 60, StalenessSeconds: 12.5, LastError: "429"}}}, list)
 	h := s.Handler()
 	for _, c := range []struct{ path, schema, file string }{
 		{"/v1/locations?recent=5", "Locations", "locations.json"},
 		{"/v1/locations/loc-01", "Location", "location.json"},
 		{"/v1/locations/loc-01/sessions?limit=2", "Sessions", "sessions.json"},
 		{"/v1/locations/loc-01/history?minutes=10", "History", "history.json"},
+		{"/v1/locations/loc-01/week", "Week", "week.json"},
 		{"/v1/health", "Health", "health.json"},
 		{"/v1/locations/nowhere", "Problem", "missing.json"},
 		{"/v1/locations?recent=-1", "Problem", "bad_number.json"},
@@ -107,7 +111,7 @@ func TestEveryPathIsDocumented(t *testing.T) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}
-	if len(doc.Paths) != 9 {
+	if len(doc.Paths) != 10 {
 		t.Errorf("%d paths are documented", len(doc.Paths))
 	}
 }

@@ -37,6 +37,8 @@ type Limits struct {
 	// Uncertain is how long a session whose end may have been among messages that are
 	// missing counts as online without an event of its own. Default 1 h.
 	Uncertain time.Duration
+	// Zone is that of the hours of the week of which is known what is usual. Default UTC.
+	Zone *time.Location
 }
 
 // StaySample is how many of a location's latest finished stays its dwell times
@@ -53,7 +55,11 @@ func (l Limits) withDefaults() Limits {
 		}
 		return d
 	}
-	return Limits{History: or(l.History, 24*time.Hour), Stays: or(l.Stays, 24*time.Hour), Ended: or(l.Ended, time.Hour), Uncertain: or(l.Uncertain, time.Hour)}
+	zone := l.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	return Limits{Zone: zone, History: or(l.History, 24*time.Hour), Stays: or(l.Stays, 24*time.Hour), Ended: or(l.Ended, time.Hour), Uncertain: or(l.Uncertain, time.Hour)}
 }
 
 // Message is one event as the stream holds it.
@@ -200,6 +206,10 @@ func (o *Occupancy) Apply(m Message) {
 func (o *Occupancy) transit(a *account, was *session, e *events.Event, at, seen int64) {
 	data := &e.Data.Session
 	here := o.area(a, data, seen)
+	if e.Data.Observed.Backfilled {
+		here.past(toMillis(data.StartedAt))
+		a.total.past(toMillis(data.StartedAt))
+	}
 	tombed, resting := a.ended[data.ID]
 	delete(a.ended, data.ID)
 	if resting {

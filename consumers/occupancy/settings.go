@@ -54,6 +54,12 @@ type Settings struct {
 	// Heartbeat is how often a silent client hears a comment. Default 15 s.
 	Heartbeat time.Duration
 
+	// LookAge tells how old the latest look at a place is, where pollers run in this
+	// process; nil goes by what was heard last of an account.
+	LookAge LookAge
+	// Days tells the sessions of each weekday by the platform's history; nil where that is
+	// not known.
+	Days Days
 	// Pipelines reports the health of the pollers, when they run in this process.
 	Pipelines PipelineSource
 	// Forgotten is who is to be forgotten: no session is shown as theirs. Nil is nobody.

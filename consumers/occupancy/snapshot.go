@@ -48,6 +48,8 @@ type areaSnapshot struct {
 	Departures []int64    `json:"departures,omitempty"`
 	Stays      [][2]int64 `json:"stays,omitempty"` // ended, seconds
 	Steps      [][2]int32 `json:"steps,omitempty"` // minute, delta
+	Hours      []float32  `json:"hours,omitempty"` // of the week
+	HoursFrom  int64      `json:"hours_from,omitempty"`
 }
 
 type sessionSnapshot struct {
@@ -145,6 +147,7 @@ func (l *area) snapshot() areaSnapshot {
 	s := areaSnapshot{
 		ID: l.id, Name: l.name, Since: l.since, Sequence: l.sequence, SeenAt: l.seenAt,
 		Arrivals: clip(l.arrivals.at), Departures: clip(l.departures.at),
+		Hours: slices.Clone(l.week.cells), HoursFrom: l.week.from,
 	}
 	for _, v := range l.stays.ring {
 		s.Stays = append(s.Stays, [2]int64{v.ended, int64(v.seconds)})
@@ -210,6 +213,10 @@ func (a *account) restore(v *sessionSnapshot) error {
 func (l *area) restore(s *areaSnapshot) {
 	l.name, l.since, l.sequence, l.seenAt = s.Name, s.Since, s.Sequence, s.SeenAt
 	l.arrivals.at, l.departures.at = s.Arrivals, s.Departures
+	l.week.from = s.HoursFrom
+	if len(s.Hours) == weekHours {
+		l.week.cells = s.Hours
+	}
 	for _, v := range s.Stays {
 		l.stays.ring = append(l.stays.ring, stay{v[0], int32(v[1])})
 		l.stays.sorted = append(l.stays.sorted, int32(v[1]))

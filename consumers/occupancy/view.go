@@ -37,6 +37,10 @@ type Location struct {
 	// sequence and the time of the look.
 	Sequence   uint64    `json:"sequence"`
 	ObservedAt time.Time `json:"observed_at,omitzero"`
+	// Interval is where Online lies by now, Usual how many are online at this hour
+	// usually; both in answers over HTTP alone.
+	Interval *Interval `json:"interval,omitempty"`
+	Usual    *Usual    `json:"usual,omitempty"`
 	// Recent holds the online counts at the end of the last minutes, where it was
 	// asked for; the last is the present one.
 	Recent []int `json:"recent,omitempty"`

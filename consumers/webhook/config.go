@@ -45,7 +45,7 @@ type Endpoint struct {
 	URL  *url.URL
 	// Secrets sign every request, each with a signature of its own.
 	Secrets []Secret
-	// Stream is whose events it gets: "sessions" or "visits".
+	// Stream is whose events it gets: "sessions", "visits", "alerts" or "forgotten".
 	Stream string
 	// Kinds and Locations choose events; empty means all. Locations are globs in
 	// the syntax of path.Match over location ids; of a visit, all of its locations

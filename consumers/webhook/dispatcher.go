@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/alerts"
 	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/events/visits"
 )
@@ -35,6 +36,9 @@ type Dispatcher struct {
 
 	Visits      string // stream of visits; visits.DefaultStream
 	VisitPrefix string // of its subjects; visits.DefaultPrefix
+
+	Alerts      string // stream of alerts; alerts.DefaultStream
+	AlertPrefix string // of its subjects; alerts.DefaultPrefix
 
 	// Key opens who is to be forgotten, for endpoints that subscribe to that.
 	Key string
@@ -102,7 +106,7 @@ type Observation struct {
 
 // options are the settings with their defaults filled in.
 type options struct {
-	Stream, Visits                     string
+	Stream, Visits, Alerts             string
 	Bucket, DeadStream, DeadPrefix     string
 	SkippedStream, SkippedPrefix       string
 	DeadMaxAge                         time.Duration
@@ -121,6 +125,7 @@ type options struct {
 	allow                              func(netip.Addr) bool
 	subjects                           events.Subjects
 	visitSubjects                      visits.Subjects
+	alertSubjects                      alerts.Subjects
 	Account, Key                       string
 	JetStream                          jetstream.JetStream
 	standings                          *standings
@@ -135,7 +140,12 @@ func (d *Dispatcher) options() (options, error) {
 	if err != nil {
 		return options{}, err
 	}
+	alertSubjects, err := alerts.NewSubjects(d.AlertPrefix)
+	if err != nil {
+		return options{}, err
+	}
 	o := options{
+		Alerts: cmp.Or(d.Alerts, alerts.DefaultStream), alertSubjects: alertSubjects,
 		Stream: cmp.Or(d.Stream, events.DefaultStream), Visits: cmp.Or(d.Visits, visits.DefaultStream), Bucket: cmp.Or(d.Bucket, DefaultBucket),
 		DeadStream: cmp.Or(d.DeadStream, DefaultDeadStream), DeadPrefix: cmp.Or(d.DeadPrefix, DefaultDeadPrefix),
 		SkippedStream: cmp.Or(d.SkippedStream, DefaultSkippedStream), SkippedPrefix: cmp.Or(d.SkippedPrefix, DefaultSkippedPrefix),
@@ -180,6 +190,8 @@ func (o options) streamOf(t *topic) string {
 		return o.Visits
 	case forgottenTopic:
 		return forgotten.DefaultStream
+	case alertTopic:
+		return o.Alerts
 	}
 	return o.Stream
 }
@@ -191,6 +203,8 @@ func (o options) filter(t *topic, place, kind string) string {
 		return o.visitSubjects.Filter(o.Account, place, visits.Kind(kind))
 	case forgottenTopic:
 		return forgotten.GuestSubject
+	case alertTopic:
+		return o.alertSubjects.Filter(o.Account, place, alerts.Kind(kind))
 	}
 	return o.subjects.Filter(o.Account, place, events.Kind(kind))
 }

@@ -1,4 +1,4 @@
-// Package webhook sends the events of the streams of guest sessions and of visits to
+// Package webhook sends the events of the streams of guest sessions, visits and alerts to
 // HTTP endpoints, signed by the Standard Webhooks specification.
 //
 // It imports events and libraries only. Events come from the JetStream streams

@@ -180,7 +180,7 @@ func variationsOf(e *Endpoint, n notice) (fields []variation) {
 	u := usesOf(e.Condition)
 	paths := u.paths
 	if len(e.Locations) > 0 {
-		paths = append(paths, "session.location_id", "visit.place")
+		paths = append(paths, "session.location_id", "visit.place", "alert.location_id")
 		for _, glob := range e.Locations {
 			u.texts = append(u.texts, instanceOf(glob))
 		}
@@ -322,9 +322,13 @@ func (u uses) valuesFor(typ reflect.Type) (out []reflect.Value) {
 		}
 	case typ.Kind() == reflect.Bool:
 		out = []reflect.Value{reflect.ValueOf(true), reflect.ValueOf(false)}
-	case typ.Kind() == reflect.Int64:
+	case typ.Kind() == reflect.Float64:
 		for _, n := range u.near() {
-			out = append(out, reflect.ValueOf(n))
+			out = append(out, reflect.ValueOf(float64(n)))
+		}
+	case typ.Kind() == reflect.Int, typ.Kind() == reflect.Int64:
+		for _, n := range u.near() {
+			out = append(out, reflect.ValueOf(n).Convert(typ))
 		}
 	}
 	return out

@@ -28,7 +28,7 @@ const maxSkippedListed = 10_000
 type SkippedEvent struct {
 	Endpoint string `json:"endpoint"`
 	EventID  string `json:"event_id"`
-	Stream   string `json:"stream"` // that of its endpoint: "sessions" or "visits"
+	Stream   string `json:"stream"` // that of its endpoint: "sessions", "visits" or "alerts"
 	Kind     string `json:"kind"`
 	Account  string `json:"account"`
 	// Subject is the id of the session or the visit.

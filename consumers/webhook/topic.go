@@ -33,7 +33,7 @@ type topic struct {
 type notice struct {
 	topic             *topic
 	id, account, kind string
-	// subject is the session or the visit: what an ordered endpoint keeps in order.
+	// subject is the session, the visit or the alert: what an ordered endpoint keeps in order.
 	subject string
 	// location is where it was last, places all that an endpoint's globs may match.
 	location string
@@ -44,7 +44,7 @@ type notice struct {
 	of         any // pointer to the event
 }
 
-var topics = []*topic{sessionTopic, visitTopic, forgottenTopic}
+var topics = []*topic{sessionTopic, visitTopic, alertTopic, forgottenTopic}
 
 // topicNamed finds a topic; empty means that of sessions.
 func topicNamed(name string) (*topic, error) {

@@ -128,7 +128,7 @@ func (t *tracer) skipped(ctx context.Context, d *Dispatcher) error {
 	}
 	list, err := skippedIn(ctx, d.JetStream, o, "*", 0)
 	for _, s := range list {
-		if i, ok := t.at[s.StreamSequence]; ok && s.Stream != visitTopic.name && s.Stream != forgottenTopic.name {
+		if i, ok := t.at[s.StreamSequence]; ok && (s.Stream == "" || s.Stream == sessionTopic.name) {
 			t.out[i] = append(t.out[i], Trace{Endpoint: s.Endpoint, Fate: FateSkipped, At: s.At.UTC(), Age: s.Age})
 		}
 	}

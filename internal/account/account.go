@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -113,6 +114,7 @@ type Account struct {
 	patient  *patientStore // Store, as those use it that cannot go on without writing
 	logs     []*budget.Log
 	guests   *guest.Lookup // nil where they are not looked up
+	spared   atomic.Int64  // requests of SpareCount
 }
 
 // SettingsError is what is wrong with the settings themselves.

@@ -25,6 +25,8 @@ func TestPackagesLinkNoMoreThanTheyNeed(t *testing.T) {
 		{"events/consume", []string{"github.com/nats-io/nats-server/"}},
 		{"publisher", []string{"github.com/nats-io/nats-server/"}},
 		{"events/visits", []string{"github.com/nats-io/"}},
+		{"events/alerts", []string{"github.com/nats-io/"}},
+		{"consumers/alert", []string{"github.com/nats-io/nats-server/"}},
 		{"consumers/visit", []string{"github.com/nats-io/nats-server/"}},
 		{"consumers/webhook", []string{"github.com/nats-io/nats-server/"}},
 		{"consumers/occupancy", []string{"github.com/nats-io/nats-server/"}},

@@ -1,0 +1,59 @@
+package alert
+
+import (
+	"path"
+	"slices"
+	"time"
+
+	"github.com/guestflow/guestflow/events/alerts"
+)
+
+// Rules are a checked rules file.
+type Rules struct {
+	// Stale is the age at which figures are too old for anything to rest on them.
+	Stale time.Duration
+	Rules []Rule
+}
+
+// Rule is one entry of the file.
+type Rule struct {
+	Name string
+	What alerts.What
+	// Figure is "online", "devices" or "guests".
+	Figure string
+	// Threshold raises the alert, Clear clears it. Of Busier both are factors of what is
+	// usual; of Silent, Threshold is how many sessions online are usual where guests are
+	// expected, and one guest clears it.
+	Threshold, Clear float64
+	// AtLeast is the figure below which nothing is busier than usual.
+	AtLeast int
+	// Hold is how long it must be so before the alert is raised, and not so before it is
+	// cleared.
+	Hold time.Duration
+	// Locations are globs in the syntax of path.Match over location ids, Accounts names;
+	// empty means all.
+	Locations, Accounts []string
+	// Hours are when the rule is for, in the file's zone; none is always.
+	Hours Hours
+}
+
+// covers reports whether the rule is for a location.
+func (r *Rule) covers(v *Venue) bool {
+	if len(r.Accounts) > 0 && !slices.Contains(r.Accounts, v.Account) {
+		return false
+	}
+	return len(r.Locations) == 0 || slices.ContainsFunc(r.Locations, func(glob string) bool {
+		ok, _ := path.Match(glob, v.Location) // checked when the file was read
+		return ok
+	})
+}
+
+// named finds a rule.
+func (r *Rules) named(name string) *Rule {
+	for i := range r.Rules {
+		if r.Rules[i].Name == name {
+			return &r.Rules[i]
+		}
+	}
+	return nil
+}

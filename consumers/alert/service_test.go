@@ -1,0 +1,125 @@
+package alert
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events/alerts"
+	"github.com/guestflow/guestflow/events/consume"
+	"github.com/guestflow/guestflow/internal/natstest"
+)
+
+// estate is a Source whose one venue has as many devices as it is told.
+type estate struct {
+	mu      sync.Mutex
+	devices int
+	now     time.Time
+}
+
+func (e *estate) have(devices int) { e.mu.Lock(); e.devices = devices; e.mu.Unlock() }
+
+func (e *estate) Venues() (time.Time, []Venue, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.now = e.now.Add(time.Second)
+	return e.now, []Venue{{Account: "a", Location: "x.y", LookedAt: e.now, Devices: e.devices}}, true
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	breath := time.NewTicker(2 * time.Millisecond)
+	defer breath.Stop()
+	timeout := time.After(time.Minute)
+	for !ok() {
+		select {
+		case <-breath.C:
+		case <-timeout:
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// TestEachAlertIsInTheStreamOnce, whatever is restarted, with two processes at it.
+func TestEachAlertIsInTheStreamOnce(t *testing.T) {
+	server := natstest.New(t)
+	js := server.JetStream()
+	file := filepath.Join(t.TempDir(), "alerts.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("alerts: [{name: full, above: 10, hold: 3s}]")
+	source := &estate{now: noon}
+	start := func() (*Service, func()) {
+		t.Helper()
+		s, err := New(Settings{File: file, Source: source, Every: 2 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wait sync.WaitGroup
+		wait.Go(func() {
+			if err := s.Run(ctx, js); err != nil {
+				t.Error(err)
+			}
+		})
+		stop := func() { cancel(); wait.Wait() }
+		t.Cleanup(stop)
+		return s, stop
+	}
+	raised := func(s *Service, n int) func() bool {
+		return func() bool { st := s.Status(); return st.Error == "" && len(st.Raised) == n }
+	}
+	first, stopFirst := start()
+	second, _ := start()
+	source.have(20)
+	until(t, "one raises it", raised(first, 1))
+	until(t, "the other knows", raised(second, 1))
+	stopFirst()
+	third, _ := start()
+	until(t, "a new one knows", raised(third, 1))
+
+	write("alerts: [{name: full, above: many}]")
+	until(t, "the file is found wrong", func() bool { return third.Status().File != "" })
+	write("alerts: [{name: full, above: 10, hold: 4s}]")
+	until(t, "it is right again", func() bool { return third.Status().File == "" })
+
+	server.Stop()
+	until(t, "NATS is missed", func() bool { return third.Status().Error != "" && second.Status().Error != "" })
+	source.have(0)
+	server.Start()
+	until(t, "it is cleared", raised(second, 0))
+	source.have(30)
+	until(t, "it is raised again", raised(second, 1))
+	until(t, "both know", func() bool { return len(third.Status().Recent) == 3 && raised(third, 1)() })
+
+	stream, err := js.Stream(t.Context(), alerts.DefaultStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	ids := map[string]bool{}
+	err = consume.Past(t.Context(), stream, consume.FromStart(), []string{"guest.alerts.a.x%2Ey.*"}, func(m jetstream.Msg, _ *jetstream.MsgMetadata) (bool, error) {
+		e, err := alerts.Decode(m.Data())
+		kinds, ids[e.ID] = append(kinds, string(e.Kind)), true
+		return true, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(kinds) != 3 || len(ids) != 3 || kinds[0] != "raised" || kinds[1] != "cleared" || kinds[2] != "raised" {
+		t.Errorf("the stream holds %v", kinds)
+	}
+	if recent := third.Status().Recent; len(recent) != 3 || recent[0].Kind != alerts.Raised {
+		t.Errorf("recent: %v", recent)
+	}
+}
