@@ -19,11 +19,18 @@ func (e *Event) Forget() {
 	e.ForgetPrevious()
 }
 
-// ForgetPrevious takes out of e whatever tells who its session was of before.
+// ForgetPrevious takes out of e whatever tells who its session was of before. The device's
+// description stands for what changed, as an empty one, so that an event which changed
+// nothing else still names a change.
 func (e *Event) ForgetPrevious() {
-	if was := e.Data.Previous; was != nil {
-		p := *was
-		p.GuestID, p.YasID, p.DeviceMAC, p.DeviceIP, p.AccessCode, p.DeviceDescription = nil, nil, nil, nil, nil, nil
-		e.Data.Previous = &p
+	if e.Data.Previous == nil {
+		return
 	}
+	p, none := *e.Data.Previous, ""
+	for _, v := range [...]**string{&p.GuestID, &p.YasID, &p.DeviceMAC, &p.DeviceIP, &p.AccessCode, &p.DeviceDescription} {
+		if *v != nil {
+			*v, p.DeviceDescription = nil, &none
+		}
+	}
+	e.Data.Previous = &p
 }
