@@ -114,6 +114,11 @@ func (c *checks) chooseFormers(t float64, proof bool) {
 	}
 }
 
+// tells reports whether addresses tell soon when a session ends.
+func (c *checks) tells(e *entry) bool {
+	return c.on() && c.beside() && c.Established() && e.askable()
+}
+
 func (c *checks) has(e *entry) bool { return c.hasAddress(e.address()) }
 
 func (c *checks) hasAddress(a netip.Addr) bool {

@@ -22,6 +22,7 @@ type location struct {
 	// once.
 	unsettled int
 	lately    time.Time // scratch of tend
+	cohort    *cohort   // those who began at once there; nil where they are not too many for a page
 	missing   int       // sessions that are missing there, where one page of its list answers for all
 }
 

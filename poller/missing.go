@@ -259,7 +259,9 @@ func (q *verifyQueue) overdue(now time.Time, v *plan.View, planned, pace time.Du
 	}
 	var late []*entry
 	for row := range q.roster.rows.Unseen(now, limit) {
-		late = append(late, q.roster.of(row))
+		if now.Sub(row.Seen) > followedOverdue*limit || !v.Followed(row) {
+			late = append(late, q.roster.of(row))
+		}
 	}
 	for e := range q.roster.loose {
 		// The sweep has been by, and no page is read for what has no position.
@@ -304,6 +306,10 @@ func (q *verifyQueue) setAside(e *entry) {
 	q.roster.setAside(e)
 	q.add(e.ID)
 }
+
+// followedOverdue is how much longer sessions wait of which is read who has ended; see
+// departures.
+const followedOverdue = 3
 
 // mostSought is how many pages are asked for around a session that they do not
 // show.

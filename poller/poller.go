@@ -115,11 +115,12 @@ type Poller struct {
 	Settings
 
 	*ledger
-	discovery discovery
-	counting  counting
-	sweep     sweep
-	view      plan.View       // the newest
-	oddities  map[string]bool // that were logged
+	discovery  discovery
+	counting   counting
+	departures departures
+	sweep      sweep
+	view       plan.View       // the newest
+	oddities   map[string]bool // that were logged
 	// disordered is when the list was last taken to have no order, on the local clock.
 	disordered time.Time
 	late       bool // it was said that the maximum staleness cannot be kept
@@ -192,6 +193,8 @@ func (p *Poller) Step(ctx context.Context) error {
 		return p.figures(ctx, look.Session)
 	case plan.Addresses:
 		return p.askAddresses(ctx)
+	case plan.Departures:
+		return p.depart(ctx, look.Location)
 	default:
 		return p.requests.pause(ctx, time.Second)
 	}
@@ -221,6 +224,7 @@ func (p *Poller) prepare() {
 	p.Rules.Account = p.Account
 	p.oddities = make(map[string]bool)
 	p.ledger = newLedger(&p.Settings, newRequests(&p.Settings))
+	p.departures = departures{account: p.account}
 	p.commits.publish = p.publishStatus
 }
 

@@ -53,6 +53,7 @@ type probe struct {
 	ahead      int       // of oldest first: pages behind the cursor that the one under way has reached
 	full, void int       // of oldest first, while the last page is sought: a page known to be full, one known to be empty
 	sought     bool      // the last page was found
+	turned     bool      // of oldest first: a page is full, and what stands across its end is to be read
 	resumed    bool      // the cursor is that of a former process
 	faultyTill time.Time // local clock: a page contradicted the direction
 	savedAt    time.Time // local clock
@@ -239,7 +240,11 @@ func (p *Poller) probeTail(ctx context.Context) error {
 		b.Date = dayBefore(p.platformNow())
 		b.Page, b.ahead, b.full, b.void, b.sought = 1, 0, 0, 0, false
 	}
-	return p.askHistory(ctx, platform.Query{StartDate: b.Date, Page: b.Page + b.ahead, PerPage: plan.MaxPerPage}, func(answer platform.Page, m timing) error {
+	w := plan.Window{Number: b.Page + b.ahead, Size: plan.MaxPerPage}
+	if b.turned = b.turned && !p.roster.track.Fixed; b.turned {
+		w = windowFrom((b.Page-1)*plan.MaxPerPage, acrossTurn)
+	}
+	return p.askHistory(ctx, platform.Query{StartDate: b.Date, Page: w.Number, PerPage: w.Size}, func(answer platform.Page, m timing) error {
 		if !b.sought && p.history.seek(answer) {
 			return nil
 		}
@@ -254,10 +259,14 @@ func (r *historyReader) tailRead(answer platform.Page, m timing) error {
 		b.began, b.walking = m.sent, true
 	}
 	_, newest := startsOf(answer.Sessions)
+	across := b.turned
+	b.turned = false
 	switch {
+	case across && answer.More:
+		return nil
 	case answer.More && b.ahead == 0 && newest.Before(m.from.Add(-frontierSlack)):
 		b.Page++
-		b.dirty = true
+		b.dirty, b.turned = true, true
 		return nil
 	case answer.More:
 		// Starts are listed in whole seconds: who comes within the last one may
@@ -277,6 +286,11 @@ func (r *historyReader) tailRead(answer platform.Page, m timing) error {
 	}
 	return r.probed(newest)
 }
+
+// acrossTurn is how many records before the end of a full page are read again together
+// with those behind it: of equal starts each page shows some, and who has none of both
+// pages may have ended before anything else shows them.
+const acrossTurn = 60
 
 // seek takes a step towards the last page of the history: doubling until a page
 // is empty, then halving. It reports false when the page read is the one from

@@ -171,6 +171,12 @@ func (p *Poller) foresee(now time.Time) {
 		v.ProbeAge, v.Missed = 0, false // They share a cursor.
 	}
 	p.tendOften(now)
+	p.departures.survey(now, p.checks.tells)
+	v.Departures, v.DeparturesGain = nil, 0
+	if v.Probing {
+		v.Departures, v.DeparturesGain = p.departures.next(now)
+	}
+	v.Followed = p.departures.follows
 	p.missing.overdue(now, v, p.planned.Overdue, p.sweep.pace)
 	p.missing.weigh(now)
 	v.Missing, v.Unsettled = p.missing.ids, p.watched.unsettled()

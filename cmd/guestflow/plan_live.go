@@ -317,18 +317,19 @@ func (p livePlan) write(out io.Writer, locations int) error {
 
 // reasons says what each kind of look is for.
 var reasons = map[string]string{
-	"list":      "one location: it has waited for longest, or changes most",
-	"verify":    "a session is missing and no page proves it gone",
-	"discover":  "the locations, from time to time",
-	"survey":    "the locations, learned from the account's sessions",
-	"sweep":     "all sessions page by page: ends and traffic",
-	"probe":     "where the newest sessions stand: starts",
-	"figures":   "the platform's final figures of ended sessions",
-	"identify":  "who the guests of arrivals are",
-	"backfill":  "a part of the history that was missed",
-	"past":      "the history from before tracking began, as asked for by backfill",
-	"count":     "how many sessions the platform counts, to compare",
-	"addresses": "who is online still, by address: ends, with twice as many eyes",
+	"list":       "one location: it has waited for longest, or changes most",
+	"verify":     "a session is missing and no page proves it gone",
+	"discover":   "the locations, from time to time",
+	"survey":     "the locations, learned from the account's sessions",
+	"sweep":      "all sessions page by page: ends and traffic",
+	"probe":      "where the newest sessions stand: starts",
+	"figures":    "the platform's final figures of ended sessions",
+	"identify":   "who the guests of arrivals are",
+	"backfill":   "a part of the history that was missed",
+	"past":       "the history from before tracking began, as asked for by backfill",
+	"count":      "how many sessions the platform counts, to compare",
+	"departures": "who has left of those who began at once, by their location's ended sessions",
+	"addresses":  "who is online still, by address: ends, with twice as many eyes",
 }
 
 func explainOrder(order string) string {

@@ -101,6 +101,8 @@ func (a *Adaptive) ordered(now time.Time, v *View) Decision {
 		return backfill()
 	case v.Probing && v.ProbeAge+seconds(0.5/v.Budget) > period:
 		return probe("arrivals were last read as long ago as pays")
+	case v.Departures != nil && v.DeparturesGain > preference*worth && v.Turn%2 == 0:
+		return departures(v)
 	case v.AddressGain > asked && a.pages.chosen.overdue == nil:
 		best, index = addresses(), v.AddressGain
 	case v.Figures != "" && v.FiguresGain > worth && a.pages.chosen.overdue == nil:

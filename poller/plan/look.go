@@ -37,16 +37,19 @@ const (
 	// Addresses: are up to 100 sessions online still, by their addresses; asked beside
 	// what the strategy chooses where the look-up has a budget of its own.
 	Addresses
+	// Departures: the next page of the ended sessions of a location at which so many began
+	// at once that no page of the others proves who of them is gone.
+	Departures
 )
 
 func (k Kind) String() string {
-	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey", "figures", "backfill", "past", "count", "identify", "addresses"}[k]
+	return [...]string{"rest", "list", "verify", "discover", "sweep", "probe", "survey", "figures", "backfill", "past", "count", "identify", "addresses", "departures"}[k]
 }
 
 // Look is one request that a strategy chose.
 type Look struct {
 	Kind     Kind
-	Location string // of List
+	Location string // of List and Departures
 	Session  string // of Verify and Figures
 	// InTurn asks a Sweep for the page behind the last one, not for one that was
 	// chosen.

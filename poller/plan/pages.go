@@ -113,7 +113,11 @@ func (p *pages) choose(now time.Time, v *View, overdue time.Duration) {
 		}
 		// No page has all who began with it, and each shows others of them: that it is
 		// gone is likely only once several did not show it.
-		if now.Sub(e.Seen) > tiedOverdue*overdue {
+		patience := time.Duration(tiedOverdue)
+		if v.Followed != nil && v.Followed(e) {
+			patience = followedOverdue
+		}
+		if now.Sub(e.Seen) > patience*overdue {
 			p.aside = append(p.aside, e)
 		}
 	}
@@ -356,6 +360,9 @@ func interpolate(xs, ys []float64, i int, x float64) float64 {
 // tiedOverdue is how much longer sessions wait that more share their start with than
 // a page has room for.
 const tiedOverdue = 2
+
+// followedOverdue is the same where it is read who of them has ended.
+const followedOverdue = 6
 
 // fewEqual is how many sessions of one start are worth no page that reads some
 // again.

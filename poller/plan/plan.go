@@ -47,6 +47,12 @@ type View struct {
 	// Unsettled is a location at which many sessions began at once, so that pages hide
 	// some of them, and others probably ended: its own list tells. Nil is none.
 	Unsettled *Location
+	// Departures is a location at which more sessions began at once than a page shows, of
+	// which its ended sessions tell, and DeparturesGain what a page of these brings; nil is
+	// none. Followed reports whether a session is one of those of whom that was read lately.
+	Departures     *Location
+	DeparturesGain float64
+	Followed       func(*Row) bool
 	// Missing holds the ids of sessions that lists failed to show, without proof that
 	// they are gone. The first is the one most worth a question.
 	Missing []string

@@ -83,6 +83,12 @@ func figures(v *View, why string) Decision {
 	return Decision{Look: Look{Kind: Figures, Session: v.Figures}, Why: why}
 }
 
+func departures(v *View) Decision {
+	return Decision{
+		Look: Look{Kind: Departures, Location: v.Departures.ID}, Why: "more of its sessions began at once than a page shows, and its ended ones tell who has left",
+	}
+}
+
 func rest() Decision { return Decision{Why: "no location is known"} }
 
 // discover finds the locations.

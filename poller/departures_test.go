@@ -1,0 +1,131 @@
+package poller
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/order"
+	"github.com/guestflow/guestflow/poller/plan"
+	"github.com/guestflow/guestflow/poller/platform"
+)
+
+// Wherever those who began at once stand among the ended, and however many of others end
+// meanwhile: each reading is through in a few pages, and shows all of them.
+func TestReadingOfDeparturesShowsAll(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		direction := rapid.SampledFrom([]order.Direction{order.NewestFirst, order.OldestFirst}).Draw(t, "direction")
+		together := noon
+		var ended []events.Session
+		end := func(start time.Time) {
+			s := events.Session{ID: fmt.Sprint(len(ended)), StartedAt: start}
+			at, _ := slices.BinarySearchFunc(ended, s, func(a, b events.Session) int {
+				if direction == order.NewestFirst {
+					return b.StartedAt.Compare(a.StartedAt)
+				}
+				return a.StartedAt.Compare(b.StartedAt)
+			})
+			ended = slices.Insert(ended, at, s)
+		}
+		others := func(most int) {
+			for range rapid.IntRange(0, most).Draw(t, "others") {
+				end(noon.Add(time.Duration(rapid.IntRange(-5000, 5000).Draw(t, "start")) * time.Second))
+			}
+		}
+		others(900)
+		c := cohort{start: together}
+		for reading := range rapid.IntRange(1, 4).Draw(t, "readings") {
+			for range rapid.IntRange(0, 150).Draw(t, "ended") {
+				end(together)
+			}
+			shown, want := make(map[string]bool), 0
+			for pages := 1; c.readings == reading; pages++ {
+				w := windowFrom(c.at, overlap+2*(c.readings%5))
+				answer := paged(ended, w)
+				for i := range answer.Sessions {
+					if s := answer.Sessions[i]; s.StartedAt.Equal(together) {
+						shown[s.ID] = true
+					}
+				}
+				c.found(w, answer, direction, instant(noon))
+				others(2) // They move what was read only away.
+				if pages == mostDeparturePages && c.readings == reading {
+					t.Fatalf("not through after %d pages: %+v", pages, c)
+				}
+			}
+			for _, s := range ended {
+				if s.StartedAt.Equal(together) {
+					want++
+				}
+			}
+			// One of the others may have begun with them, and ended behind the reading.
+			if len(shown) < want-2*mostDeparturePages || !c.read.Equal(noon) {
+				t.Fatalf("%d of %d were shown", len(shown), want)
+			}
+		}
+	})
+}
+
+// What is no list of the ended, or not sorted as it has to be, is told apart.
+func TestUnusableDepartures(t *testing.T) {
+	at := func(seconds ...int) (p platform.Page) {
+		for _, s := range seconds {
+			p.Sessions = append(p.Sessions, events.Session{StartedAt: noon.Add(time.Duration(s) * time.Second)})
+		}
+		return p
+	}
+	live := at(5, 4, 3, 2)
+	live.Sessions[1].Online = true
+	for name, c := range map[string]struct {
+		page platform.Page
+		want bool
+	}{
+		"sorted":       {at(9, 7, 7, 4, 2, 1), true},
+		"few":          {at(1, 2), true},
+		"empty":        {at(), true},
+		"another way":  {at(1, 2, 4, 7, 9), false},
+		"not at all":   {at(1, 9, 2, 7, 3), false},
+		"online, too":  {live, false},
+		"equal starts": {at(1, 1, 1), true},
+	} {
+		if reason := unusable(c.page, order.NewestFirst); (reason == "") != c.want {
+			t.Errorf("%s: %q", name, reason)
+		}
+	}
+}
+
+// Of a large venue that restarts, the ended sessions are read; of those whom addresses
+// tell of, they are not, nor of a venue that a page has room for.
+func TestWhoseDeparturesAreRead(t *testing.T) {
+	c := newCounter(t, newShelf(), noon)
+	for i := range 260 {
+		at := map[bool]string{true: "hall", false: "cafe"}[i < 200]
+		c.roster.add(fmt.Sprint(i), c.location(at, ""), noon, instant(noon))
+	}
+	later := noon.Add(5 * time.Minute)
+	c.clock.now = later
+	nobody, everybody := func(*entry) bool { return false }, func(*entry) bool { return true }
+	c.departures.survey(later, nobody)
+	if l, gain := c.departures.next(later); l == nil || l.ID != "hall" || gain <= 0 {
+		t.Fatalf("%+v brings %v", l, gain)
+	}
+	if hall, cafe := &c.roster.entries["0"].Row, &c.roster.entries["259"].Row; c.departures.follows(hall) || c.departures.follows(cafe) {
+		t.Error("pages wait though nothing was read yet")
+	}
+	c.roster.entries["0"].at.cohort.read = later
+	if hall, cafe := &c.roster.entries["0"].Row, &c.roster.entries["259"].Row; !c.departures.follows(hall) || c.departures.follows(cafe) {
+		t.Error("pages wait for whom is not read")
+	}
+	later = later.Add(time.Hour)
+	c.departures.survey(later, everybody)
+	if _, gain := c.departures.next(later); gain > 0 {
+		t.Errorf("read though addresses tell, for %v", gain)
+	}
+	if n := plan.MaxPerPage; n <= crowded {
+		t.Errorf("%d fit a page of %d", crowded, n)
+	}
+}
