@@ -129,13 +129,13 @@ func (d *departures) follows(row *plan.Row) bool {
 	return !now.Before(d.faulty) && now.Sub(e.at.cohort.read) < followed
 }
 
-// depart asks for the next page of the ended sessions of a cohort's location.
-func (p *Poller) depart(ctx context.Context, id string) error {
-	c := p.watched.byID[id].cohort
+// ask asks for the next page of the ended sessions of a cohort's location.
+func (d *departures) ask(ctx context.Context, p *Poller, id string) error {
+	c := d.watched.byID[id].cohort
 	if c == nil {
 		return nil
 	}
-	direction := p.accountList.Direction
+	direction := d.accountList.Direction
 	w := windowFrom(c.at, overlap+2*(c.readings%5)) // Other pages hide others.
 	ended := false
 	query := platform.Query{LocationID: id, Online: &ended, Page: w.Number, PerPage: w.Size}
@@ -151,8 +151,8 @@ func (p *Poller) depart(ctx context.Context, id string) error {
 			return err
 		}
 		if reason := unusable(answer, direction); reason != "" {
-			p.departures.faulty = m.came.Add(recheck)
-			p.Logger.Warn("the list of ended sessions cannot be used: who began at once is asked about one by one", "reason", reason, "again_in", recheck)
+			d.faulty = m.came.Add(recheck)
+			d.Logger.Warn("the list of ended sessions cannot be used: who began at once is asked about one by one", "reason", reason, "again_in", recheck)
 			return nil
 		}
 		c.found(w, answer, direction, m)

@@ -194,7 +194,7 @@ func (p *Poller) Step(ctx context.Context) error {
 	case plan.Addresses:
 		return p.askAddresses(ctx)
 	case plan.Departures:
-		return p.depart(ctx, look.Location)
+		return p.departures.ask(ctx, p, look.Location)
 	default:
 		return p.requests.pause(ctx, time.Second)
 	}

@@ -84,6 +84,7 @@ func (a *Adaptive) ordered(now time.Time, v *View) Decision {
 	}
 	a.price += smoothing * (worth - a.price)
 	period, asked := a.period(v), addressPreference*max(index, v.FiguresGain)
+	due := v.Probing && v.ProbeAge+seconds(0.5/v.Budget) > period
 	switch {
 	case a.others > 3:
 		return best
@@ -93,16 +94,16 @@ func (a *Adaptive) ordered(now time.Time, v *View) Decision {
 		return finish(v)
 	case v.Unsettled != nil && v.Turn%readingTurn == 1:
 		return settle(v)
+	case v.Departures != nil && v.DeparturesGain > preference*worth && v.Turn%2 == 0 && !due:
+		return departures(v)
 	case proves(v) && v.AddressGain > asked:
 		return addresses() // It asks about those who are missing, too.
 	case proves(v):
 		return verify(v)
 	case v.Missed && v.Turn%backfillTurn == 0:
 		return backfill()
-	case v.Probing && v.ProbeAge+seconds(0.5/v.Budget) > period:
+	case due:
 		return probe("arrivals were last read as long ago as pays")
-	case v.Departures != nil && v.DeparturesGain > preference*worth && v.Turn%2 == 0:
-		return departures(v)
 	case v.AddressGain > asked && a.pages.chosen.overdue == nil:
 		best, index = addresses(), v.AddressGain
 	case v.Figures != "" && v.FiguresGain > worth && a.pages.chosen.overdue == nil:
