@@ -59,6 +59,7 @@ func TestCheckTellsWhatCannotBeRead(t *testing.T) {
 			environment(t, append([]string{
 				"GUESTFLOW_API_URL=" + odd(t, c.records...), "GUESTFLOW_API_TOKEN=right",
 				"GUESTFLOW_DATA_DIR=" + filepath.Join(t.TempDir(), "data"), "GUESTFLOW_NATS_LISTEN=127.0.0.1:0",
+				"GUESTFLOW_HTTP_ADDR=127.0.0.1:0",
 			}, c.variables...)...)
 			code, out, errs := invoke("check")
 			if code != c.code {

@@ -36,6 +36,7 @@ type nackResource struct {
 		TTL                string            `yaml:"ttl"`
 		AllowDirect        bool              `yaml:"allowDirect"`
 		AllowAtomicPublish bool              `yaml:"allowAtomicPublish"`
+		AllowMsgTTL        bool              `yaml:"allowMsgTtl"`
 		MaxMsgsPerSubject  int64             `yaml:"maxMsgsPerSubject"`
 		Metadata           map[string]string `yaml:"metadata"`
 		PreventDelete      bool              `yaml:"preventDelete"`
@@ -66,7 +67,7 @@ func (r *nackResource) make(t *testing.T, js jetstream.JetStream) string {
 		}
 		_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{
 			Name: name, Description: s.Description, Subjects: s.Subjects, Storage: jetstream.FileStorage, MaxAge: span(s.MaxAge),
-			Duplicates: span(s.DuplicateWindow), AllowDirect: s.AllowDirect, AllowAtomicPublish: s.AllowAtomicPublish,
+			Duplicates: span(s.DuplicateWindow), AllowDirect: s.AllowDirect, AllowAtomicPublish: s.AllowAtomicPublish, AllowMsgTTL: s.AllowMsgTTL,
 			MaxMsgsPerSubject: s.MaxMsgsPerSubject, Metadata: s.Metadata,
 		})
 	case "KeyValue":
