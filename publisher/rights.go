@@ -22,7 +22,7 @@ type Right struct {
 	For string
 }
 
-// rightsWait bounds a trial.
+// rightsWait bounds the trial of one right.
 const rightsWait = 5 * time.Second
 
 // tried stands for the wildcards of a subject in a trial. Nothing bears the name.
@@ -34,19 +34,23 @@ const tried = "guestflow-check"
 // they ask for a level of its API that none has; a server before 2.12 does not know
 // that, warns in its log, and refuses them since they hold no request.
 func TryRights(ctx context.Context, nc *nats.Conn, rights []Right) error {
-	ctx, cancel := context.WithTimeout(ctx, rightsWait)
-	defer cancel()
 	var errs []error
 	sub, err := nc.SubscribeSync(nats.NewInbox())
 	if err != nil {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	if err := denied(ctx, nc, sub.Subject); err != nil {
+	wait, cancel := context.WithTimeout(ctx, rightsWait)
+	defer cancel()
+	if err := denied(wait, nc, sub.Subject); err != nil {
 		errs = append(errs, missing("subscribe to", "_INBOX.>", "answers", err))
 	}
 	for _, r := range rights {
-		errs = append(errs, try(ctx, nc, r))
+		err := try(ctx, nc, r)
+		errs = append(errs, err)
+		if err != nil && !errors.Is(err, ErrPermission) {
+			break // the server says nothing, of the others neither
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -217,9 +217,9 @@ func checkNATS(ctx context.Context, cfg Config) (string, error) {
 		}
 		return "embedded server, to listen on " + cfg.NATSListen, l.Close()
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	reach, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	conn, err := publisher.Reach(ctx, connectSettings(cfg, slog.New(slog.DiscardHandler)))
+	conn, err := publisher.Reach(reach, connectSettings(cfg, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return "", err
 	}

@@ -75,7 +75,12 @@ func TestForgottenVisitsGoOnAsNobodys(t *testing.T) {
 // inCheckpoint reports whether the stored checkpoint has a text.
 func (tr *trial) inCheckpoint(text string) bool {
 	tr.t.Helper()
-	r, err := gzip.NewReader(bytes.NewReader(tr.checkpointBytes()))
+	var saved []byte
+	until(tr.t, "a checkpoint that is not being replaced", func() bool {
+		saved = tr.checkpointBytes()
+		return saved != nil
+	})
+	r, err := gzip.NewReader(bytes.NewReader(saved))
 	if err != nil {
 		tr.t.Fatal(err)
 	}
