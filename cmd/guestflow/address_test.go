@@ -30,6 +30,12 @@ func (j *journal) Write(p []byte) (int, error) {
 	return j.b.Write(p)
 }
 
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.String()
+}
+
 // TestAddressChecksOverHTTP: they become proof, end sessions soon and rightly, and
 // nothing of the people in their answers is kept anywhere.
 func TestAddressChecksOverHTTP(t *testing.T) {
@@ -83,7 +89,7 @@ func TestAddressChecksOverHTTP(t *testing.T) {
 	if proofs[events.ProofAddress] < 20 || proofs[""] > 0 {
 		t.Errorf("ends by proof: %v", proofs)
 	}
-	nowhere(t, p, settings.DataDir, log.b.Bytes(), all)
+	nowhere(t, p, settings.DataDir, []byte(log.String()), all)
 }
 
 // nowhere fails where a guest of the platform is named in files, log or events.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -24,13 +23,13 @@ import (
 // child is this test binary acting as something else.
 type child struct {
 	cmd    *exec.Cmd
-	output *bytes.Buffer
+	output *journal
 	ended  chan error
 }
 
 func start(t *testing.T, environ []string, args ...string) *child {
 	t.Helper()
-	var output bytes.Buffer
+	var output journal
 	p := startWith(t, &output, environ, args...)
 	p.output = &output
 	return p
@@ -38,7 +37,7 @@ func start(t *testing.T, environ []string, args ...string) *child {
 
 func startWith(t *testing.T, output io.Writer, environ []string, args ...string) *child {
 	t.Helper()
-	p := &child{cmd: exec.Command(os.Args[0], args...), output: &bytes.Buffer{}, ended: make(chan error, 1)}
+	p := &child{cmd: exec.Command(os.Args[0], args...), output: &journal{}, ended: make(chan error, 1)}
 	p.cmd.Env = append(os.Environ(), environ...)
 	p.cmd.Stdout, p.cmd.Stderr = output, output
 	if err := p.cmd.Start(); err != nil {

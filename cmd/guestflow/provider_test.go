@@ -60,7 +60,7 @@ type node struct {
 type guestflow struct {
 	dir    string
 	child  *child
-	output *bytes.Buffer
+	output *journal
 }
 
 func newProvider(t *testing.T, s shape) *provider {
@@ -145,7 +145,7 @@ func (p *provider) start(i int, fresh bool) {
 	if fresh {
 		g.dir = filepath.Join(p.t.TempDir(), "data")
 	}
-	g.output = &bytes.Buffer{}
+	g.output = &journal{}
 	g.child = startWith(p.t, g.output, append([]string{"GUESTFLOW_DATA_DIR=" + g.dir}, p.environ...), "run")
 }
 
@@ -168,7 +168,7 @@ func (p *provider) stop(i int) {
 func (p *provider) collect(i int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.logs.Write(p.processes[i].output.Bytes())
+	p.logs.WriteString(p.processes[i].output.String())
 }
 
 func sendTo(t *testing.T, c *child, s syscall.Signal) {
