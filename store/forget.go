@@ -95,7 +95,10 @@ func forgottenStates(b *bbolt.Bucket, before int, p Person) (map[string][]byte, 
 		if !p.Has(&st.Session) {
 			return nil
 		}
-		st.Session.Forget()
+		was := st.Session
+		if st.Session.Forget(); st.Session == was {
+			return nil // forgotten before, as the stream knows
+		}
 		if st.Session.Online {
 			st.Session.DeviceDescription = "" // unlike what lists show
 		}
@@ -121,7 +124,7 @@ func (w *writing) forgetEvents(p Person, did *Forgot) error {
 			return err
 		}
 		body, err := events.Encode(e)
-		if err != nil {
+		if err != nil || bytes.Equal(body, was.body) {
 			return err
 		}
 		if was.seq > w.box.cursor.OutboxSeq {

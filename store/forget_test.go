@@ -106,3 +106,32 @@ func TestForgetLeavesNothingInTheFile(t *testing.T) {
 	}
 	sound(t, openedAt(t, path, Options{Now: c.Now}))
 }
+
+// TestForgettingAgainTellsNothingNew: every start applies the whole list, and so does each
+// person who is put on it. Whoever is forgotten already is not published as updated for it.
+func TestForgettingAgainTellsNothingNew(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	s := opened(t, Options{Now: c.Now})
+	ann := Person{ // by session, as the list has it
+		Has:     func(s *events.Session) bool { return s.ID == "ann" },
+		Cleanse: func(e *events.Event) bool { e.Forget(); return true },
+	}
+	commit(t, s, arrival("ann", "here", c.Now()))
+	if did, err := s.Forget(ann); err != nil || did != (Forgot{Sessions: 1, Events: 1}) {
+		t.Fatalf("%+v, %v", did, err)
+	}
+	again := func(what, description string) {
+		t.Helper()
+		did, err := s.Forget(ann)
+		if is := state(t, s, "ann").Session; err != nil || did != (Forgot{}) || is.DeviceDescription != description {
+			t.Errorf("again, %s: %+v, %v; the device is %q", what, did, err, is.DeviceDescription)
+		}
+	}
+	again("before the next look", "")
+	is := state(t, s, "ann")
+	now := is.Session
+	now.Forget()
+	commit(t, s, follow(is, events.Updated, now, c.Now().Add(time.Second)))
+	again("once that has told of it", events.Forgotten)
+}
