@@ -32,7 +32,7 @@ type StreamSettings struct {
 	Replicas int
 	// Duplicates is the server's window for dropping messages with the same id;
 	// zero is the server's default of 2 minutes. Any window of an existing stream is
-	// accepted, since nothing rests on it.
+	// accepted, since no event rests on it; Cautions tells of a short one.
 	Duplicates time.Duration
 	// Declared says that the stream is declared elsewhere: none is made, and what is
 	// wrong with one is to be mended in its declaration.
@@ -66,12 +66,13 @@ type StreamError struct {
 func (e *StreamError) Error() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "stream %s exists and differs:", e.Name)
-	edit, fixed := "", false
+	edit, fixed, mirror := "", false, false
 	for i, d := range e.Differences {
 		if i > 0 {
 			text.WriteByte(';')
 		}
 		fmt.Fprintf(&text, " %s is %s, wanted %s", d.Field, d.Is, d.Want)
+		mirror = mirror || d.Field == mirrored
 		if d.Edit == "" {
 			fixed = true
 		} else {
@@ -79,6 +80,8 @@ func (e *StreamError) Error() string {
 		}
 	}
 	switch {
+	case mirror:
+		text.WriteString(promotion(e.Name, edit, e.Declared))
 	case e.Declared:
 		text.WriteString("; mend it where it is declared")
 		if fixed {
@@ -221,9 +224,11 @@ func differences(is jetstream.StreamConfig, want StreamSettings) []Difference {
 		}
 	}
 	all := want.Subjects.All()
-	add(is.Mirror != nil, "mirror", "set", "none", "")
+	if is.Mirror != nil {
+		d = append(d, unlike(is, all)...)
+	}
 	add(is.Mirror == nil && !slices.ContainsFunc(is.Subjects, func(s string) bool { return covers(s, all) }),
-		"subjects", strings.Join(is.Subjects, ","), "one that takes "+all, "--subjects="+strings.Join(append(slices.Clone(is.Subjects), all), ","))
+		"subjects", strings.Join(is.Subjects, ","), "one that takes "+all, "--subjects='"+strings.Join(append(slices.Clone(is.Subjects), all), ",")+"'")
 	add(is.SubjectTransform != nil, "subject_transform", "set", "none", "--no-transform")
 	add(is.Retention != jetstream.LimitsPolicy, "retention", strings.ToLower(is.Retention.String()), "limits", "")
 	add(is.Storage != jetstream.FileStorage, "storage", strings.ToLower(is.Storage.String()), "file", "")

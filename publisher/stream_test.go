@@ -58,7 +58,7 @@ func TestStreamThatWouldLoseEventsIsRefusedAndNotChanged(t *testing.T) {
 		fields string
 		remedy string
 	}{
-		{"subjects", jetstream.StreamConfig{Subjects: []string{"guest.sessions.one.*.*"}}, "subjects", "nats stream edit TEST --subjects=guest.sessions.one.*.*,guest.sessions.*.*.*"},
+		{"subjects", jetstream.StreamConfig{Subjects: []string{"guest.sessions.one.*.*"}}, "subjects", "nats stream edit TEST --subjects='guest.sessions.one.*.*,guest.sessions.*.*.*'"},
 		{"short age and few per subject", jetstream.StreamConfig{MaxAge: time.Hour, MaxMsgsPerSubject: 5}, "max_msgs_per_subject max_age", "nats stream edit TEST --max-msgs-per-subject=-1 --max-age=24h0m0s"},
 		{"memory", jetstream.StreamConfig{Storage: jetstream.MemoryStorage}, "storage", "nats stream rm TEST"},
 		{"work queue", jetstream.StreamConfig{Retention: jetstream.WorkQueuePolicy}, "retention", "nats stream rm TEST"},

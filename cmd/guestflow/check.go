@@ -6,20 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
-	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/platform"
-	"github.com/guestflow/guestflow/publisher"
 	"github.com/guestflow/guestflow/store"
 )
 
@@ -79,7 +73,14 @@ func check(cmd *cobra.Command, out io.Writer) error {
 		found, samples[i], err = checkAsked(ctx, cfg)
 		return found, err
 	}, func(i int) { c.failed += checkRecords(out, c.prefix(accounts[i]), samples[i]) })
-	c.once("NATS", func() (string, error) { return checkNATS(ctx, cfg) })
+	var cautions []string
+	c.once("NATS", func() (found string, err error) {
+		found, cautions, err = checkNATS(ctx, cfg)
+		return found, err
+	})
+	for _, caution := range cautions {
+		fmt.Fprintf(out, "WARN  NATS: %s\n", caution)
+	}
 	c.each("data directory", func(_ int, cfg Config) (string, error) { return checkRoom(ctx, cfg) }, nil)
 	c.once("HTTP address", func() (string, error) { return checkHTTP(ctx, cfg) })
 	c.each("locations", func(_ int, cfg Config) (string, error) { return checkLocations(ctx, cfg) }, nil)
@@ -207,61 +208,6 @@ func sharing(cfg Config, sessions, count, locations int) string {
 		return ", each endpoint seems to have a limit of its own (GUESTFLOW_API_SHARED_LIMIT is true)"
 	}
 	return ""
-}
-
-func checkNATS(ctx context.Context, cfg Config) (string, error) {
-	if cfg.NATSURL == "" {
-		l, err := net.Listen("tcp", cfg.NATSListen)
-		if err != nil {
-			return "", fmt.Errorf("embedded server: %w; stop what listens there (a running guestflow?), set GUESTFLOW_NATS_LISTEN to another address, or use that server by GUESTFLOW_NATS_URL", err)
-		}
-		return "embedded server, to listen on " + cfg.NATSListen, l.Close()
-	}
-	reach, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	conn, err := publisher.Reach(reach, connectSettings(cfg, slog.New(slog.DiscardHandler)))
-	if err != nil {
-		return "", err
-	}
-	defer conn.Close()
-	if err := publisher.TryRights(ctx, conn, neededRights(cfg)); err != nil {
-		return "", fmt.Errorf("NATS at %s: %w", hosts(cfg.NATSURL), err)
-	}
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return "", err
-	}
-	stream, err := js.Stream(ctx, cfg.Stream)
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound) && cfg.StreamManage:
-		if err := publisher.TryRights(ctx, conn, creationRights(cfg)); err != nil {
-			return "", fmt.Errorf("NATS at %s: %w", hosts(cfg.NATSURL), err)
-		}
-		return fmt.Sprintf("server %s, stream %s will be created", conn.ConnectedServerVersion(), cfg.Stream), nil
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
-		return "", fmt.Errorf("JetStream at %s: %w; enable JetStream on the server (nats-server -js) and for the user's account", hosts(cfg.NATSURL), err)
-	case err != nil && !errors.Is(err, jetstream.ErrStreamNotFound):
-		return "", fmt.Errorf("JetStream at %s: %w; see whether the server is overloaded, or a cluster has lost its majority", hosts(cfg.NATSURL), err)
-	}
-	// The stream exists, or is never made, so this only compares.
-	subjects, err := events.NewSubjects(cfg.SubjectPrefix)
-	if err != nil {
-		return "", err
-	}
-	if _, err := publisher.EnsureStream(ctx, js, publisher.StreamSettings{
-		Name: cfg.Stream, Subjects: subjects, MaxAge: cfg.StreamMaxAge, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage,
-	}); err != nil {
-		return "", err
-	}
-	if err := checkDeclared(ctx, js, cfg); err != nil {
-		return "", err
-	}
-	info := stream.CachedInfo()
-	found := fmt.Sprintf("server %s, stream %s holds %d events", conn.ConnectedServerVersion(), cfg.Stream, info.State.Msgs)
-	if edit := publisher.WouldGain(info, conn); edit != "" {
-		found += fmt.Sprintf(" (a backlog would go out faster after `nats stream edit %s %s`)", cfg.Stream, edit)
-	}
-	return found, nil
 }
 
 func checkData(_ context.Context, cfg Config) (string, error) {

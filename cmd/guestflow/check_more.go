@@ -11,14 +11,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/guestflow/guestflow/consumers/visit"
-	"github.com/guestflow/guestflow/consumers/webhook"
-	"github.com/guestflow/guestflow/events/alerts"
-	"github.com/guestflow/guestflow/events/visits"
-	"github.com/guestflow/guestflow/internal/baseline"
-	"github.com/guestflow/guestflow/internal/lease"
 	"github.com/guestflow/guestflow/poller/platform"
 )
 
@@ -148,46 +140,4 @@ func shared(ctx context.Context, client *platform.Client, first int) bool {
 	online := true
 	again, err := client.Sessions(ctx, platform.Query{Online: &online, PerPage: 1, Page: 1})
 	return err == nil && again.Remaining >= 0 && first-again.Remaining >= 3
-}
-
-// stateStreams are those that hold what run keeps beside the events.
-func stateStreams(cfg Config) []string {
-	streams := []string{"KV_" + occupancyBucket, "OBJ_" + occupancyObject}
-	if cfg.Lease > 0 {
-		streams = append(streams, "KV_"+lease.DefaultBucket)
-	}
-	if cfg.Visits {
-		streams = append(streams, visits.DefaultStream, "OBJ_"+visit.DefaultState)
-	}
-	if cfg.AlertsFile != "" {
-		streams = append(streams, alerts.DefaultStream)
-		if cfg.BaselineDays > 0 {
-			streams = append(streams, "KV_"+baseline.DefaultBucket)
-		}
-	}
-	if cfg.WebhooksFile != "" {
-		streams = append(streams, "KV_"+webhook.DefaultBucket, webhook.DefaultDeadStream)
-	}
-	if skipsOld(cfg) {
-		streams = append(streams, webhook.DefaultSkippedStream)
-	}
-	return streams
-}
-
-// checkDeclared finds out whether what run does not make is there.
-func checkDeclared(ctx context.Context, js jetstream.JetStream, cfg Config) error {
-	if cfg.StreamManage {
-		return nil
-	}
-	var errs []error
-	for _, name := range stateStreams(cfg) {
-		_, err := js.Stream(ctx, name)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			err = fmt.Errorf("%w; with GUESTFLOW_STREAM_MANAGE=false it is made elsewhere: declare it, or unset the variable", err)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("stream %s: %w", name, err))
-		}
-	}
-	return errors.Join(errs...)
 }
