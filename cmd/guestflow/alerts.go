@@ -239,7 +239,10 @@ func alertsCheckCommand() *cobra.Command {
 				return err
 			}
 			for _, r := range rules.Rules {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s %v %s, back at %v, for %v\n", r.Name, r.What, r.Threshold, r.Figure, r.Clear, r.Hold)
+				fmt.Fprintln(cmd.OutOrStdout(), printable(r.String()))
+			}
+			if len(rules.Rules) == 0 {
+				fmt.Fprintln(cmd.OutOrStdout(), "no rules: nothing is raised, and what is raised will be cleared")
 			}
 			return nil
 		},

@@ -26,6 +26,11 @@ const (
 // of everything that is wrong.
 func Load(path string) (Rules, error) {
 	data, err := os.ReadFile(path)
+	return parseFile(path, data, err)
+}
+
+// parseFile parses what came of reading a file.
+func parseFile(path string, data []byte, err error) (Rules, error) {
 	if err != nil {
 		return Rules{}, fmt.Errorf("alerts: %w; give the path of an existing file", err)
 	}
@@ -140,6 +145,7 @@ func (r *reader) rule(n ast.Node) {
 	rule := Rule{Hold: DefaultHold, AtLeast: DefaultAtLeast, Hours: Hours{Zone: r.zone}}
 	seen := map[string]int{}
 	var clear *float64
+	faults := len(r.faults)
 	for _, m := range members {
 		err := m.Once(seen)
 		if err == nil {
@@ -149,8 +155,11 @@ func (r *reader) rule(n ast.Node) {
 			r.wrong(m.Line, "alert %q: %s: %w", rule.Name, m.Name, err)
 		}
 	}
-	if err := rule.complete(clear); err != nil {
-		r.wrong(line, "alert %q: %w", rule.Name, err)
+	_, own := seen["at_least"]
+	if err := rule.complete(clear, own); err != nil {
+		if len(r.faults) == faults { // else it may follow from what was said
+			r.wrong(line, "alert %q: %w", rule.Name, err)
+		}
 		return
 	}
 	if first, twice := r.lines[rule.Name]; twice {
@@ -228,8 +237,9 @@ func (r *reader) spans(n ast.Node) (spans []Span, err error) {
 	return spans, err
 }
 
-// complete fills in what depends on other fields, and says what cannot work.
-func (r *Rule) complete(clear *float64) error {
+// complete fills in what depends on other fields, and says what cannot work. clear and
+// atLeast tell what the entry says of these fields.
+func (r *Rule) complete(clear *float64, atLeast bool) error {
 	var standard float64
 	figure := "online"
 	switch {
@@ -252,12 +262,18 @@ func (r *Rule) complete(clear *float64) error {
 	if baseline && r.Figure != "" && r.Figure != figure {
 		return fmt.Errorf("figure: what is usual is known of sessions online alone; leave figure out of %s", r.What)
 	}
+	if atLeast && (r.What != alerts.Busier || r.AtLeast < 0) {
+		return fmt.Errorf("at_least: %d: only busier has it, with 0 or more", r.AtLeast)
+	}
 	r.Figure, r.Clear = cmp.Or(r.Figure, figure), standard
 	if clear == nil {
 		return nil
 	}
 	if r.Clear = *clear; r.What == alerts.Silent {
 		return errors.New("clear: the first guest clears it; leave clear out of silent")
+	}
+	if r.What != alerts.Below && r.Clear <= 0 {
+		return fmt.Errorf("clear: %v is never fallen below: the alert would stay for ever", r.Clear)
 	}
 	if r.What == alerts.Below && r.Clear <= r.Threshold || r.What != alerts.Below && r.Clear >= r.Threshold {
 		return fmt.Errorf("clear: %v is not on the other side of %v: the alert would come and go", r.Clear, r.Threshold)

@@ -43,6 +43,7 @@ type Judge struct {
 	rules  Rules
 	raised map[key]alerts.Event
 	since  map[key]time.Time // from when on it is so that the next event is due
+	looked time.Time         // last
 }
 
 // NewJudge returns one who knows of no alert.
@@ -50,8 +51,11 @@ func NewJudge(rules Rules) *Judge {
 	return &Judge{rules: rules, raised: map[key]alerts.Event{}, since: map[key]time.Time{}}
 }
 
-// Use replaces the rules.
-func (j *Judge) Use(rules Rules) { j.rules = rules }
+// Use replaces the rules. What was held by the former ones begins anew.
+func (j *Judge) Use(rules Rules) {
+	j.rules = rules
+	clear(j.since)
+}
 
 // Take notes an event that is in the stream.
 func (j *Judge) Take(e alerts.Event) {
@@ -80,6 +84,10 @@ func (j *Judge) Raised() []alerts.Event {
 // Look returns the events that are due at a time. They count once they are handed to
 // Take.
 func (j *Judge) Look(now time.Time, venues []Venue) (due []alerts.Event) {
+	if now.Sub(j.looked) > j.rules.Stale {
+		clear(j.since) // nobody saw that it was so all the time
+	}
+	j.looked = now
 	present := map[key]bool{}
 	normal := j.normal(now, venues)
 	for i := range venues {

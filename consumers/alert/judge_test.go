@@ -216,3 +216,19 @@ func TestRestartsRepeatNothing(t *testing.T) {
 		t.Fatalf("only %d events: the test shows little", len(stream))
 	}
 }
+
+// TestHoldIsSeen: nothing counts as held while nobody looked, or by another rule.
+func TestHoldIsSeen(t *testing.T) {
+	t.Parallel()
+	s := begin(t, "alerts: [{name: full, above: 10, hold: 10m}]")
+	expect(t, "the hold begins", s.look(s.at("x", 20, 0)), "")
+	s.now = s.now.Add(time.Hour)
+	expect(t, "an hour in which nobody looked", s.look(s.at("x", 20, 0)), "")
+	s.judge.Use(parsed(t, "alerts: [{name: full, below: 30, hold: 10m}]"))
+	s.now = s.now.Add(4 * time.Minute)
+	expect(t, "another rule of the name", s.look(s.at("x", 20, 0)), "")
+	s.now = s.now.Add(4 * time.Minute)
+	expect(t, "of which ten minutes are not over", s.look(s.at("x", 20, 0)), "")
+	s.now = s.now.Add(4 * time.Minute)
+	expect(t, "and now they are", s.look(s.at("x", 20, 0)), "raised full x")
+}

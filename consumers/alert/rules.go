@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"time"
@@ -35,6 +36,22 @@ type Rule struct {
 	Locations, Accounts []string
 	// Hours are when the rule is for, in the file's zone; none is always.
 	Hours Hours
+}
+
+// String says when the alert is raised and cleared.
+func (r Rule) String() string {
+	text := fmt.Sprintf("%s: raised ", r.Name)
+	switch r.What {
+	case alerts.Above:
+		text += fmt.Sprintf("at %v %s or more for %v, cleared below %v", r.Threshold, r.Figure, r.Hold, r.Clear)
+	case alerts.Below:
+		text += fmt.Sprintf("at %v %s or less for %v, cleared at %v or more", r.Threshold, r.Figure, r.Hold, r.Clear)
+	case alerts.Busier:
+		text += fmt.Sprintf("at %v times the usual sessions online, %d or more, for %v, cleared below %v times", r.Threshold, r.AtLeast, r.Hold, r.Clear)
+	case alerts.Silent:
+		text += fmt.Sprintf("where nobody is online for %v while %v sessions are usual, cleared by a guest", r.Hold, r.Threshold)
+	}
+	return text
 }
 
 // covers reports whether the rule is for a location.

@@ -63,7 +63,8 @@ type Service struct {
 	settings Settings
 	subjects alerts.Subjects
 	judge    *Judge
-	digest   [sha256.Size]byte // of the file at the last look
+	// Digests of the file: at the last look, and as it was used or refused.
+	seen, taken [sha256.Size]byte
 
 	mu     sync.Mutex
 	status Status
@@ -91,15 +92,18 @@ func New(s Settings) (*Service, error) {
 	return service, service.read()
 }
 
-// read reads the rules file where it has changed. With an error the rules stay.
+// read reads the rules file where it has changed. With an error the rules stay. A change
+// counts once two looks found the same: the first may have come amid a write, and what is
+// left out would be cleared.
 func (s *Service) read() error {
 	data, err := os.ReadFile(s.settings.File)
 	digest := sha256.Sum256(append(data, fmt.Sprint(err)...))
-	if digest == s.digest {
+	settled := s.seen == digest || s.seen == [sha256.Size]byte{}
+	if s.seen = digest; !settled || digest == s.taken {
 		return nil
 	}
-	s.digest = digest
-	rules, err := Load(s.settings.File)
+	s.taken = digest
+	rules, err := parseFile(s.settings.File, data, err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {

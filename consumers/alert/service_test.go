@@ -123,3 +123,35 @@ func TestEachAlertIsInTheStreamOnce(t *testing.T) {
 		t.Errorf("recent: %v", recent)
 	}
 }
+
+// TestHalfAFileIsNoFile: an editor that truncates the file and then writes it clears nothing.
+func TestHalfAFileIsNoFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "alerts.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("alerts: [{name: full, above: 10}]")
+	s, err := New(Settings{File: file, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func(what string, rules int) {
+		t.Helper()
+		if err := s.read(); err != nil || s.Status().Rules != rules {
+			t.Errorf("%s: %d rules, %v; want %d", what, s.Status().Rules, err, rules)
+		}
+	}
+	look("as it was", 1)
+	write("")
+	look("amid a write", 1)
+	write("alerts: [{name: full, above: 10}, {name: empty, below: 2}]")
+	look("just written", 1)
+	look("still the same", 2)
+	write("")
+	look("emptied", 2)
+	look("for good", 0)
+}
