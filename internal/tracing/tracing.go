@@ -56,6 +56,9 @@ func Start(ctx context.Context, version string, log *slog.Logger) (*Tracer, erro
 	if p := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf"); p != "http/protobuf" {
 		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL=%s: traces are sent by http/protobuf alone; unset it, and name the collector's HTTP port (4318 as a rule)", p)
 	}
+	if err := checkVariables(); err != nil {
+		return nil, err
+	}
 	sampler, err := samplerOf(os.Getenv("OTEL_TRACES_SAMPLER"), os.Getenv("OTEL_TRACES_SAMPLER_ARG"))
 	if err != nil {
 		return nil, err
@@ -73,11 +76,11 @@ func Start(ctx context.Context, version string, log *slog.Logger) (*Tracer, erro
 	var told atomic.Value
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		if was := told.Swap(err.Error()); was != err.Error() {
-			log.Warn("traces cannot be sent; events go on without", "error", err)
+			log.Warn("something is wrong with traces; events go on", "error", err)
 		}
 	}))
 	log.Info("events are traced", "sampler", sampler.Description())
-	return newTracer(exporter, about, sampler), nil
+	return newTracer(&telling{SpanExporter: exporter, log: log}, about, sampler), nil
 }
 
 func newTracer(exporter sdk.SpanExporter, about *resource.Resource, sampler sdk.Sampler) *Tracer {

@@ -3,6 +3,7 @@ package tracing
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -120,5 +121,57 @@ func TestSettingsThatCannotBeUsedAreNamed(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestVariablesThatCannotWork are refused: the exporter itself would send to nowhere, or
+// without the certificate, and say so at most in a form of its own.
+func TestVariablesThatCannotWork(t *testing.T) {
+	for _, c := range []struct{ name, value, want string }{
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "write it as in http://collector:4318"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://collector:4318", "write it as in"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://", "write it as in"},
+		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "://", "write it as in"},
+		{"OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "whole milliseconds"},
+		{"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "-1", "whole milliseconds"},
+		{"OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem", "no such file"},
+		{"OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/nowhere/key.pem", "no such file"},
+	} {
+		t.Run(c.name+"="+c.value, func(t *testing.T) {
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+			t.Setenv(c.name, c.value)
+			tracer, err := Start(t.Context(), "1", slog.New(slog.DiscardHandler))
+			tracer.Close()
+			if err == nil || !strings.Contains(err.Error(), c.name) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %s and %q", err, c.name, c.want)
+			}
+		})
+	}
+}
+
+// moody fails with another error each time, until it is well.
+type moody struct {
+	sdk.SpanExporter
+	failures int
+}
+
+func (m *moody) ExportSpans(context.Context, []sdk.ReadOnlySpan) error {
+	if m.failures--; m.failures < 0 {
+		return nil
+	}
+	return fmt.Errorf("mood %d", m.failures)
+}
+
+// TestTroubleIsToldOnce, whatever errors it consists of, and so is its end.
+func TestTroubleIsToldOnce(t *testing.T) {
+	var told strings.Builder
+	e := &telling{SpanExporter: &moody{failures: 5}, log: slog.New(slog.NewTextHandler(&told, nil))}
+	for range 8 {
+		if err := e.ExportSpans(t.Context(), nil); err != nil {
+			t.Error("an error goes on to the handler, which tells it as well:", err)
+		}
+	}
+	if log := told.String(); strings.Count(log, "\n") != 2 || !strings.Contains(log, "mood 4") || !strings.Contains(log, "are sent again") {
+		t.Errorf("the log says\n%s", log)
 	}
 }
