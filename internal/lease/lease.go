@@ -148,6 +148,8 @@ func (s *Sharer) Share(ctx context.Context) error {
 	s.announce(ctx)
 	ticker := time.NewTicker(s.TTL / renewals)
 	defer ticker.Stop()
+	lapse := time.NewTimer(s.TTL) // what others hold may lapse between two turns
+	defer lapse.Stop()
 	settled := false // the others have had a turn to tell that they live
 	updates := watcher.Updates()
 	for ctx.Err() == nil {
@@ -168,15 +170,57 @@ func (s *Sharer) Share(ctx context.Context) error {
 			}
 		case l := <-s.ended:
 			s.release(ctx, l)
+		case <-lapse.C:
+			if settled {
+				s.catchUp(updates)
+				s.balance(ctx)
+				lapse.Reset(s.lapsing())
+			}
 		case <-ticker.C:
 			settled = true
-			s.announce(ctx)
-			s.renew(ctx)
-			s.balance(ctx)
+			s.turn(ctx, updates)
+			lapse.Reset(s.lapsing())
 		}
 	}
 	s.leave(context.WithoutCancel(ctx), ticker.C)
 	return nil
+}
+
+// turn renews what is held, and then sees to the share.
+func (s *Sharer) turn(ctx context.Context, updates <-chan jetstream.KeyValueEntry) {
+	s.announce(ctx)
+	s.renew(ctx)
+	s.catchUp(updates)
+	s.balance(ctx)
+}
+
+// catchUp takes the updates that wait. Where the bucket is slow, others have told that
+// they live while this process waited for answers; they would be taken for dead, and
+// nothing be given up to them.
+func (s *Sharer) catchUp(updates <-chan jetstream.KeyValueEntry) {
+	for {
+		select {
+		case u, ok := <-updates:
+			if !ok {
+				return // the next receive tells
+			}
+			s.note(u)
+		default:
+			return
+		}
+	}
+}
+
+// lapsing is how long it is until something of another process lapses, unless it is
+// renewed; the TTL where nothing of others is known.
+func (s *Sharer) lapsing() time.Duration {
+	wait := s.TTL
+	for _, e := range s.seen {
+		if left := s.TTL - time.Since(e.at); e.owner != s.Owner && left > 0 {
+			wait = min(wait, left)
+		}
+	}
+	return wait
 }
 
 const (
@@ -387,17 +431,10 @@ func (s *Sharer) claim(ctx context.Context, name string) (taken bool, err error)
 	began := time.Now()
 	write, cancel := context.WithDeadline(ctx, began.Add(s.TTL/2))
 	defer cancel()
-	var revision uint64
 	l := &Lease{Name: name, key: k, Carried: e.record.Carried, CarriedAt: e.record.At, Clean: e.record.Released}
-	if known && s.alive(e) {
-		revision, err = s.KV.Update(write, k, s.value(name, false), e.revision)
-	} else {
-		revision, err = s.KV.Create(write, k, s.value(name, false))
-	}
-	if err != nil {
+	if l.revision, err = s.take(write, name, k, e); err != nil {
 		return false, err
 	}
-	l.revision = revision
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.cancel, l.lapse = stop, time.AfterFunc(s.TTL, stop)
 	l.extend(began.Add(s.TTL))
@@ -408,6 +445,18 @@ func (s *Sharer) claim(ctx context.Context, name string) (taken bool, err error)
 		s.ended <- l
 	}()
 	return true, nil
+}
+
+// take writes a lease that is free: in the place of what was seen, and nothing newer,
+// where the server has that still (it may be some time late to let it expire), else anew.
+func (s *Sharer) take(ctx context.Context, name, key string, seen entry) (revision uint64, err error) {
+	value := s.value(name, false)
+	if seen.revision > 0 {
+		if revision, err = s.KV.Update(ctx, key, value, seen.revision); !refused(err) {
+			return revision, err
+		}
+	}
+	return s.KV.Create(ctx, key, value)
 }
 
 // release gives a lease up after what ran under it has ended.
@@ -422,15 +471,16 @@ func (s *Sharer) release(ctx context.Context, l *Lease) {
 	l.extend(time.Time{}) // and its timer has nothing to end any more
 }
 
-// leave tells the others that this process ends, and then ends what it runs.
+// leave ends what this process runs, and tells the others that it goes before it gives
+// them the leases.
 func (s *Sharer) leave(ctx context.Context, tick <-chan time.Time) {
-	gone, cancel := context.WithTimeout(ctx, s.TTL/renewals)
-	s.fault(s.KV.Delete(gone, processPrefix+s.Owner))
-	cancel()
 	for _, l := range s.held {
 		l.leaving = true
 		l.cancel()
 	}
+	gone, cancel := context.WithTimeout(ctx, s.TTL/renewals) // while what runs ends
+	s.fault(s.KV.Delete(gone, processPrefix+s.Owner))
+	cancel()
 	for len(s.held) > 0 {
 		select {
 		case l := <-s.ended:

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,7 @@ type estate struct {
 	server *natstest.Server
 	names  []string
 	ttl    time.Duration
+	kept   time.Duration // how long the server keeps a lease, where that is not the ttl
 
 	mu      sync.Mutex
 	running map[string]string // name → owner
@@ -45,7 +47,7 @@ func newEstate(t *testing.T, names int) *estate {
 func (e *estate) start(owner string) *process {
 	e.t.Helper()
 	js := e.server.JetStream()
-	kv, err := Open(e.t.Context(), js, DefaultBucket, e.ttl, 1, false)
+	kv, err := Open(e.t.Context(), js, DefaultBucket, cmp.Or(e.kept, e.ttl), 1, false)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -249,5 +251,92 @@ func TestBucketOfAnotherLengthIsRefused(t *testing.T) {
 		t.Error("no error")
 	} else {
 		t.Log(err)
+	}
+}
+
+// TestLapsedLeaseIsTakenOnTime, although the server keeps it for longer: its clock for what
+// expires is coarse, and busy with other things.
+func TestLapsedLeaseIsTakenOnTime(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, 3)
+	if _, err := Open(t.Context(), e.server.JetStream(), DefaultBucket, time.Hour, 1, false); err != nil {
+		t.Fatal(err)
+	}
+	e.kept = time.Hour
+	a := e.start("a")
+	e.eventually(map[string]int{"a": 3})
+	e.start("b")
+	e.eventually(map[string]int{"a": 2, "b": 1})
+	a.js.Conn().Close() // it can tell nobody
+	<-a.ended
+	e.eventually(map[string]int{"b": 3})
+}
+
+// TestSlowBucketHidesNobody: another process has told that it lives while this one waited
+// for the answers of the bucket. It gets its share.
+func TestSlowBucketHidesNobody(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, 2)
+	kv, err := Open(t.Context(), e.server.JetStream(), DefaultBucket, e.ttl, 1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Sharer{
+		KV: kv, Owner: "a", TTL: e.ttl, Names: func() []string { return e.names }, Run: func(ctx context.Context, _ *Lease) { <-ctx.Done() },
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), seen: map[string]entry{}, held: map[string]*Lease{}, ended: make(chan *Lease),
+	}
+	s.balance(t.Context())
+	if len(s.held) != 2 {
+		t.Fatalf("alone it holds %d of 2", len(s.held))
+	}
+	if _, err := kv.Put(t.Context(), processPrefix+"b", nil); err != nil {
+		t.Fatal(err)
+	}
+	told, err := kv.Get(t.Context(), processPrefix+"b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.seen[processPrefix+"b"] = entry{owner: "b", at: time.Now().Add(-2 * e.ttl)}
+	updates := make(chan jetstream.KeyValueEntry, 1)
+	updates <- told
+	s.turn(t.Context(), updates)
+	leaving := 0
+	for _, l := range s.held {
+		if l.leaving {
+			leaving++
+		}
+	}
+	if leaving != 1 {
+		t.Errorf("it gives up %d of 2, want 1", leaving)
+	}
+	for _, l := range s.held {
+		l.cancel()
+	}
+	for range s.held {
+		<-s.ended
+	}
+}
+
+// TestLapsing looks again when the first thing of others may lapse, not only when its own
+// leases have to be renewed.
+func TestLapsing(t *testing.T) {
+	t.Parallel()
+	s := &Sharer{Owner: "a", TTL: time.Hour}
+	for _, c := range []struct {
+		ages  map[string]time.Duration // since the last word of each owner
+		least time.Duration
+	}{
+		{nil, 59 * time.Minute},
+		{map[string]time.Duration{"a": 50 * time.Minute}, 59 * time.Minute},
+		{map[string]time.Duration{"a": 50 * time.Minute, "b": 40 * time.Minute, "c": 10 * time.Minute}, 19 * time.Minute},
+		{map[string]time.Duration{"b": 2 * time.Hour, "c": 10 * time.Minute}, 49 * time.Minute},
+	} {
+		s.seen = map[string]entry{}
+		for owner, age := range c.ages {
+			s.seen[owner] = entry{owner: owner, at: time.Now().Add(-age)}
+		}
+		if got := s.lapsing(); got < c.least || got > c.least+time.Minute {
+			t.Errorf("%v: %v, want about %v", c.ages, got, c.least)
+		}
 	}
 }
