@@ -68,6 +68,9 @@ func (a *asking) register(c *cobra.Command) {
 
 // query is who is asked for, in every form that the streams may have.
 func (a *asking) query(cfg Config) (subject.Query, error) {
+	for _, value := range []*string{&a.guest, &a.email, &a.mac, &a.account} {
+		*value = strings.TrimSpace(*value) // pasted along
+	}
 	q := subject.Query{Account: a.account}
 	subjects, err := events.NewSubjects(cfg.SubjectPrefix)
 	if err != nil {
@@ -81,6 +84,8 @@ func (a *asking) query(cfg Config) (subject.Query, error) {
 	}
 	privacy := cfg.platform().Privacy
 	switch {
+	case a.guest+a.email+a.mac == "":
+		return q, usageError("--guest, --email or --mac is empty: say who it is")
 	case a.guest != "":
 		q.Guests = []string{a.guest}
 	case a.email != "":

@@ -116,9 +116,17 @@ func (f *forgetting) forget(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := f.knownKey(ctx); err != nil {
+		return err
+	}
 	f.report = forgetReport{ID: f.id, At: time.Now().UTC(), Sessions: len(found.Sessions), Visits: len(found.Visits), Found: found.Places}
 	if !f.yes {
 		return nil
+	}
+	if f.out != "" { // a report that cannot be written is noticed while nothing is erased
+		if err := whole(f.out, f.write); err != nil {
+			return err
+		}
 	}
 	if err := f.erase(ctx, q, found); err != nil {
 		return fmt.Errorf("%w; what was done stays done: run it again", err)
@@ -126,11 +134,15 @@ func (f *forgetting) forget(ctx context.Context) error {
 	return nil
 }
 
-// erase does it.
-func (f *forgetting) erase(ctx context.Context, q subject.Query, found *subject.Found) error {
-	stream, err := forgottenStream(ctx, f.js, &f.cfg)
+// knownKey makes sure that the key is that of the list, where there is one, and of each
+// guestflow which follows it.
+func (f *forgetting) knownKey(ctx context.Context) error {
+	stream, err := f.js.Stream(ctx, forgotten.DefaultStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("stream %s: %w", forgotten.DefaultStream, err)
 	}
 	marks, err := readMarks(ctx, stream)
 	if err != nil {
@@ -139,7 +151,13 @@ func (f *forgetting) erase(ctx context.Context, q subject.Query, found *subject.
 	if f.list.Add(marks); !f.list.Readable() {
 		return errors.New("GUESTFLOW_PRIVACY_KEY is not the one by which people were forgotten before; set it as it was")
 	}
-	if err := f.sameKeys(ctx, stream); err != nil {
+	return f.sameKeys(ctx, stream)
+}
+
+// erase does it.
+func (f *forgetting) erase(ctx context.Context, q subject.Query, found *subject.Found) error {
+	stream, err := forgottenStream(ctx, f.js, &f.cfg)
+	if err != nil {
 		return err
 	}
 	at, err := f.enlist(ctx, q, found, found.Erasure())
@@ -398,18 +416,19 @@ func (f *forgetting) unreached(ctx context.Context) error {
 	return nil
 }
 
-// tell writes the report.
+func (f *forgetting) write(out io.Writer) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(f.report)
+}
+
+// tell writes the report, and says what came of it.
 func (f *forgetting) tell(cmd *cobra.Command) error {
-	write := func(out io.Writer) error {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(f.report)
-	}
 	var err error
 	if f.out == "" {
-		err = write(cmd.OutOrStdout())
+		err = f.write(cmd.OutOrStdout())
 	} else {
-		err = whole(f.out, write)
+		err = whole(f.out, f.write)
 	}
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
@@ -248,4 +249,45 @@ func (r *running) getAs(token, path string) (status int, body string) {
 		r.t.Fatal(err)
 	}
 	return response.StatusCode, b.String()
+}
+
+// TestForgetBeginsNothingThatCannotEnd: what was asked for wrongly is said before anything is
+// erased, without --yes as well, and white space that was pasted along finds the person.
+func TestForgetBeginsNothingThatCannotEnd(t *testing.T) {
+	url := natsServer(t, server.Options{})
+	js := jetStreamAt(t, url)
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.DefaultStream, Subjects: []string{events.Subjects{}.All()}, AllowDirect: true}); err != nil {
+		t.Fatal(err)
+	}
+	environment(t, "GUESTFLOW_NATS_URL="+url, "GUESTFLOW_API_URL=http://127.0.0.1:1", "GUESTFLOW_API_TOKEN=token",
+		"GUESTFLOW_PRIVACY_KEY=0123456789abcdef", "GUESTFLOW_DATA_DIR="+t.TempDir())
+	for _, guest := range []string{"g1", "g2"} {
+		e := started("Phone")
+		e.Data.Session.ID, e.Data.Session.GuestID = "of-"+guest, guest
+		body, err := events.Encode(e.Sealed())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.Publish(t.Context(), events.Subjects{}.Of(e), body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask := func(exit int, told string, args ...string) {
+		t.Helper()
+		if code, _, errs := invoke(append([]string{"subject", "forget"}, args...)...); code != exit || !strings.Contains(errs, told) {
+			t.Errorf("%q: exit code %d, %s; want %d, %s", args, code, errs, exit, told)
+		}
+	}
+	ask(2, "is empty: say who it is", "--guest", "")
+	ask(2, "is empty: say who it is", "--email", " ")
+	ask(1, "--out", "--guest", "g1", "--yes", "--out", filepath.Join(t.TempDir(), "none", "report.json"))
+	ask(0, "1 messages of 1 sessions would be erased", "--guest", " g1\t")
+	report := filepath.Join(t.TempDir(), "report.json")
+	ask(0, "1 messages of 1 sessions erased", "--guest", "g1", "--yes", "--out", report)
+	if text, err := os.ReadFile(report); err != nil || !strings.Contains(string(text), `"erased": true`) {
+		t.Errorf("the report is %s, %v", text, err)
+	}
+	t.Setenv("GUESTFLOW_PRIVACY_KEY", "fedcba9876543210")
+	ask(1, "is not the one by which people were forgotten before; set it as it was\n", "--guest", "g2")
+	ask(1, "is not the one by which people were forgotten before; set it as it was\n", "--guest", "g2", "--yes")
 }
