@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -63,6 +64,12 @@ type record struct {
 	Exclusive bool `json:"exclusive,omitempty"`
 	// Counts are the sessions since Before, since the day before that, and so on.
 	Counts []int `json:"counts"`
+}
+
+// sound reports whether the record can be gone on with.
+func (r *record) sound() bool {
+	_, err := time.Parse(time.DateOnly, r.Before)
+	return err == nil && !slices.ContainsFunc(r.Counts, func(n int) bool { return n < 0 })
 }
 
 // New returns an empty book.
@@ -190,7 +197,7 @@ func (b *Book) load(ctx context.Context, bucket jetstream.KeyValue, account stri
 			}
 			r := &record{}
 			location, ok := untoken(strings.TrimPrefix(v.Key(), token(account)+"."))
-			if ok && json.Unmarshal(v.Value(), r) == nil {
+			if ok && json.Unmarshal(v.Value(), r) == nil && r.sound() {
 				b.mu.Lock()
 				b.records[place{account, location}] = r
 				b.mu.Unlock()
@@ -279,7 +286,7 @@ func (b *Book) boundary(ctx context.Context, ask Ask) (*record, error) {
 func dayBefore(day string, n int) string {
 	at, err := time.Parse(time.DateOnly, day)
 	if err != nil {
-		return day // written by other hands; the platform refuses it
+		return day // never, as load lets none in
 	}
 	return at.AddDate(0, 0, -n).Format(time.DateOnly)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -134,6 +135,33 @@ func TestOpeningIsNoQuietTime(t *testing.T) {
 	}
 	if _, ok := b.Days("my.account", "nowhere"); ok {
 		t.Error("a location that nothing is known of")
+	}
+}
+
+// TestRubbishIsLearntAnew: what other hands wrote into the bucket stops nobody's learning,
+// though no platform answers a day that is none.
+func TestRubbishIsLearntAnew(t *testing.T) {
+	t.Parallel()
+	js := natstest.New(t).JetStream()
+	bucket, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: DefaultBucket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &history{sessions: fortnights(60), after: -1}
+	for _, rubbish := range []string{`{"before":"some day","counts":[1]}`, `{"before":"2026-04-29","counts":[9,-4]}`, "rubbish"} {
+		if _, err := bucket.PutString(t.Context(), token("my.account")+"."+token("y.z"), rubbish); err != nil {
+			t.Fatal(err)
+		}
+		h.asked = nil
+		b, err := learn(t, js, h, 28)
+		if got, ok := b.Days("my.account", "y.z"); err != nil || !ok || got != [7]float64{3, 3, 3, 3, 3, 8, 10} {
+			t.Errorf("%s: %v, %v, %v", rubbish, got, ok, err)
+		}
+		for _, asked := range h.asked {
+			if _, err := time.Parse(time.DateOnly, asked[strings.LastIndexByte(asked, ' ')+1:]); err != nil {
+				t.Errorf("%s: the platform was asked for %q", rubbish, asked)
+			}
+		}
 	}
 }
 
