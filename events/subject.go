@@ -15,7 +15,8 @@ const (
 
 // MetadataMade is the key in the stream's metadata under which MadeAgain says that
 // guestflow made it in place of one that had been deleted. It then holds what was
-// still kept and all that came later, and its sequences begin anew. Servers before
+// still kept and all that came later, and its sequences begin anew. An operator says so of
+// a mirror that was promoted, which goes on with the sequences of what it copied. Servers before
 // 2.10 drop metadata.
 const (
 	MetadataMade = "guestflow.made"

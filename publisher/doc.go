@@ -39,7 +39,8 @@
 // something else in its place. Then the account goes back to what the stream
 // holds and publishes the entries that the outbox retains again. So it does with a
 // stream that was deleted and that guestflow itself made again, which the stream's
-// metadata say, for every account of it. A stream that somebody else made anew, or
-// purged, or whose messages were deleted or aged out, has lost nothing by accident:
+// metadata say, for every account of it, and with a mirror that was promoted and bears the
+// same metadata: it has the sequences of what it copied, so that it shows which tail it
+// lacks. A stream that somebody else made anew, or purged, or whose messages were deleted or aged out, has lost nothing by accident:
 // what was acknowledged is not sent again.
 package publisher

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
 )
 
 // duplicateWindow is the server's own default, which it gives no mirror and no stream
@@ -17,7 +19,7 @@ const mirrored = "mirror"
 
 // unlike lists in what a mirror has to be edited to become a stream for the subjects.
 func unlike(is jetstream.StreamConfig, subjects string) []Difference {
-	d := []Difference{{mirrored, "a copy of " + source(is.Mirror), "none", "--no-mirror --subjects='" + subjects + "'"}}
+	d := []Difference{{mirrored, "a copy of " + source(is.Mirror), "none", fmt.Sprintf("--no-mirror --subjects='%s' --metadata %s=%s", subjects, events.MetadataMade, events.MadeAgain)}}
 	if window, short := shortWindow(is); short {
 		d = append(d, window)
 	}
@@ -32,7 +34,7 @@ func promotion(stream, edit string, declared bool) string {
 		how = "make it so where it is declared"
 	}
 	return "; a mirror takes no events itself. While what it copies is there, set GUESTFLOW_NATS_URL (or GUESTFLOW_STREAM) to that. Once that is lost for good, promote the mirror" +
-		" (deploy/README.md, Disaster recovery): stop every guestflow, " + how + ", and start with an empty data directory. Do not delete it"
+		" (deploy/README.md, Disaster recovery): stop every guestflow, " + how + ", and start with the former data directory, or an empty one if that went on for long after the loss. Do not delete the mirror"
 }
 
 // MirrorError says that a stream which has to take messages copies another.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events"
 )
 
 // TestMirrorIsPromotedRatherThanDeleted: it may be the last copy there is. What the error
@@ -35,8 +37,8 @@ func TestMirrorIsPromotedRatherThanDeleted(t *testing.T) {
 		want StreamSettings
 		told string
 	}{
-		{StreamSettings{Name: testStream, MaxAge: time.Hour}, "stop every guestflow, run: nats stream edit TEST --no-mirror --subjects='guest.sessions.*.*.*' --dupe-window=2m0s, and start with an empty data directory"},
-		{StreamSettings{Name: testStream, MaxAge: 2 * time.Hour}, " --no-mirror --subjects='guest.sessions.*.*.*' --dupe-window=2m0s --max-age=2h0m0s,"},
+		{StreamSettings{Name: testStream, MaxAge: time.Hour}, "stop every guestflow, run: nats stream edit TEST --no-mirror --subjects='guest.sessions.*.*.*' --metadata guestflow.made=again --dupe-window=2m0s, and start with the former data directory"},
+		{StreamSettings{Name: testStream, MaxAge: 2 * time.Hour}, " --no-mirror --subjects='guest.sessions.*.*.*' --metadata guestflow.made=again --dupe-window=2m0s --max-age=2h0m0s,"},
 		{StreamSettings{Name: testStream, Declared: true}, "make it so where it is declared, and start with"},
 	} {
 		_, err := EnsureStream(ctx, js, c.want)
@@ -113,4 +115,58 @@ func TestCautions(t *testing.T) {
 	if mirror := (*MirrorError)(nil); !errors.As(err, &mirror) || mirror.Of != "OTHER" || !strings.Contains(err.Error(), "nats stream edit M --no-mirror") {
 		t.Errorf("of a mirror: %v", err)
 	}
+}
+
+// TestPromotedMirrorGetsWhatItLacked from the outboxes that published into what it copied,
+// once and in order, also where another account has gone on in the meantime.
+func TestPromotedMirrorGetsWhatItLacked(t *testing.T) {
+	everyWay(t, func(t *testing.T, way Way) {
+		js := connect(t, startBroker(t).URL())
+		ctx := testContext(t)
+		if _, err := EnsureStream(ctx, js, StreamSettings{Name: "LOST"}); err != nil {
+			t.Fatal(err)
+		}
+		a, b := newMemory("a"), newMemory("b")
+		publish := func(stream string, s *memory, n int) *watcher {
+			s.add(n)
+			p, w := newTestPublisher(js, s, way)
+			p.Stream = stream
+			drain(t, p)
+			return w
+		}
+		publish("LOST", a, 20)
+		publish("LOST", b, 20)
+		config := jetstream.StreamConfig{Name: testStream, Mirror: &jetstream.StreamSource{Name: "LOST"}}
+		mirror, err := js.CreateStream(ctx, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range time.Tick(10 * time.Millisecond) {
+			if info, err := mirror.Info(ctx); err != nil || info.State.Msgs == 40 {
+				break
+			}
+		}
+		config.Mirror, config.Subjects = nil, []string{"nothing.yet"} // the link is lost
+		if _, err := js.UpdateStream(ctx, config); err != nil {
+			t.Fatal(err)
+		}
+		publish("LOST", a, 10)
+		publish("LOST", b, 5)
+		if err := js.DeleteStream(ctx, "LOST"); err != nil {
+			t.Fatal(err)
+		}
+		config.Subjects, config.Metadata = []string{"guest.sessions.*.*.*"}, map[string]string{events.MetadataMade: events.MadeAgain}
+		config.AllowAtomicPublish, config.AllowBatchPublish = true, true
+		if _, err := js.UpdateStream(ctx, config); err != nil {
+			t.Fatal(err)
+		}
+		if w := publish(testStream, b, 30); w.healed != 5 || w.sent != 35 {
+			t.Errorf("%d of %d sent are what the mirror lacked, want 5 of 35", w.healed, w.sent)
+		}
+		if w := publish(testStream, a, 1); w.healed != 10 || w.sent != 11 {
+			t.Errorf("%d of %d sent are what the mirror lacked, want 10 of 11", w.healed, w.sent)
+		}
+		publish(testStream, b, 1)
+		holdsExactly(t, js, a, b)
+	})
 }

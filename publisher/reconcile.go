@@ -33,7 +33,8 @@ type sight struct {
 	last     mark   // the account's last message that guestflow wrote
 	// reused: another message stands at the cursor's stream sequence.
 	reused bool
-	// again: guestflow made the stream in place of one that had been deleted.
+	// again: the stream takes the place of one that was lost or deleted: guestflow made it,
+	// or an operator promoted a mirror and said so in its metadata.
 	again bool
 }
 
@@ -49,9 +50,10 @@ type verdict struct {
 func decide(c Cursor, own string, s sight) verdict {
 	v := verdict{at: position{outbox: c.OutboxSeq, last: s.tail, end: s.end}}
 	fresh := c.OutboxSeq == 0 && c.StreamSeq == 0
-	same := s.created.Equal(c.StreamCreated)
 	foreign := s.last.writer != "" && s.last.writer != own
 	ours := s.last.writer == own
+	// A promoted mirror has the sequences of what it copied, and may lack its tail.
+	same := s.created.Equal(c.StreamCreated) || s.again && ours
 	if ours {
 		// More than the cursor has when an answer, or the cursor's last writes, were
 		// lost; less when the server said that it had the cursor's entry already,
@@ -105,7 +107,7 @@ func (p *Publisher) look(ctx context.Context, c Cursor) (sight, error) {
 	s.tail = s.last.seq
 	same := s.created.Equal(c.StreamCreated)
 	switch {
-	case same && s.last.seq < c.StreamSeq && s.end >= c.StreamSeq:
+	case (same || s.again) && s.last.seq < c.StreamSeq && s.end >= c.StreamSeq:
 		at, err := p.message(ctx, getRequest{Seq: c.StreamSeq})
 		if err != nil {
 			return sight{}, err

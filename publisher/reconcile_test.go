@@ -46,6 +46,11 @@ func TestDecide(t *testing.T) {
 		{"made again by guestflow, first start", Cursor{}, sight{created: later, again: true}, 0, false, false},
 		{"made again by guestflow before, nothing happened", cursor, sight{created: then, again: true, end: 100, last: ours(100, 10)}, 10, false, false},
 		{"made again by guestflow before, purged", cursor, sight{created: then, again: true, end: 100}, 10, false, false},
+		{"mirror promoted, tail lost", cursor, sight{created: later, again: true, end: 98, last: ours(97, 7)}, 7, true, false},
+		{"mirror promoted, tail lost and overwritten by another account", cursor, sight{created: later, again: true, end: 120, last: ours(97, 7), reused: true}, 7, true, false},
+		{"mirror promoted, nothing lost", cursor, sight{created: later, again: true, end: 100, last: ours(100, 10)}, 10, false, false},
+		{"mirror promoted, last message deleted before", cursor, sight{created: later, again: true, end: 100, last: ours(97, 9)}, 10, false, false},
+		{"mirror promoted, and published to by another store", cursor, sight{created: later, again: true, end: 98, last: theirs(97, 7)}, 0, false, true},
 		{"made anew as a copy of an older state", cursor, sight{created: later, end: 90, last: ours(90, 8)}, 10, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -54,7 +54,7 @@ func TestCheckTellsOfMirrorsSourcesAndWindows(t *testing.T) {
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ORIGIN", Subjects: []string{"origin.>"}}); err != nil {
 		t.Fatal(err)
 	}
-	checks("mirror", "FAIL ", "nats stream edit GUEST_SESSIONS --no-mirror --subjects='guest.sessions.*.*.*'", "Do not delete it")
+	checks("mirror", "FAIL ", "nats stream edit GUEST_SESSIONS --no-mirror --subjects='guest.sessions.*.*.*'", "Do not delete the mirror")
 
 	sessions.Mirror, sessions.Subjects = nil, []string{"guest.sessions.*.*.*"}
 	checks("promoted")
