@@ -24,10 +24,17 @@ func site(t *testing.T, domain, dir string, leaf server.LeafNodeOpts) *server.Se
 }
 
 // TestPromotedMirrorGoesOn: the site with the stream is lost, and a mirror elsewhere,
-// which lacks the last events, is promoted. guestflow goes on there with an empty data
-// directory: what the mirror had not got is seen anew or read from the platform's
-// history, and nothing is in it twice.
+// which lacks the last events, is promoted. guestflow goes on there. With an empty data
+// directory, what the mirror had not got is seen anew or read from the platform's history;
+// with the former one, it is sent again as it was. Nothing is in it twice.
 func TestPromotedMirrorGoesOn(t *testing.T) {
+	t.Parallel()
+	for name, former := range map[string]bool{"empty data directory": false, "former data directory": true} {
+		t.Run(name, func(t *testing.T) { promotedMirrorGoesOn(t, former) })
+	}
+}
+
+func promotedMirrorGoesOn(t *testing.T, former bool) {
 	t.Parallel()
 	link, err := netip.ParseAddrPort(free(t))
 	if err != nil {
@@ -40,8 +47,13 @@ func TestPromotedMirrorGoesOn(t *testing.T) {
 	}
 	second := leaf()
 	p := platformOf(t, "default")
-	cfg := func(nats string) Config { // with a new data directory each time
-		return settingsFor(t, "GUESTFLOW_API_URL="+p.url, "GUESTFLOW_API_TOKEN=right-default", "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_NATS_URL="+nats)
+	dataDir := t.TempDir()
+	cfg := func(nats string) Config {
+		cfg := settingsFor(t, "GUESTFLOW_API_URL="+p.url, "GUESTFLOW_API_TOKEN=right-default", "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_NATS_URL="+nats)
+		if former {
+			cfg.DataDir = dataDir
+		}
+		return cfg // else with a new directory each time
 	}
 	const started = `guestflow_events_total{account="default",kind="started"}`
 	first := launch(t, cfg(hub.ClientURL()))
@@ -76,7 +88,8 @@ func TestPromotedMirrorGoesOn(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Log(err) // closed by end already
 	}
-	before := mirrored(jetStreamAt(t, hub.ClientURL()))
+	acknowledged := keptBy(t, jetStreamAt(t, hub.ClientURL()))
+	before := uint64(len(acknowledged))
 	hub.Shutdown()
 	hub.WaitForShutdown()
 
@@ -107,4 +120,16 @@ func TestPromotedMirrorGoesOn(t *testing.T) {
 	after.end()
 	all := keptBy(t, js)
 	revisionsGoOn(t, all)
+	if !former {
+		return
+	}
+	kept := map[string]int{}
+	for _, e := range all {
+		kept[e.ID]++
+	}
+	for _, e := range acknowledged {
+		if kept[e.ID] != 1 {
+			t.Fatalf("event %s, which the lost site had, is there %d times", e.ID, kept[e.ID])
+		}
+	}
 }
