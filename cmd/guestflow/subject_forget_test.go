@@ -155,7 +155,7 @@ func TestForgetLeavesNothing(t *testing.T) {
 	sequence := r.streamEnd()
 	eventually(t, func() string {
 		for _, e := range kept(t, r.nats.conn) {
-			if e.Data.Session.ID == s.ID && (e.Kind == events.Updated || e.Kind == events.Ended) && e.Data.Session.DeviceDescription == events.Forgotten && r.streamEnd() > sequence+100 {
+			if e.Data.Session.ID == s.ID && (e.Kind == events.Updated || e.Kind == events.Ended) && e.Data.Session.DeviceDescription == events.Forgotten && r.streamEnd() > sequence+20 {
 				return ""
 			}
 		}
@@ -212,7 +212,7 @@ func TestForgetLeavesNothing(t *testing.T) {
 	exact("rebuilt from the stream")
 	sequence = r.streamEnd()
 	eventually(t, func() string {
-		if r.streamEnd() < sequence+100 {
+		if r.streamEnd() < sequence+20 {
 			return "no events come"
 		}
 		return ""
