@@ -51,11 +51,14 @@ func run(require bool, args []string) int {
 		fmt.Fprintln(os.Stderr, "go test:", err)
 		return 1
 	}
-	left, err := report(output, os.Stdout)
+	left, failed, err := report(output, os.Stdout)
 	if ended := test.Wait(); err == nil {
 		err = ended
 	}
 	tell(os.Stdout, left)
+	for _, f := range failed {
+		fmt.Fprintf(os.Stderr, "FAIL: %s\n%s", f.test, f.why)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "FAIL:", err)
 		return 1
@@ -81,20 +84,20 @@ type event struct {
 	Action, Package, Test, Output string
 }
 
-// leftOut is a test that was skipped, with its own words why.
-type leftOut struct{ test, why string }
+// verdict is on a test that was skipped or failed, with its own words why.
+type verdict struct{ test, why string }
 
 // report writes a line for each package, and what failed tests said, and returns
-// what was left out.
-func report(r io.Reader, w io.Writer) (left []leftOut, err error) {
+// what was left out and, in short, what failed.
+func report(r io.Reader, w io.Writer) (left, failed []verdict, err error) {
 	said := make(map[string]*strings.Builder)
 	for lines := json.NewDecoder(r); ; {
 		var e event
 		if err := lines.Decode(&e); err == io.EOF {
-			return left, nil
+			return left, failed, nil
 		} else if err != nil {
 			_, _ = io.Copy(io.Discard, r) // else go test waits
-			return left, fmt.Errorf("go test's output cannot be read: %w", err)
+			return left, failed, fmt.Errorf("go test's output cannot be read: %w", err)
 		}
 		name := e.Package + "." + e.Test
 		if said[name] == nil {
@@ -109,10 +112,25 @@ func report(r io.Reader, w io.Writer) (left []leftOut, err error) {
 			said[name].WriteString(e.Output)
 		case e.Action == "fail":
 			fmt.Fprint(w, said[name])
+			if why := complaints(said[name].String()); why != "" {
+				failed = append(failed, verdict{name, why})
+			}
 		case e.Action == "skip" && e.Test != "":
-			left = append(left, leftOut{name, reason(said[name].String())})
+			left = append(left, verdict{name, reason(said[name].String())})
 		}
 	}
+}
+
+// complaints are the lines with which a test failed, without the log around them.
+func complaints(output string) string {
+	var found strings.Builder
+	for line := range strings.Lines(output) {
+		at, _, ok := strings.Cut(line, ": ")
+		if strings.HasPrefix(line, "panic: ") || strings.Contains(line, "DATA RACE") || ok && strings.HasPrefix(at, " ") && strings.Contains(at, "_test.go:") {
+			found.WriteString(line)
+		}
+	}
+	return found.String()
 }
 
 // reason is what a test said when it was skipped, without file and line.
@@ -126,7 +144,7 @@ func reason(output string) string {
 	return "it did not say why"
 }
 
-func tell(w io.Writer, left []leftOut) {
+func tell(w io.Writer, left []verdict) {
 	if len(left) == 0 {
 		fmt.Fprintln(w, "\nNothing was left out.")
 		return

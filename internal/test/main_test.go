@@ -55,6 +55,7 @@ func TestWhatIsLeftOutIsTold(t *testing.T) {
 		{"", true, 0, []string{"Nothing was left out."}},
 		{`t.Skip("needs a second machine")`, true, 1, []string{"TestMore", "needs a second machine", "nothing may be left out"}},
 		{`t.Error("seven is eight")`, false, 1, []string{"seven is eight", "FAIL\texample.com/m"}},
+		{`t.Error("seven is eight"); t.Output().Write([]byte("log"))`, false, 1, []string{"FAIL: example.com/m.TestMore\n    m_test.go:16: seven is eight\nFAIL: exit status 1"}},
 		{`seven`, false, 1, []string{"undefined: seven"}},
 	} {
 		module(t, c.more)
