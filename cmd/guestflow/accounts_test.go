@@ -12,10 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/account"
+	"github.com/guestflow/guestflow/internal/natstest"
 	"github.com/guestflow/guestflow/internal/simulator"
 )
 
@@ -209,22 +208,25 @@ func TestAccountsAreNoBusinessOfOneAnother(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		r.eventuallySees(`guestflow_events_total{account="`+name+`",kind="started"}`, 5)
 	}
-	for sample, want := range map[string]float64{
-		`guestflow_account_running{account="a"}`: 1, `guestflow_account_running{account="damaged"}`: 0, `guestflow_nats_connected`: 1,
-	} {
-		if _, body := r.get("/metrics"); value(body, sample) != want {
-			t.Errorf("%s is %v, want %v", sample, value(body, sample), want)
+	eventually(t, func() string {
+		_, body := r.get("/metrics")
+		for sample, want := range map[string]float64{
+			`guestflow_account_running{account="a"}`: 1, `guestflow_account_running{account="damaged"}`: 0, `guestflow_nats_connected`: 1,
+		} {
+			if got := value(body, sample); got != want {
+				return fmt.Sprintf("%s is %v, want %v", sample, got, want)
+			}
 		}
-	}
-	if _, body := r.get("/plan?account=b"); !strings.Contains(body, `"account":"b"`) {
-		t.Errorf("/plan of b answers %s", body)
-	}
-	if status, body := r.get("/plan"); status != http.StatusNotFound || !strings.Contains(body, "name one account of 5: a, b, refused, damaged, hung") {
-		t.Errorf("/plan of nobody answers %d %s", status, body)
-	}
-	if _, body := r.get("/v1/health"); strings.Count(body, `"account":`) != 5 {
-		t.Errorf("the page's health does not show five accounts: %s", body)
-	}
+		return ""
+	})
+	r.eventuallyGets("/plan?account=b", http.StatusOK, `"account":"b"`)
+	r.eventuallyGets("/plan", http.StatusNotFound, "name one account of 5: a, b, refused, damaged, hung")
+	eventually(t, func() string {
+		if _, body := r.get("/v1/health"); strings.Count(body, `"account":`) != 5 {
+			return "the page's health does not show five accounts: " + body
+		}
+		return ""
+	})
 
 	until := a.sim.Now() // what both have shown by now is to be in the stream at the end
 	untouched := r.member(t, "b").open()
@@ -243,15 +245,14 @@ func TestAccountsAreNoBusinessOfOneAnother(t *testing.T) {
 	if r.member(t, "b").open() != untouched {
 		t.Error("account b was started anew, though nothing of it had changed")
 	}
-	if _, body := r.get("/metrics"); strings.Contains(body, `account="refused"`) {
-		t.Error("an account that is gone from the file still shows in the metrics")
-	}
+	eventually(t, func() string {
+		if _, body := r.get("/metrics"); !strings.Contains(body, `account="a"`) || strings.Contains(body, `account="refused"`) {
+			return "an account that is gone from the file still shows in the metrics"
+		}
+		return ""
+	})
 
-	conn, err := nats.Connect(r.nats.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := natstest.Connect(t, r.nats.URL())
 	r.end()
 	by := map[string][]events.Event{}
 	for _, e := range kept(t, conn) {

@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/natstest"
 	"github.com/guestflow/guestflow/internal/simulator"
 )
 
@@ -57,10 +56,14 @@ func TestAddressChecksOverHTTP(t *testing.T) {
 		return ""
 	})
 	var plan livePlan
-	if _, body := r.get("/plan"); json.Unmarshal([]byte(body), &plan) != nil || plan.AddressChecks.State != "established" || plan.AddressChecks.Alone < 0.9 ||
-		plan.Ends.ExpectedMean != plan.AddressChecks.EndMean || plan.AddressChecks.EndMean >= plan.AddressChecks.ListEndMean {
-		t.Errorf("the plan says %+v", plan.AddressChecks)
-	}
+	eventually(t, func() string {
+		plan = livePlan{}
+		if _, body := r.get("/plan"); json.Unmarshal([]byte(body), &plan) != nil || plan.AddressChecks.State != "established" || plan.AddressChecks.Alone < 0.9 ||
+			plan.Ends.ExpectedMean != plan.AddressChecks.EndMean || plan.AddressChecks.EndMean >= plan.AddressChecks.ListEndMean {
+			return fmt.Sprintf("the plan says %+v", plan.AddressChecks)
+		}
+		return ""
+	})
 	var printed bytes.Buffer
 	if err := plan.write(&printed, 1); err != nil || !strings.Contains(printed.String(), "address checks: proof, by ") {
 		t.Errorf("%v: %s", err, printed.String())
@@ -71,11 +74,7 @@ func TestAddressChecksOverHTTP(t *testing.T) {
 	if n := metric(`guestflow_requests_total{account="default",endpoint="guests",look="addresses",status="ok"}`); !(n > 20) {
 		t.Errorf("%v requests about addresses", n)
 	}
-	conn, err := nats.Connect(r.nats.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := natstest.Connect(t, r.nats.URL())
 	until := p.sim.Now().Add(-3 * time.Second)
 	r.end()
 	all := kept(t, conn)

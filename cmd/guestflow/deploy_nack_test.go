@@ -10,7 +10,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -91,15 +90,7 @@ func TestNACKResourcesDeclareTheSameStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := nats.Connect(natsServer(t, server.Options{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStreamAt(t, natsServer(t, server.Options{}))
 	want := declaredStreams(t)
 	for document := range bytes.SplitSeq(file, []byte("\n---\n")) {
 		var r nackResource

@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/guestflow/guestflow/internal/long"
+	"github.com/guestflow/guestflow/internal/natstest"
 	"github.com/guestflow/guestflow/internal/simulator"
 )
 
@@ -76,12 +75,7 @@ func TestFullDiskPausesPolling(t *testing.T) {
 			for range long.Of(1, 3) {
 				free := fill(t, cfg.DataDir)
 				r.eventuallyReady(http.StatusServiceUnavailable, "no space left on device; free some disk space")
-				eventually(t, func() string { // the server may find it before the store does
-					if _, body := r.get("/metrics"); value(body, `guestflow_poller_state{account="default",state="paused"}`) != 1 {
-						return "guestflow_poller_state does not say paused"
-					}
-					return ""
-				})
+				r.eventuallySees(`guestflow_poller_state{account="default",state="paused"}`, 1) // the server may find it before the store does
 				if status, _ := r.get("/healthz"); status != http.StatusOK {
 					t.Errorf("/healthz answers %d", status)
 				}
@@ -104,11 +98,7 @@ func TestFullDiskPausesPolling(t *testing.T) {
 				}
 				return ""
 			})
-			conn, err := nats.Connect(r.nats.URL())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
+			conn := natstest.Connect(t, r.nats.URL())
 			until := p.sim.Now().Add(-3 * time.Second)
 			r.end()
 			if left := r.only().Store.Outbox().Depth; left != 0 {

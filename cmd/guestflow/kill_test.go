@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/natstest"
 	"github.com/guestflow/guestflow/internal/simulator"
 )
 
@@ -118,11 +119,7 @@ func pause(d time.Duration) { <-time.After(d) }
 // stream reads every event.
 func (w *world) stream() []events.Event {
 	w.t.Helper()
-	conn, err := nats.Connect("nats://" + w.natsAddr)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := natstest.Connect(w.t, "nats://"+w.natsAddr)
 	return kept(w.t, conn)
 }
 
@@ -232,12 +229,7 @@ func TestKillsLoseNothing(t *testing.T) {
 // jetStreamAt connects to a server for the time of the test.
 func jetStreamAt(t *testing.T, url string) jetstream.JetStream {
 	t.Helper()
-	conn, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
+	js, err := jetstream.New(natstest.Connect(t, url), jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

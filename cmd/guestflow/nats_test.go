@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/natstest"
 	"github.com/guestflow/guestflow/internal/simulator"
 	"github.com/guestflow/guestflow/publisher"
 	"github.com/guestflow/guestflow/publisher/embedded"
@@ -57,10 +57,7 @@ func newBroker(t *testing.T) *broker {
 // events reads the stream.
 func (b *broker) events() []events.Event {
 	b.t.Helper()
-	conn, err := nats.Connect(b.running.URL())
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	conn := natstest.Connect(b.t, b.running.URL())
 	defer conn.Close()
 	return kept(b.t, conn)
 }
@@ -124,9 +121,7 @@ func TestFullOutboxPausesPolling(t *testing.T) {
 	r.eventuallyReady(http.StatusOK, "ready")
 	b.stop()
 	r.eventuallyReady(http.StatusServiceUnavailable, "polling: paused: ")
-	if _, body := r.get("/metrics"); value(body, `guestflow_poller_state{account="default",state="paused"}`) != 1 {
-		t.Error("guestflow_poller_state does not say paused")
-	}
+	r.eventuallySees(`guestflow_poller_state{account="default",state="paused"}`, 1)
 	b.start()
 	r.eventuallyReady(http.StatusOK, "ready")
 	r.eventuallyCommitted(300)
@@ -145,15 +140,7 @@ func TestStreamThatDiffersEndsTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	conn, err := nats.Connect(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStreamAt(t, server.URL())
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.DefaultStream, Subjects: []string{"something.else"}}); err != nil {
 		t.Fatal(err)
 	}

@@ -116,11 +116,7 @@ func TestUpgradeTellsEverythingOnce(t *testing.T) {
 	})
 	r.end()
 
-	conn, err := nats.Connect(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := natstest.Connect(t, server.URL())
 	all := kept(t, conn)
 	revisionsGoOn(t, all)
 	for i, e := range before {

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/natstest"
 	"github.com/guestflow/guestflow/internal/simulator"
@@ -51,11 +49,7 @@ func TestNewDataDirectoryGoesOnWhereTheStreamEnds(t *testing.T) {
 	first := launch(t, cfg)
 	first.eventuallyKnows(started, 10)
 	first.end()
-	conn, err := nats.Connect(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := natstest.Connect(t, server.URL())
 	before := kept(t, conn)
 
 	second := launch(t, settingsFor(t, "GUESTFLOW_ACCOUNTS_FILE="+path, "GUESTFLOW_NATS_URL="+server.URL()))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"github.com/guestflow/guestflow/internal/natstest"
 	"github.com/guestflow/guestflow/internal/simulator"
@@ -21,6 +23,15 @@ func natsServer(t *testing.T, o server.Options) (url string) {
 	t.Helper()
 	o.JetStream = true
 	return "nats://" + natstest.Run(t, &o).Addr().String()
+}
+
+// violation is what the server refused last, if anything: a busy machine brings about
+// other errors.
+func violation(conn *nats.Conn) error {
+	if err := conn.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
+		return err
+	}
+	return nil
 }
 
 // user may publish to these subjects alone.
@@ -124,11 +135,11 @@ func TestNeededRightsSuffice(t *testing.T) {
 		return ""
 	})
 	conn := r.nats.conn
-	if err := conn.LastError(); err != nil {
+	if err := violation(conn); err != nil {
 		t.Errorf("the server reported %v", err)
 	}
 	r.end()
-	if err := conn.LastError(); err != nil && strings.Contains(err.Error(), "violation") {
+	if err := violation(conn); err != nil {
 		t.Errorf("the server reported %v", err)
 	}
 
@@ -144,7 +155,7 @@ func TestNeededRightsSuffice(t *testing.T) {
 	})
 	r.eventuallyCommitted(1)
 	r.end()
-	if err := r.nats.conn.LastError(); err != nil && strings.Contains(err.Error(), "violation") {
+	if err := violation(r.nats.conn); err != nil {
 		t.Errorf("with a checkpoint to replace, the server reported %v", err)
 	}
 }

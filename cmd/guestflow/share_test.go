@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/natstest"
 	"github.com/guestflow/guestflow/internal/simulator"
@@ -55,11 +53,7 @@ func TestProcessesShareTheirAccounts(t *testing.T) {
 	}
 	two.end()
 
-	conn, err := nats.Connect(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := natstest.Connect(t, server.URL())
 	all := kept(t, conn)
 	revisionsGoOn(t, all)
 	by := map[string][]events.Event{}

@@ -18,7 +18,7 @@ func (p *child) await(t *testing.T) int {
 	select {
 	case <-p.ended:
 		return p.cmd.ProcessState.ExitCode()
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		p.kill()
 		t.Fatalf("it does not end:\n%s", p.output)
 		return -1

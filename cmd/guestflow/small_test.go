@@ -6,9 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/internal/simulator"
@@ -80,19 +77,11 @@ func ends(truth []simulator.Truth, after, before time.Time) (n int) {
 // storedAt is when the stream stored each event, by kind and session.
 func storedAt(t *testing.T, r *running) map[string]time.Time {
 	t.Helper()
-	conn, err := nats.Connect(r.nats.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStreamAt(t, r.nats.URL())
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	stored := make(map[string]time.Time)
-	err = consume.Consumer{From: consume.FromStart()}.Run(ctx, js, func(_ context.Context, d consume.Delivery) error {
+	err := consume.Consumer{From: consume.FromStart()}.Run(ctx, js, func(_ context.Context, d consume.Delivery) error {
 		stored[string(d.Kind)+d.Data.Session.ID] = d.Stored
 		if d.Pending == 0 {
 			cancel()

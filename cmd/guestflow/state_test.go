@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/natstest"
 	"github.com/guestflow/guestflow/internal/simulator"
@@ -61,11 +59,7 @@ func TestRestoredStateTellsEverythingOnce(t *testing.T) {
 		t.Errorf("the mark is still there: %q, %v", mark, err)
 	}
 	second.end()
-	conn, err := nats.Connect(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := natstest.Connect(t, server.URL())
 	all := kept(t, conn)
 	revisionsGoOn(t, all)
 	verify(t, p, simulator.Checker{Until: until}, all)

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
@@ -20,16 +19,7 @@ import (
 // open returns JetStream on the running broker.
 func (b *broker) open() jetstream.JetStream {
 	b.t.Helper()
-	conn, err := nats.Connect(b.running.URL())
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return js
+	return jetStreamAt(b.t, b.running.URL())
 }
 
 // TestDeletedStreamIsMadeAgain while guestflow runs: nobody restarts anything, and

@@ -7,9 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/publisher"
 )
@@ -19,15 +16,7 @@ import (
 func TestTailEndsWhereItIsTold(t *testing.T) {
 	b := newBroker(t)
 	b.start()
-	conn, err := nats.Connect(b.running.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStreamAt(t, b.running.URL())
 	if _, err := publisher.EnsureStream(t.Context(), js, publisher.StreamSettings{Name: events.DefaultStream}); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
 
@@ -90,11 +89,7 @@ func TestEventsAreTraced(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := natstest.New(t)
-	conn, err := nats.Connect(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
+	conn := natstest.Connect(t, server.URL())
 	messages, err := conn.SubscribeSync("guest.sessions.>")
 	if err != nil {
 		t.Fatal(err)

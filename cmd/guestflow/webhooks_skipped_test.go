@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/consumers/webhook"
@@ -22,16 +21,8 @@ func TestSkippedEventsAreListed(t *testing.T) {
 	defer receiver.Close()
 	file := endpointsFile(t, receiver.URL, "max_age: 15m")
 	url := natsServer(t, server.Options{})
-	conn, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.DefaultStream, Subjects: []string{events.DefaultPrefix + ".>"}}); err != nil {
+	js := jetStreamAt(t, url)
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.DefaultStream, Subjects: []string{events.DefaultPrefix + ".>"}}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())

@@ -111,16 +111,23 @@ func (s *Server) URL() string { return "nats://127.0.0.1:" + strconv.Itoa(s.port
 // after a restart of the server and ends with the test.
 func (s *Server) JetStream() jetstream.JetStream {
 	s.t.Helper()
-	nc, err := nats.Connect(s.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(5*time.Millisecond), nats.ReconnectJitter(0, 0))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(Connect(s.t, s.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(5*time.Millisecond), nats.ReconnectJitter(0, 0)))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return js
+}
+
+// Connect connects for the time of the test, and waits for longer than the client does by
+// itself: a server in a process full of other tests may take seconds to answer.
+func Connect(t testing.TB, url string, options ...nats.Option) *nats.Conn {
+	t.Helper()
+	conn, err := nats.Connect(url, append([]nats.Option{nats.Timeout(time.Minute)}, options...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return conn
 }
 
 // CreateStream makes a stream in the server's files.
