@@ -19,8 +19,7 @@ type Rebuilt struct {
 	// Cursor says up to where the stream was read. Its OutboxSeq is 0: the outbox begins
 	// anew.
 	Cursor Cursor
-	// Values are put where there are none of their keys yet; those of Forget are removed
-	// before.
+	// Values are put, and those of Forget are removed.
 	Values map[string][]byte
 	Forget []string
 }
@@ -115,10 +114,8 @@ func (r *Rebuilt) putValues(b *bbolt.Bucket) error {
 		}
 	}
 	for key, v := range r.Values {
-		if b.Get([]byte(key)) == nil {
-			if err := b.Put([]byte(key), v); err != nil {
-				return err
-			}
+		if err := b.Put([]byte(key), v); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -15,7 +15,7 @@ func TestRebuiltStateReplacesAllButWhatWasLearned(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "default.db")
 	s := openedAt(t, path, Options{Now: c.Now})
 	commit(t, s, arrival("former", "lobby", c.Now()), arrival("both", "lobby", c.Now()))
-	for key, v := range map[string]string{"rates": "usual", "name": "old"} {
+	for key, v := range map[string]string{"rates": "usual", "frontier": "old", "name": "old"} {
 		if err := s.Put(key, []byte(v)); err != nil {
 			t.Fatal(err)
 		}
@@ -25,7 +25,7 @@ func TestRebuiltStateReplacesAllButWhatWasLearned(t *testing.T) {
 	cursor := Cursor{StreamSeq: 77, StreamCreated: c.Now().Add(-time.Hour), At: c.Now()}
 	err := s.Rebuild(Rebuilt{
 		States: []events.State{gone, both}, Cursor: cursor,
-		Values: map[string][]byte{"rates": []byte("none"), "frontier": []byte("x")}, Forget: []string{"name"},
+		Values: map[string][]byte{"frontier": []byte("x")}, Forget: []string{"name"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func (a *Account) rebuild(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("account %s: rebuild the state from stream %s: %w", s.Name, s.Stream, err)
 	}
-	values, err := poller.Resumed(h.since, h.until)
+	values, err := poller.Resumed(h.since, h.until, a.Store.Get)
 	if err != nil {
 		return err
 	}
