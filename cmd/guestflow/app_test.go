@@ -173,7 +173,7 @@ func eventually(t *testing.T, holds func() string) {
 	t.Helper()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.After(2 * time.Minute)
+	deadline := time.After(4 * time.Minute)
 	missing := ""
 	for {
 		if missing = holds(); missing == "" {
