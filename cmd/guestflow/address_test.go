@@ -39,7 +39,7 @@ func (j *journal) String() string {
 // nothing of the people in their answers is kept anywhere.
 func TestAddressChecksOverHTTP(t *testing.T) {
 	t.Parallel()
-	p := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 240, Locations: simulator.Venues("venue-%d", 3, 600)})
+	p := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 240, Locations: simulator.Venues("venue-%d", 3, 600), Stay: simulator.Stay{Mean: 45 * time.Minute, Sigma: 1}})
 	var log journal
 	settings := settings(t, p, "GUESTFLOW_API_RATE_LIMIT=240", "GUESTFLOW_ADDRESS_CHECKS=true")
 	r := launchLogging(t, settings, &log)

@@ -22,7 +22,7 @@ func TestBundleTellsNoSecretsAndOfNobody(t *testing.T) {
 		"GUESTFLOW_OCCUPANCY_TOKEN=page-t0ken", "GUESTFLOW_PRIVACY_KEY=pseudonyms-k3y-of-16")
 	r := launch(t, cfg)
 	r.eventuallyReady(http.StatusOK, "ready")
-	r.eventuallyCommitted(200)
+	r.eventuallyCommitted(150)
 	cfg.HTTPAddr = r.listener.Addr().String()
 	cfg.NATSProxy = "http://guest:pr0xy-password@proxy.example.com:3128"
 	path := filepath.Join(t.TempDir(), "bundle.zip")

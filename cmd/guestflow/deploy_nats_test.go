@@ -204,32 +204,37 @@ func TestDeployedCluster(t *testing.T) {
 	d := deployCluster(t)
 	cfg := exported(t, p, append(d.variables("NATS_POLLER"), "GUESTFLOW_API_RATE_LIMIT=300", "GUESTFLOW_VISITS=true", "GUESTFLOW_ALERTS_FILE=../../consumers/alert/examples/alerts.yaml")...)
 
-	// Nothing is declared yet: run waits, and says for what.
-	r := launch(t, cfg)
-	r.eventuallyReady(http.StatusServiceUnavailable, "GUESTFLOW_STREAM_MANAGE=false")
 	admin, err := jetstream.New(d.connect("NATS_ADMIN"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	try := func(what string, do func(context.Context) error) {
+		t.Helper()
+		eventually(t, func() string { // the cluster, and then each stream, has to choose a leader
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if err := do(ctx); err != nil {
+				return fmt.Sprintf("%s: %v", what, err)
+			}
+			return ""
+		})
+	}
+	try("asking JetStream", func(ctx context.Context) error { _, err := admin.AccountInfo(ctx); return err })
+
+	// Nothing is declared yet: run waits, and says for what.
+	r := launch(t, cfg)
+	r.eventuallyReady(http.StatusServiceUnavailable, "GUESTFLOW_STREAM_MANAGE=false")
 	streams := declaredStreams(t)
-	eventually(t, func() string { // a majority has to be found first
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		if _, err := admin.CreateStream(ctx, streams[cfg.Stream]); err != nil {
-			return err.Error()
-		}
-		return ""
-	})
+	declare := func(c jetstream.StreamConfig) {
+		t.Helper()
+		try("declaring "+c.Name, func(ctx context.Context) error { _, err := admin.CreateStream(ctx, c); return err })
+	}
+	declare(streams[cfg.Stream])
 	if code, out, _ := invoke("check"); code != 1 || !strings.Contains(out, "stream KV_guest-occupancy: ") || !strings.Contains(out, "stream OBJ_guest-occupancy-state: ") {
 		t.Errorf("with buckets missing, check: exit code %d\n%s", code, out)
 	}
 	for _, c := range streams {
-		eventually(t, func() string { // each has to choose a leader
-			if _, err := admin.CreateStream(t.Context(), c); err != nil {
-				return fmt.Sprintf("declaring %s: %v", c.Name, err)
-			}
-			return ""
-		})
+		declare(c)
 	}
 	if _, out, _ := invoke("check"); !strings.Contains(out, "ok    NATS: ") {
 		t.Errorf("check:\n%s", out)
@@ -260,7 +265,7 @@ func TestDeployedCluster(t *testing.T) {
 		}
 	}()
 	<-arrived
-	r.eventuallyCommitted(300)
+	r.eventuallyCommitted(60)
 	eventually(t, func() string {
 		if _, body := r.get("/v1/health"); !strings.Contains(body, `"state":"live"`) {
 			return "occupancy: " + body

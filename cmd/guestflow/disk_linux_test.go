@@ -81,7 +81,7 @@ func TestFullDiskPausesPolling(t *testing.T) {
 				}
 				free()
 				r.eventuallyReady(http.StatusOK, "ready")
-				r.eventuallyCommitted(300)
+				r.eventuallyCommitted(60)
 			}
 			// A start on a full disk goes on with what is there, too.
 			free := fill(t, cfg.DataDir)
@@ -91,9 +91,9 @@ func TestFullDiskPausesPolling(t *testing.T) {
 			r.eventuallyReady(http.StatusServiceUnavailable, "no space left on device; free some disk space")
 			free()
 			r.eventuallyReady(http.StatusOK, "ready")
-			r.eventuallyCommitted(300)
+			r.eventuallyCommitted(60)
 			eventually(t, func() string {
-				if r.only().Store.Outbox().Depth > 500 {
+				if r.only().Store.Outbox().Depth > 100 {
 					return "the outbox is not drained"
 				}
 				return ""

@@ -71,7 +71,7 @@ func newWorld(t *testing.T, speed float64) *world {
 	limit := int(60 * speed)
 	w := &world{t: t, natsDir: t.TempDir(), natsAddr: free(t), simulated: simulate(t, simulator.Config{
 		Speed: speed, RateLimit: limit, Token: "secret", ChangeProbability: 0.1, RoamProbability: 0.05, ResumeProbability: 0.05,
-		Locations: simulator.Venues("venue-%02d", 20, 50),
+		Locations: simulator.Venues("venue-%02d", 20, 50), Stay: simulator.Stay{Mean: 45 * time.Minute, Sigma: 1},
 	})}
 	w.environ = []string{
 		actAs + "=guestflow",

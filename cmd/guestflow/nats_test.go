@@ -94,15 +94,15 @@ func TestNATSMayComeLateAndGo(t *testing.T) {
 	if status, _ := r.get("/healthz"); status != http.StatusOK {
 		t.Errorf("/healthz answers %d while NATS is away", status)
 	}
-	r.eventuallyCommitted(800)
+	r.eventuallyCommitted(200)
 	b.start()
 	r.eventuallyReady(http.StatusOK, "ready")
 	b.stop()
 	r.eventuallyReady(http.StatusServiceUnavailable, "NATS: not connected")
-	r.eventuallyCommitted(300)
+	r.eventuallyCommitted(60)
 	b.start()
 	r.eventuallyReady(http.StatusOK, "ready")
-	r.eventuallyCommitted(300)
+	r.eventuallyCommitted(60)
 
 	until := p.sim.Now().Add(-3 * time.Second)
 	r.end()
@@ -113,10 +113,10 @@ func TestNATSMayComeLateAndGo(t *testing.T) {
 // what the last look before the pause saw.
 func TestFullOutboxPausesPolling(t *testing.T) {
 	t.Parallel()
-	p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200}), newBroker(t)
+	p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200, AccountingInterval: time.Minute}), newBroker(t)
 	b.start()
 	cfg := settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_NATS_URL=nats://"+b.addr)
-	cfg.OutboxMaxBytes = 640 << 10
+	cfg.OutboxMaxBytes = 160 << 10
 	r := launch(t, cfg)
 	r.eventuallyReady(http.StatusOK, "ready")
 	b.stop()
@@ -124,7 +124,7 @@ func TestFullOutboxPausesPolling(t *testing.T) {
 	r.eventuallySees(`guestflow_poller_state{account="default",state="paused"}`, 1)
 	b.start()
 	r.eventuallyReady(http.StatusOK, "ready")
-	r.eventuallyCommitted(300)
+	r.eventuallyCommitted(60)
 
 	until := p.sim.Now().Add(-3 * time.Second)
 	r.end()

@@ -46,7 +46,8 @@ func user(name string, rights ...publisher.Right) *server.User {
 // TestRefusedConnectionsSayWhy: a wrong password, a missing right and an absent
 // server are told apart by every command, and by readiness.
 func TestRefusedConnectionsSayWhy(t *testing.T) {
-	p := simulate(t, simulator.Config{Token: "right"})
+	// Nobody is there: what cannot be published would be tried for a while at each end.
+	p := simulate(t, simulator.Config{Token: "right", Locations: simulator.Venues("venue-%d", 1, 1e-6)})
 	environment(t)
 	cfg, _, err := loadConfig(os.Environ())
 	if err != nil {
@@ -126,7 +127,7 @@ func TestNeededRightsSuffice(t *testing.T) {
 	}
 	r := launch(t, cfg)
 	r.eventuallyReady(http.StatusOK, "ready")
-	r.eventuallyCommitted(300)
+	r.eventuallyCommitted(60)
 	<-arrived
 	eventually(t, func() string {
 		if _, body := r.get("/v1/health"); !strings.Contains(body, `"state":"live"`) {

@@ -37,7 +37,7 @@ func TestDeletedStreamIsMadeAgain(t *testing.T) {
 	}
 	r := launch(t, settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_NATS_URL=nats://"+b.addr, "GUESTFLOW_WEBHOOKS_FILE="+endpoints))
 	r.eventuallyReady(http.StatusOK, "ready")
-	r.eventuallyCommitted(300)
+	r.eventuallyCommitted(60)
 	js := b.open()
 	if err := js.DeleteStream(t.Context(), events.DefaultStream); err != nil {
 		t.Fatal(err)
@@ -49,11 +49,11 @@ func TestDeletedStreamIsMadeAgain(t *testing.T) {
 		return ""
 	})
 	r.eventuallyReady(http.StatusOK, "ready")
-	r.eventuallyCommitted(300)
+	r.eventuallyCommitted(60)
 	var newest events.Event
 	eventually(t, func() string {
 		all := b.events()
-		if len(all) < 300 {
+		if len(all) < 150 {
 			return fmt.Sprintf("the stream holds %d events", len(all))
 		}
 		for _, e := range all {
@@ -108,7 +108,7 @@ func TestDeclaredStreamIsNotMadeAgain(t *testing.T) {
 	r.eventuallyReady(http.StatusServiceUnavailable, "declare it again")
 	failures := r.only().Publisher.State().Retries
 	eventually(t, func() string { // a second try makes none either
-		if n := r.only().Publisher.State().Retries; n < failures+2 {
+		if n := r.only().Publisher.State().Retries; n < failures+1 {
 			return fmt.Sprintf("%d tries", n-failures)
 		}
 		return ""
@@ -147,7 +147,7 @@ func TestFullStreamIsSaidUntilThereIsRoom(t *testing.T) {
 		if status, body := r.get("/readyz"); status == http.StatusOK {
 			t.Fatalf("/readyz answers %d %q though nothing goes", status, body)
 		}
-		if n := r.only().Publisher.State().Retries; n < failures+2 {
+		if n := r.only().Publisher.State().Retries; n < failures+1 {
 			return fmt.Sprintf("%d tries", n-failures)
 		}
 		return ""
@@ -157,7 +157,7 @@ func TestFullStreamIsSaidUntilThereIsRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.eventuallyReady(http.StatusOK, "ready")
-	r.eventuallyCommitted(300)
+	r.eventuallyCommitted(60)
 	until := p.sim.Now().Add(-3 * time.Second)
 	r.end()
 	verify(t, p, simulator.Checker{Until: until}, b.events())
