@@ -146,6 +146,7 @@ func (s *Store) All(f func(events.State) bool) error {
 	for full := true; full; {
 		err := s.view("read all sessions", func(tx *bbolt.Tx) (err error) {
 			full, err = walk.fill(tx.Bucket(bucketOnline))
+			s.touch(tx, lookEvery)
 			return err
 		})
 		if err != nil {

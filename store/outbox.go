@@ -116,23 +116,6 @@ func (s *Store) Take(after uint64, max int) ([]Entry, error) {
 	return entries, nil
 }
 
-// mostTouched is how much may have been read from the mapped file before its pages are
-// let go.
-const mostTouched = 8 << 20
-
-// mapped is how much of the file each page that is read brings into memory, since the
-// system maps those around it as well.
-const mapped = 64 << 10
-
-// touch notes that a transaction has read about so many bytes, and lets pages go now and
-// then.
-func (s *Store) touch(tx *bbolt.Tx, read int64) {
-	if s.touched.Add(read) > mostTouched {
-		s.touched.Store(0)
-		release(tx)
-	}
-}
-
 // handOut notes that entries up to seq may have been sent.
 func (s *Store) handOut(seq, last uint64) {
 	s.taken = max(s.taken, seq)

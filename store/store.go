@@ -85,8 +85,10 @@ type Store struct {
 	// Guarded by log.
 	saved   savedCursor
 	savedAt time.Time
-	// touched is about how much was read since pages were let go.
-	touched atomic.Int64
+	// touched is how much may have come into memory since that was looked at, and besides
+	// what was there when pages of the file were let go last.
+	touched, besides atomic.Int64
+	mostMapped       int64 // see defaultMapped
 	// sent says until when entries were confirmed, oldest first. Guarded by log.
 	sent []sentMark
 
@@ -139,7 +141,7 @@ func open(path string, o Options, s schema) (*Store, error) {
 	}
 	sweep(path)
 	st := &Store{
-		path: path, db: f.db, file: f.file, page: int64(f.db.Info().PageSize), options: o,
+		path: path, db: f.db, file: f.file, page: int64(f.db.Info().PageSize), options: o, mostMapped: defaultMapped,
 		wake:      make(chan struct{}, 1),
 		haste:     make(chan struct{}, 1),
 		holding:   make(chan struct{}, 1),

@@ -215,6 +215,7 @@ func (s *Store) remembered() error {
 		var r stateReader
 		online := tx.Bucket(bucketOnline)
 		return online.ForEachBucket(func(location []byte) error {
+			s.touch(tx, mapped)
 			return online.Bucket(location).ForEach(func(k, v []byte) error {
 				var st events.State
 				if err := r.read(k, v, &st); err != nil {
