@@ -26,6 +26,9 @@ type item struct {
 	value  []byte
 }
 
+// weight is what an item counts as: its changes, and at least one.
+func (it *item) weight() int { return max(1, len(it.commit.Changes)) }
+
 // ahead is the state of a session that staged changes lead to.
 type ahead struct {
 	state events.State
@@ -37,8 +40,13 @@ type ahead struct {
 // changes come less often.
 const groupEvery = 100 * time.Millisecond
 
-// mostStaged is how many changes may wait; who stages more waits for them.
-const mostStaged = 2000
+// mostStaged is how many changes may wait; who stages more waits for them. mostTogether is
+// how many of them one transaction takes, unless one commit has more: each holds some 20 kB
+// of the file's pages in memory until it is written.
+const (
+	mostStaged   = 2000
+	mostTogether = 500
+)
 
 // Stage is Commit for who need not wait until it is durable: State shows its changes at
 // once. Flush and Close write what is staged, and Commit and Put before what they write.
@@ -174,7 +182,7 @@ func (s *Store) enqueue(it item, was map[string]int64) error {
 	}
 	s.numbered++
 	s.queue = append(s.queue, it)
-	s.queued += max(1, len(it.commit.Changes))
+	s.queued += it.weight()
 	if !s.writer {
 		s.writer = true
 		go s.write()
@@ -210,17 +218,21 @@ func (s *Store) write() {
 		s.gather()
 		s.log.Lock()
 		s.staging.Lock()
-		group := s.queue[:len(s.queue):len(s.queue)]
-		upTo := s.numbered
+		group := s.together()
+		upTo := s.numbered - uint64(len(s.queue)-len(group))
 		s.staging.Unlock()
 		w, err := s.writeGroup(group)
 		s.staging.Lock()
 		if err == nil {
-			s.queue = s.queue[len(group):]
-			for _, it := range group {
-				s.queued -= max(1, len(it.commit.Changes))
+			for i := range group {
+				s.queued -= group[i].weight()
 			}
+			clear(group) // The array outlives them.
+			s.queue = s.queue[len(group):]
 			s.reached(w, upTo)
+			if s.queued >= mostTogether {
+				s.hasten()
+			}
 		}
 		s.stuck = err
 		done := err != nil || len(s.queue) == 0
@@ -234,6 +246,18 @@ func (s *Store) write() {
 			return
 		}
 	}
+}
+
+// together returns the items of the queue that the next transaction takes.
+func (s *Store) together() []item {
+	n, changes := 0, 0
+	for n < len(s.queue) {
+		if changes += s.queue[n].weight(); n > 0 && changes > mostTogether {
+			break
+		}
+		n++
+	}
+	return s.queue[:n:n]
 }
 
 // writeGroup writes staged items in one transaction; log is held. With an error nothing

@@ -2,8 +2,11 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"testing"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/guestflow/guestflow/events"
 )
@@ -105,4 +108,46 @@ func TestStagedChangesWaitForRoomInTheOutbox(t *testing.T) {
 	if got := s.Outbox().Last; got != 2 {
 		t.Errorf("the outbox ends at %d, want 2", got)
 	}
+}
+
+// TestABacklogIsWrittenInParts: what a transaction holds in memory is bounded, however
+// much waits for it, and nothing waits for room once it was written.
+func TestABacklogIsWrittenInParts(t *testing.T) {
+	c := newClock()
+	s := opened(t, Options{Now: c.Now})
+	transactions := func() (n int) {
+		if err := s.db.View(func(tx *bbolt.Tx) error { n = tx.ID(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if _, _, err := s.State("nobody"); err != nil { // From now on the file is read for nobody online.
+		t.Fatal(err)
+	}
+	before := transactions()
+	const looks, each = 4, mostTogether * 2 / 5
+	var want []events.Event
+	s.log.Lock() // as while one is being written
+	for look := range looks {
+		var changes []events.Event
+		for i := range each {
+			changes = append(changes, arrival(fmt.Sprint(look, "-", i), "here", c.Now()))
+		}
+		want = append(want, changes...)
+		if err := s.Stage(Commit{Changes: changes}); err != nil {
+			t.Error(err)
+		}
+	}
+	s.log.Unlock()
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if n := transactions() - before; n != looks/2 {
+		t.Errorf("%d looks of %d changes were written in %d transactions, want %d", looks, each, n, looks/2)
+	}
+	if got := published(t, taken(t, s, 0, len(want))); !reflect.DeepEqual(got, want) {
+		t.Errorf("the outbox holds %d events that are not those that were staged", len(got))
+	}
+	sound(t, s)
+	agree(t, s)
 }
