@@ -253,7 +253,7 @@ func TestAccountsAreNoBusinessOfOneAnother(t *testing.T) {
 	})
 
 	conn := natstest.Connect(t, r.nats.URL())
-	r.end()
+	r.endPublished()
 	by := map[string][]events.Event{}
 	for _, e := range kept(t, conn) {
 		by[e.Account] = append(by[e.Account], e)

@@ -76,7 +76,7 @@ func TestAddressChecksOverHTTP(t *testing.T) {
 	}
 	conn := natstest.Connect(t, r.nats.URL())
 	until := p.sim.Now().Add(-3 * time.Second)
-	r.end()
+	r.endPublished()
 	all := kept(t, conn)
 	verify(t, p, simulator.Checker{Until: until}, all)
 	proofs := map[events.Proof]int{}

@@ -100,7 +100,7 @@ func TestFullDiskPausesPolling(t *testing.T) {
 			})
 			conn := natstest.Connect(t, r.nats.URL())
 			until := p.sim.Now().Add(-3 * time.Second)
-			r.end()
+			r.endPublished()
 			if left := r.only().Store.Outbox().Depth; left != 0 {
 				t.Errorf("%d events were not published before the end", left)
 			}

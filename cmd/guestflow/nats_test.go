@@ -105,7 +105,7 @@ func TestNATSMayComeLateAndGo(t *testing.T) {
 	r.eventuallyCommitted(60)
 
 	until := p.sim.Now().Add(-3 * time.Second)
-	r.end()
+	r.endPublished()
 	verify(t, p, simulator.Checker{Until: until}, b.events())
 }
 
@@ -127,7 +127,7 @@ func TestFullOutboxPausesPolling(t *testing.T) {
 	r.eventuallyCommitted(60)
 
 	until := p.sim.Now().Add(-3 * time.Second)
-	r.end()
+	r.endPublished()
 	verify(t, p, simulator.Checker{Until: until}, b.events())
 }
 

@@ -108,13 +108,7 @@ func TestUpgradeTellsEverythingOnce(t *testing.T) {
 		}
 		return ""
 	})
-	eventually(t, func() string {
-		if n := r.only().Store.Outbox().Depth; n > 0 {
-			return "the outbox is not empty"
-		}
-		return ""
-	})
-	r.end()
+	r.endPublished()
 
 	conn := natstest.Connect(t, server.URL())
 	all := kept(t, conn)

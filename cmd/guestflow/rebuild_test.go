@@ -48,7 +48,7 @@ func TestNewDataDirectoryGoesOnWhereTheStreamEnds(t *testing.T) {
 	const started = `guestflow_events_total{account="a",kind="started"}`
 	first := launch(t, cfg)
 	first.eventuallyKnows(started, 10)
-	first.end()
+	first.endPublished()
 	conn := natstest.Connect(t, server.URL())
 	before := kept(t, conn)
 
@@ -59,7 +59,7 @@ func TestNewDataDirectoryGoesOnWhereTheStreamEnds(t *testing.T) {
 	if n := second.member(t, "a").open().Store.Outbox().Last; n == 0 {
 		t.Error("the second process committed nothing")
 	}
-	second.end()
+	second.endPublished()
 
 	all := kept(t, conn)
 	// One that was there before and that the first process had not come to yet would be

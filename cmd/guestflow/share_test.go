@@ -51,7 +51,7 @@ func TestProcessesShareTheirAccounts(t *testing.T) {
 	for name := range platforms {
 		two.eventuallySees(`guestflow_events_total{account="`+name+`",kind="ended"}`, 10)
 	}
-	two.end()
+	two.endPublished()
 
 	conn := natstest.Connect(t, server.URL())
 	all := kept(t, conn)

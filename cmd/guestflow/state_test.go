@@ -43,7 +43,7 @@ func TestRestoredStateTellsEverythingOnce(t *testing.T) {
 		t.Errorf("inspected: %+v, %v", r, err)
 	}
 	first.eventuallySees(started, 15)
-	first.end()
+	first.endPublished()
 	if err := first.Close(); err != nil && !strings.Contains(err.Error(), "closed") {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestRestoredStateTellsEverythingOnce(t *testing.T) {
 	if mark, err := second.member(t, "").open().Store.Get(store.KeyRestored); err != nil || mark != nil {
 		t.Errorf("the mark is still there: %q, %v", mark, err)
 	}
-	second.end()
+	second.endPublished()
 	conn := natstest.Connect(t, server.URL())
 	all := kept(t, conn)
 	revisionsGoOn(t, all)

@@ -76,7 +76,7 @@ func TestDeletedStreamIsMadeAgain(t *testing.T) {
 		}
 	})
 	until := p.sim.Now().Add(-3 * time.Second)
-	r.end()
+	r.endPublished()
 	all := b.events()
 	verify(t, p, simulator.Checker{Until: until}, all)
 	ids := make([]string, len(all))
@@ -159,7 +159,7 @@ func TestFullStreamIsSaidUntilThereIsRoom(t *testing.T) {
 	r.eventuallyReady(http.StatusOK, "ready")
 	r.eventuallyCommitted(60)
 	until := p.sim.Now().Add(-3 * time.Second)
-	r.end()
+	r.endPublished()
 	verify(t, p, simulator.Checker{Until: until}, b.events())
 }
 
