@@ -71,10 +71,22 @@ func absolute(t *testing.T, path string) string {
 	return path
 }
 
-// TestNodeClientValidatesEveryEvent: a program that knows nothing of this package
-// reads the stream.
-func TestNodeClientValidatesEveryEvent(t *testing.T) {
+// TestNodePrograms: with npm's own NATS packages, programs that know nothing of this
+// package read the stream, one of them the README's.
+func TestNodePrograms(t *testing.T) {
+	t.Parallel()
 	dir := nodeProject(t, "testdata/node")
+	t.Run("every event is valid", func(t *testing.T) { nodeValidatesEveryEvent(t, dir) })
+	t.Run("README", func(t *testing.T) {
+		b := natstest.New(t)
+		b.CreateStream(DefaultStream, Subjects{}.All())
+		c := exec.CommandContext(t.Context(), "node", example(t, b, "README.md", "js", filepath.Join(dir, "greeter.mjs")))
+		greets(t, b, c, "greeter-node")
+	})
+}
+
+func nodeValidatesEveryEvent(t *testing.T, dir string) {
+	t.Helper()
 	b := natstest.New(t)
 	b.CreateStream(DefaultStream, Subjects{}.All())
 	js := b.JetStream()

@@ -26,7 +26,7 @@ const patience = time.Minute
 // TestReadmeExamples runs the programs of the README as they stand there, but for
 // the server's port. All of them share a stream, so each needs a durable of its own.
 // Python's client comes from a registry that CI does not reach, so that program is
-// only compiled.
+// only compiled; that for Node.js is run by TestNodePrograms.
 func TestReadmeExamples(t *testing.T) {
 	b := natstest.New(t)
 	b.CreateStream(DefaultStream, Subjects{}.All())
@@ -35,11 +35,6 @@ func TestReadmeExamples(t *testing.T) {
 		program := filepath.Join(dir, "greeter")
 		command(t, ".", "go", "build", "-o", program, example(t, b, "README.md", "go", filepath.Join(dir, "main.go")))
 		greets(t, b, exec.CommandContext(t.Context(), program), "greeter-go")
-	})
-	t.Run("Node.js", func(t *testing.T) {
-		dir := nodeProject(t, "testdata/node")
-		c := exec.CommandContext(t.Context(), "node", example(t, b, "README.md", "js", filepath.Join(dir, "greeter.mjs")))
-		greets(t, b, c, "greeter-node")
 	})
 	t.Run("Python", func(t *testing.T) {
 		need(t, "python3", "python3")
