@@ -108,7 +108,11 @@ func (h *host) warm(ctx context.Context, c *process, online int) (float64, error
 			return time.Since(began).Seconds(), nil
 		}
 		if time.Since(began) > most {
-			return 0, fmt.Errorf("%s has not read all after %v: %s", c.name, most, c.said.String())
+			published := uint64(0)
+			if c.stream != "" {
+				published, _ = h.stored(ctx, c.stream) // Zero where there is no stream yet.
+			}
+			return 0, fmt.Errorf("%s has not read all after %v: %d records, %d events published; on a machine with nothing else to do it may: %s", c.name, most, h.records.Load()-from, published, c.said.String())
 		}
 		if err := sleep(ctx, 10*time.Millisecond); err != nil {
 			return 0, err
