@@ -6,8 +6,10 @@ import (
 
 	"github.com/guestflow/guestflow/diff"
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/order"
 	"github.com/guestflow/guestflow/poller/plan"
+	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/store"
 )
 
@@ -52,10 +54,13 @@ func (k *account) location(id, name string) *location {
 }
 
 // enrol puts the sessions that were online when the last process ended on the
-// roster. When they were seen is not known to the minute; that they are old
-// makes them urgent.
-func (k *account) enrol() error {
-	seen := k.begun.Add(-time.Minute)
+// roster, as seen half a round of the list ago, which they were on average when it
+// ended. What has passed since makes all of them older alike. Counted, it would make
+// them overdue, and be asked about one by one, before the sweep had a chance to be by.
+func (k *account) enrol(online int) error {
+	_, limit := k.Budgets[platform.Sessions].Used(k.begun)
+	round := float64(online) / plan.MaxPerPage * budget.Window.Seconds() / float64(limit)
+	seen := k.begun.Add(-time.Millisecond - seconds(round/2))
 	err := k.Store.All(func(s events.State) bool {
 		if location := k.watched.byID[s.Session.LocationID]; location != nil || len(k.Locations) == 0 {
 			e := k.roster.add(s.Session.ID, k.location(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, timing{sent: seen, came: seen})

@@ -48,6 +48,9 @@ const (
 	surveying, surveyingEach = 10 * time.Second, time.Millisecond
 	// mostDeparturePages bounds a reading.
 	mostDeparturePages = 20
+	// inherited is what it is worth more where a former process read them last: for how
+	// long nobody did is not known.
+	inherited = 1e6
 	// followed is how long ago they were read at most for pages to wait.
 	followed = 2 * time.Minute
 )
@@ -112,6 +115,9 @@ func (d *departures) next(now time.Time) (of *plan.Location, gain float64) {
 	for _, l := range d.cohorts {
 		age := now.Sub(l.cohort.read).Seconds()
 		g := float64(l.cohort.n) * d.rates().HazardAt(&l.Location) * age * age / 2
+		if l.cohort.read.Before(d.begun) && now.Sub(d.begun) < followed {
+			g += inherited
+		}
 		if g > gain && !d.requests.asking(plan.Departures, l.ID) {
 			of, gain = &l.Location, g
 		}

@@ -79,6 +79,9 @@ func (q *verifyQueue) unshown(r *reading, of *location, ordered bool) (presumed 
 	}
 	slices.SortFunc(unseen, func(a, b *entry) int { return cmp.Compare(a.ID, b.ID) })
 	for _, e := range unseen {
+		if of != nil && q.accountList.Established() && e.Listed() && e.in[ofAccount].placed {
+			continue // The sweep will be by, whose pages prove many at once.
+		}
 		asked := q.waits(e)
 		if e.doubt -= math.Log(share); !asked && (e.doubt < likelyDoubt || ordered && e.doubt < 2*likelyDoubt) {
 			continue

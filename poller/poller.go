@@ -245,13 +245,15 @@ func (p *Poller) begin() error {
 		}
 		p.discovery.dueAt = p.Clock.Now()
 	}
+	online := 0
 	for _, l := range known {
+		online += l.Online
 		if location, ok := p.watched.byID[l.ID]; ok {
 			location.name = l.Name
 			location.tracking = diff.Tracking{Since: l.TrackedSince, SeenAt: l.SeenAt}
 		}
 	}
-	return p.enrol()
+	return p.enrol(online)
 }
 
 // choose waits until the strategy's choice may go out. The choice is made anew

@@ -216,7 +216,7 @@ func TestMemoryIsAStore(t *testing.T) {
 	if !slices.Equal(ids, []string{"b", "c", "a"}) {
 		t.Errorf("online are %v", ids)
 	}
-	if known, _ := m.Locations(); len(known) != 2 || known[0].ID != "x" || !known[1].TrackedSince.Equal(at) {
+	if known, _ := m.Locations(); len(known) != 2 || known[0].ID != "x" || known[0].Online != 2 || !known[1].TrackedSince.Equal(at) {
 		t.Errorf("locations are %+v", known)
 	}
 }

@@ -46,8 +46,18 @@ func (m *memory) All(f func(events.State) bool) error {
 	return nil
 }
 
+// Locations lists every location that was tracked or that a session was in, as the store
+// does.
 func (m *memory) Locations() ([]store.LocationInfo, error) {
-	return slices.SortedFunc(maps.Values(m.locations), func(a, b store.LocationInfo) int { return cmp.Compare(a.ID, b.ID) }), nil
+	all := maps.Clone(m.locations)
+	for _, s := range m.states {
+		l := all[s.Session.LocationID]
+		if l.ID = s.Session.LocationID; s.Session.Online {
+			l.Online++
+		}
+		all[l.ID] = l
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b store.LocationInfo) int { return cmp.Compare(a.ID, b.ID) }), nil
 }
 
 func (m *memory) Get(key string) ([]byte, error) { return m.values[key], nil }
