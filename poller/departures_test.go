@@ -98,6 +98,39 @@ func TestUnusableDepartures(t *testing.T) {
 	}
 }
 
+// What became of those whom a former process knew is read first, for a while: for how long
+// nobody looked is not known.
+func TestInheritedCohortsComeFirst(t *testing.T) {
+	list := hall(150)
+	for i := range list {
+		list[i].StartedAt = noon.Add(-time.Hour)
+	}
+	s := newShelf()
+	newCounter(t, s, noon).round(list, noon)
+	again := noon.Add(time.Minute)
+	c := newCounter(t, s, again)
+	gain := func(since time.Duration) float64 {
+		c.clock.now = again.Add(since)
+		c.departures.survey(c.clock.now, func(*entry) bool { return false })
+		_, gain := c.departures.next(c.clock.now)
+		return gain
+	}
+	if g := gain(time.Second); g < inherited {
+		t.Errorf("a second after the start it is worth %v", g)
+	}
+	if g := gain(followed + time.Minute); g <= 0 || g >= inherited {
+		t.Errorf("after a while it is worth %v", g)
+	}
+	c = newCounter(t, newShelf(), noon)
+	c.round(list, noon)
+	if c.departures.survey(noon, func(*entry) bool { return false }); len(c.departures.cohorts) != 1 {
+		t.Fatal("there is no cohort")
+	}
+	if _, g := c.departures.next(noon.Add(time.Second)); g >= inherited {
+		t.Errorf("read by this process, it is worth %v", g)
+	}
+}
+
 // Of a large venue that restarts, the ended sessions are read; of those whom addresses
 // tell of, they are not, nor of a venue that a page has room for.
 func TestWhoseDeparturesAreRead(t *testing.T) {

@@ -248,6 +248,31 @@ func TestReadingsThatAgreeAreNoProof(t *testing.T) {
 	}
 }
 
+// TestTheSweepComesBeforeQuestions: whom readings of a location's list did not show, and
+// the sweep's pages will prove gone or show, is not asked about alone.
+func TestTheSweepComesBeforeQuestions(t *testing.T) {
+	for _, ordered := range []bool{true, false} {
+		c := newCounter(t, newShelf(), noon)
+		c.round(hall(310), noon)
+		if !ordered {
+			c.accountList = order.List{}
+		}
+		for i := range 3 {
+			r := newReading(noon.Add(time.Duration(i+1)*time.Minute), i)
+			r.pages = 4
+			for id := range c.roster.entries {
+				r.shown[id] = id != "s150"
+			}
+			if err := c.finished(t.Context(), r, c.watched.byID["hall"]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if asked := slices.Contains(c.missing.ids, "s150"); asked == ordered {
+			t.Errorf("ordered %t: asked about %t", ordered, asked)
+		}
+	}
+}
+
 // answering is a platform that gives one page to whatever it is asked.
 type answering struct {
 	Platform
