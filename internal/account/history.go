@@ -13,6 +13,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/consume"
+	"github.com/guestflow/guestflow/publisher"
 	"github.com/guestflow/guestflow/store"
 )
 
@@ -75,7 +76,8 @@ const decodeAtOnce = 512
 type historian struct {
 	*Account
 	last   uint64
-	prefix string // of the account's subjects
+	tail   func(context.Context) (uint64, error) // where the account ends by the stream's leader
+	prefix string                                // of the account's subjects
 
 	place  uint64 // the sequence up to which messages were taken
 	filled []jetstream.Msg
@@ -84,7 +86,17 @@ type historian struct {
 
 // readHistory reads the account's events up to a stream sequence.
 func (a *Account) readHistory(ctx context.Context, last uint64) (history, error) {
-	r := historian{Account: a, last: last, work: make(chan []jetstream.Msg, 4)}
+	r := historian{Account: a, last: last, tail: func(ctx context.Context) (uint64, error) {
+		tail, err := publisher.FindTail(ctx, a.link.JetStream(), a.settings.Stream, a.settings.Subjects, a.settings.Name)
+		return tail.Seq, err
+	}}
+	return r.all(ctx)
+}
+
+// all reads what there is.
+func (r *historian) all(ctx context.Context) (history, error) {
+	a := r.Account
+	r.work = make(chan []jetstream.Msg, 4)
 	r.prefix = strings.TrimSuffix(a.settings.Subjects.AccountFilter(a.settings.Name), "*.*")
 	parts := make([]history, max(2, runtime.GOMAXPROCS(0)))
 	var decoding sync.WaitGroup
@@ -100,12 +112,37 @@ func (a *Account) readHistory(ctx context.Context, last uint64) (history, error)
 	return parts[0], err
 }
 
+// errLagging: a consumer lives on one server of a cluster, which may hold less of the stream
+// than its leader for a while; one that was started again, nothing at all.
+var errLagging = errors.New("the server that was read has not caught up with the stream's leader")
+
+// complete returns errLagging where the account goes on behind what was read, after the
+// server that was read had no more.
+func (r *historian) complete(ctx context.Context) error {
+	if r.place >= r.last {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, tailWait)
+	defer cancel()
+	tail, err := r.tail(ctx)
+	if err == nil && tail > r.place {
+		return errLagging
+	}
+	return err // of nil, the last message has gone meanwhile
+}
+
+// tailWait is how long the leader may take to say where an account ends.
+const tailWait = 5 * time.Second
+
 // read takes every message up to the last, and waits out servers that are away.
 func (r *historian) read(ctx context.Context) error {
 	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 	for {
 		before := r.place
 		err := r.readOn(ctx)
+		if err == nil {
+			err = r.complete(ctx)
+		}
 		if err == nil {
 			r.hand()
 			return nil
@@ -152,7 +189,7 @@ func (r *historian) readOn(ctx context.Context) error {
 		reader = whole
 	}
 	if reader.Pending == 0 {
-		return nil // all have gone meanwhile
+		return nil
 	}
 	for {
 		msg, meta, err := reader.Next()
@@ -163,7 +200,7 @@ func (r *historian) readOn(ctx context.Context) error {
 		if r.place <= r.last {
 			r.take(msg)
 		}
-		if r.place >= r.last || meta.NumPending == 0 { // the last may have gone meanwhile
+		if r.place >= r.last || meta.NumPending == 0 {
 			return nil
 		}
 	}

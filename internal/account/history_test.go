@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -72,5 +73,26 @@ func TestHistoryIsTheAccountsAlone(t *testing.T) {
 		if st := h.states["s0"]; st.Revision != 1 || !st.Session.Online || !h.since.Equal(st.SeenAt) {
 			t.Errorf("account %s: %+v since %v", account, st, h.since)
 		}
+	}
+}
+
+// TestHistoryIsReadToItsEnd, although the server that is read has nothing at first, and then
+// a part: one of a cluster that was started again lags behind the stream's leader.
+func TestHistoryIsReadToItsEnd(t *testing.T) {
+	t.Parallel()
+	server := natstest.New(t)
+	server.CreateStream(events.DefaultStream, events.DefaultPrefix+".>")
+	js := server.JetStream()
+	asked := 0
+	a := &Account{link: there{js}, settings: Settings{Name: "a", Stream: events.DefaultStream, Log: slog.New(slog.DiscardHandler)}}
+	r := historian{Account: a, last: 8, tail: func(context.Context) (uint64, error) {
+		if asked++; asked <= 2 {
+			arrivals(t, js, "a", 4) // from the leader, after it was read
+		}
+		return 8, nil
+	}}
+	h, err := r.all(t.Context())
+	if err != nil || h.events != 8 || asked != 2 {
+		t.Errorf("%d events, %v, after it was said %d times that there is more; want 8 after 2 times", h.events, err, asked)
 	}
 }
