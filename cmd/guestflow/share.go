@@ -44,8 +44,8 @@ func (f *fleet) keepLeased(ctx context.Context, held *lease.Lease) {
 	f.mu.Lock()
 	f.sharing = nil
 	f.mu.Unlock()
-	if m, _ := f.current(held.Name); m != nil && len(held.Carried) > 0 {
-		err := account.TakeRequests(m.cfg.DataDir, held.Name, held.Carried, m.cfg.APIRateLimit, held.Clean, held.CarriedAt)
+	if m, _ := f.current(held.Name); m != nil {
+		err := account.TakeRequests(m.cfg.DataDir, held.Name, held.Carried, m.cfg.APIRateLimit, m.cfg.APISharedLimit, held.Clean, held.CarriedAt)
 		if err != nil {
 			f.app.log.Warn("what the account's former process asked of the platform is not known; the limit may be met for a minute", "account", held.Name, "error", err)
 		}

@@ -38,20 +38,32 @@ func Requests(dir, name string) []byte {
 }
 
 // TakeRequests adds what the former process of an account left to the request logs here,
-// before Open. Where it did not end in good order, it counts as having asked as often as
-// it may since at, when it wrote them down, until now.
-func TakeRequests(dir, name string, carried []byte, limit int, clean bool, at time.Time) error {
-	var logs map[string][]budget.Exchange
-	if err := json.Unmarshal(carried, &logs); err != nil {
-		return fmt.Errorf("requests of the former process: %w", err)
-	}
+// before Open: what it asked of each endpoint, or of all where they share a limit. Where it
+// did not end in good order, it counts as having asked as often as it may since at, when
+// that was written down, until now; a zero at is for a process of which nothing is known.
+func TakeRequests(dir, name string, carried []byte, limit int, shared, clean bool, at time.Time) error {
+	logs := make(map[string][]budget.Exchange)
 	var errs []error
-	now := time.Now()
-	for endpoint, log := range logs {
-		if !clean {
-			log = append(log, budget.Assumed(limit, at, now)...)
+	if len(carried) > 0 {
+		if err := json.Unmarshal(carried, &logs); err != nil {
+			errs = append(errs, fmt.Errorf("requests of the former process: %w", err))
+			clean, at = false, time.Time{}
 		}
-		errs = append(errs, budget.Merge(requestsPath(dir, name, events.EncodeToken(endpoint).String()), limit, log))
+	}
+	limited := []string{sharedLimit}
+	if !shared {
+		limited = nil
+		for _, endpoint := range platform.Endpoints() {
+			limited = append(limited, string(endpoint))
+		}
+	}
+	for _, endpoint := range limited {
+		path := requestsPath(dir, name, endpoint)
+		if clean {
+			errs = append(errs, budget.Merge(path, limit, logs[endpoint]))
+		} else {
+			errs = append(errs, budget.MergeUntil(path, limit, logs[endpoint], at))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -16,58 +16,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
 // DefaultBucket holds the leases.
 const DefaultBucket = "guestflow-leases"
 
-// renewals is how often a lease is renewed in its time.
-const renewals = 4
-
-// Sharer takes part in sharing. All fields but the last two are needed.
-type Sharer struct {
-	KV jetstream.KeyValue
-	// Owner is this process, unlike any other.
-	Owner string
-	// TTL is the bucket's: how long a key lives that nobody renews.
-	TTL time.Duration
-	// Names are those to be shared; every process should have the same.
-	Names func() []string
-	// Run runs a name until ctx ends. The lease is given up when it has returned.
-	Run func(ctx context.Context, held *Lease)
-	// Carry is what the next holder of a name is to know; nil is nothing.
-	Carry func(name string) []byte
-	// Log gets one line for each lease that comes or goes. Default slog.Default.
-	Log *slog.Logger
-
-	// seen is what the bucket shows, on the local clock. Of the goroutine of Share.
-	seen  map[string]entry
-	held  map[string]*Lease
-	ended chan *Lease
-	told  string // the newest fault, which is logged once
-}
-
-// entry is a key of the bucket.
-type entry struct {
-	owner    string
-	at       time.Time // when its last write was seen
-	revision uint64
-	record   record
-}
-
 // record is the value of a lease.
 type record struct {
-	Owner string    `json:"owner"`
-	At    time.Time `json:"at"`
+	Owner string `json:"owner"`
+	// At is when Carried was written down, zero where nobody knows anything.
+	At time.Time `json:"at"`
 	// Released by its owner in good order; the next may begin at once.
 	Released bool            `json:"released,omitempty"`
 	Carried  json.RawMessage `json:"carried,omitempty"`
@@ -76,16 +39,21 @@ type record struct {
 // Lease is one that this process holds, or held.
 type Lease struct {
 	Name string
-	// Carried is what the former holder left, written at CarriedAt by its clock; nil
-	// for nothing. Clean says that it ended in good order.
+	// Carried is what a former holder left, written at CarriedAt by its clock; nil and
+	// zero where nothing is known. Clean says that nobody has held the lease since then.
 	Carried   []byte
 	CarriedAt time.Time
 	Clean     bool
 
-	key      string
+	key     string
+	running context.Context // of what runs under it
+	cancel  context.CancelFunc
+	leaving bool  // of the goroutine of Share
+	fault   error // why it could not be given up
+
+	writing  sync.Mutex // one write at a time, and none after that which gives it up
 	revision uint64
-	cancel   context.CancelFunc
-	leaving  bool
+	over     bool
 
 	mu    sync.Mutex
 	until time.Time
@@ -131,98 +99,6 @@ func Open(ctx context.Context, js jetstream.JetStream, bucket string, ttl time.D
 	return kv, nil
 }
 
-// Share takes its share of the names, and runs them, until ctx ends; then it ends what it
-// runs and gives the leases up. The error is that the bucket cannot be watched.
-func (s *Sharer) Share(ctx context.Context) error {
-	if s.Log == nil {
-		s.Log = slog.Default()
-	}
-	s.seen, s.held, s.ended = make(map[string]entry), make(map[string]*Lease), make(chan *Lease)
-	watch, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	watcher, err := s.KV.WatchAll(watch)
-	if err != nil {
-		return fmt.Errorf("watch the leases: %w", err)
-	}
-	defer watcher.Stop()
-	s.announce(ctx)
-	ticker := time.NewTicker(s.TTL / renewals)
-	defer ticker.Stop()
-	lapse := time.NewTimer(s.TTL) // what others hold may lapse between two turns
-	defer lapse.Stop()
-	settled := false // the others have had a turn to tell that they live
-	updates := watcher.Updates()
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case u, ok := <-updates:
-			if !ok {
-				for _, l := range s.held {
-					s.lose(l, nats.ErrConnectionClosed)
-				}
-				for len(s.held) > 0 {
-					s.release(ctx, <-s.ended)
-				}
-				return errors.New("watching the leases ended: the connection to NATS was closed")
-			}
-			if s.note(u) && settled {
-				s.balance(ctx)
-			}
-		case l := <-s.ended:
-			s.release(ctx, l)
-		case <-lapse.C:
-			if settled {
-				s.catchUp(updates)
-				s.balance(ctx)
-				lapse.Reset(s.lapsing())
-			}
-		case <-ticker.C:
-			settled = true
-			s.turn(ctx, updates)
-			lapse.Reset(s.lapsing())
-		}
-	}
-	s.leave(context.WithoutCancel(ctx), ticker.C)
-	return nil
-}
-
-// turn renews what is held, and then sees to the share.
-func (s *Sharer) turn(ctx context.Context, updates <-chan jetstream.KeyValueEntry) {
-	s.announce(ctx)
-	s.renew(ctx)
-	s.catchUp(updates)
-	s.balance(ctx)
-}
-
-// catchUp takes the updates that wait. Where the bucket is slow, others have told that
-// they live while this process waited for answers; they would be taken for dead, and
-// nothing be given up to them.
-func (s *Sharer) catchUp(updates <-chan jetstream.KeyValueEntry) {
-	for {
-		select {
-		case u, ok := <-updates:
-			if !ok {
-				return // the next receive tells
-			}
-			s.note(u)
-		default:
-			return
-		}
-	}
-}
-
-// lapsing is how long it is until something of another process lapses, unless it is
-// renewed; the TTL where nothing of others is known.
-func (s *Sharer) lapsing() time.Duration {
-	wait := s.TTL
-	for _, e := range s.seen {
-		if left := s.TTL - time.Since(e.at); e.owner != s.Owner && left > 0 {
-			wait = min(wait, left)
-		}
-	}
-	return wait
-}
-
 const (
 	leasePrefix   = "lease."
 	processPrefix = "process."
@@ -244,91 +120,23 @@ func Plain(name string) string {
 	return b.String()
 }
 
-// note takes an update, and reports whether it may change anybody's share.
-func (s *Sharer) note(u jetstream.KeyValueEntry) bool {
-	if u == nil {
-		return false // all that was there is known
-	}
-	k := u.Key()
-	was, known := s.seen[k]
-	if u.Operation() != jetstream.KeyValuePut {
-		delete(s.seen, k)
-		return known
-	}
-	e := entry{at: time.Now(), revision: u.Revision(), owner: strings.TrimPrefix(k, processPrefix)}
-	if strings.HasPrefix(k, leasePrefix) {
-		_ = json.Unmarshal(u.Value(), &e.record) // what cannot be read belongs to nobody, and expires
-		e.owner = e.record.Owner
-	}
-	s.seen[k] = e
-	return !known || was.owner != e.owner || was.record.Released != e.record.Released
-}
-
-// alive reports whether a key was written within its time. The server tells of no
-// expiry, so that the clock has to.
-func (s *Sharer) alive(e entry) bool { return time.Since(e.at) < s.TTL }
-
-// announce tells the others that this process lives.
-func (s *Sharer) announce(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, s.TTL/2)
-	defer cancel()
-	_, err := s.KV.Put(ctx, processPrefix+s.Owner, nil)
-	s.fault(err)
-}
-
-// fault logs an error where it is another than the one before.
-func (s *Sharer) fault(err error) {
-	if err == nil {
-		s.told = ""
-		return
-	}
-	if err.Error() != s.told && !errors.Is(err, context.Canceled) {
-		s.told = err.Error()
-		s.Log.Warn("the leases cannot be written; they lapse unless that ends", "error", err)
-	}
-}
-
-func (s *Sharer) value(name string, released bool) []byte {
-	r := record{Owner: s.Owner, At: time.Now().UTC(), Released: released}
-	if s.Carry != nil {
-		r.Carried = s.Carry(name)
-	}
-	b, _ := json.Marshal(r) // texts and times: cannot fail
-	return b
-}
-
-// renew renews what is held; what cannot be renewed in time is lost.
-func (s *Sharer) renew(ctx context.Context) {
-	for _, l := range s.held {
-		if !l.Valid() && !l.leaving {
-			s.lose(l, errors.New("it lapsed"))
-		}
-	}
-	for _, l := range s.held {
-		if !l.Valid() {
-			continue
-		}
-		err := s.write(ctx, l, false)
-		if errors.Is(err, errTaken) {
-			s.lose(l, err)
-			continue
-		}
-		if s.fault(err); errors.Is(err, context.DeadlineExceeded) {
-			return // NATS does not answer; the others would wait in vain, too
-		}
-	}
-}
-
 // errTaken: somebody else has the lease, or it expired.
 var errTaken = errors.New("another process has it, or it expired")
 
 // write renews a lease, or gives it up. A refusal may come of an earlier write whose
 // answer was lost: the bucket tells.
 func (s *Sharer) write(ctx context.Context, l *Lease, released bool) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if l.over {
+		return nil
+	}
+	l.over = released
 	began := time.Now()
 	ctx, cancel := context.WithDeadline(ctx, began.Add(s.TTL/2))
 	defer cancel()
-	revision, err := s.KV.Update(ctx, l.key, s.value(l.Name, released), l.revision)
+	value := s.value(l.Name, released)
+	revision, err := s.KV.Update(ctx, l.key, value, l.revision)
 	if refused(err) {
 		e, found := s.KV.Get(ctx, l.key)
 		var r record
@@ -338,7 +146,7 @@ func (s *Sharer) write(ctx context.Context, l *Lease, released bool) error {
 		case found != nil:
 			return found
 		}
-		if revision, err = s.KV.Update(ctx, l.key, s.value(l.Name, released), e.Revision()); refused(err) {
+		if revision, err = s.KV.Update(ctx, l.key, value, e.Revision()); refused(err) {
 			return errTaken
 		}
 	}
@@ -354,139 +162,42 @@ func refused(err error) bool {
 	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
 }
 
-// lose ends what runs under a lease that is not held any more.
-func (s *Sharer) lose(l *Lease, why error) {
-	l.extend(time.Time{})
-	if !l.leaving {
-		s.Log.Warn("lease lost", "name", l.Name, "error", why)
+func (s *Sharer) value(name string, released bool) []byte {
+	r := record{Owner: s.Owner, At: time.Now().UTC(), Released: released}
+	if s.Carry != nil {
+		r.Carried = s.Carry(name)
 	}
-	l.leaving = true
-	l.cancel()
+	return r.encode()
 }
 
-// shares are the processes that live, in order, and how many names each is to have.
-func (s *Sharer) shares(names int) map[string]int {
-	alive := []string{s.Owner}
-	for k, e := range s.seen {
-		if id, ok := strings.CutPrefix(k, processPrefix); ok && id != s.Owner && s.alive(e) {
-			alive = append(alive, id)
-		}
-	}
-	slices.Sort(alive)
-	shares := make(map[string]int)
-	for i, id := range alive {
-		shares[id] = names / len(alive)
-		if i < names%len(alive) {
-			shares[id]++
-		}
-	}
-	return shares
-}
-
-// balance claims what is free, up to the share, and gives up what is beyond it.
-func (s *Sharer) balance(ctx context.Context) {
-	names := s.Names()
-	wanted := make(map[string]bool)
-	for _, n := range names {
-		wanted[n] = true
-	}
-	share, running := s.shares(len(names))[s.Owner], 0
-	for _, name := range slices.Sorted(maps.Keys(s.held)) {
-		l := s.held[name]
-		switch {
-		case l.leaving:
-		case !wanted[name], running >= share:
-			s.Log.Info("lease given up", "name", name, "share", share)
-			l.leaving = true
-			l.cancel()
-		default:
-			running++
-		}
-	}
-	for _, name := range names {
-		if running >= share || ctx.Err() != nil {
-			return
-		}
-		if s.held[name] != nil {
-			continue
-		}
-		taken, err := s.claim(ctx, name)
-		if errors.Is(err, context.DeadlineExceeded) {
-			return // NATS does not answer; what is held is more urgent than the others
-		}
-		if taken {
-			running++
-		}
-	}
-}
-
-// claim tries to get a lease that seems to be free. With an error another was faster, or
-// the bucket does not answer; the next turn tries again.
-func (s *Sharer) claim(ctx context.Context, name string) (taken bool, err error) {
-	k := key(name)
-	e, known := s.seen[k]
-	if known && s.alive(e) && !e.record.Released {
-		return false, nil
-	}
-	began := time.Now()
-	write, cancel := context.WithDeadline(ctx, began.Add(s.TTL/2))
-	defer cancel()
-	l := &Lease{Name: name, key: k, Carried: e.record.Carried, CarriedAt: e.record.At, Clean: e.record.Released}
-	if l.revision, err = s.take(write, name, k, e); err != nil {
-		return false, err
-	}
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	l.cancel, l.lapse = stop, time.AfterFunc(s.TTL, stop)
-	l.extend(began.Add(s.TTL))
-	s.held[name] = l
-	s.Log.Info("lease taken", "name", name, "clean", l.Clean)
-	go func() {
-		s.Run(running, l)
-		s.ended <- l
-	}()
-	return true, nil
+func (r record) encode() []byte {
+	b, _ := json.Marshal(r) // texts and times: cannot fail
+	return b
 }
 
 // take writes a lease that is free: in the place of what was seen, and nothing newer,
 // where the server has that still (it may be some time late to let it expire), else anew.
-func (s *Sharer) take(ctx context.Context, name, key string, seen entry) (revision uint64, err error) {
-	value := s.value(name, false)
+// Until this holder writes down what it did itself, what the former one did is carried on.
+func (s *Sharer) take(ctx context.Context, name string, seen entry) (*Lease, error) {
+	l := &Lease{Name: name, key: key(name)}
+	began := time.Now()
+	ctx, cancel := context.WithDeadline(ctx, began.Add(s.TTL/2))
+	defer cancel()
+	l.Carried, l.CarriedAt, l.Clean = seen.record.Carried, seen.record.At, seen.record.Released
+	value := record{Owner: s.Owner, At: l.CarriedAt, Carried: l.Carried}.encode()
+	var err error
 	if seen.revision > 0 {
-		if revision, err = s.KV.Update(ctx, key, value, seen.revision); !refused(err) {
-			return revision, err
-		}
+		l.revision, err = s.KV.Update(ctx, l.key, value, seen.revision)
 	}
-	return s.KV.Create(ctx, key, value)
-}
-
-// release gives a lease up after what ran under it has ended.
-func (s *Sharer) release(ctx context.Context, l *Lease) {
-	delete(s.held, l.Name)
-	l.cancel()
-	if !l.Valid() {
-		return
+	if seen.revision == 0 || refused(err) {
+		l.Clean = false // others may have held it meanwhile
+		l.revision, err = s.KV.Create(ctx, l.key, value)
 	}
-	// The record stays until it expires: it carries what the next one is to know.
-	s.fault(s.write(ctx, l, true))
-	l.extend(time.Time{}) // and its timer has nothing to end any more
-}
-
-// leave ends what this process runs, and tells the others that it goes before it gives
-// them the leases.
-func (s *Sharer) leave(ctx context.Context, tick <-chan time.Time) {
-	for _, l := range s.held {
-		l.leaving = true
-		l.cancel()
+	if err != nil {
+		return nil, err
 	}
-	gone, cancel := context.WithTimeout(ctx, s.TTL/renewals) // while what runs ends
-	s.fault(s.KV.Delete(gone, processPrefix+s.Owner))
-	cancel()
-	for len(s.held) > 0 {
-		select {
-		case l := <-s.ended:
-			s.release(ctx, l)
-		case <-tick:
-			s.renew(ctx)
-		}
-	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	l.running, l.cancel, l.lapse = running, stop, time.AfterFunc(time.Until(began.Add(s.TTL)), stop)
+	l.extend(began.Add(s.TTL))
+	return l, nil
 }

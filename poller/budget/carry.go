@@ -50,6 +50,25 @@ func Assumed(limit int, from, to time.Time) []Exchange {
 
 // Merge adds requests that another process sent to a log that no Budget uses.
 func Merge(path string, limit int, more []Exchange) error {
+	return merge(path, limit, func([]exchange, time.Time) []Exchange { return more })
+}
+
+// MergeUntil is Merge where they are known until a time. From then on as many are taken
+// for sent as a Budget of the limit can have sent, in the place of what the log has itself:
+// one process at a time has sent them.
+func MergeUntil(path string, limit int, more []Exchange, until time.Time) error {
+	return merge(path, limit, func(own []exchange, now time.Time) []Exchange {
+		for i := range own {
+			if !own[i].sent.Before(until) {
+				own[i] = exchange{}
+			}
+		}
+		return append(slices.Clone(more), Assumed(limit, until, now)...)
+	})
+}
+
+// merge adds what else was sent, given what the log has, of which it may clear some.
+func merge(path string, limit int, more func(own []exchange, now time.Time) []Exchange) error {
 	limit = max(1, limit)
 	l, err := OpenLog(path, limit)
 	if err != nil {
@@ -57,7 +76,9 @@ func Merge(path string, limit int, more []Exchange) error {
 	}
 	now := time.Now()
 	log := l.restored(now)
-	for _, x := range more {
+	added := more(log, now)
+	log = slices.DeleteFunc(log, func(x exchange) bool { return x.sent.IsZero() })
+	for _, x := range added {
 		e := exchange{sent: x.Sent, answered: x.Answered}
 		if e.answered.IsZero() || e.answered.After(now) {
 			e.answered = now

@@ -28,22 +28,39 @@ func TestTakeoverKeepsTheLimit(t *testing.T) {
 	if err != nil || len(left) != sent || sent < 20 {
 		t.Fatalf("%d of %d requests are recorded, %v", len(left), sent, err)
 	}
+	used := func(path string) int {
+		log, err := OpenLog(path, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		used, _ := New(limit, log, now).Used(now)
+		return used
+	}
 	// It went on for 5 s more, of which nobody knows.
-	carried := append(left, Assumed(limit, now.Add(-5*time.Second), now)...)
 	path := filepath.Join(dir, "next")
-	if err := Merge(path, limit, carried); err != nil {
-		t.Fatal(err)
+	for range 2 { // told twice, counted once
+		if err := MergeUntil(path, limit, left, now.Add(-5*time.Second)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := Merge(path, limit, left); err != nil { // told twice, counted once
-		t.Fatal(err)
-	}
-	log, err := OpenLog(path, limit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	used, _ := New(limit, log, now).Used(now)
-	if least := sent + 5; used < least || used > least+3 {
+	if used, least := used(path), sent+5; used < least || used > least+3 {
 		t.Errorf("%d requests of the last minute are known, want %d, or up to 3 more", used, least)
+	}
+	// It ended in good order.
+	path = filepath.Join(dir, "clean")
+	if err := Merge(path, limit, left); err != nil {
+		t.Fatal(err)
+	}
+	if used := used(path); used != sent {
+		t.Errorf("%d requests of the last minute are known of a process that ended in good order, want %d", used, sent)
+	}
+	// Nobody knows anything: it may have sent what can be sent.
+	path = filepath.Join(dir, "unknown")
+	if err := MergeUntil(path, limit, nil, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if used := used(path); used < limit-1 {
+		t.Errorf("%d requests are taken for sent where nothing is known, want the limit, %d", used, limit)
 	}
 }
