@@ -66,11 +66,8 @@ func (a *attempt) reconcile(ctx context.Context) error {
 		return err
 	}
 	v := decide(a.cursor, a.own, s)
-	if a.NeedsState && a.cursor.OutboxSeq == 0 && a.cursor.StreamSeq == 0 && s.last.writer != "" && s.last.writer != a.own {
-		return &FencedError{Account: a.Account, Stream: a.Stream, Sequence: s.last.seq, Writer: s.last.writer, Own: a.own, Behind: true}
-	}
-	if v.fenced {
-		return &FencedError{Account: a.Account, Stream: a.Stream, Sequence: s.last.seq, Writer: s.last.writer, Own: a.own}
+	if behind := a.NeedsState && knowsNothing(a.cursor, a.own, s); behind || v.fenced {
+		return &FencedError{Account: a.Account, Stream: a.Stream, Sequence: s.last.seq, Writer: s.last.writer, Own: a.own, Behind: behind}
 	}
 	a.created, a.at = s.created, v.at
 	if err := a.settleWay(s); err != nil {

@@ -162,6 +162,43 @@ func TestSecondWriterIsFenced(t *testing.T) {
 	})
 }
 
+// TestBehind: a store knows whether others have published since it did, before it publishes.
+func TestBehind(t *testing.T) {
+	js := connect(t, startBroker(t).URL())
+	ensure(t, js)
+	behind := func(m *memory, want bool) {
+		t.Helper()
+		p, _ := newTestPublisher(js, m, Auto)
+		if got, err := p.Behind(testContext(t)); err != nil || got != want {
+			t.Errorf("behind: %v, %v, want %v", got, err, want)
+		}
+	}
+	publish := func(m *memory) {
+		t.Helper()
+		p, _ := newTestPublisher(js, m, Auto)
+		m.add(3)
+		if err := p.Drain(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one, other := newMemory("a"), newMemory("a")
+	behind(one, false) // nobody has published
+	publish(one)
+	behind(one, false)
+	behind(other, true) // it knows nothing
+	behind(newMemory("b"), false)
+	older := one.copied()
+	publish(one)
+	behind(older, false) // the same outbox: its last answers were lost
+	for i := range 3 {
+		other.add(1)
+		other.entries[i].ID = "other-" + other.entries[i].ID
+	}
+	publish(other)
+	behind(one, true)
+	behind(other, false)
+}
+
 // TestStrayMessageDoesNotStop: somebody tries `nats pub` on the account's subjects.
 func TestStrayMessageDoesNotStop(t *testing.T) {
 	eachWay(t, func(t *testing.T, way Way) {

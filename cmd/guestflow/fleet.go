@@ -373,7 +373,7 @@ func (m *member) begin(ctx context.Context) error {
 	settings := m.cfg.settings(m.app, m.metrics)
 	settings.Rebuild = m.rebuild
 	if m.held != nil {
-		settings.May = m.held.Valid
+		settings.May, settings.Follows = m.held.Valid, true
 	}
 	opened, err := account.Open(ctx, settings, m.app)
 	m.mu.Lock()

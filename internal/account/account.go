@@ -90,6 +90,9 @@ type Settings struct {
 	// Rebuild has Open put the state together from the stream, in place of what the store
 	// knows; it then waits for the stream.
 	Rebuild bool
+	// Follows says that another process may have run the account before: Open rebuilds the
+	// state where that is so, before anything is asked of the platform.
+	Follows bool
 
 	Stream   string
 	Subjects events.Subjects
@@ -155,7 +158,7 @@ func Open(ctx context.Context, s Settings, link Link) (_ *Account, err error) {
 	if a.Store, err = store.Open(StatePath(s.Dir, s.Name), options); err != nil {
 		return nil, err
 	}
-	if s.Rebuild {
+	if s.Rebuild || s.Follows && a.behind(ctx) {
 		if err := a.rebuild(ctx); err != nil {
 			return nil, err
 		}

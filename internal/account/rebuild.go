@@ -11,6 +11,24 @@ import (
 	"github.com/guestflow/guestflow/store"
 )
 
+// behind reports whether the stream has what another process published since this store
+// did. Where that cannot be told now, publishing finds it out later.
+func (a *Account) behind(ctx context.Context) bool {
+	s := &a.settings
+	ctx, cancel := context.WithTimeout(ctx, behindWait)
+	defer cancel()
+	p := publisher.New(a.link.JetStream(), a.Store)
+	p.Account, p.Stream, p.Subjects, p.Log = s.Name, s.Stream, s.Subjects, s.Log
+	behind, err := p.Behind(ctx)
+	if err != nil {
+		s.Log.Debug("whether another process has published is not known yet", "account", s.Name, "error", err)
+	}
+	return behind
+}
+
+// behindWait is how long the stream is asked about at most before an account begins.
+const behindWait = 2 * time.Second
+
 // rebuild puts together from the stream what the store should know: whoever polled the
 // account before has published all of it. So nobody is told of twice, and revisions go
 // on, on a machine that never had the account too.
