@@ -43,6 +43,7 @@ type app struct {
 	fleet    *fleet
 	web      *occupancy.Service
 	hooks    *webhook.Dispatcher
+	unsent   chan error     // why webhooks cannot be sent under a lease
 	visits   *visit.Service // nil where none are made
 	alerts   *alert.Service // nil where there are no rules
 	book     *baseline.Book // nil where there are none, or no history is asked for
@@ -105,7 +106,7 @@ func (c *Config) settings(a *app, observer account.Observer) account.Settings {
 // newApp opens NATS, the HTTP address and, where there is but one, the account. With
 // an error nothing is left open.
 func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err error) {
-	a := &app{cfg: cfg, log: log, stream: make(chan struct{})}
+	a := &app{cfg: cfg, log: log, stream: make(chan struct{}), unsent: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -200,14 +201,7 @@ func (a *app) Run(parent context.Context) error {
 		working.Go(part("visits", func(ctx context.Context) error { return a.visits.Run(ctx, a.nats.js) }))
 	}
 	if a.hooks != nil {
-		working.Go(part("webhooks", func(ctx context.Context) error {
-			select {
-			case <-a.stream:
-				return a.hooks.Run(ctx)
-			case <-ctx.Done():
-				return nil
-			}
-		}))
+		working.Go(part("webhooks", a.runWebhooks))
 	}
 	<-ctx.Done()
 	working.Wait()
@@ -222,6 +216,32 @@ func (a *app) Run(parent context.Context) error {
 	}
 	serving.Wait()
 	return err
+}
+
+// runWebhooks sends them, where this process does not share its accounts: else it waits for
+// what ends those that its lease begins.
+func (a *app) runWebhooks(ctx context.Context) error {
+	if a.cfg.Lease > 0 {
+		select {
+		case err := <-a.unsent:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if a.AwaitStream(ctx) != nil {
+		return nil
+	}
+	return a.hooks.Run(ctx)
+}
+
+// sendWebhooks sends them while the lease for it is held. That they cannot be sent ends the
+// process, as it does where it has no lease.
+func (a *app) sendWebhooks(ctx context.Context) {
+	a.log.Info("this process sends the webhooks")
+	if err := a.hooks.Run(ctx); err != nil && ctx.Err() == nil {
+		a.unsent <- err
+	}
 }
 
 // ensureStream waits for NATS and sees that the stream is there.

@@ -26,6 +26,9 @@ func (f *fleet) share(ctx context.Context) {
 		kv, err := lease.Open(ctx, f.app.nats.js, lease.DefaultBucket, cfg.Lease, cfg.StreamReplicas, !cfg.StreamManage)
 		if err == nil {
 			s := &lease.Sharer{KV: kv, Owner: owner, TTL: cfg.Lease, Names: f.names, Log: log, Carry: f.carry, Run: f.keepLeased}
+			if f.app.hooks != nil {
+				s.Single = []string{webhooksLease}
+			}
 			err = s.Share(ctx)
 		}
 		if ctx.Err() != nil {
@@ -39,11 +42,19 @@ func (f *fleet) share(ctx context.Context) {
 	}
 }
 
+// webhooksLease is the name of the lease of who sends the webhooks: one process at a time,
+// or the events of a session would overtake each other. No account has it.
+const webhooksLease = "*webhooks"
+
 // keepLeased keeps an account running for as long as its lease is held here.
 func (f *fleet) keepLeased(ctx context.Context, held *lease.Lease) {
 	f.mu.Lock()
 	f.sharing = nil
 	f.mu.Unlock()
+	if held.Name == webhooksLease {
+		f.app.sendWebhooks(ctx)
+		return
+	}
 	if m, _ := f.current(held.Name); m != nil {
 		err := account.TakeRequests(m.cfg.DataDir, held.Name, held.Carried, m.cfg.APIRateLimit, m.cfg.APISharedLimit, held.Clean, held.CarriedAt)
 		if err != nil {
@@ -62,4 +73,9 @@ func (f *fleet) names() []string {
 }
 
 // carry is what the next process of an account needs to keep the platform's limit.
-func (f *fleet) carry(name string) []byte { return account.Requests(f.app.cfg.DataDir, name) }
+func (f *fleet) carry(name string) []byte {
+	if name == webhooksLease {
+		return nil
+	}
+	return account.Requests(f.app.cfg.DataDir, name)
+}
