@@ -408,7 +408,7 @@ func (m *member) keep(ctx context.Context, held *lease.Lease) {
 		began := time.Now()
 		err := m.once(ctx)
 		if ctx.Err() != nil {
-			if err != nil {
+			if err != nil && !errors.Is(err, context.Canceled) {
 				m.app.log.Error("closing an account", "account", m.cfg.Account, "error", err)
 			}
 			return

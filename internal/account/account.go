@@ -91,7 +91,8 @@ type Settings struct {
 	// knows; it then waits for the stream.
 	Rebuild bool
 	// Follows says that another process may have run the account before: Open rebuilds the
-	// state where that is so, before anything is asked of the platform.
+	// state where that is so, before anything is asked of the platform, and waits until
+	// the stream tells.
 	Follows bool
 
 	Stream   string
@@ -158,7 +159,12 @@ func Open(ctx context.Context, s Settings, link Link) (_ *Account, err error) {
 	if a.Store, err = store.Open(StatePath(s.Dir, s.Name), options); err != nil {
 		return nil, err
 	}
-	if s.Rebuild || s.Follows && a.behind(ctx) {
+	if s.Follows && !s.Rebuild {
+		if s.Rebuild, err = a.behind(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if s.Rebuild {
 		if err := a.rebuild(ctx); err != nil {
 			return nil, err
 		}

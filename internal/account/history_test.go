@@ -7,10 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/natstest"
+	"github.com/guestflow/guestflow/publisher"
 )
 
 // arrivals publishes one arrival of each of so many sessions, and returns the sequence of
@@ -28,7 +30,11 @@ func arrivals(t *testing.T, js jetstream.JetStream, account string, n int) uint6
 		if err != nil {
 			t.Fatal(err)
 		}
-		ack, err := js.Publish(t.Context(), (events.Subjects{}).Of(e), body)
+		m := nats.NewMsg((events.Subjects{}).Of(e))
+		m.Data = body
+		m.Header.Set(publisher.HeaderOutbox, "another's")
+		m.Header.Set(publisher.HeaderSeq, fmt.Sprint(i+1))
+		ack, err := js.PublishMsg(t.Context(), m)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,8 +2,11 @@ package account
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/cenkalti/backoff/v4"
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller"
@@ -12,22 +15,32 @@ import (
 )
 
 // behind reports whether the stream has what another process published since this store
-// did. Where that cannot be told now, publishing finds it out later.
-func (a *Account) behind(ctx context.Context) bool {
+// did. It waits until the stream tells: what a store that knows nothing learned from the
+// platform meanwhile would pass for what was known before.
+func (a *Account) behind(ctx context.Context) (behind bool, err error) {
 	s := &a.settings
-	ctx, cancel := context.WithTimeout(ctx, behindWait)
-	defer cancel()
+	if err := a.link.AwaitStream(ctx); err != nil {
+		return false, err
+	}
 	p := publisher.New(a.link.JetStream(), a.Store)
 	p.Account, p.Stream, p.Subjects, p.Log = s.Name, s.Stream, s.Subjects, s.Log
-	behind, err := p.Behind(ctx)
-	if err != nil {
+	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(0))
+	err = backoff.RetryNotify(func() error {
+		ctx, cancel := context.WithTimeout(ctx, tailWait)
+		defer cancel()
+		behind, err = p.Behind(ctx)
+		if errors.Is(err, publisher.ErrStreamMissing) {
+			return nil // there is nothing to know; publishing sees to the stream
+		}
+		return err
+	}, backoff.WithContext(pauses, ctx), func(err error, _ time.Duration) {
 		s.Log.Debug("whether another process has published is not known yet", "account", s.Name, "error", err)
+	})
+	if err != nil {
+		return false, fmt.Errorf("account %s: where it ends in stream %s: %w", s.Name, s.Stream, err)
 	}
-	return behind
+	return behind, nil
 }
-
-// behindWait is how long the stream is asked about at most before an account begins.
-const behindWait = 2 * time.Second
 
 // rebuild puts together from the stream what the store should know: whoever polled the
 // account before has published all of it. So nobody is told of twice, and revisions go
