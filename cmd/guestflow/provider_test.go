@@ -1,15 +1,14 @@
-//go:build trial
-
 package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,10 +41,44 @@ type provider struct {
 	logs   bytes.Buffer         // of processes that have ended
 }
 
+// TestAccountsOutliveTheirProcesses: one process is killed, another one paused for longer
+// than its lease, and the third cut off from a NATS server, all at once. It takes the
+// accounts over, shares them again with the others when these are back, and the stream is as
+// if nothing had happened. TestProviderOutlivesFaults is the long form.
+func TestAccountsOutliveTheirProcesses(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, shape{accounts: 6, venues: 3, online: 20, speed: 40, limit: 300, lease: 4 * time.Second})
+	js := p.connect()
+	p.settled(js)
+	p.told(js)
+	p.during("guestflow 0: kill -9; guestflow 1: paused; nats 1: the way to it is cut", 0, func() {
+		mend := p.cut(1)
+		p.kill(0)
+		sendTo(t, p.processes[1].child, syscall.SIGSTOP)
+		p.heldBy(js, 1)
+		mend()
+		p.told(js)
+	})
+	p.told(js)
+	p.during("guestflow 0: started with a new data directory; guestflow 1: goes on", 0, func() {
+		sendTo(t, p.processes[1].child, syscall.SIGCONT)
+		p.start(0, true)
+		p.settled(js)
+	})
+	p.told(js)
+	p.told(js)
+	until := time.Now().Add(-settling)
+	for i := range p.processes {
+		p.stop(i)
+	}
+	p.verify(until)
+}
+
 // shape is what a provider looks like.
 type shape struct {
 	accounts, venues, online int
-	speed                    float64 // of life; the platform permits as many more requests
+	speed                    float64 // of life
+	limit                    int     // requests a minute that the platform permits; 0 is speed times 60
 	lease                    time.Duration
 }
 
@@ -66,7 +99,7 @@ type guestflow struct {
 func newProvider(t *testing.T, s shape) *provider {
 	t.Helper()
 	p := &provider{t: t, lease: s.lease, platforms: map[string]*simulated{}}
-	limit := int(60 * s.speed)
+	limit := cmp.Or(s.limit, int(60*s.speed))
 	file := "accounts:\n"
 	for i := range s.accounts {
 		name := fmt.Sprintf("account-%02d", i)
@@ -80,7 +113,7 @@ func newProvider(t *testing.T, s shape) *provider {
 	p.startCluster()
 	p.environ = []string{
 		actAs + "=guestflow", "GUESTFLOW_ACCOUNTS_FILE=" + accountsFile(t, file), "GUESTFLOW_NATS_URL=" + p.url(), "GUESTFLOW_LEASE=" + s.lease.String(),
-		"GUESTFLOW_STREAM_REPLICAS=3", "GUESTFLOW_HTTP_ADDR=-", "GUESTFLOW_TRAFFIC_MIN_BYTES=100000",
+		"GUESTFLOW_STREAM_REPLICAS=3", "GUESTFLOW_HTTP_ADDR=-", "GUESTFLOW_TRAFFIC_MIN_BYTES=10000000",
 	}
 	for i := range p.processes {
 		p.processes[i] = &guestflow{}
@@ -178,8 +211,12 @@ func sendTo(t *testing.T, c *child, s syscall.Signal) {
 }
 
 func (p *provider) close() {
-	for _, g := range p.processes {
+	for i, g := range p.processes {
 		_ = g.child.cmd.Process.Kill() // it may have ended
+		if p.t.Failed() {
+			lines := strings.SplitAfter(g.output.String(), "\n")
+			p.t.Logf("process %d in the end:\n%s", i, strings.Join(lines[max(0, len(lines)-60):], ""))
+		}
 	}
 	for _, s := range p.servers {
 		_ = s.child.cmd.Process.Kill()
@@ -187,59 +224,45 @@ func (p *provider) close() {
 	}
 }
 
-// during does something, and notes when it was. What is served at such times may be told
-// of by nobody: a process that loses its accounts leaves that to the next one.
-func (p *provider) during(what string, do func()) {
+// during does something, and notes when it was, and some time after. What is served at such
+// times may be told of by nobody: a process that loses its accounts leaves that to the next one.
+func (p *provider) during(what string, after time.Duration, do func()) {
 	p.t.Log(time.Now().Format(time.TimeOnly), what)
-	from := time.Now().Add(-5 * time.Second)
+	from := time.Now().Add(-settling)
 	do()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.faults = append(p.faults, simulator.Interval{From: from, To: time.Now().Add(p.lease + 5*time.Second)})
+	p.faults = append(p.faults, simulator.Interval{From: from, To: time.Now().Add(after + settling)})
 }
 
-// strike does one harm to a guestflow.
-func (p *provider) strike(r *rand.Rand) {
-	i := r.IntN(len(p.processes))
-	switch r.IntN(4) {
-	case 0:
-		p.during(fmt.Sprintf("guestflow %d: kill -9, and a new data directory", i), func() { p.kill(i); pause(upTo(r, 2*p.lease)); p.start(i, true) })
-	case 1:
-		p.during(fmt.Sprintf("guestflow %d: kill -9", i), func() { p.kill(i); pause(upTo(r, p.lease)); p.start(i, false) })
-	case 2:
-		p.during(fmt.Sprintf("guestflow %d: paused, mostly for longer than the lease", i), func() { p.freeze(r, p.processes[i].child, p.lease/2, 2*p.lease) })
-	case 3:
-		p.during(fmt.Sprintf("guestflow %d: stopped in good order, and started", i), func() { p.stop(i); p.start(i, false) })
+// settling is how long it may take until what was served is in the stream.
+const settling = 3 * time.Second
+
+// cut lets nobody through to a server until what is returned is called.
+func (p *provider) cut(i int) (mend func()) {
+	proxy := p.servers[i].proxy
+	proxy.Stop()
+	return func() {
+		if err := proxy.Start(); err != nil {
+			p.t.Error(err)
+		}
 	}
 }
 
-// strikeServer does one harm to a NATS server or the way to it.
-func (p *provider) strikeServer(r *rand.Rand) {
-	i := r.IntN(len(p.servers))
-	s := p.servers[i]
-	switch r.IntN(3) {
-	case 0:
-		p.during(fmt.Sprintf("nats %d: kill -9", i), func() { s.child.kill(); pause(upTo(r, p.lease)); s.child = start(p.t, s.environ) })
-	case 1:
-		p.during(fmt.Sprintf("nats %d: paused", i), func() { p.freeze(r, s.child, time.Second, 2*p.lease) })
-	case 2:
-		p.during(fmt.Sprintf("nats %d: the way to it is cut", i), func() {
-			s.proxy.Stop()
-			pause(upTo(r, p.lease))
-			if err := s.proxy.Start(); err != nil {
-				p.t.Error(err)
-			}
-		})
-	}
+// heldBy waits until a number of processes hold all accounts.
+func (p *provider) heldBy(js jetstream.JetStream, processes int) {
+	p.t.Helper()
+	eventually(p.t, func() string {
+		holders, has := p.holders(js), map[string]bool{}
+		for _, owner := range holders {
+			has[owner] = true
+		}
+		if len(holders) < len(p.platforms) || len(has) != processes {
+			return fmt.Sprintf("%d of %d accounts are held, by %d processes", len(holders), len(p.platforms), len(has))
+		}
+		return ""
+	})
 }
-
-func (p *provider) freeze(r *rand.Rand, c *child, least, most time.Duration) {
-	sendTo(p.t, c, syscall.SIGSTOP)
-	pause(least + upTo(r, most-least))
-	sendTo(p.t, c, syscall.SIGCONT)
-}
-
-func upTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
 
 // verify holds the stream against the truth up to a time.
 func (p *provider) verify(until time.Time) {
@@ -257,15 +280,18 @@ func (p *provider) verify(until time.Time) {
 		if !report.OK() {
 			p.t.Error(name, report)
 		}
+		var refused []string
 		for _, truth := range platform.truth.All() {
 			if truth.Kind == simulator.TruthLimited {
-				p.t.Errorf("%s: the platform refused a request at %v", name, truth.Time)
-				break
+				refused = append(refused, truth.Time.UTC().Format("15:04:05.000"))
 			}
+		}
+		if len(refused) > 0 {
+			p.t.Errorf("%s: the platform refused requests at %v; who ran the account:\n%s", name, refused, p.logged(name))
 		}
 		for _, e := range by[name] {
 			if began := by[name][0].Data.Observed.At; e.Kind == events.Discovered && e.Data.Session.StartedAt.After(began.Add(5*p.lease)) {
-				p.t.Errorf("%s: session %s is discovered, and came long after tracking began", name, e.Data.Session.ID)
+				p.t.Errorf("%s: session %s is discovered at %v, and came long after tracking began; who ran the account:\n%s", name, e.Data.Session.ID, e.Data.Observed.At, p.logged(name))
 				break
 			}
 		}
@@ -276,6 +302,53 @@ func (p *provider) verify(until time.Time) {
 	if served < 10*len(p.platforms) {
 		p.t.Error("too little was served to mean anything")
 	}
+}
+
+// told waits until more of each account has been told of, starts and ends among it.
+func (p *provider) told(js jetstream.JetStream) {
+	p.t.Helper()
+	count := func() map[string]uint64 {
+		ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+		defer cancel()
+		stream, err := js.Stream(ctx, events.DefaultStream)
+		if err != nil {
+			return nil // it has no leader at the moment
+		}
+		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(events.DefaultPrefix+".>"))
+		if err != nil {
+			return nil
+		}
+		all := map[string]uint64{}
+		for subject, n := range info.State.Subjects {
+			parts := strings.Split(subject, ".")
+			all[parts[2]+" "+parts[4]] += n
+		}
+		return all
+	}
+	before := count()
+	eventually(p.t, func() string {
+		now := count()
+		for name := range p.platforms {
+			for _, kind := range []events.Kind{events.Started, events.Ended} {
+				if of := name + " " + string(kind); now[of] < before[of]+2 {
+					return fmt.Sprintf("%s: %d, before %d", of, now[of], before[of])
+				}
+			}
+		}
+		return ""
+	})
+}
+
+// logged is what the processes logged of an account.
+func (p *provider) logged(account string) string {
+	var lines []string
+	for line := range strings.Lines(p.logs.String()) {
+		if strings.Contains(line, "="+account+" ") || strings.HasSuffix(line, "="+account+"\n") {
+			lines = append(lines, line)
+		}
+	}
+	slices.Sort(lines) // by time
+	return strings.Join(lines, "")
 }
 
 // holders says which process has each account's lease.
@@ -301,15 +374,6 @@ func (p *provider) holders(js jetstream.JetStream) map[string]string {
 		}
 	}
 	return all
-}
-
-// taken adds the accounts that have another process than before, and when that was seen.
-func (p *provider) taken(js jetstream.JetStream, before map[string]string, by map[string]time.Time) {
-	for name, owner := range p.holders(js) {
-		if _, known := by[name]; !known && owner != before[name] {
-			by[name] = time.Now()
-		}
-	}
 }
 
 // settled waits until three processes share all accounts.

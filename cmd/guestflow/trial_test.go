@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
 )
@@ -45,11 +47,61 @@ func TestProviderOutlivesFaults(t *testing.T) {
 	striking.Wait()
 	p.settled(p.connect())
 	pause(45 * time.Second)
-	until := time.Now().Add(-5 * time.Second)
+	until := time.Now().Add(-settling)
 	for i := range p.processes {
 		p.stop(i)
 	}
 	p.verify(until)
+}
+
+// strike does one harm to a guestflow.
+func (p *provider) strike(r *rand.Rand) {
+	i := r.IntN(len(p.processes))
+	switch r.IntN(4) {
+	case 0:
+		p.during(fmt.Sprintf("guestflow %d: kill -9, and a new data directory", i), p.lease, func() { p.kill(i); pause(upTo(r, 2*p.lease)); p.start(i, true) })
+	case 1:
+		p.during(fmt.Sprintf("guestflow %d: kill -9", i), p.lease, func() { p.kill(i); pause(upTo(r, p.lease)); p.start(i, false) })
+	case 2:
+		p.during(fmt.Sprintf("guestflow %d: paused, mostly for longer than the lease", i), p.lease, func() { p.freeze(r, p.processes[i].child, p.lease/2, 2*p.lease) })
+	case 3:
+		p.during(fmt.Sprintf("guestflow %d: stopped in good order, and started", i), p.lease, func() { p.stop(i); p.start(i, false) })
+	}
+}
+
+// strikeServer does one harm to a NATS server or the way to it.
+func (p *provider) strikeServer(r *rand.Rand) {
+	i := r.IntN(len(p.servers))
+	s := p.servers[i]
+	switch r.IntN(3) {
+	case 0:
+		p.during(fmt.Sprintf("nats %d: kill -9", i), p.lease, func() { s.child.kill(); pause(upTo(r, p.lease)); s.child = start(p.t, s.environ) })
+	case 1:
+		p.during(fmt.Sprintf("nats %d: paused", i), p.lease, func() { p.freeze(r, s.child, time.Second, 2*p.lease) })
+	case 2:
+		p.during(fmt.Sprintf("nats %d: the way to it is cut", i), p.lease, func() {
+			mend := p.cut(i)
+			pause(upTo(r, p.lease))
+			mend()
+		})
+	}
+}
+
+func (p *provider) freeze(r *rand.Rand, c *child, least, most time.Duration) {
+	sendTo(p.t, c, syscall.SIGSTOP)
+	pause(least + upTo(r, most-least))
+	sendTo(p.t, c, syscall.SIGCONT)
+}
+
+func upTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
+
+// taken adds the accounts that have another process than before, and when that was seen.
+func (p *provider) taken(js jetstream.JetStream, before map[string]string, by map[string]time.Time) {
+	for name, owner := range p.holders(js) {
+		if _, known := by[name]; !known && owner != before[name] {
+			by[name] = time.Now()
+		}
+	}
 }
 
 // arrivals note when events of each account came.
