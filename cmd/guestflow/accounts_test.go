@@ -168,9 +168,11 @@ func own(name string, p *simulated, more ...string) string {
 	return fmt.Sprintf("  - {%s}\n", strings.Join(append([]string{"account: " + name, "api_url: " + p.url, "api_token: right-" + name, "api_rate_limit: 1200"}, more...), ", "))
 }
 
+// platformOf is the platform of an account. People stay there for long, so that what was
+// seen by a certain time is told by when so many more have come or left.
 func platformOf(t *testing.T, name string) *simulated {
 	t.Helper()
-	return simulate(t, simulator.Config{Token: "right-" + name, RateLimit: 1200, Speed: 20, Locations: simulator.Venues("venue-%d", 3, 50)})
+	return simulate(t, simulator.Config{Token: "right-" + name, RateLimit: 1200, Speed: 20, Locations: simulator.Venues("venue-%d", 3, 50), Stay: simulator.Stay{Mean: 45 * time.Minute, Sigma: 1}})
 }
 
 // eventuallySees waits until a scrape has a sample of at least a value.

@@ -36,7 +36,8 @@ type simulated struct {
 
 // simulate serves cfg, with three venues of 60 sessions where it has none. Stays are short
 // and figures move seldom where cfg does not say: what tests wait for are arrivals and ends,
-// and thousands of traffic events keep a busy machine from publishing these.
+// and thousands of traffic events keep a busy machine from publishing these. Nobody stays
+// so short as to have left when the next process begins.
 func simulate(t *testing.T, cfg simulator.Config) *simulated {
 	t.Helper()
 	p := &simulated{truth: &simulator.Recorder{}}
@@ -45,7 +46,7 @@ func simulate(t *testing.T, cfg simulator.Config) *simulated {
 		cfg.Locations = simulator.Venues("venue-%d", 3, 60)
 	}
 	cfg.AccountingInterval = cmp.Or(cfg.AccountingInterval, 10*time.Minute)
-	cfg.Stay = cmp.Or(cfg.Stay, simulator.Stay{Mean: 10 * time.Minute, Sigma: 1})
+	cfg.Stay = cmp.Or(cfg.Stay, simulator.Stay{Mean: 10 * time.Minute, Sigma: 0.3})
 	p.sim = simulator.New(cfg, time.Now)
 	server := httptest.NewServer(p.sim)
 	t.Cleanup(server.Close)
@@ -180,7 +181,13 @@ func (r *running) get(path string) (status int, body string) {
 	client := http.Client{Timeout: 30 * time.Second}
 	response, err := client.Get("http://" + r.listener.Addr().String() + path)
 	if err != nil {
-		return 0, err.Error()
+		select {
+		case why := <-r.ended:
+			r.ended <- why
+			return 0, fmt.Sprintf("it has ended: %v", why)
+		default:
+			return 0, err.Error()
+		}
 	}
 	defer response.Body.Close()
 	b, err := io.ReadAll(response.Body)

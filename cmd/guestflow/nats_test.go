@@ -116,7 +116,7 @@ func TestFullOutboxPausesPolling(t *testing.T) {
 	p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200, AccountingInterval: time.Minute}), newBroker(t)
 	b.start()
 	cfg := settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_NATS_URL=nats://"+b.addr)
-	cfg.OutboxMaxBytes = 160 << 10
+	cfg.OutboxMaxBytes = 220 << 10
 	r := launch(t, cfg)
 	r.eventuallyReady(http.StatusOK, "ready")
 	b.stop()

@@ -132,10 +132,17 @@ func TestFullStreamIsSaidUntilThereIsRoom(t *testing.T) {
 	js := b.open()
 	r := launch(t, settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_NATS_URL=nats://"+b.addr))
 	r.eventuallyReady(http.StatusOK, "ready")
-	stream, err := js.Stream(t.Context(), events.DefaultStream)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var stream jetstream.Stream
+	eventually(t, func() (missing string) {
+		var err error
+		if stream, err = js.Stream(t.Context(), events.DefaultStream); err != nil {
+			return err.Error()
+		}
+		if stream.CachedInfo().State.Bytes == 0 { // which would be no limit
+			return "nothing was published"
+		}
+		return ""
+	})
 	config := stream.CachedInfo().Config
 	config.Discard, config.MaxBytes = jetstream.DiscardNew, int64(stream.CachedInfo().State.Bytes)
 	if _, err := js.UpdateStream(t.Context(), config); err != nil {
