@@ -2,6 +2,7 @@ package poller
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
@@ -54,13 +55,16 @@ func (k *account) location(id, name string) *location {
 }
 
 // enrol puts the sessions that were online when the last process ended on the
-// roster, as seen half a round of the list ago, which they were on average when it
-// ended. What has passed since makes all of them older alike. Counted, it would make
-// them overdue, and be asked about one by one, before the sweep had a chance to be by.
+// roster, as seen a round of the list ago, with the probes beside it: as long ago as
+// those whose turn it is. What has passed since makes all of them older alike. Counted,
+// it would make them overdue, and be asked about one by one, before the sweep had a
+// chance to be by. Were they younger, a page would seem to bring so little that ends
+// were held back for the platform's figures.
 func (k *account) enrol(online int) error {
 	_, limit := k.Budgets[platform.Sessions].Used(k.begun)
-	round := float64(online) / plan.MaxPerPage * budget.Window.Seconds() / float64(limit)
-	seen := k.begun.Add(-time.Millisecond - seconds(round/2))
+	pages := float64(online) / plan.MaxPerPage
+	round := (pages + math.Sqrt(pages)) * budget.Window.Seconds() / float64(limit)
+	seen := k.begun.Add(-time.Millisecond - seconds(round))
 	err := k.Store.All(func(s events.State) bool {
 		if location := k.watched.byID[s.Session.LocationID]; location != nil || len(k.Locations) == 0 {
 			e := k.roster.add(s.Session.ID, k.location(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, timing{sent: seen, came: seen})
