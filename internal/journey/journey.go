@@ -45,6 +45,7 @@ type Journey struct {
 
 	store      *store.Store
 	logs       []*budget.Log
+	client     *platform.Client
 	poller     *poller.Poller
 	endPublish func()
 }
@@ -53,8 +54,8 @@ type Journey struct {
 const permitted = 30
 
 // New starts at a time of the platform's clock, on venues of so many guests each, in
-// which time goes so much faster than on it.
-func New(t testing.TB, seed uint64, speed, guests float64, from time.Time) *Journey {
+// which time goes so much faster than on it. Changes are made to the platform before.
+func New(t testing.TB, seed uint64, speed, guests float64, from time.Time, changes ...func(*simulator.Config)) *Journey {
 	t.Helper()
 	j := &Journey{t: t, dir: t.TempDir(), Truth: &simulator.Recorder{}, now: from}
 	cfg := simulator.Config{
@@ -64,6 +65,9 @@ func New(t testing.TB, seed uint64, speed, guests float64, from time.Time) *Jour
 		Sleep: func(_ context.Context, d time.Duration) error { j.Pass(d); return nil },
 	}
 	cfg.Locations = simulator.Venues("venue.%02d", 12, guests)
+	for _, change := range changes {
+		change(&cfg)
+	}
 	j.Sim = simulator.New(cfg, j.Now)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -163,6 +167,9 @@ func (j *Journey) StartPolling() {
 	if err != nil {
 		j.t.Fatal(err)
 	}
+	j.mu.Lock()
+	j.client = client
+	j.mu.Unlock()
 	budgets := make(map[platform.Endpoint]*budget.Budget)
 	for _, e := range platform.Endpoints() {
 		log, err := budget.OpenLog(filepath.Join(j.dir, string(e)+".requests"), permitted)
@@ -212,6 +219,15 @@ func (j *Journey) Poll(d time.Duration) {
 			j.t.Fatal(err)
 		}
 	}
+}
+
+// Count has the platform count sessions, beside all limits.
+func (j *Journey) Count(ctx context.Context, q platform.Query) (int, error) {
+	j.mu.Lock()
+	client := j.client
+	j.mu.Unlock()
+	n, _, err := client.Count(ctx, q)
+	return n, err
 }
 
 // Waiting is how many events wait to be published.

@@ -117,6 +117,11 @@ type Config struct {
 	Throughput float64
 	// DevicesPerGuest is the mean number of sessions that arrive together: 1.
 	DevicesPerGuest float64
+	// ReturnProbability: who comes is one of the venue's Regulars, who come again and
+	// again; else somebody who was never there.
+	ReturnProbability float64
+	// Regulars is how many each venue has: 20.
+	Regulars int
 	// RoamProbability: the session ends and, seconds later, the same device
 	// starts a NEW session at another venue.
 	RoamProbability float64
@@ -241,6 +246,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	cfg.AccountingInterval = cmp.Or(cfg.AccountingInterval, time.Minute)
 	cfg.Throughput = cmp.Or(cfg.Throughput, 25_000)
 	cfg.DevicesPerGuest = cmp.Or(cfg.DevicesPerGuest, 1)
+	cfg.Regulars = cmp.Or(cfg.Regulars, 20)
 	cfg.IPPool = cmp.Or(cfg.IPPool, ipPoolMax)
 	cfg.AddressGrain = cmp.Or(cfg.AddressGrain, time.Second)
 	cfg.Speed = cmp.Or(cfg.Speed, 1)
@@ -269,6 +275,7 @@ func (cfg *Config) validate() error {
 	bad(cfg.Stay.Mean > 0 && cfg.Stay.Sigma >= 0, "Stay is %v; use a positive mean and sigma from 0 on", cfg.Stay)
 	bad(cfg.AccountingInterval > 0, "AccountingInterval is %v; use a positive duration", cfg.AccountingInterval)
 	bad(cfg.DevicesPerGuest >= 1, "DevicesPerGuest is %v; use 1 or more", cfg.DevicesPerGuest)
+	bad(cfg.Regulars > 0, "Regulars is %d; use 1 or more", cfg.Regulars)
 	bad(cfg.Speed > 0 && cfg.Speed <= 1e6, "Speed is %v; use a number above 0, up to 1e6", cfg.Speed)
 	bad(cfg.IPPool > 0 && cfg.IPPool <= ipPoolMax, "IPPool is %d; use 1 to %d", cfg.IPPool, ipPoolMax)
 	bad(cfg.Addresses >= AddressesUnique && cfg.Addresses <= AddressesPerVenue, "Addresses is %d; use one of the constants", cfg.Addresses)
@@ -289,7 +296,7 @@ func (cfg *Config) validate() error {
 		name string
 		p    float64
 	}{
-		{"RoamProbability", cfg.RoamProbability}, {"MoveProbability", cfg.MoveProbability},
+		{"ReturnProbability", cfg.ReturnProbability}, {"RoamProbability", cfg.RoamProbability}, {"MoveProbability", cfg.MoveProbability},
 		{"ChangeProbability", cfg.ChangeProbability}, {"ResumeProbability", cfg.ResumeProbability},
 		{"RoamProbability + ResumeProbability", (cfg.RoamProbability + cfg.ResumeProbability) * 1.01},
 	} {

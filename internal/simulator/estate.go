@@ -143,7 +143,7 @@ func Demo() Config {
 	cfg := Config{
 		Seed: 1, HasLocations: true, HasCount: true,
 		Stay: Stay{25 * time.Minute, 0.9}, Speed: 4, DevicesPerGuest: 1.3,
-		RoamProbability: 0.06, MoveProbability: 0.01, ChangeProbability: 0.05, ResumeProbability: 0.04,
+		ReturnProbability: 0.4, Regulars: 30, RoamProbability: 0.06, MoveProbability: 0.01, ChangeProbability: 0.05, ResumeProbability: 0.04,
 	}
 	for i, v := range []struct {
 		name, city, country string
