@@ -12,9 +12,9 @@
 //
 // Of one visit the kinds come in the order
 //
-//	started → stayed* → ended
+//	started → (counted | stayed)* → ended → lapsed
 //
-// and Data.Revision counts 1, 2, 3 … without gaps. The stream holds each event exactly
+// where counted and lapsed may be missing, and Data.Revision counts 1, 2, 3 … without gaps. The stream holds each event exactly
 // once; the same visit has the same ids whatever was restarted. An event is published
 // when it is certain: a stay once nothing can show any more that the guest left before,
 // an end once the gap is over and nobody can come back within it.

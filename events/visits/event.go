@@ -3,6 +3,7 @@ package visits
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,21 +14,26 @@ import (
 // the CloudEvents type.
 type Kind string
 
-// The kinds. For one visit their order is always started → stayed* → ended.
+// The kinds. For one visit their order is always started → (counted | stayed)* → ended →
+// lapsed. At most one is counted.
 const (
 	// Started: the guest came. Data.Visit.Arrival says whether that was seen.
 	Started Kind = "started"
+	// Counted: how often the guest was here became known, which Started did not say.
+	Counted Kind = "counted"
 	// Stayed: the guest has been there for Data.ThresholdSeconds.
 	Stayed Kind = "stayed"
 	// Ended: the guest left, and did not come back within the gap.
 	Ended Kind = "ended"
+	// Lapsed: the guest has not come back for Data.ThresholdSeconds.
+	Lapsed Kind = "lapsed"
 )
 
 // Kinds lists every kind, in the order of a visit's life.
-func Kinds() []Kind { return []Kind{Started, Stayed, Ended} }
+func Kinds() []Kind { return []Kind{Started, Counted, Stayed, Ended, Lapsed} }
 
 // Valid reports whether k is one of the kinds.
-func (k Kind) Valid() bool { return k == Started || k == Stayed || k == Ended }
+func (k Kind) Valid() bool { return slices.Contains(Kinds(), k) }
 
 // Identity says by what the sessions of a visit were told to be one guest's.
 type Identity string
@@ -55,6 +61,16 @@ const (
 	Backfilled Arrival = "backfilled"
 )
 
+// Certainty is an answer that may not be known.
+type Certainty string
+
+// The answers.
+const (
+	Yes     Certainty = "yes"
+	No      Certainty = "no"
+	Unknown Certainty = "unknown"
+)
+
 // Event is one change of one visit. Its wire form is a CloudEvents 1.0 structured JSON
 // document (see Encode and Decode).
 type Event struct {
@@ -64,8 +80,8 @@ type Event struct {
 	// Account names the platform account.
 	Account string
 	Kind    Kind
-	// Time is when it happened, as far as known: when the guest came, had stayed for the
-	// threshold, or left.
+	// Time is when it happened, as far as known: when the guest came, had stayed or been
+	// away for the threshold, or left. That of Counted is when the guest came.
 	Time time.Time
 	Data Data
 }
@@ -75,10 +91,10 @@ type Data struct {
 	// Revision counts the events of one visit: 1, 2, 3 … without gaps.
 	Revision int64 `json:"revision"`
 	Visit    Visit `json:"visit"`
-	// ThresholdSeconds is set on Stayed alone.
+	// ThresholdSeconds is set on Stayed and Lapsed alone.
 	ThresholdSeconds int64 `json:"threshold_seconds,omitempty"`
 	// Guest is who came, where guestflow looks guests up and the first session's event
-	// named them; on Started alone.
+	// named them; on Started and Counted alone.
 	Guest    *events.Guest `json:"guest,omitempty"`
 	Observed Observed      `json:"observed"`
 }
@@ -103,12 +119,23 @@ type Visit struct {
 	GuestID   string   `json:"guest_id,omitempty"`
 	DeviceMAC string   `json:"device_mac,omitempty"` // of the first device with one
 
+	// Number is which of the guest's visits to the place this is, 1 the first of all; 0
+	// where that is not certain. First may be known where Number is not: who was here
+	// before guestflow was, and how often nobody knows. It is empty in events from before
+	// guestflow counted.
+	Number int64     `json:"number,omitempty"`
+	First  Certainty `json:"first,omitempty"`
+	// DaysSinceLast is how many whole days after the end of the guest's last visit to the
+	// place this one began; nil where that is not known, or there was none.
+	DaysSinceLast *int64 `json:"days_since_last,omitempty"`
+
 	Arrival   Arrival   `json:"arrival"`
 	StartedAt time.Time `json:"started_at"`
 	// EndedAt is when the guest left, as far as known: the end of the last session. It is
-	// zero but on Ended.
+	// zero but on Ended and Lapsed.
 	EndedAt time.Time `json:"ended_at,omitzero"`
-	// DurationSeconds is how long the guest was there: from StartedAt to Time.
+	// DurationSeconds is how long the guest was there: from StartedAt to Time, or to
+	// EndedAt.
 	DurationSeconds int64 `json:"duration_seconds"`
 
 	// Devices and Sessions count distinct ones; a session without a MAC counts as no
@@ -128,7 +155,7 @@ type Observed struct {
 	// NotYetAt is the latest time at which it had not happened yet; zero when not known:
 	// the guest came, or left, between that and the event's time.
 	NotYetAt time.Time `json:"not_yet_at,omitzero"`
-	// End says how sure the end of the last session is; on Ended alone.
+	// End says how sure the end of the last session is; on Ended and Lapsed alone.
 	End events.End `json:"end,omitempty"`
 }
 

@@ -20,24 +20,30 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// examples has one event of each kind, of one visit to a group.
+// examples has one event of each kind, in the order of Kinds, of one visit to a group.
 func examples() []Event {
 	at := time.Date(2026, 5, 1, 12, 0, 3, 0, time.UTC)
 	visit := Visit{
 		ID: "5zq3n3x6ju2rkmkcvvzo7azmpe", Place: "mall", Group: "mall", LocationID: "oWNe6XWDPLM", LocationName: "IPERA", Locations: []string{"oWNe6XWDPLM"},
-		Identity: ByGuest, GuestID: "ajKeDq4582W", DeviceMAC: "14:2d:27:e7:40:2b", Arrival: Seen, StartedAt: at, Devices: 1, Sessions: 1,
+		Identity: ByGuest, GuestID: "ajKeDq4582W", DeviceMAC: "14:2d:27:e7:40:2b", First: Unknown, Arrival: Seen, StartedAt: at, Devices: 1, Sessions: 1,
 	}
+	days := int64(12)
 	started := Event{Account: "default", Kind: Started, Time: at, Data: Data{Revision: 1, Visit: visit,
 		Guest:    &events.Guest{Name: "Ada Example", Email: "ada@example.com"},
 		Observed: Observed{At: at.Add(4 * time.Second), NotYetAt: at.Add(-9 * time.Second)},
 	}}
+	visit.Number, visit.First, visit.DaysSinceLast = 3, No, &days
+	counted := Event{Account: "default", Kind: Counted, Time: at, Data: Data{Revision: 2, Visit: visit, Guest: started.Data.Guest, Observed: Observed{At: at.Add(6 * time.Second)}}}
 	visit.DurationSeconds, visit.DownloadedBytes, visit.UploadedBytes = 600, 5_000_000, 410_000
-	stayed := Event{Account: "default", Kind: Stayed, Time: at.Add(10 * time.Minute), Data: Data{Revision: 2, Visit: visit, ThresholdSeconds: 600, Observed: Observed{At: at.Add(15 * time.Minute)}}}
+	stayed := Event{Account: "default", Kind: Stayed, Time: at.Add(10 * time.Minute), Data: Data{Revision: 3, Visit: visit, ThresholdSeconds: 600, Observed: Observed{At: at.Add(15 * time.Minute)}}}
 	left := at.Add(95 * time.Minute)
 	visit.LocationID, visit.LocationName, visit.Locations = "pR3zOKmvzqe", "Food court", []string{"oWNe6XWDPLM", "pR3zOKmvzqe"}
 	visit.EndedAt, visit.DurationSeconds, visit.Devices, visit.Sessions, visit.DownloadedBytes, visit.UploadedBytes = left, 95*60, 2, 3, 32_340_000, 1_900_580
-	ended := Event{Account: "default", Kind: Ended, Time: left, Data: Data{Revision: 3, Visit: visit, Observed: Observed{At: left.Add(35 * time.Minute), NotYetAt: left.Add(-20 * time.Second), End: events.EndInferred}}}
-	return []Event{started.Sealed(), stayed.Sealed(), ended.Sealed()}
+	ended := Event{Account: "default", Kind: Ended, Time: left, Data: Data{Revision: 4, Visit: visit, Observed: Observed{At: left.Add(35 * time.Minute), NotYetAt: left.Add(-20 * time.Second), End: events.EndInferred}}}
+	month := 30 * 24 * time.Hour
+	lapsed := Event{Account: "default", Kind: Lapsed, Time: left.Add(month), Data: Data{Revision: 5, Visit: visit, ThresholdSeconds: int64(month / time.Second),
+		Observed: Observed{At: left.Add(month + 5*time.Minute), End: events.EndInferred}}}
+	return []Event{started.Sealed(), counted.Sealed(), stayed.Sealed(), ended.Sealed(), lapsed.Sealed()}
 }
 
 func compiled(t *testing.T) *jsonschema.Schema {
@@ -117,6 +123,9 @@ func TestSchemaRefusesWhatIsNoVisit(t *testing.T) {
 		"no end":               {Ended, `"end":"inferred"`, `"other":1`},
 		"an end of one there":  {Ended, "visit.ended.v1", "visit.stayed.v1"},
 		"a guest at the end":   {Ended, `"observed":`, `"guest":{"name":"Ada"},"observed":`},
+		"a zeroth visit":       {Counted, `"number":3`, `"number":0`},
+		"a doubtful first":     {Counted, `"first":"no"`, `"first":"maybe"`},
+		"no time of lapsing":   {Lapsed, `"threshold_seconds":2592000,`, ``},
 		"a negative figure":    {Ended, `"uploaded_bytes":1900580`, `"uploaded_bytes":-1`},
 		"a local time":         {Started, `03Z","arrival`, `03+02:00","arrival`},
 		"an identity":          {Started, `"identity":"guest"`, `"identity":"face"`},
@@ -177,7 +186,7 @@ func TestDecodeRefusesWhatIsNoVisit(t *testing.T) {
 
 func TestIDsTellChangesApart(t *testing.T) {
 	ids := map[string]bool{}
-	e := examples()[1]
+	e := examples()[2]
 	for _, change := range []func(){
 		func() {}, func() { e.Kind = Ended }, func() { e.Data.ThresholdSeconds = 60 }, func() { e.Account = "b" }, func() { e.Data.Visit.ID = "other" },
 	} {
