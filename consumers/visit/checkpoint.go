@@ -19,6 +19,8 @@ type checkpoint struct {
 	Visits   time.Time `json:"visits"` // when the stream of visits was created
 	Last     uint64    `json:"last"`   // sequence of the last visit event
 	Snapshot Snapshot  `json:"snapshot"`
+	// Horizons are what is known of the accounts' platforms.
+	Horizons map[string]Horizon `json:"horizons,omitempty"`
 }
 
 const checkpointName = "checkpoint"

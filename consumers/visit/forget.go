@@ -20,11 +20,19 @@ func (s *Snapshot) Forget(list *forgotten.List) (changed bool) {
 		a := &s.Accounts[i]
 		of := func(v *visitSnapshot) bool {
 			device := func(mac string) bool { return list.Has(forgotten.MAC, a.Name, mac) }
-			return list.Has(forgotten.GuestID, a.Name, v.Guest) || device(v.Device) || slices.ContainsFunc(v.Devices, device)
+			return list.Has(forgotten.GuestID, a.Name, v.Guest) || v.Named != nil && list.Has(forgotten.Email, a.Name, v.Named.Email) || device(v.Device) || slices.ContainsFunc(v.Devices, device)
 		}
 		for j := range a.Visits {
 			if v := &a.Visits[j]; of(v) {
+				delete(a.Guests, v.Guest)
 				v.Guest, v.Device, v.Devices, v.Finds, changed = "", "", nil, nil, true
+				v.Named, v.First, v.Number, v.Days = nil, 0, 0, nil
+			}
+		}
+		for id := range a.Guests {
+			if list.Has(forgotten.GuestID, a.Name, id) {
+				delete(a.Guests, id)
+				changed = true
 			}
 		}
 		for _, d := range a.Backfill {

@@ -16,7 +16,14 @@ var epoch = time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC)
 
 // testRules have a group of two locations.
 func testRules() Rules {
-	return Rules{Gap: 30 * time.Minute, Lateness: 2 * time.Minute, Stays: []time.Duration{time.Hour, 10 * time.Minute}, Groups: map[string][]string{"mall": {"m1", "m2"}}}
+	return Rules{Gap: 30 * time.Minute, Lateness: 2 * time.Minute, Stays: []time.Duration{time.Hour, 10 * time.Minute}, Groups: map[string][]string{"mall": {"m1", "m2"}}, Memory: 5000 * time.Hour}
+}
+
+// lapsingRules tell of guests who do not come back, too.
+func lapsingRules() Rules {
+	rules := testRules()
+	rules.Lapsed = 4 * time.Hour
+	return rules
 }
 
 // told is an event and when it was seen, in seconds from the epoch.
@@ -193,6 +200,19 @@ func fold(r *Reducer, list []Message) []Output {
 	return append(out, r.Tick(events.DefaultAccount, epoch.Add(1000*time.Hour))...)
 }
 
+// foldLive is fold while the clock goes on.
+func foldLive(r *Reducer, list []Message) []Output {
+	var out []Output
+	at := epoch
+	for _, m := range list {
+		for ; at.Before(m.Stored); at = at.Add(time.Minute) {
+			out = append(out, r.Tick(events.DefaultAccount, at)...)
+		}
+		out = append(out, r.Apply(m)...)
+	}
+	return append(out, r.Tick(events.DefaultAccount, epoch.Add(1000*time.Hour))...)
+}
+
 // checked holds the events of visits against the contract, and returns the ended visits.
 func checked(t testing.TB, out []Output) map[string]visits.Event {
 	t.Helper()
@@ -207,8 +227,8 @@ func checked(t testing.TB, out []Output) map[string]visits.Event {
 			t.Errorf("visit %s: revision %d after %d", v.ID, e.Data.Revision, before.Data.Revision)
 		case known != (e.Kind != visits.Started):
 			t.Errorf("visit %s: %s, known %v", v.ID, e.Kind, known)
-		case before.Kind == visits.Ended:
-			t.Errorf("visit %s: %s after its end", v.ID, e.Kind)
+		case before.Kind == visits.Lapsed, (before.Kind == visits.Ended) != (e.Kind == visits.Lapsed):
+			t.Errorf("visit %s: %s after %s", v.ID, e.Kind, before.Kind)
 		case e.Time.After(e.Data.Observed.At):
 			t.Errorf("visit %s: %s is known at %s, before it happens at %s", v.ID, e.Kind, e.Data.Observed.At, e.Time)
 		}

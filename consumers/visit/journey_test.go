@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/internal/journey"
+	"github.com/guestflow/guestflow/internal/simulator"
+	"github.com/guestflow/guestflow/poller/platform"
 )
 
 // travel is a journey that ends with the service of visits.
@@ -20,7 +22,10 @@ type travel struct {
 
 func newTravel(t *testing.T) *travel {
 	t.Helper()
-	j := &travel{Journey: journey.New(t, 7, 4, 12, epoch), t: t}
+	j := &travel{t: t}
+	j.Journey = journey.New(t, 7, 4, 12, epoch, func(c *simulator.Config) {
+		c.ReturnProbability, c.Regulars, c.HistoryBefore = 0.4, 12, time.Second
+	})
 	j.startService()
 	t.Cleanup(func() { j.endService() })
 	return j
@@ -30,7 +35,10 @@ func (j *travel) startService() {
 	j.t.Helper()
 	j.service = New(Settings{
 		Rules: truthRules(), TickEvery: 5 * time.Millisecond, CheckpointEvery: 100 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
-		LookedAt: func(string) time.Time { return j.Now() },
+		LookedAt: func(string) time.Time { return j.Now() }, Now: j.Now, WholeHistory: true,
+		Count: func(ctx context.Context, _ string, of Counted) (int, error) {
+			return j.Count(ctx, platform.Query{GuestID: of.GuestID, LocationID: of.LocationID, EndDate: of.EndedBefore})
+		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

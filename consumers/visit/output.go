@@ -8,6 +8,9 @@ import (
 )
 
 func (r *Reducer) publishStart(a *account, v *open, e *events.Event) {
+	if a.wanting[v.id] != nil {
+		v.named = e.Data.Guest
+	}
 	r.publish(a, v, visits.Event{Kind: visits.Started, Time: fromMillis(v.started), Data: visits.Data{
 		Guest:    e.Data.Guest,
 		Observed: visits.Observed{At: e.Data.Observed.At, NotYetAt: e.Data.Observed.NotYetAt},
@@ -30,6 +33,21 @@ func (r *Reducer) publishEnd(a *account, v *open) {
 	r.publish(a, v, visits.Event{Kind: visits.Ended, Time: fromMillis(v.ended), Data: visits.Data{Observed: o}})
 }
 
+// publishCount tells what was not known when the guest came.
+func (r *Reducer) publishCount(a *account, v *open) {
+	r.publish(a, v, visits.Event{Kind: visits.Counted, Time: fromMillis(v.started), Data: visits.Data{
+		Guest: v.named, Observed: visits.Observed{At: r.now(a)},
+	}})
+	v.named = nil
+}
+
+func (r *Reducer) publishLapse(a *account, v *open) {
+	r.publish(a, v, visits.Event{Kind: visits.Lapsed, Time: fromMillis(v.ended).Add(r.rules.Lapsed), Data: visits.Data{
+		ThresholdSeconds: int64(r.rules.Lapsed / time.Second),
+		Observed:         visits.Observed{At: r.now(a), End: ends[v.end]},
+	}})
+}
+
 // now is the time by which what is decided is certain.
 func (r *Reducer) now(a *account) time.Time {
 	if !r.clock.IsZero() {
@@ -43,11 +61,15 @@ func (r *Reducer) publish(a *account, v *open, e visits.Event) {
 	v.revision++
 	e.Account = a.name
 	e.Data.Revision = int64(v.revision)
-	e.Data.Visit = v.describe(e.Time)
-	if e.Kind == visits.Ended {
-		e.Data.Visit.EndedAt = e.Time
+	at := e.Time
+	if e.Kind == visits.Lapsed {
+		at = fromMillis(v.ended)
 	}
-	r.out = append(r.out, Output{Event: e.Sealed(), Input: r.sequence, Clock: r.clock})
+	e.Data.Visit = v.describe(at)
+	if e.Kind == visits.Ended || e.Kind == visits.Lapsed {
+		e.Data.Visit.EndedAt = at
+	}
+	r.out = append(r.out, Output{Event: e.Sealed(), Input: r.sequence, Clock: r.clock, Answer: r.answer})
 }
 
 // describe returns the visit as of a time.
@@ -55,8 +77,13 @@ func (v *open) describe(at time.Time) visits.Visit {
 	out := visits.Visit{
 		ID: v.id.String(), Place: v.place.name, LocationID: v.at.id, LocationName: v.at.name, Locations: []string{v.at.id},
 		Identity: visits.BySession, GuestID: v.guest, DeviceMAC: v.device, Arrival: arrivals[v.arrival],
+		Number: int64(v.number), First: certainties[v.first],
 		StartedAt: fromMillis(v.started), DurationSeconds: max(0, int64(at.Sub(fromMillis(v.started))/time.Second)),
 		Devices: v.devices(), Sessions: int64(v.sessions), DownloadedBytes: v.down, UploadedBytes: v.up,
+	}
+	if v.days >= 0 {
+		days := int64(v.days)
+		out.DaysSinceLast = &days
 	}
 	if v.place.group {
 		out.Group = v.place.name

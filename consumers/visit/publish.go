@@ -21,6 +21,8 @@ const (
 	HeaderInput = "Guestflow-Input"
 	// HeaderClock is the time of the Tick that caused the event, where one did.
 	HeaderClock = "Guestflow-Clock"
+	// HeaderAnswer is the Answer that caused the event, where one did.
+	HeaderAnswer = "Guestflow-Answer"
 )
 
 // message puts an output into the form in which it is published.
@@ -35,6 +37,9 @@ func message(subjects visits.Subjects, o Output) (*nats.Msg, error) {
 	h.Set(HeaderInput, strconv.FormatUint(o.Input, 10))
 	if !o.Clock.IsZero() {
 		h.Set(HeaderClock, o.Clock.Format(time.RFC3339Nano))
+	}
+	if o.Answer != nil {
+		h.Set(HeaderAnswer, o.Answer.String())
 	}
 	return &nats.Msg{Subject: subjects.Of(o.Event), Header: h, Data: body}, nil
 }
@@ -106,14 +111,23 @@ func (w *writer) settle(ctx context.Context, left int) error {
 type published struct {
 	ids   map[string]bool
 	last  uint64 // sequence; 0 where there is nothing
-	ticks []tick // in the order of publishing
+	steps []step // in the order of publishing
 }
 
-// tick is a Tick that has published something.
-type tick struct {
+// step is a Tick or an Answer that has published something.
+type step struct {
 	account string
 	input   uint64
-	at      time.Time
+	at      time.Time // of the Tick
+	answer  Answer    // the zero one where it was a Tick
+}
+
+// repeat takes the step again.
+func (s *step) repeat(r *Reducer) []Output {
+	if s.answer != (Answer{}) {
+		return r.Answer(s.account, s.answer)
+	}
+	return r.Tick(s.account, s.at)
 }
 
 // readPublished reads the visit events after a sequence.
@@ -129,8 +143,9 @@ func readPublished(ctx context.Context, stream jetstream.Stream, subjects visits
 
 func (p *published) add(subject string, subjects visits.Subjects, h nats.Header) {
 	p.ids[h.Get(jetstream.MsgIDHeader)] = true
-	at, err := time.Parse(time.RFC3339Nano, h.Get(HeaderClock))
-	if err != nil {
+	at, noTick := time.Parse(time.RFC3339Nano, h.Get(HeaderClock))
+	answer, noAnswer := parseAnswer(h.Get(HeaderAnswer))
+	if noTick != nil && noAnswer != nil {
 		return // a session event caused it
 	}
 	input, err := strconv.ParseUint(h.Get(HeaderInput), 10, 64)
@@ -138,8 +153,8 @@ func (p *published) add(subject string, subjects visits.Subjects, h nats.Header)
 	if err != nil || wrong != nil {
 		return // nothing that this package published
 	}
-	t := tick{account, input, at}
-	if n := len(p.ticks); n == 0 || p.ticks[n-1] != t {
-		p.ticks = append(p.ticks, t)
+	t := step{account, input, at, answer}
+	if n := len(p.steps); n == 0 || p.steps[n-1] != t {
+		p.steps = append(p.steps, t)
 	}
 }

@@ -23,6 +23,8 @@ type Output struct {
 	Input uint64
 	// Clock is the time of the Tick that caused it; zero where a session event did.
 	Clock time.Time
+	// Answer is that to Reducer.Answer which caused it; nil where none did.
+	Answer *Answer
 }
 
 // Reducer folds session events, in stream order, into visits. It is not safe for
@@ -36,6 +38,7 @@ type Reducer struct {
 	present  int    // of these with a session online
 	accounts map[string]*account
 	clock    time.Time // of the Tick under way
+	answer   *Answer   // under way
 	seen     int64     // by the event under way
 	out      []Output
 }
@@ -58,7 +61,7 @@ func (r *Reducer) Skip(sequence uint64) { r.sequence = max(r.sequence, sequence)
 // Apply folds one message in and returns the events that it makes certain, valid until
 // the next call. A message whose sequence is not newer than the last one's is ignored.
 func (r *Reducer) Apply(m Message) []Output {
-	r.out, r.clock = r.out[:0], time.Time{}
+	r.out, r.clock, r.answer = r.out[:0], time.Time{}, nil
 	if m.Sequence <= r.sequence {
 		return nil
 	}
@@ -71,6 +74,13 @@ func (r *Reducer) Apply(m Message) []Output {
 	}
 	seen := cmp.Or(toMillis(e.Data.Observed.At), toMillis(m.Stored))
 	r.seen = seen
+	if late := r.rules.Lateness.Milliseconds(); a.watermark > 0 && seen-a.watermark > late {
+		a.gap = m.Sequence
+	}
+	if a.since == 0 {
+		a.since = seen
+	}
+	r.meet(a, e, seen)
 	r.take(a, e, seen)
 	r.advance(a, seen)
 	return r.out
@@ -80,7 +90,7 @@ func (r *Reducer) Apply(m Message) []Output {
 // applied, what only time makes certain. It changes nothing else: the same state and time
 // always give the same events.
 func (r *Reducer) Tick(accountName string, at time.Time) []Output {
-	r.out, r.clock = r.out[:0], at.UTC()
+	r.out, r.clock, r.answer = r.out[:0], at.UTC(), nil
 	a := r.accounts[accountName]
 	if a == nil {
 		return nil
@@ -214,7 +224,7 @@ func (r *Reducer) begin(a *account, e *events.Event, at int64, arrival visits.Ar
 	l := a.location(r.groups, &e.Data.Session)
 	return &open{
 		id: keyOf("visit", a.name, l.place.key(), e.ID), ordinal: r.made, place: l.place, at: l,
-		started: at, certain: at, arrival: byte(slices.Index(arrivals, arrival)),
+		started: at, certain: at, arrival: byte(slices.Index(arrivals, arrival)), days: -1,
 	}
 }
 
@@ -242,7 +252,11 @@ func (r *Reducer) name(a *account, v *open, s *events.Session) {
 		if !v.past {
 			a.index[guestKey(v.place.key(), s.GuestID)] = v
 		}
+		if r.recall(a, v); v.revision > 0 && v.first != 0 {
+			r.publishCount(a, v)
+		}
 	}
+	v.unnamed = v.unnamed || s.GuestID == ""
 	if s.DeviceMAC == "" {
 		return
 	}
@@ -381,6 +395,10 @@ func (r *Reducer) settle(a *account, now int64) {
 	limit := now - r.rules.Lateness.Milliseconds()
 	for len(a.queue) > 0 && a.queue[0].due <= limit {
 		v := a.queue[0]
+		if v.over {
+			r.lapse(a, v)
+			continue
+		}
 		if v.online == 0 {
 			r.finish(a, v)
 			continue
@@ -408,6 +426,9 @@ func (r *Reducer) finish(a *account, v *open) {
 	a.schedule(v, 0)
 	r.stays(a, v, v.certain)
 	r.publishEnd(a, v)
+	delete(a.wanting, v.id)
+	v.named = nil
+	r.remember(a, v)
 	if v.past {
 		a.forget(v)
 		return

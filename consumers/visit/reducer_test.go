@@ -21,9 +21,10 @@ func TestVisitsAreThoseOfTheDefinition(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		told, all := crowd(r, 1+r.IntN(8), 10+r.IntN(120))
 		list := told.messages()
-		reducer := NewReducer(testRules())
-		out := fold(reducer, list)
+		reducer := NewReducer(lapsingRules())
+		out := foldLive(reducer, list)
 		got, want := checked(t, out), expected(all, 1800)
+		returns(t, seed, out, want)
 		if len(got) != len(want) {
 			t.Errorf("seed %d: %d visits, want %d", seed, len(got), len(want))
 		}
@@ -40,6 +41,47 @@ func TestVisitsAreThoseOfTheDefinition(t *testing.T) {
 		}
 		if t.Failed() {
 			return
+		}
+	}
+}
+
+// returns checks which visits are said to be first ones, how long after the last one they
+// came, and that exactly those guests lapsed who did not come back in time.
+func returns(t *testing.T, seed uint64, out []Output, all map[string]want) {
+	t.Helper()
+	lapsed := map[string]bool{}
+	for _, o := range out {
+		v := &o.Event.Data.Visit
+		if o.Event.Kind == visits.Lapsed {
+			lapsed[v.ID] = true
+		}
+	}
+	for _, o := range out {
+		v := &o.Event.Data.Visit
+		if o.Event.Kind != visits.Ended {
+			continue
+		}
+		last, back, late := time.Time{}, false, false
+		due := v.EndedAt.Add(lapsingRules().Lapsed)
+		for _, w := range all {
+			if w.guest != v.GuestID || w.place != v.Place || w.from.Equal(v.StartedAt) {
+				continue
+			}
+			if w.to.Before(v.StartedAt) && w.to.After(last) {
+				last = w.to
+			}
+			back = back || w.from.After(v.EndedAt) && !w.from.After(due)
+			late = late || w.from.After(due) && w.from.Before(due.Add(5*time.Minute)) // before it was certain
+		}
+		if lapsed[v.ID] == back && !late || lapsed[v.ID] && back {
+			t.Errorf("seed %d: visit until %s: came back in time %v, lapsed %v", seed, v.EndedAt, back, lapsed[v.ID])
+		}
+		first, days := visits.Unknown, int64(-1)
+		if !last.IsZero() {
+			first, days = visits.No, int64(v.StartedAt.Sub(last)/(24*time.Hour))
+		}
+		if v.First != first || v.Number != 0 || (v.DaysSinceLast != nil) != (days >= 0) || days >= 0 && *v.DaysSinceLast != days {
+			t.Errorf("seed %d: visit from %s, the last until %s: %+v", seed, v.StartedAt, last, v)
 		}
 	}
 }
@@ -76,11 +118,17 @@ func TestRestoredReducerGoesOnExactly(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		told, _ := crowd(r, 1+r.IntN(8), 40)
 		list := told.messages()
-		want := fold(NewReducer(testRules()), list)
-		reducer := NewReducer(testRules())
+		var want []Output
+		whole := NewReducer(lapsingRules())
+		for _, m := range list {
+			want = append(append(want, whole.Apply(m)...), answered(whole)...)
+		}
+		want = append(want, whole.Tick(events.DefaultAccount, epoch.Add(1000*time.Hour))...)
+		checked(t, want)
+		reducer := NewReducer(lapsingRules())
 		var got []Output
 		for _, m := range list {
-			got = append(got, reducer.Apply(m)...)
+			got = append(append(got, reducer.Apply(m)...), answered(reducer)...)
 			if r.IntN(3) > 0 {
 				continue
 			}
@@ -92,7 +140,7 @@ func TestRestoredReducerGoesOnExactly(t *testing.T) {
 			if err := json.Unmarshal(text, &s); err != nil {
 				t.Fatal(err)
 			}
-			if reducer, err = Restore(testRules(), s); err != nil {
+			if reducer, err = Restore(lapsingRules(), s); err != nil {
 				t.Fatal(err)
 			}
 			if again, err := json.Marshal(reducer.Snapshot()); err != nil || string(again) != string(text) {
@@ -104,6 +152,18 @@ func TestRestoredReducerGoesOnExactly(t *testing.T) {
 			t.Fatalf("seed %d: %d events, want %d, or others", seed, len(got), len(want))
 		}
 	}
+}
+
+// answered gives a reducer an answer to what it wants to know: another one after each
+// event, the same whenever it is asked.
+func answered(r *Reducer) []Output {
+	list := r.Wants(events.DefaultAccount)
+	if r.Sequence()%3 > 0 || len(list) == 0 {
+		return nil
+	}
+	w := slices.MinFunc(list, func(x, y Want) int { return strings.Compare(x.Visit, y.Visit) })
+	says := []Saying{Whole, Before, Here}[r.Sequence()/3%3]
+	return r.Answer(events.DefaultAccount, Answer{Visit: w.Visit, Says: says, Asked: w.Asked})
 }
 
 // TestHistoryHasTheSameVisits: where sessions are known only after they are over, in the

@@ -29,6 +29,12 @@ type Rules struct {
 	// Groups are places of several locations, by name. Going from one to another is not
 	// leaving. A location is in one group at most.
 	Groups map[string][]string
+	// Memory is how long a guest is remembered after a visit, for the number of the next
+	// one. 0 remembers nobody: then no visit has a number.
+	Memory time.Duration
+	// Lapsed is after which time without a visit to the place an event tells that a guest
+	// has lapsed; 0 is never.
+	Lapsed time.Duration
 }
 
 // Check returns what is wrong with the rules.
@@ -36,6 +42,12 @@ func (r Rules) Check() error {
 	var errs []error
 	if r.Gap < 0 || r.Lateness < 0 {
 		errs = append(errs, errors.New("visits: gap and lateness must not be negative"))
+	}
+	if r.Memory < 0 || r.Lapsed < 0 || r.Lapsed%time.Second != 0 {
+		errs = append(errs, errors.New("visits: memory and the time of lapsing must not be negative, and the latter is in whole seconds"))
+	}
+	if r.Lapsed > r.Memory {
+		errs = append(errs, fmt.Errorf("visits: a guest who is forgotten after %v cannot lapse after %v", r.Memory, r.Lapsed))
 	}
 	for _, d := range r.Stays {
 		if d < time.Second || d%time.Second != 0 {

@@ -36,6 +36,11 @@ type Settings struct {
 	// looked at; zero when not known here. It keeps visits open while nobody polls. Without
 	// it the time is this machine's, corrected by what the account's latest event shows.
 	LookedAt func(account string) time.Time
+	// Count asks platforms how many sessions they have, so that visits have numbers; nil asks
+	// nobody. WholeHistory says that the platforms are known to forget nothing; else that is
+	// found out.
+	Count        Counting
+	WholeHistory bool
 	// Forgotten is who is to be forgotten: no visit of theirs is found by later sessions,
 	// and none names them. Nil is nobody. Forget has to be called when it grows.
 	Forgotten *forgotten.List

@@ -18,39 +18,65 @@ type Snapshot struct {
 }
 
 type accountSnapshot struct {
-	Name      string              `json:"name"`
-	Watermark int64               `json:"watermark"`
-	Hold      int64               `json:"hold,omitempty"`
-	Locations map[string]string   `json:"locations"` // names by id
-	Visits    []visitSnapshot     `json:"visits,omitempty"`
-	Backfill  map[hexKey]eventDoc `json:"backfill,omitempty"`
+	Name      string                    `json:"name"`
+	Watermark int64                     `json:"watermark"`
+	Hold      int64                     `json:"hold,omitempty"`
+	Locations map[string]string         `json:"locations"` // names by id
+	Visits    []visitSnapshot           `json:"visits,omitempty"`
+	Backfill  map[hexKey]eventDoc       `json:"backfill,omitempty"`
+	Guests    map[string]personSnapshot `json:"guests,omitempty"` // by id
+	Moves     bool                      `json:"moves,omitempty"`
+	Gap       uint64                    `json:"gap,omitempty"`
+	Since     int64                     `json:"since,omitempty"`
+}
+
+type personSnapshot struct {
+	Sessions int32          `json:"sessions,omitempty"`
+	Whole    uint64         `json:"whole,omitempty"`
+	Older    bool           `json:"older,omitempty"`
+	Mixed    bool           `json:"mixed,omitempty"`
+	Seen     int64          `json:"seen"`
+	Stays    []staySnapshot `json:"stays,omitempty"`
+}
+
+type staySnapshot struct {
+	Place  string `json:"place"`
+	Group  bool   `json:"group,omitempty"`
+	Visits int32  `json:"visits"`
+	Last   int64  `json:"last"`
 }
 
 type visitSnapshot struct {
-	ID        hexKey   `json:"id"`
-	Ordinal   uint64   `json:"n"`
-	Place     string   `json:"place"`
-	Group     bool     `json:"group,omitempty"`
-	At        string   `json:"at"`
-	Locations []string `json:"locations,omitempty"`
-	Guest     string   `json:"guest,omitempty"`
-	Device    string   `json:"device,omitempty"`
-	Devices   []string `json:"devices,omitempty"`
-	Finds     []string `json:"finds,omitempty"` // devices whose next session it gets
-	Online    []hexKey `json:"online,omitempty"`
-	Gone      []hexKey `json:"gone,omitempty"`
-	Started   int64    `json:"started"`
-	Ended     int64    `json:"ended,omitempty"`
-	Certain   int64    `json:"certain"`
-	Due       int64    `json:"due,omitempty"`
-	Down      int64    `json:"down,omitempty"`
-	Up        int64    `json:"up,omitempty"`
-	Revision  int32    `json:"revision"`
-	Sessions  int32    `json:"sessions"`
-	Stayed    int16    `json:"stayed,omitempty"`
-	Arrival   byte     `json:"arrival,omitempty"`
-	End       byte     `json:"end,omitempty"`
-	Past      bool     `json:"past,omitempty"`
+	ID        hexKey        `json:"id"`
+	Ordinal   uint64        `json:"n"`
+	Place     string        `json:"place"`
+	Group     bool          `json:"group,omitempty"`
+	At        string        `json:"at"`
+	Locations []string      `json:"locations,omitempty"`
+	Guest     string        `json:"guest,omitempty"`
+	Device    string        `json:"device,omitempty"`
+	Devices   []string      `json:"devices,omitempty"`
+	Finds     []string      `json:"finds,omitempty"` // devices whose next session it gets
+	Named     *events.Guest `json:"named,omitempty"`
+	Online    []hexKey      `json:"online,omitempty"`
+	Gone      []hexKey      `json:"gone,omitempty"`
+	Started   int64         `json:"started"`
+	Ended     int64         `json:"ended,omitempty"`
+	Certain   int64         `json:"certain"`
+	Due       int64         `json:"due,omitempty"`
+	Down      int64         `json:"down,omitempty"`
+	Up        int64         `json:"up,omitempty"`
+	Revision  int32         `json:"revision"`
+	Sessions  int32         `json:"sessions"`
+	Stayed    int16         `json:"stayed,omitempty"`
+	Arrival   byte          `json:"arrival,omitempty"`
+	End       byte          `json:"end,omitempty"`
+	Past      bool          `json:"past,omitempty"`
+	Over      bool          `json:"over,omitempty"`
+	Unnamed   bool          `json:"unnamed,omitempty"`
+	First     byte          `json:"first,omitempty"`
+	Number    int32         `json:"number,omitempty"`
+	Days      *int32        `json:"days,omitempty"` // since the last visit; nil where not known
 }
 
 type hexKey key
@@ -80,13 +106,18 @@ func (d *eventDoc) UnmarshalJSON(b []byte) error {
 func (r *Reducer) Snapshot() Snapshot {
 	s := Snapshot{Sequence: r.sequence, Made: r.made}
 	for _, name := range slices.Sorted(maps.Keys(r.accounts)) {
+		r.prune(r.accounts[name])
 		s.Accounts = append(s.Accounts, r.accounts[name].snapshot())
 	}
 	return s
 }
 
 func (a *account) snapshot() accountSnapshot {
-	out := accountSnapshot{Name: a.name, Watermark: a.watermark, Hold: a.hold, Locations: map[string]string{}}
+	out := accountSnapshot{Name: a.name, Watermark: a.watermark, Hold: a.hold, Locations: map[string]string{}, Moves: a.moves, Gap: a.gap, Since: a.since}
+	out.Guests = make(map[string]personSnapshot, len(a.guests))
+	for id, p := range a.guests {
+		out.Guests[id] = p.snapshot()
+	}
 	for id, l := range a.locations {
 		out.Locations[id] = l.name
 	}
@@ -115,11 +146,23 @@ func (a *account) snapshot() accountSnapshot {
 	return out
 }
 
+func (p *person) snapshot() personSnapshot {
+	s := personSnapshot{Sessions: p.sessions, Whole: p.whole, Older: p.older, Mixed: p.mixed, Seen: p.seen}
+	for _, at := range p.stays {
+		s.Stays = append(s.Stays, staySnapshot{at.place.name, at.place.group, at.visits, at.last})
+	}
+	return s
+}
+
 func (v *open) snapshot(a *account, online []hexKey) visitSnapshot {
 	s := visitSnapshot{
 		ID: hexKey(v.id), Ordinal: v.ordinal, Place: v.place.name, Group: v.place.group, At: v.at.id, Guest: v.guest, Device: v.device,
 		Online: online, Started: v.started, Ended: v.ended, Certain: v.certain, Due: v.due, Down: v.down, Up: v.up,
 		Revision: v.revision, Sessions: v.sessions, Stayed: v.stayed, Arrival: v.arrival, End: v.end, Past: v.past,
+		Named: v.named, Over: v.over, Unnamed: v.unnamed, First: v.first, Number: v.number,
+	}
+	if v.days >= 0 {
+		s.Days = &v.days
 	}
 	devices := []string{v.device}
 	if x := v.more; x != nil {
@@ -147,14 +190,25 @@ func Restore(rules Rules, s Snapshot) (*Reducer, error) {
 	r.sequence, r.made = s.Sequence, s.Made
 	for _, from := range s.Accounts {
 		a := newAccount(from.Name)
-		a.watermark, a.hold = from.Watermark, from.Hold
+		a.watermark, a.hold, a.moves, a.gap, a.since = from.Watermark, from.Hold, from.Moves, from.Gap, from.Since
 		for id, name := range from.Locations {
 			a.locations[id] = &location{id: id, name: name, place: a.place(r.groups, id)}
 		}
 		for k, d := range from.Backfill {
 			a.backfill[key(k)] = d.e
 		}
+		if rules.Memory > 0 {
+			for id, p := range from.Guests {
+				a.guests[id] = a.restorePerson(p)
+			}
+		}
 		for _, v := range from.Visits {
+			if v.Over {
+				if err := a.restoreOver(r.rules, v); err != nil {
+					return nil, fmt.Errorf("visit %d of account %s: %w", v.Ordinal, from.Name, err)
+				}
+				continue
+			}
 			r.open++
 			if len(v.Online) > 0 {
 				r.present++
@@ -168,33 +222,36 @@ func Restore(rules Rules, s Snapshot) (*Reducer, error) {
 	return r, nil
 }
 
+func (a *account) restorePerson(s personSnapshot) *person {
+	p := &person{sessions: s.Sessions, whole: s.Whole, older: s.Older, mixed: s.Mixed, seen: s.Seen}
+	for _, at := range s.Stays {
+		p.stays = append(p.stays, stay{place: a.intern(at.Place, at.Group), visits: at.Visits, last: at.Last})
+	}
+	return p
+}
+
+// restoreOver restores a visit that is over, and whose guest may lapse: not one of whom
+// nothing is remembered any more.
+func (a *account) restoreOver(rules Rules, s visitSnapshot) error {
+	v, err := a.restored(s)
+	if err != nil {
+		return err
+	}
+	p := a.guests[v.guest]
+	if p == nil || v.guest == "" || rules.Lapsed == 0 {
+		return nil
+	}
+	if at := p.at(v.place); at != nil {
+		v.over, at.lapsing = true, v
+		a.schedule(v, v.ended+rules.Lapsed.Milliseconds())
+	}
+	return nil
+}
+
 func (a *account) restore(s visitSnapshot) error {
-	p := &place{name: s.Place, group: s.Group}
-	if known := a.places[p.key()]; known != nil {
-		p = known
-	} else {
-		a.places[p.key()] = p
-	}
-	v := &open{
-		id: key(s.ID), ordinal: s.Ordinal, place: p, at: a.locations[s.At], guest: s.Guest, device: s.Device,
-		started: s.Started, ended: s.Ended, certain: s.Certain, down: s.Down, up: s.Up,
-		revision: s.Revision, sessions: s.Sessions, online: int32(len(s.Online)), stayed: s.Stayed, arrival: s.Arrival, end: s.End, past: s.Past,
-	}
-	if v.at == nil || int(s.Arrival) >= len(arrivals) || int(s.End) >= len(ends) {
-		return fmt.Errorf("location %q, arrival %d or end %d is not known", s.At, s.Arrival, s.End)
-	}
-	if len(s.Devices)+len(s.Locations)+len(s.Gone) > 0 {
-		x := v.extra()
-		x.devices = s.Devices
-		for _, id := range s.Locations {
-			if a.locations[id] == nil {
-				return fmt.Errorf("location %q is not known", id)
-			}
-			x.locations = append(x.locations, a.locations[id])
-		}
-		for _, k := range s.Gone {
-			x.sessions = append(x.sessions, key(k))
-		}
+	v, err := a.restored(s)
+	if err != nil {
+		return err
 	}
 	for _, k := range s.Online {
 		a.sessions[key(k)] = v
@@ -202,11 +259,45 @@ func (a *account) restore(s visitSnapshot) error {
 	if v.past {
 		a.remember(v)
 	} else if v.guest != "" {
-		a.index[guestKey(p.key(), v.guest)] = v
+		a.index[guestKey(v.place.key(), v.guest)] = v
+		if p := a.guests[v.guest]; p != nil && v.wants(p) {
+			a.wanting[v.id] = v
+		}
 	}
 	for _, d := range s.Finds {
-		a.index[deviceKey(p.key(), d)] = v
+		a.index[deviceKey(v.place.key(), d)] = v
 	}
 	a.schedule(v, s.Due)
 	return nil
+}
+
+// restored makes a visit of a snapshot, which nothing finds yet.
+func (a *account) restored(s visitSnapshot) (*open, error) {
+	p := a.intern(s.Place, s.Group)
+	v := &open{
+		id: key(s.ID), ordinal: s.Ordinal, place: p, at: a.locations[s.At], guest: s.Guest, device: s.Device,
+		started: s.Started, ended: s.Ended, certain: s.Certain, down: s.Down, up: s.Up,
+		revision: s.Revision, sessions: s.Sessions, online: int32(len(s.Online)), stayed: s.Stayed, arrival: s.Arrival, end: s.End, past: s.Past,
+		named: s.Named, unnamed: s.Unnamed, first: s.First, number: s.Number, days: -1,
+	}
+	if s.Days != nil {
+		v.days = *s.Days
+	}
+	if v.at == nil || int(s.Arrival) >= len(arrivals) || int(s.End) >= len(ends) || int(s.First) >= len(certainties) {
+		return nil, fmt.Errorf("location %q, arrival %d, end %d or first %d is not known", s.At, s.Arrival, s.End, s.First)
+	}
+	if len(s.Devices)+len(s.Locations)+len(s.Gone) > 0 {
+		x := v.extra()
+		x.devices = s.Devices
+		for _, id := range s.Locations {
+			if a.locations[id] == nil {
+				return nil, fmt.Errorf("location %q is not known", id)
+			}
+			x.locations = append(x.locations, a.locations[id])
+		}
+		for _, k := range s.Gone {
+			x.sessions = append(x.sessions, key(k))
+		}
+	}
+	return v, nil
 }

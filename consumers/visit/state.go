@@ -55,8 +55,9 @@ type open struct {
 	place   *place
 	at      *location // where the guest was last seen
 	guest   string
-	device  string // the first one
-	more    *extra // nil for most
+	device  string        // the first one
+	named   *events.Guest // who came, while it is not known how often
+	more    *extra        // nil for most
 
 	started int64
 	ended   int64 // the latest end; decides only while nobody is online
@@ -73,6 +74,11 @@ type open struct {
 	arrival  byte
 	end      byte
 	past     bool // of the history: sessions of the present do not belong to it
+	over     bool // ended, and waits for the guest to lapse
+	unnamed  bool // some of its sessions named no guest
+	first    byte // index in certainties
+	number   int32
+	days     int32 // since the last visit; -1 where not known
 }
 
 // extra is what most visits do not have.
@@ -90,8 +96,9 @@ func (v *open) extra() *extra {
 }
 
 var (
-	arrivals = []visits.Arrival{visits.Seen, visits.Discovered, visits.Backfilled}
-	ends     = []events.End{"", events.EndReported, events.EndInferred, events.EndPresumed}
+	arrivals    = []visits.Arrival{visits.Seen, visits.Discovered, visits.Backfilled}
+	certainties = []visits.Certainty{visits.Unknown, visits.Yes, visits.No}
+	ends        = []events.End{"", events.EndReported, events.EndInferred, events.EndPresumed}
 )
 
 // has reports whether the visit has the device already; no device is none to add.
@@ -135,6 +142,16 @@ type account struct {
 	places    map[string]*place
 	locations map[string]*location
 	queue     queue
+	guests    map[string]*person // by id; empty where nobody is remembered
+	wanting   map[key]*open      // visits of which is to be asked how many came before
+	// moves is whether sessions were seen to change their location: then one that counts
+	// elsewhere may have been here.
+	moves bool
+	// since is when the account's first session event was seen.
+	since int64
+	// gap is the last session event that came after a silence: what happened in it may be
+	// unknown still.
+	gap uint64
 	// watermark is the latest time on the platform's clock that any event knows of.
 	watermark int64
 	// hold is until when nothing is decided, since the stream was silent before: after an
@@ -145,7 +162,7 @@ type account struct {
 func newAccount(name string) *account {
 	return &account{
 		name: name, sessions: map[key]*open{}, index: map[key]*open{}, backfill: map[key]*events.Event{}, history: map[key][]*open{},
-		places: map[string]*place{}, locations: map[string]*location{},
+		places: map[string]*place{}, locations: map[string]*location{}, guests: map[string]*person{}, wanting: map[key]*open{},
 	}
 }
 
@@ -215,6 +232,11 @@ func (a *account) place(groups map[string]string, locationID string) *place {
 	if !group {
 		name = locationID
 	}
+	return a.intern(name, group)
+}
+
+// intern returns the one place of that name.
+func (a *account) intern(name string, group bool) *place {
 	p := &place{name: name, group: group}
 	if known := a.places[p.key()]; known != nil {
 		return known

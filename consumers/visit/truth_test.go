@@ -1,6 +1,7 @@
 package visit
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -14,7 +15,7 @@ import (
 func truthRules() Rules {
 	return Rules{
 		Gap: 4 * time.Minute, Lateness: 2 * time.Minute, Stays: []time.Duration{10 * time.Minute},
-		Groups: map[string][]string{"mall": {"venue.00", "venue.01", "venue.02"}},
+		Groups: map[string][]string{"mall": {"venue.00", "venue.01", "venue.02"}}, Memory: 1000 * time.Hour, Lapsed: 20 * time.Minute,
 	}
 }
 
@@ -161,18 +162,23 @@ func (j *travel) judge(cut time.Time) {
 	checked(j.t, out)
 	type made struct {
 		from, to time.Time
+		last     visits.Event
 	}
-	got := map[[2]string][]made{}
+	got, told := map[[2]string][]made{}, tally{}
 	index := map[string]int{}
 	for _, o := range out {
 		v := o.Event.Data.Visit
 		k := [2]string{v.GuestID, v.Place}
 		if o.Event.Kind == visits.Started {
 			index[v.ID] = len(got[k])
-			got[k] = append(got[k], made{from: v.StartedAt})
+			got[k] = append(got[k], made{from: v.StartedAt, last: o.Event})
 			continue
 		}
 		m := &got[k][index[v.ID]]
+		m.last = o.Event
+		if o.Event.Kind == visits.Counted {
+			told["counted"]++
+		}
 		m.from = v.StartedAt // revised where an earlier session showed later
 		if o.Event.Kind == visits.Ended {
 			m.to = v.EndedAt
@@ -180,7 +186,11 @@ func (j *travel) judge(cut time.Time) {
 	}
 	compared, skipped := 0, 0
 	for k, list := range presences(j.Truth.All(), epoch, j.Now()) {
+		for _, m := range got[k] {
+			j.certain(list, m.last, told)
+		}
 		real, clear := spans(list, truthRules().Gap)
+		all := len(real)
 		// Who left before anybody looked is not in the stream; who left just then may be.
 		real = slices.DeleteFunc(real, func(s span) bool { return s.to.Before(epoch) })
 		if len(real) == 0 {
@@ -198,6 +208,9 @@ func (j *travel) judge(cut time.Time) {
 		}
 		for i, w := range real {
 			compared++
+			if v, want := have[i].last.Data.Visit, int64(all-len(real)+i+1); v.Number != 0 && v.Number != want {
+				j.t.Errorf("%s: visit at %v is number %d, want %d of %v", k, v.StartedAt, v.Number, want, list)
+			}
 			if early, late := have[i].from.Sub(w.from) < -time.Second, have[i].from.Sub(w.from) > detection; early || late && !w.before {
 				j.t.Errorf("%s: began at %v, want %v", k, have[i].from, w.from)
 			}
@@ -210,7 +223,46 @@ func (j *travel) judge(cut time.Time) {
 		}
 	}
 	j.t.Logf("%d visits compared; %d guests at a place left out, since an end that is seen late could join or part their visits", compared, skipped)
+	j.t.Logf("told of the visits: %v", told)
+	for _, at := range []string{"first yes", "first no", "number 1", "number 2", "lapsed", "counted"} {
+		if told[at] < 10 {
+			j.t.Errorf("%d times %s: too little to mean anything", told[at], at)
+		}
+	}
 	if compared < 300 || skipped > compared/2 {
 		j.t.Errorf("%d visits compared, %d left out: too little to mean anything", compared, skipped)
+	}
+}
+
+// tally counts what was told.
+type tally map[string]int
+
+// certain holds what is said of a visit as certain against all that the guest did at its
+// place.
+func (j *travel) certain(list []presence, last visits.Event, told tally) {
+	j.t.Helper()
+	v := &last.Data.Visit
+	told["first "+string(v.First)]++
+	told[fmt.Sprint("number ", v.Number)]++
+	told[string(last.Kind)]++
+	before := func(least time.Duration) bool {
+		return slices.ContainsFunc(list, func(p presence) bool { return p.to.Before(v.StartedAt.Add(-least)) })
+	}
+	switch {
+	case v.First == visits.Yes && before(truthRules().Gap+detection):
+		j.t.Errorf("%s at %s from %v is no first visit: %v", v.GuestID, v.Place, v.StartedAt, list)
+	case v.First == visits.No && !before(0):
+		j.t.Errorf("%s at %s from %v is the first visit: %v", v.GuestID, v.Place, v.StartedAt, list)
+	case v.Number == 1 && v.First != visits.Yes, v.Number > 1 && (v.First != visits.No || v.DaysSinceLast == nil):
+		j.t.Errorf("%+v contradicts itself", v)
+	}
+	if last.Kind != visits.Lapsed {
+		return
+	}
+	lapsed := v.EndedAt.Add(truthRules().Lapsed)
+	if slices.ContainsFunc(list, func(p presence) bool {
+		return p.from.After(v.EndedAt) && p.from.Before(lapsed.Add(-detection)) && p.to.Sub(p.from) > detection
+	}) {
+		j.t.Errorf("%s at %s did come back after %v: %v", v.GuestID, v.Place, v.EndedAt, list)
 	}
 }

@@ -29,8 +29,11 @@ type work struct {
 	anchor  string
 	writer  writer
 	known   *published // not derived again yet; nil when all is
+	counts  *counters
 	behind  uint64
-	clocks  map[string]*clock
+	// horizons are those of the checkpoint.
+	horizons map[string]Horizon
+	clocks   map[string]*clock
 }
 
 // clock is an account's time, as far as it is known.
@@ -55,6 +58,7 @@ func (s *Service) open(ctx context.Context, js jetstream.JetStream) (*work, erro
 	if err != nil {
 		return nil, err
 	}
+	w.counts = newCounters(&s.settings, w.horizons)
 	if w.known, err = readPublished(ctx, output, s.settings.subjects(), after); err != nil {
 		return nil, fmt.Errorf("reading stream %s: %w", s.settings.Visits, err)
 	}
@@ -99,6 +103,9 @@ func (w *work) begin(ctx context.Context, input jetstream.Stream) (after uint64,
 	c, err := w.s.load(ctx, w.js)
 	if err != nil {
 		return 0, err
+	}
+	if c != nil {
+		w.horizons = c.Horizons
 	}
 	why := ""
 	switch {
@@ -149,6 +156,7 @@ func (w *work) run(ctx context.Context) error {
 	pump.Go(func() { failed <- forward(stopped, w.reader, messages) })
 	defer w.reader.Close()
 	defer pump.Wait()
+	defer w.counts.asking.Wait()
 	defer w.stop()
 	defer stop()
 
@@ -180,6 +188,12 @@ func (w *work) run(ctx context.Context) error {
 			if err := w.tick(ctx); err != nil {
 				return err
 			}
+			w.ask(stopped)
+		case f := <-w.counts.findings:
+			if err := w.take(ctx, f); err != nil {
+				return err
+			}
+			w.ask(stopped)
 		case <-save.C:
 			if err := w.checkpoint(ctx); err != nil {
 				return err
@@ -205,7 +219,7 @@ func forward(ctx context.Context, from *consume.Reader, to chan<- incoming) erro
 
 // apply folds one message in.
 func (w *work) apply(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-	if err := w.repeatTicks(ctx, meta.Sequence.Stream); err != nil {
+	if err := w.repeatSteps(ctx, meta.Sequence.Stream); err != nil {
 		return err
 	}
 	e, err := events.Decode(m.Data())
@@ -231,15 +245,34 @@ func (w *work) apply(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMe
 	return nil
 }
 
-// repeatTicks makes the ticks of an earlier process that came before a session event.
-func (w *work) repeatTicks(ctx context.Context, before uint64) error {
-	for w.known != nil && len(w.known.ticks) > 0 && w.known.ticks[0].input < before {
-		t := w.known.ticks[0]
-		w.known.ticks = w.known.ticks[1:]
+// ask asks what the session events do not tell, once all of them are in.
+func (w *work) ask(ctx context.Context) {
+	if w.behind > 0 || w.known != nil {
+		return
+	}
+	for account := range w.reducer.accounts {
+		w.counts.ask(ctx, account, w.reducer)
+	}
+}
+
+// take takes what came of asking.
+func (w *work) take(ctx context.Context, f finding) error {
+	answer := w.counts.took(f)
+	if answer == nil {
+		return nil
+	}
+	return w.publish(ctx, w.reducer.Answer(f.account, *answer))
+}
+
+// repeatSteps takes the steps of an earlier process that came before a session event.
+func (w *work) repeatSteps(ctx context.Context, before uint64) error {
+	for w.known != nil && len(w.known.steps) > 0 && w.known.steps[0].input < before {
+		t := w.known.steps[0]
+		w.known.steps = w.known.steps[1:]
 		if t.input < w.reducer.Sequence() { // from before a stream that was made anew
 			continue
 		}
-		if err := w.publish(ctx, w.reducer.Tick(t.account, t.at)); err != nil {
+		if err := w.publish(ctx, t.repeat(w.reducer)); err != nil {
 			return err
 		}
 	}
@@ -266,7 +299,7 @@ func (w *work) caughtUp(ctx context.Context) error {
 	if w.known == nil {
 		return nil
 	}
-	if err := w.repeatTicks(ctx, w.reducer.Sequence()+1); err != nil {
+	if err := w.repeatSteps(ctx, w.reducer.Sequence()+1); err != nil {
 		return err
 	}
 	if n := len(w.known.ids); n > 0 {
@@ -315,7 +348,7 @@ func (w *work) tick(ctx context.Context) error {
 
 // checkpoint saves the state once all that it has made is stored.
 func (w *work) checkpoint(ctx context.Context) error {
-	// Ticks of an earlier process that are still to be repeated are behind the state.
+	// Steps of an earlier process that are still to be repeated are behind the state.
 	if w.known != nil && w.behind == 0 {
 		if err := w.caughtUp(ctx); err != nil {
 			return err
@@ -329,6 +362,7 @@ func (w *work) checkpoint(ctx context.Context) error {
 	}
 	return w.s.save(ctx, w.js, checkpoint{
 		Input: w.input.Created, Anchor: w.anchor, Visits: w.output.Created, Last: w.writer.last, Snapshot: w.reducer.Snapshot(),
+		Horizons: w.counts.horizons(),
 	})
 }
 
