@@ -145,6 +145,9 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	if cfg.Visits {
 		settings := visitSettings(cfg, log)
 		settings.LookedAt, settings.Forgotten = a.lookedAt, a.forget.list
+		if cfg.VisitHistory != "none" {
+			settings.Count = a.countSessions
+		}
 		a.visits = visit.New(settings)
 		a.forget.visits = a.visits
 	}

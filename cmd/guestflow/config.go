@@ -92,6 +92,10 @@ type Config struct {
 	VisitLateness time.Duration   `envconfig:"VISIT_LATENESS" default:"5m" desc:"how late a change may become known: stays and ends of visits wait so much longer"`
 	VisitGroups   string          `envconfig:"VISIT_GROUPS" desc:"places of several locations, as in mall=id1,id2;airport=id3,id4: going about one is not leaving"`
 
+	VisitMemory  time.Duration `envconfig:"VISIT_MEMORY" default:"8760h" desc:"how long a guest is remembered after a visit: the next one then has its number, and says how long after it came; 0 remembers nobody"`
+	VisitLapsed  time.Duration `envconfig:"VISIT_LAPSED" default:"0s" desc:"after which time without a visit to the place an event tells that a guest has lapsed, for instance 720h; 0 is never"`
+	VisitHistory string        `envconfig:"VISIT_HISTORY" default:"learn" desc:"what the platform is asked of guests who were not here before as far as guestflow knows, by count requests that nobody else needs. learn: it is found out whether its history is whole; whole: it is known to be; none: nothing is asked"`
+
 	AlertsFile   string `envconfig:"ALERTS_FILE" desc:"file of rules for alerts: a location that is full, busier than usual or silent, in the stream GUEST_ALERTS; empty for none"`
 	BaselineDays int    `envconfig:"BASELINE_DAYS" default:"90" desc:"days of the platform's history that alerts learn from what is usual, by count requests that nobody else needs; 0 asks for none"`
 	BaselineZone string `envconfig:"BASELINE_ZONE" desc:"zone of the weekdays and hours of which is known what is usual, for instance Europe/Istanbul; empty takes GUESTFLOW_API_TIME_ZONE, or UTC"`
@@ -248,6 +252,7 @@ func (c *Config) faults() []error {
 	oneOf("GUEST_MINIMUM", c.GuestMinimum, "confirmed", "likely")
 	bad(c.GuestWait < time.Second || c.GuestWait > time.Minute, "GUEST_WAIT=%v: use 1s to 1m; GUESTFLOW_GUESTS=false looks nobody up", c.GuestWait)
 	bad(c.Guests && c.Name == "drop" && c.Email == "drop", "GUESTS=true with NAME=drop and EMAIL=drop leaves nothing of a guest: keep or hash one, or set GUESTFLOW_GUESTS=false")
+	oneOf("VISIT_HISTORY", c.VisitHistory, "learn", "whole", "none")
 	oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")
 	oneOf("LOG_FORMAT", c.LogFormat, "text", "json")
 	bad(c.ByteBase != 1000 && c.ByteBase != 1024, "BYTE_BASE=%d: use 1000 or 1024", c.ByteBase)

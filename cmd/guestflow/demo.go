@@ -133,6 +133,8 @@ func demoVisits(cfg *Config) {
 		"VISITS":         func() { cfg.Visits = true },
 		"VISIT_GAP":      func() { cfg.VisitGap = 20 * time.Second },
 		"VISIT_LATENESS": func() { cfg.VisitLateness = 10 * time.Second },
+		"VISIT_LAPSED":   func() { cfg.VisitLapsed = min(time.Minute, cfg.VisitMemory) },
+		"VISIT_HISTORY":  func() { cfg.VisitHistory = "whole" }, // the simulated platform forgets nobody so soon
 		"VISIT_STAYS":    func() { cfg.VisitStays = []time.Duration{30 * time.Second, 2 * time.Minute} },
 	} {
 		if os.Getenv(envPrefix+"_"+name) == "" {

@@ -16,13 +16,15 @@ import (
 	"github.com/guestflow/guestflow/consumers/visit"
 	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/events/visits"
+	"github.com/guestflow/guestflow/poller/platform"
 )
 
 func visitSettings(cfg Config, log *slog.Logger) visit.Settings {
 	groups, _ := cfg.visitGroups() // checked by loadConfig
 	return visit.Settings{
-		Rules:  visit.Rules{Gap: cfg.VisitGap, Lateness: cfg.VisitLateness, Stays: cfg.VisitStays, Groups: groups},
-		Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, MaxAge: cfg.StreamMaxAge, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage, Log: log,
+		Rules:        visit.Rules{Gap: cfg.VisitGap, Lateness: cfg.VisitLateness, Stays: cfg.VisitStays, Groups: groups, Memory: cfg.VisitMemory, Lapsed: cfg.VisitLapsed},
+		WholeHistory: cfg.VisitHistory == "whole",
+		Stream:       cfg.Stream, Prefix: cfg.SubjectPrefix, MaxAge: cfg.StreamMaxAge, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage, Log: log,
 	}
 }
 
@@ -57,6 +59,9 @@ func (c *Config) visitFaults() []error {
 	}
 	bad(c.VisitGap <= 0, "VISIT_GAP=%v: use a positive duration", c.VisitGap)
 	bad(c.VisitLateness <= 0, "VISIT_LATENESS=%v: use a positive duration", c.VisitLateness)
+	bad(c.VisitMemory < 0, "VISIT_MEMORY=%v: use 0 or a positive duration", c.VisitMemory)
+	bad(c.VisitLapsed < 0 || c.VisitLapsed%time.Second != 0, "VISIT_LAPSED=%v: use 0 or a positive duration in whole seconds", c.VisitLapsed)
+	bad(c.VisitLapsed > c.VisitMemory, "VISIT_LAPSED=%v: a guest who is forgotten after GUESTFLOW_VISIT_MEMORY, %v, cannot lapse later", c.VisitLapsed, c.VisitMemory)
 	for _, d := range c.VisitStays {
 		err := visit.Rules{Stays: []time.Duration{d}}.Check()
 		bad(err != nil, "VISIT_STAYS: %v: use whole seconds, 1s or more", d)
@@ -81,6 +86,20 @@ func (a *app) lookedAt(name string) time.Time {
 	}
 	earliest, _ := opened.Client.Clock().Bounds(time.Unix(0, m.metrics.looked.Load()))
 	return earliest
+}
+
+// countSessions has the platform of an account count, where it is polled here and a
+// request is to spare.
+func (a *app) countSessions(ctx context.Context, name string, of visit.Counted) (int, error) {
+	m, err := a.fleet.find(name)
+	if err != nil {
+		return 0, visit.ErrElsewhere
+	}
+	opened := m.open()
+	if opened == nil {
+		return 0, visit.ErrElsewhere
+	}
+	return opened.SpareCount(ctx, platform.Query{GuestID: of.GuestID, LocationID: of.LocationID, EndDate: of.EndedBefore})
 }
 
 func visitsCommand() *cobra.Command {
@@ -139,18 +158,26 @@ GUESTFLOW_VISITS is true, and guestflow visits run in a process of its own.`,
 		},
 	}
 	c.Flags().StringVar(&since, "since", "", "replay from a time (RFC 3339) or for a while back (2h, 7d)")
-	c.Flags().StringSliceVar(&kinds, "kind", nil, "kinds of events: started, stayed, ended (default all)")
+	c.Flags().StringSliceVar(&kinds, "kind", nil, "kinds of events: "+visitKinds()+" (default all)")
 	c.Flags().BoolVar(&noFollow, "no-follow", false, "end with the newest event; without --since from the start")
 	c.Flags().BoolVar(&asJSON, "json", false, "one CloudEvents document a line")
 	c.AddCommand(visitsRunCommand())
 	return c
 }
 
+func visitKinds() string {
+	var names []string
+	for _, k := range visits.Kinds() {
+		names = append(names, string(k))
+	}
+	return strings.Join(names, ", ")
+}
+
 func visitFilters(kinds []string) (filters []string, err error) {
 	for _, k := range kinds {
 		kind := visits.Kind(k)
 		if !kind.Valid() {
-			return nil, usageError(fmt.Sprintf("--kind %q: use started, stayed or ended", k))
+			return nil, usageError(fmt.Sprintf("--kind %q: use %s", k, visitKinds()))
 		}
 		filters = append(filters, visits.Subjects{}.Filter("", "", kind))
 	}
@@ -214,18 +241,35 @@ func showVisit(out io.Writer, m jetstream.Msg, asJSON bool) error {
 	}
 	what := string(v.Arrival)
 	switch e.Kind {
-	case visits.Stayed:
+	case visits.Counted:
+		what = ""
+	case visits.Stayed, visits.Lapsed:
 		what = (time.Duration(e.Data.ThresholdSeconds) * time.Second).String()
 	case visits.Ended:
 		what = fmt.Sprintf("%s, %d sessions, %d devices, %d bytes down, %d up, %s", time.Duration(v.DurationSeconds)*time.Second,
 			v.Sessions, v.Devices, v.DownloadedBytes, v.UploadedBytes, e.Data.Observed.End)
 	}
+	what = strings.TrimPrefix(what+whichVisit(v), ", ")
 	place := v.Place
 	if v.Group == "" && v.LocationName != "" {
 		place = v.LocationName
 	}
 	_, err = fmt.Fprintln(out, printable(fmt.Sprintf("%s  %-7s  %s  %s %s  %s", e.Time.Format(time.RFC3339), e.Kind, place, v.Identity, orDash(who), what)))
 	return err
+}
+
+// whichVisit tells what is known of the visit's number.
+func whichVisit(v *visits.Visit) (text string) {
+	switch {
+	case v.Number > 0:
+		text = fmt.Sprintf(", visit %d", v.Number)
+	case v.First == visits.No:
+		text = ", not the first visit"
+	}
+	if v.DaysSinceLast != nil {
+		text += fmt.Sprintf(", %d days after the last", *v.DaysSinceLast)
+	}
+	return text
 }
 
 func visitsRunCommand() *cobra.Command {

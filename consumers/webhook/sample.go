@@ -71,18 +71,29 @@ func SampleVisit(kind visits.Kind, at time.Time) visits.Event {
 	d.Visit = visits.Visit{
 		ID: "test-" + at.Format("20060102150405"), Place: "example", LocationID: "example", LocationName: "Example Hotel",
 		Locations: []string{"example"}, Identity: visits.ByGuest, GuestID: "example-guest", DeviceMAC: "02:00:00:00:00:01",
-		Arrival: visits.Seen, StartedAt: at, Devices: 1, Sessions: 1,
+		Number: 1, First: visits.Yes, Arrival: visits.Seen, StartedAt: at, Devices: 1, Sessions: 1,
 	}
-	if kind == visits.Started {
+	if kind == visits.Started || kind == visits.Counted {
 		d.Guest = &events.Guest{Username: "EXAMPLE1", Name: "Example Guest", Email: "guest@example.com"}
+	}
+	switch kind {
+	case visits.Started:
+		return e.Sealed()
+	case visits.Counted:
+		d.Revision, d.Observed.NotYetAt = 2, time.Time{}
 		return e.Sealed()
 	}
 	d.Revision, d.Visit.StartedAt, d.Visit.DurationSeconds = 2, at.Add(-stay), int64(stay/time.Second)
 	d.Visit.DownloadedBytes, d.Visit.UploadedBytes = 50_000_000, 5_000_000
-	if kind == visits.Stayed {
+	switch kind {
+	case visits.Stayed:
 		d.ThresholdSeconds = d.Visit.DurationSeconds
 		d.Observed.NotYetAt = time.Time{}
-	} else {
+	case visits.Lapsed:
+		const month = 30 * 24 * time.Hour
+		d.ThresholdSeconds, d.Visit.StartedAt, d.Visit.EndedAt = int64(month/time.Second), at.Add(-month-stay), at.Add(-month)
+		d.Revision, d.Observed = 4, visits.Observed{At: at, End: events.EndReported}
+	default:
 		d.Revision, d.Visit.EndedAt, d.Observed.End = 3, at, events.EndReported
 	}
 	return e.Sealed()

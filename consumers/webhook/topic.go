@@ -152,9 +152,9 @@ var visitTopic = &topic{
 	mayVary: func(kind, path string) bool {
 		switch path {
 		case "visit.ended_at", "observed.end":
-			return kind == string(visits.Ended)
+			return kind == string(visits.Ended) || kind == string(visits.Lapsed)
 		case "threshold_seconds":
-			return kind == string(visits.Stayed)
+			return kind == string(visits.Stayed) || kind == string(visits.Lapsed)
 		}
 		return true
 	},

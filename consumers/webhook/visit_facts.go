@@ -30,6 +30,9 @@ type visitObject struct {
 	Identity        string    `expr:"identity"`
 	GuestID         string    `expr:"guest_id"`
 	DeviceMAC       string    `expr:"device_mac"`
+	Number          int64     `expr:"number"`
+	First           string    `expr:"first"`
+	DaysSinceLast   int64     `expr:"days_since_last"` // -1 where not known
 	Arrival         string    `expr:"arrival"`
 	StartedAt       time.Time `expr:"started_at"`
 	EndedAt         time.Time `expr:"ended_at"`
@@ -53,10 +56,14 @@ func visitFactsOf(e *visits.Event) visitFacts {
 		Visit: visitObject{
 			ID: v.ID, Place: v.Place, Group: v.Group, LocationID: v.LocationID, LocationName: v.LocationName, Locations: v.Locations,
 			Identity: string(v.Identity), GuestID: v.GuestID, DeviceMAC: v.DeviceMAC, Arrival: string(v.Arrival),
+			Number: v.Number, First: string(v.First), DaysSinceLast: -1,
 			StartedAt: v.StartedAt, EndedAt: v.EndedAt, DurationSeconds: v.DurationSeconds, Devices: v.Devices, Sessions: v.Sessions,
 			DownloadedBytes: v.DownloadedBytes, UploadedBytes: v.UploadedBytes,
 		},
 		Observed: visitObservedFacts{At: o.At, NotYetAt: o.NotYetAt, End: string(o.End)},
+	}
+	if days := v.DaysSinceLast; days != nil {
+		f.Visit.DaysSinceLast = *days
 	}
 	if g := e.Data.Guest; g != nil {
 		f.Guest = guestFacts(*g)

@@ -213,7 +213,7 @@ func TestEntriesOfVisitsAreChecked(t *testing.T) {
 		"stream: visit":                                           `stream: unknown stream "visit"; did you mean visits?`,
 		"kinds: [stayed]":                                         `kinds: "stayed" is a kind of the stream visits; add stream: visits`,
 		"stream: visits\n    kinds: [traffic]":                    `kinds: "traffic" is a kind of the stream sessions; add stream: sessions`,
-		"stream: visits\n    kinds: [begun]":                      `kinds: unknown kind "begun"; known are [started stayed ended]`,
+		"stream: visits\n    kinds: [begun]":                      `kinds: unknown kind "begun"; known are [started counted stayed ended lapsed]`,
 		"stream: visits\n    condition: session.guest_id != \"\"": "column 1: unknown name session; known are id, account, kind, time, revision",
 		"stream: visits\n    condition: visit.plac == \"\"":       "column 7: visit has no field plac; did you mean place?",
 	} {
@@ -228,10 +228,14 @@ func TestSampleVisitsMeetTheEntry(t *testing.T) {
 	for lines, want := range map[string]visits.Kind{
 		"":                                     visits.Started,
 		`condition: threshold_seconds == 3600`: visits.Stayed,
-		`condition: visit.sessions > 3 && observed.end == "presumed"`:            visits.Ended,
-		`condition: visit.arrival == "discovered" && visit.identity == "device"`: visits.Started,
-		`locations: ["airport-*"]`:                                   visits.Started,
-		"kinds: [ended]\n    condition: visit.duration_seconds < 60": visits.Ended,
+		`condition: visit.sessions > 3 && observed.end == "presumed"`:               visits.Ended,
+		`condition: visit.arrival == "discovered" && visit.identity == "device"`:    visits.Started,
+		`condition: visit.number == 1`:                                              visits.Started,
+		"kinds: [counted]\n    condition: visit.number == 1 && guest.email != \"\"": visits.Counted,
+		`condition: visit.first == "no" && visit.days_since_last >= 90`:             visits.Started,
+		"kinds: [lapsed]\n    condition: threshold_seconds >= 30 * 86400":           visits.Lapsed,
+		`locations: ["airport-*"]`:                                                  visits.Started,
+		"kinds: [ended]\n    condition: visit.duration_seconds < 60":                visits.Ended,
 	} {
 		cfg, err := parse(t, "endpoints:\n  - GOOD\n    stream: visits\n    "+lines)
 		if err != nil {

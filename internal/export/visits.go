@@ -24,6 +24,9 @@ type Visit struct {
 	Identity        string `parquet:"identity,dict"`
 	GuestID         string `parquet:"guest_id,optional"`
 	DeviceMAC       string `parquet:"device_mac,optional"`
+	Number          int64  `parquet:"number,optional"`
+	First           string `parquet:"first,dict,optional"`
+	DaysSinceLast   *int64 `parquet:"days_since_last,optional"`
 	Arrival         string `parquet:"arrival,dict"`
 	StartedAt       int64  `parquet:"started_at,timestamp(microsecond)"`
 	EndedAt         int64  `parquet:"ended_at,timestamp(microsecond)"`
@@ -41,6 +44,7 @@ func visitRow(sequence uint64, e *visits.Event) Visit {
 	return Visit{
 		Sequence: int64(sequence), Account: e.Account, VisitID: v.ID, Place: v.Place, Group: v.Group, LocationID: v.LocationID, LocationName: v.LocationName,
 		Locations: strings.Join(v.Locations, " "), Identity: string(v.Identity), GuestID: v.GuestID, DeviceMAC: v.DeviceMAC, Arrival: string(v.Arrival),
+		Number: v.Number, First: string(v.First), DaysSinceLast: v.DaysSinceLast,
 		StartedAt: micros(v.StartedAt), EndedAt: micros(v.EndedAt), EndedAfter: micros(o.NotYetAt), End: string(o.End), DurationSeconds: v.DurationSeconds,
 		Sessions: v.Sessions, Devices: v.Devices, DownloadedBytes: v.DownloadedBytes, UploadedBytes: v.UploadedBytes,
 	}
