@@ -10,18 +10,18 @@ import (
 
 // person is what is remembered of a guest of the account.
 type person struct {
-	// sessions counts those that the stream told of as the guest's.
-	sessions int32
 	// whole is the last session event that was known when the platform had no other
 	// sessions of the guest than these; 0 is never.
 	whole uint64
+	seen  int64
+	stays *[]stay // nil for who comes for the first time
+	// sessions counts those that the stream told of as the guest's.
+	sessions int32
 	// older: the platform had sessions of the guest from before the stream, so that nobody
 	// can tell how many visits they were.
 	older bool
 	// mixed: a session passed from or to another guest. Counts of sessions prove nothing.
 	mixed bool
-	seen  int64
-	stays []stay
 }
 
 // stay is what is remembered of a guest at a place.
@@ -35,12 +35,29 @@ type stay struct {
 
 // at returns what is remembered of a place; nil where the guest was not there.
 func (p *person) at(place *place) *stay {
-	for i := range p.stays {
-		if p.stays[i].place == place {
-			return &p.stays[i]
+	if p.stays == nil {
+		return nil
+	}
+	for i := range *p.stays {
+		if s := &(*p.stays)[i]; s.place == place {
+			return s
 		}
 	}
 	return nil
+}
+
+// add begins to remember a place.
+func (p *person) add(s stay) *stay {
+	if p.stays == nil {
+		p.stays = new([]stay)
+	}
+	*p.stays = append(*p.stays, s)
+	return &(*p.stays)[len(*p.stays)-1]
+}
+
+// lapses reports whether the guest may lapse somewhere.
+func (p *person) lapses() bool {
+	return p.stays != nil && slices.ContainsFunc(*p.stays, func(s stay) bool { return s.lapsing != nil })
 }
 
 // Places of certainties.
@@ -119,7 +136,7 @@ func (r *Reducer) recall(a *account, v *open) {
 		v.first, v.number = yes, 1
 	}
 	if v.wants(p) {
-		a.wanting[v.id] = v
+		a.wanting[v.id] = wanted{open: v}
 	}
 }
 
@@ -136,8 +153,7 @@ func (r *Reducer) remember(a *account, v *open) {
 	p := r.person(a, v.guest, a.watermark)
 	s := p.at(v.place)
 	if s == nil {
-		p.stays = append(p.stays, stay{place: v.place})
-		s = &p.stays[len(p.stays)-1]
+		s = p.add(stay{place: v.place})
 	}
 	s.visits++
 	if v.ended < s.last {
@@ -196,7 +212,8 @@ func (r *Reducer) Wants(accountName string) (list []Want) {
 	if a == nil {
 		return nil
 	}
-	for _, v := range a.wanting {
+	for _, w := range a.wanting {
+		v := w.open
 		p := a.guests[v.guest]
 		if p == nil || !v.wants(p) {
 			continue
@@ -252,7 +269,7 @@ func (r *Reducer) Answer(accountName string, said Answer) []Output {
 	if a == nil || err != nil || len(id) != len(key{}) {
 		return nil
 	}
-	v := a.wanting[key(id)]
+	v := a.wanting[key(id)].open
 	if v == nil || a.guests[v.guest] == nil || len(a.history[guestKey(v.place.key(), v.guest)]) > 0 {
 		return nil
 	}
@@ -270,7 +287,6 @@ func (r *Reducer) Answer(accountName string, said Answer) []Output {
 	default:
 		return nil
 	}
-	delete(a.wanting, v.id)
 	r.publishCount(a, v)
 	return r.out
 }
@@ -278,7 +294,7 @@ func (r *Reducer) Answer(accountName string, said Answer) []Output {
 // prune forgets guests who were away for longer than the memory.
 func (r *Reducer) prune(a *account) {
 	for id, p := range a.guests {
-		if r.stale(p, a.watermark) && !slices.ContainsFunc(p.stays, func(s stay) bool { return s.lapsing != nil }) {
+		if r.stale(p, a.watermark) && !p.lapses() {
 			delete(a.guests, id)
 		}
 	}

@@ -13,8 +13,8 @@ func regular(guest, session, location string) events.Session {
 	return events.Session{ID: session, GuestID: guest, DeviceMAC: "02:00:00:00:00:01", LocationID: location, DurationSeconds: events.UnknownSeconds}
 }
 
-// wanted is the only visit of which is to be asked.
-func wanted(t *testing.T, r *Reducer) Want {
+// onlyWant is the only visit of which is to be asked.
+func onlyWant(t *testing.T, r *Reducer) Want {
 	t.Helper()
 	list := r.Wants(events.DefaultAccount)
 	if len(list) != 1 {
@@ -64,7 +64,7 @@ func TestAnsweredOnceNumbersAllVisits(t *testing.T) {
 			}
 		}
 		if m.Sequence == 1 {
-			w := wanted(t, r)
+			w := onlyWant(t, r)
 			if w.Sessions != 1 || w.Here != 1 || !w.First || w.Guest != "g" || len(w.Locations) != 1 || w.Locations[0] != "a" {
 				t.Errorf("asks for %+v", w)
 			}
@@ -90,13 +90,13 @@ func TestSilenceLeavesNumbersOpen(t *testing.T) {
 	told.tell(events.Started, regular("g", "s1", "a"), 9000, 9000, 0)
 	list := told.messages()
 	r.Apply(list[0])
-	w := wanted(t, r)
+	w := onlyWant(t, r)
 	r.Answer(events.DefaultAccount, Answer{Visit: w.Visit, Says: Whole, Asked: w.Asked})
 	r.Apply(list[1])
 	if got := shown(r.Apply(list[2])); got != "ended 1 yes; started 0 no after 0; " {
 		t.Errorf("after a silence: %s", got)
 	}
-	w = wanted(t, r)
+	w = onlyWant(t, r)
 	if w.First || w.Sessions != 2 {
 		t.Errorf("asks for %+v", w)
 	}

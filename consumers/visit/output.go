@@ -8,8 +8,9 @@ import (
 )
 
 func (r *Reducer) publishStart(a *account, v *open, e *events.Event) {
-	if a.wanting[v.id] != nil {
-		v.named = e.Data.Guest
+	if w, ok := a.wanting[v.id]; ok {
+		w.named = e.Data.Guest
+		a.wanting[v.id] = w
 	}
 	r.publish(a, v, visits.Event{Kind: visits.Started, Time: fromMillis(v.started), Data: visits.Data{
 		Guest:    e.Data.Guest,
@@ -36,9 +37,9 @@ func (r *Reducer) publishEnd(a *account, v *open) {
 // publishCount tells what was not known when the guest came.
 func (r *Reducer) publishCount(a *account, v *open) {
 	r.publish(a, v, visits.Event{Kind: visits.Counted, Time: fromMillis(v.started), Data: visits.Data{
-		Guest: v.named, Observed: visits.Observed{At: r.now(a)},
+		Guest: a.wanting[v.id].named, Observed: visits.Observed{At: r.now(a)},
 	}})
-	v.named = nil
+	delete(a.wanting, v.id)
 }
 
 func (r *Reducer) publishLapse(a *account, v *open) {

@@ -427,7 +427,6 @@ func (r *Reducer) finish(a *account, v *open) {
 	r.stays(a, v, v.certain)
 	r.publishEnd(a, v)
 	delete(a.wanting, v.id)
-	v.named = nil
 	r.remember(a, v)
 	if v.past {
 		a.forget(v)

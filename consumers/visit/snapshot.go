@@ -148,7 +148,10 @@ func (a *account) snapshot() accountSnapshot {
 
 func (p *person) snapshot() personSnapshot {
 	s := personSnapshot{Sessions: p.sessions, Whole: p.whole, Older: p.older, Mixed: p.mixed, Seen: p.seen}
-	for _, at := range p.stays {
+	if p.stays == nil {
+		return s
+	}
+	for _, at := range *p.stays {
 		s.Stays = append(s.Stays, staySnapshot{at.place.name, at.place.group, at.visits, at.last})
 	}
 	return s
@@ -159,7 +162,7 @@ func (v *open) snapshot(a *account, online []hexKey) visitSnapshot {
 		ID: hexKey(v.id), Ordinal: v.ordinal, Place: v.place.name, Group: v.place.group, At: v.at.id, Guest: v.guest, Device: v.device,
 		Online: online, Started: v.started, Ended: v.ended, Certain: v.certain, Due: v.due, Down: v.down, Up: v.up,
 		Revision: v.revision, Sessions: v.sessions, Stayed: v.stayed, Arrival: v.arrival, End: v.end, Past: v.past,
-		Named: v.named, Over: v.over, Unnamed: v.unnamed, First: v.first, Number: v.number,
+		Named: a.wanting[v.id].named, Over: v.over, Unnamed: v.unnamed, First: v.first, Number: v.number,
 	}
 	if v.days >= 0 {
 		s.Days = &v.days
@@ -225,7 +228,7 @@ func Restore(rules Rules, s Snapshot) (*Reducer, error) {
 func (a *account) restorePerson(s personSnapshot) *person {
 	p := &person{sessions: s.Sessions, whole: s.Whole, older: s.Older, mixed: s.Mixed, seen: s.Seen}
 	for _, at := range s.Stays {
-		p.stays = append(p.stays, stay{place: a.intern(at.Place, at.Group), visits: at.Visits, last: at.Last})
+		p.add(stay{place: a.intern(at.Place, at.Group), visits: at.Visits, last: at.Last})
 	}
 	return p
 }
@@ -261,7 +264,7 @@ func (a *account) restore(s visitSnapshot) error {
 	} else if v.guest != "" {
 		a.index[guestKey(v.place.key(), v.guest)] = v
 		if p := a.guests[v.guest]; p != nil && v.wants(p) {
-			a.wanting[v.id] = v
+			a.wanting[v.id] = wanted{v, s.Named}
 		}
 	}
 	for _, d := range s.Finds {
@@ -278,7 +281,7 @@ func (a *account) restored(s visitSnapshot) (*open, error) {
 		id: key(s.ID), ordinal: s.Ordinal, place: p, at: a.locations[s.At], guest: s.Guest, device: s.Device,
 		started: s.Started, ended: s.Ended, certain: s.Certain, down: s.Down, up: s.Up,
 		revision: s.Revision, sessions: s.Sessions, online: int32(len(s.Online)), stayed: s.Stayed, arrival: s.Arrival, end: s.End, past: s.Past,
-		named: s.Named, unnamed: s.Unnamed, first: s.First, number: s.Number, days: -1,
+		unnamed: s.Unnamed, first: s.First, number: s.Number, days: -1,
 	}
 	if s.Days != nil {
 		v.days = *s.Days

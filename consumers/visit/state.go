@@ -55,9 +55,8 @@ type open struct {
 	place   *place
 	at      *location // where the guest was last seen
 	guest   string
-	device  string        // the first one
-	named   *events.Guest // who came, while it is not known how often
-	more    *extra        // nil for most
+	device  string // the first one
+	more    *extra // nil for most
 
 	started int64
 	ended   int64 // the latest end; decides only while nobody is online
@@ -79,6 +78,13 @@ type open struct {
 	first    byte // index in certainties
 	number   int32
 	days     int32 // since the last visit; -1 where not known
+}
+
+// wanted is a visit of which it is not known how many came before, and who the guest is,
+// where the event of the arrival said it.
+type wanted struct {
+	*open
+	named *events.Guest
 }
 
 // extra is what most visits do not have.
@@ -143,7 +149,7 @@ type account struct {
 	locations map[string]*location
 	queue     queue
 	guests    map[string]*person // by id; empty where nobody is remembered
-	wanting   map[key]*open      // visits of which is to be asked how many came before
+	wanting   map[key]wanted     // visits of which is to be asked how many came before
 	// moves is whether sessions were seen to change their location: then one that counts
 	// elsewhere may have been here.
 	moves bool
@@ -162,7 +168,7 @@ type account struct {
 func newAccount(name string) *account {
 	return &account{
 		name: name, sessions: map[key]*open{}, index: map[key]*open{}, backfill: map[key]*events.Event{}, history: map[key][]*open{},
-		places: map[string]*place{}, locations: map[string]*location{}, guests: map[string]*person{}, wanting: map[key]*open{},
+		places: map[string]*place{}, locations: map[string]*location{}, guests: map[string]*person{}, wanting: map[key]wanted{},
 	}
 }
 
