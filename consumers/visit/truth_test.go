@@ -225,7 +225,7 @@ func (j *travel) judge(cut time.Time) {
 	j.t.Logf("%d visits compared; %d guests at a place left out, since an end that is seen late could join or part their visits", compared, skipped)
 	j.t.Logf("told of the visits: %v", told)
 	for _, at := range []string{"first yes", "first no", "number 1", "number 2", "lapsed", "counted"} {
-		if told[at] < 10 {
+		if told[at] < 5 {
 			j.t.Errorf("%d times %s: too little to mean anything", told[at], at)
 		}
 	}

@@ -217,9 +217,10 @@ func (p *population) planArrival(v *venue, after int64) {
 // arrive lets a guest with all devices come to v.
 func (p *population) arrive(v *venue, at int64, start func(*venue, int64, uint64, int, uint64)) {
 	p.src.state = v.rng
-	guest, visit := p.rng.Uint64(), uint64(0)
-	if back := p.cfg.ReturnProbability; back > 0 && p.rng.Float64() < back {
-		visit, guest = guest, hash(p.cfg.Seed, 60, uint64(v.index), guest%uint64(p.cfg.Regulars))
+	drawn := p.rng.Uint64()
+	guest := drawn
+	if unit(hash(drawn, 60)) < p.cfg.ReturnProbability { // the same life, of somebody else
+		guest = hash(p.cfg.Seed, 61, uint64(v.index), drawn%uint64(p.cfg.Regulars))
 	}
 	devices := 1
 	// A geometric number of further devices has the right mean.
@@ -230,10 +231,7 @@ func (p *population) arrive(v *venue, at int64, start func(*venue, int64, uint64
 	}
 	v.rng = p.src.state
 	for d := range devices {
-		h := hash(guest, 20, uint64(d))
-		if visit != 0 {
-			h = hash(h, visit) // another stay each time
-		}
+		h := hash(drawn, 20, uint64(d))
 		delay := int64(0)
 		if d > 0 {
 			delay = int64(unit(hash(h, 1)) * float64(scaled(30*time.Second, p.cfg.Speed)))
