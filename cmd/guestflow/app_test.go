@@ -270,6 +270,18 @@ func verify(t *testing.T, p *simulated, c simulator.Checker, all []events.Event)
 	}
 }
 
+// eventuallyTold waits until the stream has what the platform showed until then. Where
+// nobody polled for a while, who came and went is read from the platform's history.
+func eventuallyTold(t *testing.T, p *simulated, until time.Time, read func() []events.Event) {
+	t.Helper()
+	eventually(t, func() string {
+		if report := (simulator.Checker{Until: until}).Check(p.truth.All(), read()); !report.OK() {
+			return report.String()
+		}
+		return ""
+	})
+}
+
 // TestAppPublishesWhatHappens: the very app that run and demo use, over real HTTP
 // and TCP, and all that it serves.
 func TestAppPublishesWhatHappens(t *testing.T) {

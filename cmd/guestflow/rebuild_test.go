@@ -59,6 +59,7 @@ func TestNewDataDirectoryGoesOnWhereTheStreamEnds(t *testing.T) {
 	if n := second.member(t, "a").open().Store.Outbox().Last; n == 0 {
 		t.Error("the second process committed nothing")
 	}
+	eventuallyTold(t, p, until, func() []events.Event { return kept(t, conn) })
 	second.endPublished()
 
 	all := kept(t, conn)

@@ -58,8 +58,9 @@ func TestRestoredStateTellsEverythingOnce(t *testing.T) {
 	if mark, err := second.member(t, "").open().Store.Get(store.KeyRestored); err != nil || mark != nil {
 		t.Errorf("the mark is still there: %q, %v", mark, err)
 	}
-	second.endPublished()
 	conn := natstest.Connect(t, server.URL())
+	eventuallyTold(t, p, until, func() []events.Event { return kept(t, conn) })
+	second.endPublished()
 	all := kept(t, conn)
 	revisionsGoOn(t, all)
 	verify(t, p, simulator.Checker{Until: until}, all)

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"maps"
 	"slices"
 	"testing"
 )
 
-// TestSeedThatFailedFailsAgain, in the same way: with every mistake of these, whose
-// occasions hang on different boundaries. Not every life has one.
+// TestSeedThatFailedFailsAgain, in the same way if not as often, since disk and NATS are
+// real: with every mistake of these, whose occasions hang on different boundaries. Not
+// every life has one.
 func TestSeedThatFailedFailsAgain(t *testing.T) {
 	for _, name := range []string{"an entry of the outbox is dropped", "an end at a tied border"} {
 		m, found := mutantNamed(name)
@@ -16,12 +16,15 @@ func TestSeedThatFailedFailsAgain(t *testing.T) {
 		}
 		caught := false
 		for seed := uint64(1); seed <= 10 && !caught; seed++ {
-			once := simulate(t, seed, m)
-			if caught = slices.ContainsFunc(m.caught, func(f Fault) bool { return once.Broken[f] > 0 }); !caught {
+			catches := func() (bool, map[Fault]int) {
+				broken := simulate(t, seed, m).Broken
+				return slices.ContainsFunc(m.caught, func(f Fault) bool { return broken[f] > 0 }), broken
+			}
+			if caught, _ = catches(); !caught {
 				continue
 			}
-			if again := simulate(t, seed, m); !maps.Equal(once.Broken, again.Broken) {
-				t.Errorf("%s: seed %d came to %v, and to %v again", name, seed, once.Broken, again.Broken)
+			if again, broken := catches(); !again {
+				t.Errorf("%s: seed %d was caught, and came to %v again", name, seed, broken)
 			}
 		}
 		if !caught {
