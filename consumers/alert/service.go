@@ -229,7 +229,11 @@ func (s *Service) round(ctx context.Context, js jetstream.JetStream, stream jets
 	now, venues, ok := s.settings.Source.Venues()
 	if ok {
 		for _, e := range s.judge.Look(now, venues) {
-			if last, err = s.publish(ctx, js, e, last); err != nil {
+			last, err = s.publish(ctx, js, e, last)
+			if errors.Is(err, errFirst) {
+				break // the next round reads what it is
+			}
+			if err != nil {
 				return last, err
 			}
 		}
@@ -240,6 +244,9 @@ func (s *Service) round(ctx context.Context, js jetstream.JetStream, stream jets
 	s.mu.Unlock()
 	return last, nil
 }
+
+// errFirst: another process has published an alert since the stream was read.
+var errFirst = errors.New("another process was first")
 
 // publish puts an event into the stream, which must end with the given sequence: so no
 // second process, and no message whose ack was lost, makes it twice.
@@ -253,15 +260,17 @@ func (s *Service) publish(ctx context.Context, js jetstream.JetStream, e alerts.
 	m.Header.Set(jetstream.MsgIDHeader, e.ID)
 	m.Header.Set("Content-Type", events.ContentType)
 	ack, err := js.PublishMsg(ctx, m, jetstream.WithExpectStream(s.settings.Stream), jetstream.WithExpectLastSequence(last))
-	if err != nil {
+	var refused *jetstream.APIError
+	switch {
+	case errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence, err == nil && ack.Duplicate:
+		return last, errFirst
+	case err != nil:
 		return last, fmt.Errorf("publishing an alert: %w", err)
 	}
-	if !ack.Duplicate {
-		s.take(e)
-	}
+	s.take(e)
 	a := &e.Data.Alert
 	s.settings.Log.Info("alert "+string(e.Kind), "rule", a.Rule, "account", e.Account, "location", a.LocationID, "value", a.Value, "threshold", a.Threshold)
-	return max(last, ack.Sequence), nil
+	return ack.Sequence, nil
 }
 
 // fold reads the events after a sequence.

@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -53,7 +54,11 @@ func TestEachAlertIsInTheStreamOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "alerts.yaml")
 	write := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		err := os.WriteFile(file+".new", []byte(text), 0o600)
+		if err == nil {
+			err = os.Rename(file+".new", file) // two looks are but 2 ms apart here, and may both find half a file
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -121,6 +126,61 @@ func TestEachAlertIsInTheStreamOnce(t *testing.T) {
 	}
 	if recent := third.Status().Recent; len(recent) != 3 || recent[0].Kind != alerts.Raised {
 		t.Errorf("recent: %v", recent)
+	}
+}
+
+// TestWhoComesSecondLearnsOfIt: two processes clear an alert, or raise it, with looks
+// before either has published. The second's event is refused, or known by its id, and the
+// stream then tells it of the first's.
+func TestWhoComesSecondLearnsOfIt(t *testing.T) {
+	js := natstest.New(t).JetStream()
+	file := filepath.Join(t.TempDir(), "alerts.yaml")
+	if err := os.WriteFile(file, []byte("alerts: [{name: full, above: 10, hold: 0s}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	type process struct {
+		*Service
+		*estate
+		last uint64
+	}
+	var stream jetstream.Stream
+	at := func() *process {
+		p := &process{estate: &estate{now: noon}}
+		var err error
+		if p.Service, err = New(Settings{File: file, Source: p.estate, Log: slog.New(slog.DiscardHandler)}); err != nil {
+			t.Fatal(err)
+		}
+		if stream, err = p.stream(t.Context(), js); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	first, second := at(), at()
+	round := func(p *process) {
+		t.Helper()
+		var err error
+		if p.last, err = p.round(t.Context(), js, stream, stream.CachedInfo().Created, p.last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, devices := range []int{20, 0, 20, 0} {
+		first.have(devices)
+		second.have(devices)
+		now, venues, _ := second.Venues()
+		due := second.judge.Look(now, venues)
+		round(first)
+		if len(due) != 1 {
+			t.Fatalf("with %d devices %v is due", devices, due)
+		}
+		if _, err := second.publish(t.Context(), js, due[0], second.last); !errors.Is(err, errFirst) {
+			t.Errorf("the second publishes %s, too: %v", due[0].Kind, err)
+		}
+		round(second)
+		for name, p := range map[string]*process{"first": first, "second": second} {
+			if st := p.Status(); len(st.Raised) != (i+1)%2 || len(st.Recent) != i+1 {
+				t.Errorf("with %d devices the %s process knows of %d alerts and %d events, want %d and %d", devices, name, len(st.Raised), len(st.Recent), (i+1)%2, i+1)
+			}
+		}
 	}
 }
 
