@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -137,7 +138,8 @@ func (b *bucket) Get(_ context.Context, key string) (jetstream.KeyValueEntry, er
 	return nil, jetstream.ErrKeyNotFound
 }
 
-func (b *bucket) WatchAll(context.Context, ...jetstream.WatchOpt) (jetstream.KeyWatcher, error) {
+// WatchAll watches until ctx ends, which closes the channel of updates as the client's does.
+func (b *bucket) WatchAll(ctx context.Context, _ ...jetstream.WatchOpt) (jetstream.KeyWatcher, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w := &watcher{updates: make(chan jetstream.KeyValueEntry, 4096)} // more than a life has
@@ -148,6 +150,12 @@ func (b *bucket) WatchAll(context.Context, ...jetstream.WatchOpt) (jetstream.Key
 	}
 	w.updates <- nil // so far what was there
 	b.watchers = append(b.watchers, w)
+	context.AfterFunc(ctx, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.watchers = slices.DeleteFunc(b.watchers, func(other *watcher) bool { return other == w })
+		close(w.updates)
+	})
 	return w, nil
 }
 
@@ -155,8 +163,10 @@ func (b *bucket) WatchAll(context.Context, ...jetstream.WatchOpt) (jetstream.Key
 // done.
 type lawless struct{ jetstream.KeyValue }
 
-func (l lawless) WatchAll(context.Context, ...jetstream.WatchOpt) (jetstream.KeyWatcher, error) {
-	return &watcher{updates: make(chan jetstream.KeyValueEntry)}, nil
+func (l lawless) WatchAll(ctx context.Context, _ ...jetstream.WatchOpt) (jetstream.KeyWatcher, error) {
+	w := &watcher{updates: make(chan jetstream.KeyValueEntry)}
+	context.AfterFunc(ctx, func() { close(w.updates) })
+	return w, nil
 }
 
 func (l lawless) Create(ctx context.Context, key string, value []byte, _ ...jetstream.KVCreateOpt) (uint64, error) {
