@@ -123,14 +123,9 @@ func (w *Want) ask(count func(Counted) (int, error), h *Horizon, memory time.Dur
 		return "", nil
 	}
 	if w.Seen && len(w.Locations) <= mostLocations {
-		day := w.Started.AddDate(0, 0, -margin).Format(time.DateOnly)
 		for _, location := range w.Locations {
-			n, err := count(Counted{GuestID: w.Guest, LocationID: location, EndedBefore: day})
-			if err != nil {
-				return "", err
-			}
-			if n > 0 {
-				return Before, nil
+			if before, err := w.before(location, count, h); err != nil || before {
+				return Before, err
 			}
 		}
 	}
@@ -142,6 +137,28 @@ func (w *Want) ask(count func(Counted) (int, error), h *Horizon, memory time.Dur
 		return Here, nil
 	}
 	return "", err
+}
+
+// before reports whether the guest is certain to have had sessions at a location that ended
+// days before the visit. A filter of which the platform takes no notice would show the visit
+// itself, sessions elsewhere, or those of others.
+func (w *Want) before(location string, count func(Counted) (int, error), h *Horizon) (bool, error) {
+	of := Counted{GuestID: w.Guest, LocationID: location, EndedBefore: daysBefore(w.Started, margin)}
+	n, err := count(of)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	if apart, err := h.tellsApart(w.Guest, location, w.Elsewhere, count); err != nil || !apart {
+		return false, err
+	}
+	ancient := of
+	ancient.EndedBefore = daysBefore(w.Started, oldest)
+	undated, err := count(ancient)
+	if err != nil {
+		return false, err
+	}
+	again, err := count(of) // a session without an end may have got one meanwhile
+	return min(n, again) > undated, err
 }
 
 // took notes what came of asking.
@@ -175,6 +192,9 @@ type Horizon struct {
 	Last     time.Time `json:"last,omitzero"`
 	// Forgets is whether sessions were seen to go.
 	Forgets bool `json:"forgets,omitempty"`
+	// Guests and Locations are whether counts were seen to tell them apart.
+	Guests    bool `json:"guests,omitempty"`
+	Locations bool `json:"locations,omitempty"`
 }
 
 const (
@@ -182,9 +202,14 @@ const (
 	horizonEvery = time.Hour
 	// horizonProof is how long they must have stayed for a history to count as whole.
 	horizonProof = 14 * 24 * time.Hour
-	// oldest is how many days back the history is looked at.
+	// oldest is how many days back the history is looked at. What is said to have ended
+	// before has no end: platforms write the year 0 or 1970 there.
 	oldest = 20 * 366
 )
+
+func daysBefore(at time.Time, days int) string {
+	return at.UTC().AddDate(0, 0, -days).Format(time.DateOnly)
+}
 
 // Whole reports whether the platform is known to have all sessions that may matter: those
 // of the memory, or all that there ever were.
@@ -223,12 +248,35 @@ func (h *Horizon) look(now time.Time, count func(Counted) (int, error)) error {
 	return h.find(now, count)
 }
 
+// tellsApart reports whether counts are of the guest, and of the location where the account
+// has others. It is so for good once they were fewer than all, before and after.
+func (h *Horizon) tellsApart(guest, location string, elsewhere bool, count func(Counted) (int, error)) (bool, error) {
+	known := func() bool { return h.Guests && (h.Locations || !elsewhere) }
+	if known() {
+		return true, nil
+	}
+	var n [4]int
+	for i, of := range []Counted{{}, {GuestID: guest}, {LocationID: location}, {}} {
+		var err error
+		if n[i], err = count(of); err != nil {
+			return false, err
+		}
+	}
+	all := min(n[0], n[3])
+	h.Guests, h.Locations = h.Guests || n[1] < all, h.Locations || n[2] < all
+	return known(), nil
+}
+
 // find looks for the oldest day before which sessions ended.
 func (h *Horizon) find(now time.Time, count func(Counted) (int, error)) error {
-	day := func(back int) string { return now.UTC().AddDate(0, 0, -back).Format(time.DateOnly) }
+	day := func(back int) string { return daysBefore(now, back) }
+	undated, err := count(Counted{EndedBefore: day(oldest)})
+	if err != nil {
+		return err
+	}
 	// Of the days from margin to oldest back, those up to some have sessions before them.
 	some, none, sessions := 0, oldest, 0
-	for back := margin; none-some > 1; {
+	for back := margin; undated == 0 && none-some > 1; {
 		n, err := count(Counted{EndedBefore: day(back)})
 		if err != nil {
 			return err

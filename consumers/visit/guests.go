@@ -192,8 +192,9 @@ type Want struct {
 	Visit   string
 	Guest   string
 	Started time.Time
-	// Locations are those of its place.
+	// Locations are those of its place; Elsewhere is whether the account has others.
 	Locations []string
+	Elsewhere bool
 	// Sessions is how many the stream knows of the guest; Here how many at the one location
 	// of the place, -1 where that is not known; Asked the last event that they rest on.
 	Sessions, Here int
@@ -219,7 +220,7 @@ func (r *Reducer) Wants(accountName string) (list []Want) {
 			continue
 		}
 		w := Want{
-			Visit: v.id.String(), Guest: v.guest, Started: fromMillis(v.started), Locations: []string{v.place.name},
+			Visit: v.id.String(), Guest: v.guest, Started: fromMillis(v.started), Locations: []string{v.place.name}, Elsewhere: len(a.locations) > 1,
 			Sessions: int(p.sessions), Here: -1, Asked: r.sequence, First: v.first == 0, Mixed: p.mixed,
 			Seen: v.arrival == 0 && a.since > 0 && v.started > a.since+r.rules.Gap.Milliseconds(),
 		}

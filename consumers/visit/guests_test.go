@@ -2,6 +2,7 @@ package visit
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -140,12 +141,12 @@ func TestPlatformsCountsAreBelieved(t *testing.T) {
 		asked             int
 	}{
 		"no other session":                {all: 2, says: Whole, asked: 1},
-		"one from long ago":               {all: 3, before: 1, here: 2, says: Before, asked: 2},
+		"one from long ago":               {all: 3, before: 1, here: 2, says: Before, asked: 8},
 		"one elsewhere":                   {all: 3, here: 1, says: Here, asked: 3},
 		"one that is not known yet":       {all: 3, here: 2, asked: 3},
 		"fewer than there were":           {all: 1, here: 1, asked: 2},
 		"a history that may be short":     {all: 2, here: 1, change: func(_ *Want, h *Horizon) { *h = Horizon{} }, asked: 1},
-		"a short one that tells":          {all: 2, before: 1, change: func(_ *Want, h *Horizon) { *h = Horizon{} }, says: Before, asked: 1},
+		"a short one that tells":          {all: 2, before: 1, change: func(_ *Want, h *Horizon) { *h = Horizon{} }, says: Before, asked: 7},
 		"sessions of others":              {all: 2, here: 1, change: func(w *Want, _ *Horizon) { w.Mixed, w.Here = true, -1 }, asked: 1},
 		"a location that sessions change": {all: 3, here: 1, change: func(w *Want, _ *Horizon) { w.Here = -1 }, asked: 2},
 		"a number alone":                  {all: 3, before: 1, change: func(w *Want, _ *Horizon) { w.First = false }, asked: 1},
@@ -159,8 +160,14 @@ func TestPlatformsCountsAreBelieved(t *testing.T) {
 		says, err := w.ask(func(of Counted) (int, error) {
 			asked++
 			switch {
+			case of == Counted{}:
+				return 100, nil
+			case of == Counted{LocationID: "a"}:
+				return 50, nil
 			case of.GuestID != "g":
 				t.Errorf("%s: asks for %+v", name, of)
+			case of.EndedBefore == "2006-04-16":
+				return 0, nil
 			case of.EndedBefore == "2026-04-29" && of.LocationID != "":
 				return tc.before, nil
 			case of.LocationID != "":
@@ -170,6 +177,64 @@ func TestPlatformsCountsAreBelieved(t *testing.T) {
 		}, &h, time.Hour)
 		if err != nil || says != tc.says || asked != tc.asked {
 			t.Errorf("%s: %q after %d requests (%v), want %q after %d", name, says, asked, err, tc.says, tc.asked)
+		}
+	}
+}
+
+// ledger is what a platform has counted, with the filters that it does not know.
+type ledger struct {
+	rows    []row
+	ignores string // of "guest", "location" and "end"
+}
+
+// row is a session; who is online has no end, or the one that the platform writes instead.
+type row struct{ guest, location, ended string }
+
+func (l ledger) count(of Counted) (n int, err error) {
+	for _, r := range l.rows {
+		guest := of.GuestID == "" || of.GuestID == r.guest || strings.Contains(l.ignores, "guest")
+		location := of.LocationID == "" || of.LocationID == r.location || strings.Contains(l.ignores, "location")
+		end := of.EndedBefore == "" || r.ended != "" && r.ended < of.EndedBefore || strings.Contains(l.ignores, "end")
+		if guest && location && end {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// TestFiltersThatDoNothingProveNothing: of a guest who is here for the first time, a platform
+// that takes no notice of a filter, or writes a date for the end that is to come, has earlier
+// sessions all the same.
+func TestFiltersThatDoNothingProveNothing(t *testing.T) {
+	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	here, others := row{guest: "g", location: "a"}, []row{{"h", "a", "2026-04-02"}, {"g", "b", "2026-04-03"}, {"i", "b", "2026-04-04"}}
+	for name, tc := range map[string]struct {
+		ledger
+		says Saying
+	}{
+		"nobody else":              {ledger{rows: []row{here}}, ""},
+		"others":                   {ledger{rows: append(others, here)}, Here},
+		"once before":              {ledger{rows: append(others, here, row{"g", "a", "2026-04-01"})}, Before},
+		"once before, nobody else": {ledger{rows: []row{here, {"g", "a", "2026-04-01"}}}, ""}, // as where guests are ignored
+		"guests are ignored":       {ledger{append(others, here), "guest"}, ""},
+		"locations are ignored":    {ledger{append(others, here), "location"}, ""},
+		"days are ignored":         {ledger{append(others, here), "end"}, ""},
+		"all are ignored":          {ledger{append(others, here), "guest location end"}, ""},
+		"an end in the year 0":     {ledger{rows: append(others, row{"g", "a", "0000-00-00"})}, ""},
+		"an end in 1970":           {ledger{rows: append(others, row{"g", "a", "1970-01-01"})}, ""},
+		"one, and once before":     {ledger{rows: append(others, row{"g", "a", "1970-01-01"}, row{"g", "a", "2026-04-01"})}, Before},
+	} {
+		var h Horizon
+		if err := h.look(at, tc.count); err != nil {
+			t.Fatal(err)
+		}
+		w := Want{Guest: "g", Started: at, Locations: []string{"a"}, Elsewhere: true, Sessions: 1, Here: 1, First: true, Seen: true}
+		says, err := w.ask(tc.count, &h, 10*24*time.Hour)
+		if err != nil || says != tc.says {
+			t.Errorf("%s: the counts are said to show %q (%v), want %q", name, says, err, tc.says)
+		}
+		if whole := h.Whole(10 * 24 * time.Hour); whole && (strings.Contains(tc.ignores, "end") || strings.Contains(name, "one") || strings.Contains(name, "an end")) {
+			t.Errorf("%s: the history counts as whole: %+v", name, h)
 		}
 	}
 }
