@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -17,7 +18,7 @@ func Past(ctx context.Context, stream jetstream.Stream, from From, subjects []st
 	if err != nil {
 		return err
 	}
-	p := past{stream: stream, from: from, subjects: subjects, last: info.State.LastSeq, each: each}
+	p := past{stream: stream, from: from, subjects: subjects, last: info.State.LastSeq, place: max(from.sequence, 1) - 1, each: each}
 	for silent := 0; ; {
 		read := p.read
 		lost, err := p.stretch(ctx)
@@ -26,6 +27,12 @@ func Past(ctx context.Context, stream jetstream.Stream, from From, subjects []st
 		}
 		if silent++; p.read > read {
 			silent = 0
+		}
+		if err == nil && !lost && !p.ended && (p.read > 0 || from.time.IsZero()) {
+			err = Complete(ctx, stream, subjects, p.place, p.last)
+			if lost = errors.Is(err, ErrLagging); lost && silent < 2 {
+				err = nil
+			}
 		}
 		if err == nil && lost && silent == 2 {
 			err = errSilent
@@ -37,6 +44,39 @@ func Past(ctx context.Context, stream jetstream.Stream, from From, subjects []st
 			return nil
 		}
 	}
+}
+
+// ErrLagging: a consumer lives on one server of a cluster, which may hold less of the stream
+// than its leader for a while; one that was started again, nothing at all.
+var ErrLagging = errors.New("the server that was read has not caught up with the stream's leader; try again")
+
+// Complete returns ErrLagging where whoever read a stream's messages of some subjects, all up
+// to a sequence, and was told that there are no more, misses some up to the last. Of a part of
+// the stream's subjects it cannot tell, and returns nil.
+func Complete(ctx context.Context, stream jetstream.Stream, subjects []string, read, last uint64) error {
+	known := stream.CachedInfo()
+	whole := len(subjects) == 0 || slices.Equal(known.Config.Subjects, subjects)
+	if read >= last || !whole || known.Cluster == nil || len(known.Cluster.Replicas) == 0 {
+		return nil
+	}
+	info, err := stream.Info(ctx, jetstream.WithDeletedDetails(true)) // by the leader
+	if err != nil {
+		return err
+	}
+	if info.State.Msgs == 0 {
+		return nil
+	}
+	read = max(read, info.State.FirstSeq-1)
+	deleted := uint64(0)
+	for _, sequence := range info.State.Deleted {
+		if sequence > read && sequence <= last {
+			deleted++
+		}
+	}
+	if read < last && deleted < last-read {
+		return ErrLagging
+	}
+	return nil
 }
 
 // errSilent: there are messages, and none comes.
@@ -51,6 +91,7 @@ type past struct {
 	each     func(jetstream.Msg, *jetstream.MsgMetadata) (bool, error)
 
 	read   int    // messages so far
+	ended  bool   // it came to the last one, or each wants no more
 	place  uint64 // sequence of the last of them
 	failed error  // what each returned
 }
@@ -81,6 +122,7 @@ func (p *past) stretch(ctx context.Context) (lost bool, err error) {
 			case meta.Sequence.Consumer != expect:
 				return true, nil
 			case meta.Sequence.Stream > p.last:
+				p.ended = true
 				return false, nil
 			}
 			expect++
@@ -106,5 +148,6 @@ func (p *past) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) (more bool, 
 	p.place = meta.Sequence.Stream
 	p.from = FromSequence(p.place + 1)
 	more, p.failed = p.each(msg, meta)
+	p.ended = !more
 	return more, p.failed
 }

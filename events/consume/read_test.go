@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -165,6 +166,76 @@ func (m mute) CreateConsumer(ctx context.Context, c jetstream.ConsumerConfig) (j
 	for range gone.Messages() {
 	}
 	return consumer, nil
+}
+
+// lagging is a stream of a cluster whose leader holds more than the server that is read.
+type lagging struct {
+	jetstream.Stream
+	more    uint64
+	deleted []uint64
+}
+
+func (l *lagging) CachedInfo() *jetstream.StreamInfo {
+	info := *l.Stream.CachedInfo()
+	info.Cluster = &jetstream.ClusterInfo{Replicas: []*jetstream.PeerInfo{{Name: "another"}}}
+	info.State.LastSeq += l.more
+	info.State.Msgs += l.more - uint64(len(l.deleted))
+	info.State.Deleted = l.deleted
+	return &info
+}
+
+func (l *lagging) Info(ctx context.Context, o ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	if _, err := l.Stream.Info(ctx, o...); err != nil {
+		return nil, err
+	}
+	return l.CachedInfo(), nil
+}
+
+// TestPastDoesNotEndWithWhatOneServerHas: one of a cluster that was just started again says
+// that nothing is pending.
+func TestPastDoesNotEndWithWhatOneServerHas(t *testing.T) {
+	b := startBroker(t)
+	stream := &lagging{Stream: visits(t, b, 5), more: 3}
+	s := sequences{t: t}
+	if err := Past(t.Context(), stream, FromStart(), everything, s.each); !errors.Is(err, ErrLagging) {
+		t.Errorf("error is %v, want that the server lags", err)
+	}
+	s.expect(1, 5)
+
+	s = sequences{t: t}
+	s.then = func(n int) (bool, error) {
+		if n == 5 { // it catches up
+			for i := range 3 {
+				publish(t, b.JetStream(), visit("l", fmt.Sprint("late", i)))
+			}
+			stream.more = 0
+		}
+		return true, nil
+	}
+	if err := Past(t.Context(), stream, FromStart(), everything, s.each); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(1, 8)
+
+	stream.more = 2
+	if err := Past(t.Context(), stream, FromStart(), everything, func(jetstream.Msg, *jetstream.MsgMetadata) (bool, error) { return false, nil }); err != nil {
+		t.Errorf("told to end: %v", err)
+	}
+	for name, c := range map[string]struct {
+		from     From
+		subjects []string
+		deleted  []uint64
+	}{
+		"deleted":        {from: FromStart(), subjects: everything, deleted: []uint64{9, 10}},
+		"others' may be": {from: FromStart(), subjects: []string{events.Subjects{}.Filter("", "elsewhere", "")}},
+		"to come":        {from: FromSequence(11), subjects: everything},
+		"a time":         {from: FromTime(time.Now()), subjects: everything},
+	} {
+		stream.more, stream.deleted = 2, c.deleted
+		if err := Past(t.Context(), stream, c.from, c.subjects, func(jetstream.Msg, *jetstream.MsgMetadata) (bool, error) { return true, nil }); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func TestPastReadsAgainWhatWasLostOnTheWay(t *testing.T) {

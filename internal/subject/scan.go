@@ -108,7 +108,7 @@ func (s *search) read(ctx context.Context, js jetstream.JetStream, stream jetstr
 		s.note(at{place, meta.Sequence.Stream}, p.Holds, m.Data())
 		s.found.Read[p.Stream], left = meta.Sequence.Stream, meta.NumPending
 	}
-	return nil
+	return consume.Complete(ctx, stream, subjects, max(s.found.Read[p.Stream], s.q.After[p.Stream]), last)
 }
 
 // note keeps the rows of a message.
