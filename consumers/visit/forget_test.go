@@ -49,9 +49,10 @@ func TestForgottenVisitsGoOnAsNobodys(t *testing.T) {
 	if err := input.DeleteMsg(t.Context(), uint64(tr.sent)); err != nil {
 		t.Fatal(err)
 	}
-	s, _ = tr.startWith(settings)
+	s, stop = tr.startWith(settings)
 	tr.publish(len(tr.list))
 	out := tr.ended(s)
+	stop()
 	for _, o := range out[before:] {
 		if o.Event.Data.Visit.GuestID == who {
 			t.Errorf("%s names whom it forgot", o.Event.Kind)
