@@ -56,14 +56,45 @@ func (s *Service) read(ctx context.Context, js jetstream.JetStream) error {
 		return fmt.Errorf("reading stream %s: %w", s.settings.Stream, err)
 	}
 	defer r.Close()
-	s.behind(r.Pending)
+	// The server that is read may lag behind the stream's leader: what it has is not all.
+	whole := func(read uint64) error {
+		if s.isReady() {
+			return nil
+		}
+		return consume.Complete(ctx, stream, []string{s.filterSubject()}, read, info.State.LastSeq)
+	}
+	err = nil
+	if r.Pending == 0 {
+		err = whole(r.Behind)
+	}
+	switch {
+	case err == nil:
+		s.behind(r.Pending)
+	case !errors.Is(err, consume.ErrLagging):
+		return fmt.Errorf("reading stream %s: %w", s.settings.Stream, err)
+	}
 	for {
 		msg, meta, err := r.Next()
 		if err != nil {
 			return fmt.Errorf("reading stream %s: %w", s.settings.Stream, err)
 		}
 		s.receive(msg, meta)
+		if meta.NumPending > 0 {
+			continue
+		}
+		switch err := whole(meta.Sequence.Stream); {
+		case err == nil:
+			s.live()
+		case !errors.Is(err, consume.ErrLagging):
+			return fmt.Errorf("reading stream %s: %w", s.settings.Stream, err)
+		}
 	}
+}
+
+func (s *Service) isReady() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.ready
 }
 
 func (s *Service) receive(msg jetstream.Msg, meta *jetstream.MsgMetadata) {
@@ -77,9 +108,6 @@ func (s *Service) receive(msg jetstream.Msg, meta *jetstream.MsgMetadata) {
 		s.settings.Log.Warn("occupancy: message is no event; skipped", "stream", s.settings.Stream, "sequence", m.Sequence, "subject", msg.Subject(), "error", err)
 	}
 	s.take(m, body, msg.Headers().Get(jetstream.MsgIDHeader), meta.NumPending, err == nil)
-	if meta.NumPending == 0 {
-		s.live()
-	}
 }
 
 // behind notes how much there is to read.

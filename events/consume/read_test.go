@@ -168,19 +168,17 @@ func (m mute) CreateConsumer(ctx context.Context, c jetstream.ConsumerConfig) (j
 	return consumer, nil
 }
 
-// lagging is a stream of a cluster whose leader holds more than the server that is read.
+// lagging is a stream of a cluster of two servers, on which consumers are made in turn: one
+// has just been started again and holds nothing, and the other leads the stream.
 type lagging struct {
 	jetstream.Stream
-	more    uint64
-	deleted []uint64
+	made     int
+	leadless bool // no consumer is ever made on the leader
 }
 
 func (l *lagging) CachedInfo() *jetstream.StreamInfo {
 	info := *l.Stream.CachedInfo()
-	info.Cluster = &jetstream.ClusterInfo{Replicas: []*jetstream.PeerInfo{{Name: "another"}}}
-	info.State.LastSeq += l.more
-	info.State.Msgs += l.more - uint64(len(l.deleted))
-	info.State.Deleted = l.deleted
+	info.Cluster = &jetstream.ClusterInfo{Leader: "leader", Replicas: []*jetstream.PeerInfo{{Name: "another"}}}
 	return &info
 }
 
@@ -191,49 +189,83 @@ func (l *lagging) Info(ctx context.Context, o ...jetstream.StreamInfoOpt) (*jets
 	return l.CachedInfo(), nil
 }
 
+func (l *lagging) CreateConsumer(ctx context.Context, c jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	consumer, err := l.Stream.CreateConsumer(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	info := *consumer.CachedInfo()
+	info.Cluster = &jetstream.ClusterInfo{Leader: "leader"}
+	if l.made++; l.leadless || l.made%3 != 0 {
+		info.Cluster.Leader, info.NumPending = "another", 0
+	}
+	return &placed{consumer, &info}, nil
+}
+
+// placed is a consumer on a server.
+type placed struct {
+	jetstream.Consumer
+	info *jetstream.ConsumerInfo
+}
+
+func (p *placed) CachedInfo() *jetstream.ConsumerInfo { return p.info }
+
 // TestPastDoesNotEndWithWhatOneServerHas: one of a cluster that was just started again says
-// that nothing is pending.
+// that nothing is pending, of all of a stream and of a part of it.
 func TestPastDoesNotEndWithWhatOneServerHas(t *testing.T) {
 	b := startBroker(t)
-	stream := &lagging{Stream: visits(t, b, 5), more: 3}
-	s := sequences{t: t}
-	if err := Past(t.Context(), stream, FromStart(), everything, s.each); !errors.Is(err, ErrLagging) {
-		t.Errorf("error is %v, want that the server lags", err)
-	}
-	s.expect(1, 5)
-
-	s = sequences{t: t}
-	s.then = func(n int) (bool, error) {
-		if n == 5 { // it catches up
-			for i := range 3 {
-				publish(t, b.JetStream(), visit("l", fmt.Sprint("late", i)))
-			}
-			stream.more = 0
+	whole := visits(t, b, 5)
+	publish(t, b.JetStream(), visit("elsewhere", "6"))
+	for name, c := range map[string]struct {
+		from        From
+		subjects    []string
+		first, last int
+	}{
+		"all":        {FromStart(), everything, 1, 6},
+		"a part":     {FromStart(), []string{events.Subjects{}.Filter("", "l", "")}, 1, 5},
+		"of a place": {FromSequence(3), []string{events.Subjects{}.Filter("", "l", "")}, 3, 5},
+		"of a time":  {FromTime(time.Unix(1, 0)), []string{events.Subjects{}.Filter("", "l", "")}, 1, 5},
+		"none":       {FromStart(), []string{events.Subjects{}.Filter("", "nowhere", "")}, 1, 0},
+		"to come":    {FromSequence(7), everything, 7, 6},
+	} {
+		stream, s := &lagging{Stream: whole}, sequences{t: t}
+		if err := Past(t.Context(), stream, c.from, c.subjects, s.each); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
-		return true, nil
-	}
-	if err := Past(t.Context(), stream, FromStart(), everything, s.each); err != nil {
-		t.Fatal(err)
-	}
-	s.expect(1, 8)
+		s.expect(c.first, c.last)
 
-	stream.more = 2
-	if err := Past(t.Context(), stream, FromStart(), everything, func(jetstream.Msg, *jetstream.MsgMetadata) (bool, error) { return false, nil }); err != nil {
+		s = sequences{t: t}
+		if err := Past(t.Context(), &lagging{Stream: whole, leadless: true}, c.from, c.subjects, s.each); c.first < 7 && !errors.Is(err, ErrLagging) {
+			t.Errorf("%s, and the leader cannot be read: error is %v, want that the server lags", name, err)
+		}
+		s.expect(c.first, c.first-1)
+	}
+	if err := Past(t.Context(), &lagging{Stream: whole, made: 2}, FromStart(), everything, func(jetstream.Msg, *jetstream.MsgMetadata) (bool, error) { return false, nil }); err != nil {
 		t.Errorf("told to end: %v", err)
 	}
-	for name, c := range map[string]struct {
-		from     From
-		subjects []string
-		deleted  []uint64
+	names := whole.ConsumerNames(t.Context())
+	for name := range names.Name() {
+		t.Errorf("consumer %s is left", name)
+	}
+}
+
+func TestCompleteIsToldByTheLeader(t *testing.T) {
+	b := startBroker(t)
+	whole := visits(t, b, 5)
+	publish(t, b.JetStream(), visit("elsewhere", "6"))
+	if _, err := whole.Info(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	part := []string{events.Subjects{}.Filter("", "l", "")}
+	for _, c := range []struct {
+		subjects   []string
+		read, last uint64
+		want       error
 	}{
-		"deleted":        {from: FromStart(), subjects: everything, deleted: []uint64{9, 10}},
-		"others' may be": {from: FromStart(), subjects: []string{events.Subjects{}.Filter("", "elsewhere", "")}},
-		"to come":        {from: FromSequence(11), subjects: everything},
-		"a time":         {from: FromTime(time.Now()), subjects: everything},
+		{part, 4, 6, ErrLagging}, {part, 5, 6, nil}, {part, 4, 4, nil}, {everything, 5, 6, ErrLagging}, {everything, 6, 6, nil}, {everything, 4, 4, nil}, {nil, 0, 6, ErrLagging},
 	} {
-		stream.more, stream.deleted = 2, c.deleted
-		if err := Past(t.Context(), stream, c.from, c.subjects, func(jetstream.Msg, *jetstream.MsgMetadata) (bool, error) { return true, nil }); err != nil {
-			t.Errorf("%s: %v", name, err)
+		if err := Complete(t.Context(), &lagging{Stream: whole}, c.subjects, c.read, c.last); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("%v read up to %d of %d: %v, want %v", c.subjects, c.read, c.last, err, c.want)
 		}
 	}
 }

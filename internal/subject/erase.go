@@ -2,7 +2,6 @@ package subject
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -44,7 +43,7 @@ func Erase(ctx context.Context, js jetstream.JetStream, of []forgotten.Erased) (
 				deleted[e.Stream]++
 				continue
 			}
-			if _, gone := stream.GetMsg(ctx, n); !errors.Is(gone, jetstream.ErrMsgNotFound) {
+			if m, unread := message(ctx, stream, n); m != nil || unread != nil {
 				return deleted, fmt.Errorf("stream %s: delete message %d: %w", e.Stream, n, err)
 			}
 		}

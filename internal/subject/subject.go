@@ -22,6 +22,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/events/visits"
 )
 
@@ -194,16 +195,33 @@ func (s *search) fetch(ctx context.Context, a at) error {
 		return nil
 	}
 	p := s.q.Places[a.place]
-	m, err := s.streams[p.Stream].GetMsg(ctx, a.sequence)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		s.messages[a] = Trace{}
-		return nil
-	}
+	m, err := message(ctx, s.streams[p.Stream], a.sequence)
 	if err != nil {
 		return fmt.Errorf("stream %s, message %d: %w", p.Stream, a.sequence, err)
 	}
-	s.messages[a] = Trace{p.Stream, a.sequence, m.Subject, m.Data}
+	if s.messages[a] = (Trace{}); m != nil {
+		s.messages[a] = Trace{p.Stream, a.sequence, m.Subject, m.Data}
+	}
 	return nil
+}
+
+// message reads one, nil if there is none. Any server of a cluster may answer, also one that
+// does not have it yet: that there is none is for the stream's leader to say.
+func message(ctx context.Context, stream jetstream.Stream, sequence uint64) (*jetstream.RawStreamMsg, error) {
+	for range mostTries {
+		m, err := stream.GetMsg(ctx, sequence)
+		if err == nil || !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return m, err
+		}
+		info, err := stream.Info(ctx, jetstream.WithDeletedDetails(true))
+		if err != nil {
+			return nil, err
+		}
+		if state := info.State; sequence < state.FirstSeq || sequence > state.LastSeq || slices.Contains(state.Deleted, sequence) {
+			return nil, nil
+		}
+	}
+	return nil, consume.ErrLagging
 }
 
 // sift looks at messages closely, as often as one leads to another, and notes those of

@@ -1,7 +1,9 @@
 package subject
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/guestflow/guestflow/consumers/webhook"
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/events/visits"
 	"github.com/guestflow/guestflow/internal/natstest"
 )
@@ -124,5 +127,51 @@ func TestFindsOnePersonAndNobodyElse(t *testing.T) {
 	}
 	if _, err := Find(t.Context(), js, Query{}); err == nil {
 		t.Error("nobody was asked for, and that is no error")
+	}
+}
+
+// late is a stream that is answered for by servers which do not have a message yet, the first
+// so many times.
+type late struct {
+	jetstream.Stream
+	times int
+}
+
+func (l *late) GetMsg(ctx context.Context, n uint64, o ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	if l.times--; l.times >= 0 {
+		return nil, jetstream.ErrMsgNotFound
+	}
+	return l.Stream.GetMsg(ctx, n, o...)
+}
+
+// TestAMessageHasGoneWhenTheLeaderSaysSo: any server of a cluster may answer, also one that
+// lags.
+func TestAMessageHasGoneWhenTheLeaderSaysSo(t *testing.T) {
+	t.Parallel()
+	js := natstest.New(t).JetStream()
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		if _, err := js.Publish(t.Context(), "s.a", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range []uint64{1, 3} {
+		if err := stream.DeleteMsg(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m, err := message(t.Context(), &late{stream, 2}, 2); err != nil || m == nil {
+		t.Errorf("a message that some servers do not have yet: %v, %v", m, err)
+	}
+	if m, err := message(t.Context(), &late{stream, 9}, 2); !errors.Is(err, consume.ErrLagging) {
+		t.Errorf("a message that no server has yet: %v, %v", m, err)
+	}
+	for _, n := range []uint64{1, 3, 5} {
+		if m, err := message(t.Context(), stream, n); err != nil || m != nil {
+			t.Errorf("message %d, which there is none of: %v, %v", n, m, err)
+		}
 	}
 }
