@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -72,6 +73,8 @@ func replicated(info *jetstream.StreamInfo) bool {
 // leading makes a consumer as reading does, on the server that leads the stream. Where one
 // lives is the cluster's choice, anew each time.
 func leading(ctx context.Context, stream jetstream.Stream, from From, subjects []string) (jetstream.Consumer, error) {
+	var others sync.WaitGroup // at once: without the right to, each takes its time
+	defer others.Wait()
 	for range mostConsumers {
 		consumer, err := reading(ctx, stream, from, subjects)
 		if err != nil {
@@ -82,7 +85,7 @@ func leading(ctx context.Context, stream jetstream.Stream, from From, subjects [
 		if err == nil && info.Cluster != nil && at.Cluster != nil && info.Cluster.Leader != "" && info.Cluster.Leader == at.Cluster.Leader {
 			return consumer, nil
 		}
-		discard(stream, at.Name)
+		others.Go(func() { discard(stream, at.Name) })
 		if err != nil {
 			return nil, err
 		}
