@@ -46,7 +46,7 @@ func (c *Config) baselineZone() (*time.Location, error) {
 
 // openAlerts makes the occupancy, and the alerts that rest on it.
 func (a *app) openAlerts() error {
-	settings := occupancySettings(a.cfg, a.log, a)
+	settings := occupancySettings(a.cfg, a.log, a, a.groups)
 	looks := &looks{fleet: a.fleet}
 	settings.LookAge, settings.Forgotten = looks.age, a.forget.list
 	if a.cfg.AlertsFile != "" && a.cfg.BaselineDays > 0 {

@@ -25,6 +25,7 @@ import (
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/internal/account"
 	"github.com/guestflow/guestflow/internal/baseline"
+	"github.com/guestflow/guestflow/internal/group"
 	"github.com/guestflow/guestflow/internal/tracing"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/plan"
@@ -48,6 +49,7 @@ type app struct {
 	alerts   *alert.Service // nil where there are no rules
 	book     *baseline.Book // nil where there are none, or no history is asked for
 	forget   *forgetter
+	groups   *group.File     // nil where there are none
 	listener net.Listener    // nil where HTTP is off
 	level    *logLevel       // nil where it cannot be changed
 	tracer   *tracing.Tracer // nil where nothing is traced
@@ -131,6 +133,9 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 		return nil, err
 	}
 	a.forget.fleet = a.fleet
+	if a.groups, err = openGroups(cfg, log); err != nil {
+		return nil, err
+	}
 	if err := a.openAlerts(); err != nil {
 		return nil, err
 	}
@@ -197,6 +202,9 @@ func (a *app) Run(parent context.Context) error {
 	})
 	working.Go(part("occupancy", func(ctx context.Context) error { return a.web.Run(ctx, a.nats.js) }))
 	working.Go(part("forgetting", a.forget.run))
+	if a.groups != nil {
+		working.Go(part("groups", a.groups.Run))
+	}
 	if a.alerts != nil {
 		working.Go(part("alerts", func(ctx context.Context) error { return a.alerts.Run(ctx, a.nats.js) }))
 	}

@@ -55,7 +55,7 @@ and e-mail addresses are left out of it; the log is not in it.`,
 }
 
 func check(cmd *cobra.Command, out io.Writer) error {
-	cfg, err := configured(cmd, (*Config).needAccounts, (*Config).needEndpoints, (*Config).needAlerts)
+	cfg, err := configured(cmd, (*Config).needAccounts, (*Config).needEndpoints, (*Config).needAlerts, (*Config).needGroups)
 	if err != nil {
 		fmt.Fprintln(out, "FAIL  configuration")
 		return err

@@ -109,6 +109,7 @@ type Config struct {
 	OccupancyToken string `envconfig:"OCCUPANCY_TOKEN" secret:"true" desc:"bearer token that the web API asks for before it shows personal data"`
 	OccupancyCORS  string `envconfig:"OCCUPANCY_CORS" desc:"origin that browsers may call the web API from; empty for none"`
 	WebhooksFile   string `envconfig:"WEBHOOKS_FILE" desc:"endpoints file of the webhooks that run sends; empty for none"`
+	GroupsFile     string `envconfig:"GROUPS_FILE" desc:"file of groups of locations, and of tokens of the web API that show the locations of some alone; empty for none"`
 }
 
 // loadConfig reads and checks the environment. The error lists everything that

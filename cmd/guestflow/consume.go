@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/consumers/occupancy"
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 func occupancyCommand() *cobra.Command {
@@ -26,7 +28,7 @@ the bucket, one object a location, and ends.`,
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{service: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := configured(cmd)
+			cfg, err := configured(cmd, (*Config).needGroups)
 			if err != nil {
 				return err
 			}
@@ -44,8 +46,19 @@ the bucket, one object a location, and ends.`,
 			}
 			defer conn.Close()
 			log, level := changingLogger(cmd.ErrOrStderr(), cfg)
-			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), level.hangUp)
-			return serveOccupancy(cmd.Context(), cfg, js, log)
+			groups, err := openGroups(cfg, log)
+			if err != nil {
+				return err
+			}
+			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), func() {
+				if level.file != "" || groups == nil {
+					level.hangUp()
+				}
+				if groups != nil {
+					groups.Reload()
+				}
+			})
+			return serveOccupancy(cmd.Context(), cfg, js, log, groups)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the present occupancy and end")
@@ -77,12 +90,12 @@ func printOccupancy(cmd *cobra.Command, js jetstream.JetStream) error {
 	return nil
 }
 
-func serveOccupancy(ctx context.Context, cfg Config, js jetstream.JetStream, log *slog.Logger) error {
+func serveOccupancy(ctx context.Context, cfg Config, js jetstream.JetStream, log *slog.Logger, groups *group.File) error {
 	if cfg.HTTPAddr == "-" {
 		return usageError("guestflow occupancy needs an address: set GUESTFLOW_HTTP_ADDR")
 	}
 	forget := newForgetter(cfg, js, log)
-	settings := occupancySettings(cfg, log, nil)
+	settings := occupancySettings(cfg, log, nil, groups)
 	settings.Forgotten = forget.list
 	service := occupancy.New(settings)
 	forget.alone, forget.web = "occupancy", service
@@ -94,7 +107,12 @@ func serveOccupancy(ctx context.Context, cfg Config, js jetstream.JetStream, log
 	server := newServer(service.Handler())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
+	var following sync.WaitGroup
+	if groups != nil {
+		following.Go(func() { _ = groups.Run(ctx) }) // it ends with ctx
+	}
 	err = forget.beside(ctx, func() error { return service.Run(ctx, js) })
+	following.Wait()
 	server.Close()
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, serveErr)

@@ -55,7 +55,7 @@ it sends webhooks where GUESTFLOW_WEBHOOKS_FILE names an endpoints file.`,
 
 // demo runs until ctx ends.
 func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bool) error {
-	cfg, err := configured(cmd, (*Config).needEndpoints, (*Config).needAlerts)
+	cfg, err := configured(cmd, (*Config).needEndpoints, (*Config).needAlerts, (*Config).needGroups)
 	if err != nil {
 		return err
 	}

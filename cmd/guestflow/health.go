@@ -23,21 +23,29 @@ func newServer(h http.Handler) *http.Server {
 // routes are everything on the HTTP address.
 func (a *app) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{Registry: a.metrics.registry}))
+	mux.HandleFunc("GET /metrics", a.forOperators(promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{Registry: a.metrics.registry}).ServeHTTP))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if faults := a.unready(time.Now()); len(faults) > 0 {
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		faults, told := a.unready(time.Now()), a.operator(r)
+		switch {
+		case len(faults) > 0 && !told:
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		case len(faults) > 0:
 			http.Error(w, strings.Join(faults, "\n"), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ready")
+		if !told {
+			return
+		}
 		for _, text := range append(a.degraded(time.Now()), degraded(a.hooks, time.Now())...) { // polling and publishing go on
 			fmt.Fprintln(w, "degraded: "+printable(text))
 		}
 	})
-	mux.HandleFunc("GET /plan", a.servePlan)
+	mux.HandleFunc("GET /plan", a.forOperators(a.servePlan))
 	mux.HandleFunc("GET "+stateCopyPath, a.serveState)
-	mux.HandleFunc("GET "+backfillPath, a.serveBackfill)
+	mux.HandleFunc("GET "+backfillPath, a.forOperators(a.serveBackfill))
 	mux.HandleFunc("PUT "+backfillPath, a.serveBackfill)
 	if a.level != nil {
 		mux.HandleFunc("GET "+logLevelPath, a.level.serve)
@@ -136,6 +144,9 @@ func (a *app) degraded(now time.Time) []string {
 	var lacks []string
 	if err := a.fleet.unusable(); err != nil {
 		lacks = append(lacks, "the changed accounts file is not usable, and the accounts are as they were: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	if a.groups != nil && a.groups.Fault() != nil {
+		lacks = append(lacks, "the changed groups file is not usable, and the groups and tokens are as they were: "+oneLine(a.groups.Fault()))
 	}
 	for _, m := range a.fleet.all() {
 		if !a.fleet.lone {

@@ -238,6 +238,9 @@ func fetchPlan(ctx context.Context, cfg Config, account string) (livePlan, error
 	if err != nil {
 		return p, err
 	}
+	if cfg.OccupancyToken != "" {
+		request.Header.Set("Authorization", "Bearer "+cfg.OccupancyToken)
+	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return p, fmt.Errorf("plan: no guestflow answers at %s: %w; start it, set GUESTFLOW_HTTP_ADDR as it has it, or reckon with --online and --locations", url, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/consumers/occupancy"
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 func runCommand() *cobra.Command {
@@ -23,7 +24,7 @@ The configuration comes from the environment: see guestflow config.`,
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{service: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := configured(cmd, (*Config).needAccounts, (*Config).needEndpoints, (*Config).needAlerts)
+			cfg, err := configured(cmd, (*Config).needAccounts, (*Config).needEndpoints, (*Config).needAlerts, (*Config).needGroups)
 			if err != nil {
 				return err
 			}
@@ -39,6 +40,9 @@ The configuration comes from the environment: see guestflow config.`,
 					level.hangUp()
 				}
 				a.fleet.reload()
+				if a.groups != nil {
+					a.groups.Reload()
+				}
 			})
 			log.Info("guestflow runs", "version", version(), cfg.who(), cfg.whoseName(), "nats", a.nats.URL(), "stream", cfg.Stream, "page", a.pageURL())
 			if err := a.Run(cmd.Context()); err != nil {
@@ -71,10 +75,13 @@ func (a *app) pageURL() string {
 	return "http://" + a.listener.Addr().String() + "/"
 }
 
-func occupancySettings(cfg Config, log *slog.Logger, pipelines occupancy.PipelineSource) occupancy.Settings {
+func occupancySettings(cfg Config, log *slog.Logger, pipelines occupancy.PipelineSource, groups *group.File) occupancy.Settings {
 	s := occupancy.Settings{
 		Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage,
 		Token: cfg.OccupancyToken, Log: log, Pipelines: pipelines,
+	}
+	if groups != nil {
+		s.Groups = groups
 	}
 	s.Limits.Zone, _ = cfg.baselineZone() // checked by loadConfig
 	if cfg.OccupancyCORS != "" {

@@ -369,7 +369,7 @@ func placeInWords(p *jetstream.ConsumerInfo) string {
 
 // checkpoints erases the person from the checkpoints of services that do not run.
 func (f *forgetting) checkpoints(ctx context.Context) error {
-	o := occupancySettings(f.cfg, newLogger(io.Discard, f.cfg), nil)
+	o := occupancySettings(f.cfg, newLogger(io.Discard, f.cfg), nil, nil)
 	o.Forgotten = f.list
 	changed, err := occupancy.ForgetSaved(ctx, f.js, o)
 	if err != nil {

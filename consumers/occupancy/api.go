@@ -1,10 +1,14 @@
 package occupancy
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 // maxRecent bounds the counts that the list of locations may hold of each.
@@ -46,28 +50,31 @@ func (a *api) whole(w http.ResponseWriter) (now time.Time, ok bool) {
 	return now, true
 }
 
-func (a *api) locations(w http.ResponseWriter, r *http.Request, _ bool) {
+func (a *api) locations(w http.ResponseWriter, r *http.Request, x access) {
 	recent, ok := count(w, r, "recent", 0, maxRecent)
 	if !ok {
+		return
+	}
+	if x, ok = narrowed(w, r, x); !ok {
 		return
 	}
 	now, ok := a.whole(w)
 	if !ok {
 		return
 	}
-	all := locationsAnswer{a.s.state.Locations(now, recent), a.s.state.Totals(now, recent)}
+	all := locationsAnswer{a.s.state.Locations(x.scope, now, recent), a.s.state.Totals(x.scope, now, recent)}
 	a.assess(all.Locations, now)
 	a.s.mu.RUnlock()
 	answer(w, r, all)
 }
 
-// place finds the location that a request names; the read lock is held, and
+// place finds the location that a request names, and may see; the read lock is held, and
 // released where there is none.
-func (a *api) place(w http.ResponseWriter, r *http.Request) (Place, bool) {
+func (a *api) place(w http.ResponseWriter, r *http.Request, x access) (Place, bool) {
 	id, account := r.PathValue("id"), r.URL.Query().Get("account")
 	var found []Place
 	for _, p := range a.s.state.Places(id) {
-		if id != "" && (p.Account == account || !r.URL.Query().Has("account")) {
+		if id != "" && x.sees(p) && (p.Account == account || !r.URL.Query().Has("account")) {
 			found = append(found, p)
 		}
 	}
@@ -106,7 +113,7 @@ func (a *api) assess(locations []Location, now time.Time) {
 	}
 }
 
-func (a *api) location(w http.ResponseWriter, r *http.Request, _ bool) {
+func (a *api) location(w http.ResponseWriter, r *http.Request, x access) {
 	recent, ok := count(w, r, "recent", 0, maxRecent)
 	if !ok {
 		return
@@ -115,7 +122,7 @@ func (a *api) location(w http.ResponseWriter, r *http.Request, _ bool) {
 	if !ok {
 		return
 	}
-	p, ok := a.place(w, r)
+	p, ok := a.place(w, r, x)
 	if !ok {
 		return
 	}
@@ -126,7 +133,7 @@ func (a *api) location(w http.ResponseWriter, r *http.Request, _ bool) {
 	answer(w, r, one[0])
 }
 
-func (a *api) sessions(w http.ResponseWriter, r *http.Request, clear bool) {
+func (a *api) sessions(w http.ResponseWriter, r *http.Request, x access) {
 	limit, ok := count(w, r, "limit", 50, 1000)
 	if !ok {
 		return
@@ -139,21 +146,21 @@ func (a *api) sessions(w http.ResponseWriter, r *http.Request, clear bool) {
 	if _, ok = a.whole(w); !ok {
 		return
 	}
-	p, ok := a.place(w, r)
+	p, ok := a.place(w, r, x)
 	if !ok {
 		return
 	}
 	list, next, _ := a.s.state.Sessions(p, after, max(limit, 1))
 	a.s.mu.RUnlock()
-	if !clear {
+	if !x.clear {
 		for i := range list {
 			list[i].mask()
 		}
 	}
-	answer(w, r, sessionsAnswer{list, next, !clear})
+	answer(w, r, sessionsAnswer{list, next, !x.clear})
 }
 
-func (a *api) history(w http.ResponseWriter, r *http.Request, _ bool) {
+func (a *api) history(w http.ResponseWriter, r *http.Request, x access) {
 	most := int(a.s.settings.Limits.History / time.Minute)
 	minutes, ok := count(w, r, "minutes", most, most)
 	if !ok {
@@ -163,7 +170,7 @@ func (a *api) history(w http.ResponseWriter, r *http.Request, _ bool) {
 	if !ok {
 		return
 	}
-	p, ok := a.place(w, r)
+	p, ok := a.place(w, r, x)
 	if !ok {
 		return
 	}
@@ -172,12 +179,12 @@ func (a *api) history(w http.ResponseWriter, r *http.Request, _ bool) {
 	answer(w, r, h)
 }
 
-func (a *api) week(w http.ResponseWriter, r *http.Request, _ bool) {
+func (a *api) week(w http.ResponseWriter, r *http.Request, x access) {
 	now, ok := a.whole(w)
 	if !ok {
 		return
 	}
-	p, ok := a.place(w, r)
+	p, ok := a.place(w, r, x)
 	if !ok {
 		return
 	}
@@ -199,6 +206,8 @@ type healthAnswer struct {
 	Pipelines  []Pipeline  `json:"pipelines"`
 	// Access says what this request may see: "full" or "masked".
 	Access string `json:"access"`
+	// Groups are those whose token the request bears.
+	Groups []string `json:"groups,omitempty"`
 	// TokenHelps is true when a token would show more.
 	TokenHelps bool `json:"token_helps"`
 }
@@ -216,7 +225,7 @@ type healthDelay struct {
 	P95Seconds float64 `json:"p95_seconds"`
 }
 
-func (a *api) health(w http.ResponseWriter, r *http.Request, clear bool) {
+func (a *api) health(w http.ResponseWriter, r *http.Request, x access) {
 	s := a.s
 	status := s.Status()
 	s.mu.RLock()
@@ -230,17 +239,107 @@ func (a *api) health(w http.ResponseWriter, r *http.Request, clear bool) {
 			seconds(time.Duration(waits[0]) * time.Millisecond), seconds(time.Duration(waits[1]) * time.Millisecond),
 		},
 		Clients: s.clients.Load(), Bucket: s.bucket, Checkpoint: s.saved, Pipelines: []Pipeline{},
-		Access: "masked", TokenHelps: s.settings.Token != "" && !clear,
+		Access: "masked", TokenHelps: s.settings.Token != "" && !x.clear && x.grant == nil,
 	}
 	s.mu.RUnlock()
 	if !seen.IsZero() {
 		h.Stream.AgeSeconds = seconds(now.Sub(seen))
 	}
-	if clear {
+	if x.clear {
 		h.Access = "full"
 	}
 	if s.settings.Pipelines != nil {
 		h.Pipelines = append(h.Pipelines, s.settings.Pipelines.Pipelines()...)
 	}
+	if x.grant != nil {
+		s.confine(&h, x)
+	}
 	answer(w, r, h)
+}
+
+// confine leaves of the health what is of the locations that may be seen: what is counted
+// over all of them alone is left empty.
+func (s *Service) confine(h *healthAnswer, x access) {
+	h.Stream.Counters, h.Detection, h.Clients, h.Bucket, h.Checkpoint = Counters{}, healthDelay{}, 0, written{}, written{}
+	for _, g := range x.grant.Groups {
+		h.Groups = append(h.Groups, g.ID)
+	}
+	all := h.Pipelines
+	h.Pipelines = []Pipeline{}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	areas := s.state.areasIn(x.scope)
+	for _, p := range all {
+		// An error may name other locations, and what waits be of them.
+		p.StalenessSeconds, p.StalestLocation, p.LastError, p.OutboxEvents, p.OutboxBytes, p.OutboxAgeSeconds = 0, "", "", 0, 0, 0
+		mine := false
+		for _, l := range areas {
+			if l.account != p.Account {
+				continue
+			}
+			mine = true
+			if s.settings.LookAge == nil {
+				continue
+			}
+			if age, ok := s.settings.LookAge(l.place()); ok && seconds(age) > p.StalenessSeconds {
+				p.StalenessSeconds, p.StalestLocation = seconds(age), l.id
+			}
+		}
+		if mine {
+			h.Pipelines = append(h.Pipelines, p)
+		}
+	}
+}
+
+// groupsAnswer is the tree as far as it may be seen.
+type groupsAnswer struct {
+	Groups []groupView `json:"groups"`
+}
+
+// groupView is a group, the figures of all its locations together, and what is in it.
+type groupView struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Rollup
+	// Locations are its own, those of the groups in it aside.
+	Locations []placeView `json:"locations"`
+	Groups    []groupView `json:"groups"`
+}
+
+type placeView struct {
+	Account string `json:"account"`
+	ID      string `json:"id"`
+	// Seen is false of a location that the stream knows nothing of.
+	Seen bool `json:"seen"`
+}
+
+func (a *api) groups(w http.ResponseWriter, r *http.Request, x access) {
+	now, ok := a.whole(w)
+	if !ok {
+		return
+	}
+	list := a.views(x.groups(), now)
+	a.s.mu.RUnlock()
+	answer(w, r, groupsAnswer{list})
+}
+
+// views are those of groups; the read lock is held.
+func (a *api) views(list []*group.Group, now time.Time) []groupView {
+	views := make([]groupView, len(list))
+	o := a.s.state
+	for i, g := range list {
+		v := groupView{ID: g.ID, Name: g.Name, Rollup: o.rollup(o.areasIn(g.Set()), toMillis(now)), Locations: []placeView{}, Groups: a.views(g.Groups, now)}
+		own := group.NewSet(g.Locations...)
+		for p := range own.All() {
+			if p.Location != group.Every && o.find(Place{p.Account, p.Location}) == nil {
+				v.Locations = append(v.Locations, placeView{p.Account, p.Location, false})
+			}
+		}
+		for _, l := range o.areasIn(own) {
+			v.Locations = append(v.Locations, placeView{l.account, l.id, true})
+		}
+		slices.SortFunc(v.Locations, func(a, b placeView) int { return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.ID, b.ID)) })
+		views[i] = v
+	}
+	return views
 }

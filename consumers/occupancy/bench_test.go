@@ -71,7 +71,7 @@ func BenchmarkRebuild(b *testing.B) {
 			o.Apply(Message{Sequence: uint64(i + 1), Stored: e.Data.Observed.At, Event: e})
 			from = end
 		}
-		if got := o.Totals(v.now, 0)[0].Online; got != len(v.online) {
+		if got := o.Totals(nil, v.now, 0)[0].Online; got != len(v.online) {
 			b.Fatalf("%d online after the rebuild, want %d", got, len(v.online))
 		}
 	}

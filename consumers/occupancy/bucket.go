@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 // Key is the key of a location in the bucket: account and location id, joined by
@@ -120,12 +122,24 @@ func (s *Service) publish() ([]Place, bool) {
 			}
 		}
 	}
-	totals, err := json.Marshal(s.state.Totals(now, 0))
+	totals, err := json.Marshal(s.state.Totals(nil, now, 0))
 	s.mu.Unlock()
 	if len(parts) > 0 && err == nil {
-		s.feed.add(occupancyFrame(parts, totals))
+		s.feed.add(occupancyFrame(parts, totals, s.totalsOf))
 	}
 	return changed, true
+}
+
+// totalsOf are the totals of a set of locations now, as JSON.
+func (s *Service) totalsOf(set *group.Set) []byte {
+	s.mu.RLock()
+	totals := s.state.Totals(set, s.now(), 0)
+	s.mu.RUnlock()
+	body, err := json.Marshal(totals)
+	if err != nil {
+		return []byte("[]") // they always marshal
+	}
+	return body
 }
 
 // round writes the given locations, or all on a review, as far as they differ

@@ -117,13 +117,13 @@ func (l *ring) after(sequence uint64) (position, oldest uint64) {
 	return position, oldest
 }
 
-// latest returns the position from which on there are n event frames, or all.
-func (l *ring) latest(n int) uint64 {
+// latest returns the position from which on there are n frames that are wanted, or all.
+func (l *ring) latest(n int, wanted func(*frame) bool) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := len(l.frames)
 	for i > 0 && n > 0 {
-		if i--; l.frames[i].sequence > 0 {
+		if i--; wanted(l.frames[i]) {
 			n--
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 // frame is one server-sent message, shared by every client. It is encoded when
@@ -19,8 +20,11 @@ type frame struct {
 	account, location, before string
 	body                      []byte // as the stream holds it
 	clear, masked             func() []byte
-	// Of a change of occupancy: the changed locations.
+	// The same for whoever does not see the location before; nil where there is none.
+	cameClear, cameMasked func() []byte
+	// Of a change of occupancy: the changed locations, and the totals of some.
 	places []placed
+	totals func(of *group.Set) []byte
 	// text is the message of a frame that is no event.
 	text []byte
 }
@@ -43,18 +47,36 @@ func eventFrame(m Message, body []byte, epoch string) *frame {
 		f.before = *p.LocationID
 	}
 	f.clear = sync.OnceValue(func() []byte { return f.message(body) })
-	f.masked = sync.OnceValue(func() []byte {
-		e, err := events.Decode(body)
+	f.masked = f.changed(maskedEvent)
+	if f.before != "" {
+		f.cameClear = f.changed(withoutOrigin)
+		f.cameMasked = f.changed(func(e events.Event) events.Event { return maskedEvent(withoutOrigin(e)) })
+	}
+	return f
+}
+
+// changed makes the message of another event than the stream holds, once.
+func (f *frame) changed(how func(events.Event) events.Event) func() []byte {
+	return sync.OnceValue(func() []byte {
+		e, err := events.Decode(f.body)
 		if err != nil {
 			return nil // it was decoded before it came here
 		}
-		hidden, err := events.Encode(maskedEvent(e))
+		body, err := events.Encode(how(e))
 		if err != nil {
 			return nil
 		}
-		return f.message(hidden)
+		return f.message(body)
 	})
-	return f
+}
+
+// withoutOrigin returns e without the location that the session came from: it did come from
+// another one.
+func withoutOrigin(e events.Event) events.Event {
+	previous, elsewhere := *e.Data.Previous, ""
+	previous.LocationID, previous.LocationName = &elsewhere, nil
+	e.Data.Previous = &previous
+	return e
 }
 
 func (f *frame) message(body []byte) []byte {
@@ -82,9 +104,20 @@ func sse(event, id string, data []byte) []byte {
 	return append(append(b, data...), '\n', '\n')
 }
 
-// occupancyFrame returns the frame that tells every client what changed.
-func occupancyFrame(places []placed, totals []byte) *frame {
-	return &frame{places: places, text: sse("occupancy", "", occupancyBody(places, totals))}
+// occupancyFrame returns the frame that tells every client what changed. of makes the
+// totals of some locations, for clients that see them alone: once for each of them, when
+// the first one needs it.
+func occupancyFrame(places []placed, totals []byte, of func(*group.Set) []byte) *frame {
+	var mu sync.Mutex
+	made := map[*group.Set][]byte{}
+	return &frame{places: places, text: sse("occupancy", "", occupancyBody(places, totals)), totals: func(set *group.Set) []byte {
+		mu.Lock()
+		defer mu.Unlock()
+		if made[set] == nil {
+			made[set] = of(set)
+		}
+		return made[set]
+	}}
 }
 
 func occupancyBody(places []placed, totals []byte) []byte {
@@ -108,38 +141,60 @@ func (f *frame) size() int {
 	return n
 }
 
-// filter is what a client asked for; an empty field matches anything.
+// filter is what a client asked for and may see; an empty field matches anything.
 type filter struct {
 	account  string
 	location string
 	kinds    map[events.Kind]bool
-	clear    bool // may see personal data
+	access
 }
 
 // bytes returns what a client with this filter gets of f; nil for nothing.
 func (c *filter) bytes(f *frame) []byte {
 	switch {
 	case f.sequence > 0:
-		if c.account != "" && c.account != f.account ||
-			c.location != "" && c.location != f.location && c.location != f.before ||
-			len(c.kinds) > 0 && !c.kinds[f.kind] {
-			return nil
-		}
-		if c.clear {
-			return f.clear()
-		}
-		return f.masked()
-	case len(f.places) > 0 && (c.account != "" || c.location != ""):
+		return c.event(f)
+	case len(f.places) > 0 && (c.account != "" || c.location != "" || c.scope != nil):
 		var mine []placed
 		for _, p := range f.places {
-			if (c.account == "" || c.account == p.place.Account) && (c.location == "" || c.location == p.place.Location) {
+			if (c.account == "" || c.account == p.place.Account) && (c.location == "" || c.location == p.place.Location) && c.sees(p.place) {
 				mine = append(mine, p)
 			}
 		}
 		if mine == nil {
 			return nil
 		}
-		return sse("occupancy", "", occupancyBody(mine, []byte("[]")))
+		totals := []byte("[]")
+		if c.account == "" && c.location == "" {
+			totals = f.totals(c.scope)
+		}
+		return sse("occupancy", "", occupancyBody(mine, totals))
 	}
 	return f.text
+}
+
+// wants reports whether an event is for the client. Of a session that leaves what it may see
+// it hears no more: where it went is not its business.
+func (c *filter) wants(f *frame) bool {
+	here := Place{f.account, f.location}
+	return f.sequence > 0 && c.sees(here) &&
+		(c.account == "" || c.account == f.account) &&
+		(c.location == "" || c.location == f.location || c.location == f.before && c.sees(Place{f.account, f.before})) &&
+		(len(c.kinds) == 0 || c.kinds[f.kind])
+}
+
+// event returns what the client gets of an event.
+func (c *filter) event(f *frame) []byte {
+	came := f.before != "" && !c.sees(Place{f.account, f.before})
+	switch {
+	case !c.wants(f):
+		return nil
+	case came && c.clear:
+		return f.cameClear()
+	case came:
+		return f.cameMasked()
+	case c.clear:
+		return f.clear()
+	}
+	return f.masked()
 }

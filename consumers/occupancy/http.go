@@ -2,7 +2,6 @@ package occupancy
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
 	"embed"
 	"encoding/hex"
 	"encoding/json"
@@ -35,18 +34,15 @@ type api struct {
 func (s *Service) Handler() http.Handler {
 	a := &api{s: s, token: sha256.Sum256([]byte(s.settings.Token))}
 	mux := http.NewServeMux()
-	data := func(pattern string, handle func(http.ResponseWriter, *http.Request, bool)) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if clear, ok := a.admit(w, r); ok {
-				handle(w, r, clear)
-			}
-		})
+	data := func(pattern string, handle func(http.ResponseWriter, *http.Request, access)) {
+		mux.HandleFunc(pattern, a.admitted(handle))
 	}
 	data("GET /v1/locations", a.locations)
 	data("GET /v1/locations/{id}", a.location)
 	data("GET /v1/locations/{id}/sessions", a.sessions)
 	data("GET /v1/locations/{id}/history", a.history)
 	data("GET /v1/locations/{id}/week", a.week)
+	data("GET /v1/groups", a.groups)
 	data("GET /v1/stream", a.stream)
 	data("GET /v1/health", a.health)
 	s.contract(mux)
@@ -89,41 +85,6 @@ func (a *api) outer(next http.Handler) http.Handler {
 
 func (a *api) allows(origin string) bool {
 	return slices.Contains(a.s.settings.Origins, origin) || slices.Contains(a.s.settings.Origins, "*")
-}
-
-// tokenHeader carries the token past a proxy that has Authorization for itself.
-const tokenHeader = "Guestflow-Token"
-
-// tokenOf is the token that a request bears, empty where it bears none. What a
-// proxy asks for, Basic above all, is no token.
-func tokenOf(r *http.Request) string {
-	if own := strings.TrimSpace(r.Header.Get(tokenHeader)); own != "" {
-		return own
-	}
-	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return strings.TrimSpace(given)
-}
-
-// admit says whether a request may be answered, and whether with personal data.
-func (a *api) admit(w http.ResponseWriter, r *http.Request) (clear, ok bool) {
-	w.Header().Add("Vary", "Authorization, "+tokenHeader)
-	given := tokenOf(r)
-	switch {
-	case a.s.settings.Token == "":
-		return a.s.settings.Unmasked, true
-	case given == "" && !a.s.settings.Private:
-		return false, true
-	}
-	sum := sha256.Sum256([]byte(given))
-	if subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1 {
-		return true, true
-	}
-	w.Header().Set("WWW-Authenticate", `Bearer realm="guestflow"`)
-	refuse(w, http.StatusUnauthorized, "The request does not bear the right token; send it as \"Authorization: Bearer …\" or \"Guestflow-Token: …\".")
-	return false, false
 }
 
 // refuse answers with an RFC 9457 problem.

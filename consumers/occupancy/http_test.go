@@ -111,7 +111,7 @@ func TestEveryPathIsDocumented(t *testing.T) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}
-	if len(doc.Paths) != 10 {
+	if len(doc.Paths) != 11 {
 		t.Errorf("%d paths are documented", len(doc.Paths))
 	}
 }

@@ -5,8 +5,8 @@
 // Data comes from the JetStream stream of guestflow events and goes three ways:
 // into a key-value bucket (one JSON value a location), out over HTTP (JSON and
 // server-sent events), and onto a web page that is embedded here. The package
-// imports events, the NATS client and the standard library, and nothing else of
-// the project.
+// imports events, the NATS client, internal/group and the standard library, and nothing
+// else of the project.
 //
 //   - Occupancy is the pure core: a fold over events in stream order. It has no
 //     clock, no goroutine and no I/O, so the same prefix of a stream always gives
@@ -114,6 +114,7 @@ type account struct {
 	ended    map[string]tomb
 	queue    []grave // of ended, oldest first
 	areas    map[string]*area
+	moves    []move // of the last hour, in the order in which they became known
 	total    *area
 }
 
@@ -246,6 +247,7 @@ func (o *Occupancy) transit(a *account, was *session, e *events.Event, at, seen 
 		was.place, was.enteredAt, was.countedAt = here, at, at
 		was.fill(e)
 		o.enter(here, was, at, true)
+		a.moved(from, here, at, o.observed-recentWindow.Milliseconds())
 		a.total.count(was)
 		o.touch(from)
 	case was.mac() == data.DeviceMAC && was.guest() == data.GuestID: // nearly always

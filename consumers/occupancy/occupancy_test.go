@@ -105,7 +105,7 @@ func TestOccupancyEqualsThePlainCount(t *testing.T) {
 		if !now.Equal(v.now) {
 			t.Fatalf("the platform's time is %s, taken for %s", v.now, now)
 		}
-		for _, got := range o.Locations(now, 0) {
+		for _, got := range o.Locations(nil, now, 0) {
 			want := p.view(got.ID, now)
 			if got.Online != want.Online || got.Devices != want.Devices || got.Guests != want.Guests ||
 				got.Arrivals != want.Arrivals || got.Departures != want.Departures {
@@ -148,7 +148,7 @@ func TestRestartAtEverySequenceGivesEqualState(t *testing.T) {
 		if got := o.Snapshot(); !reflect.DeepEqual(got, want) {
 			t.Fatalf("restart before message %d: state differs\ngot  %+v\nwant %+v", i, got, want)
 		}
-		if got, want := o.Locations(now, 60), whole.Locations(now, 60); !reflect.DeepEqual(got, want) {
+		if got, want := o.Locations(nil, now, 60), whole.Locations(nil, now, 60); !reflect.DeepEqual(got, want) {
 			t.Fatalf("restart before message %d: answers differ\ngot  %+v\nwant %+v", i, got, want)
 		}
 	}
@@ -238,7 +238,7 @@ func TestMoveTakesTheSessionAlong(t *testing.T) {
 	if bar.Departures.M5 != 1 || pool.Arrivals.M5 != 1 || bar.Dwell != (Dwell{1, 600, 600}) {
 		t.Errorf("bar %+v, pool %+v", bar, pool)
 	}
-	total := f.o.Totals(now, 0)[0]
+	total := f.o.Totals(nil, now, 0)[0]
 	if total.Online != 1 || total.Arrivals != (Windows{0, 1, 1}) || total.Departures != (Windows{}) {
 		t.Errorf("within the account a move is no arrival and no departure: %+v", total)
 	}
@@ -246,7 +246,7 @@ func TestMoveTakesTheSessionAlong(t *testing.T) {
 	if d := f.at(t, "pool", minutes(30)).Dwell; d.P50Seconds != 1200 {
 		t.Errorf("stay at the pool was 20 minutes: %+v", d)
 	}
-	if d := f.o.Totals(minutes(30), 0)[0].Dwell; d.P50Seconds != 1800 {
+	if d := f.o.Totals(nil, minutes(30), 0)[0].Dwell; d.P50Seconds != 1800 {
 		t.Errorf("the whole stay was 30 minutes: %+v", d)
 	}
 }

@@ -296,7 +296,7 @@ func TestBucketHoldsWhatTheStateSays(t *testing.T) {
 			return false
 		}
 		s.mu.RLock()
-		want := s.state.Locations(s.now(), 0)
+		want := s.state.Locations(nil, s.now(), 0)
 		s.mu.RUnlock()
 		for _, l := range want {
 			entry, err := kv.Get(t.Context(), Key(Place{l.Account, l.ID}))

@@ -41,6 +41,9 @@ type Settings struct {
 	// Token, when set, is what a request must bear (Authorization: Bearer …, or
 	// Guestflow-Token: …) to see personal data.
 	Token string
+	// Groups are those of locations, with tokens that show the locations of some alone; nil
+	// is none. Where there are such tokens, every request for data must bear one, or Token.
+	Groups Groups
 	// Private refuses every request for data that does not bear the token.
 	Private bool
 	// Unmasked shows personal data to everybody where no token is set.

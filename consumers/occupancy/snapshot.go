@@ -35,7 +35,8 @@ type accountSnapshot struct {
 	Total    areaSnapshot      `json:"total"`
 	Areas    []areaSnapshot    `json:"areas"`
 	Ended    []tombSnapshot    `json:"ended"`
-	Sessions []sessionSnapshot `json:"sessions"` // last, for checkpoint.write
+	Moves    []moveSnapshot    `json:"moves,omitempty"` // former programs wrote none
+	Sessions []sessionSnapshot `json:"sessions"`        // last, for checkpoint.write
 }
 
 type areaSnapshot struct {
@@ -75,6 +76,12 @@ type tombSnapshot struct {
 	ID string `json:"id"`
 	// Numbers are revision, episode, ended, seen.
 	Numbers [4]int64 `json:"n"`
+}
+
+type moveSnapshot struct {
+	From string `json:"f"`
+	To   string `json:"t"`
+	At   int64  `json:"at"`
 }
 
 // Snapshot copies the state.
@@ -126,6 +133,9 @@ func (a *account) snapshot() accountSnapshot {
 		if t, ok := a.ended[g.id]; ok && t.revision == g.revision { // else the grave is void
 			s.Ended = append(s.Ended, tombSnapshot{g.id, [4]int64{t.revision, t.episode, t.endedAt, g.at}})
 		}
+	}
+	for _, m := range a.moves {
+		s.Moves = append(s.Moves, moveSnapshot{m.from.id, m.to.id, m.at})
 	}
 	return s
 }
@@ -182,6 +192,11 @@ func Restore(l Limits, s Snapshot) (*Occupancy, error) {
 		for j := range as.Sessions {
 			if err := a.restore(&as.Sessions[j]); err != nil {
 				return nil, err
+			}
+		}
+		for _, m := range as.Moves {
+			if from, to := a.areas[m.From], a.areas[m.To]; from != nil && to != nil {
+				a.moves = append(a.moves, move{from, to, m.At})
 			}
 		}
 		for _, t := range as.Ended {

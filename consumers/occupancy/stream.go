@@ -1,6 +1,7 @@
 package occupancy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,8 @@ var (
 	errSlow     = errors.New("too slow: more came in than is kept for you; reconnect with the Last-Event-ID that you have")
 	errStopping = errors.New("the service is stopping; reconnect in a moment")
 	errReset    = errors.New("the stream was made anew; load the locations again and reconnect without Last-Event-ID")
+	errRevoked  = errors.New("the token shows nothing any more; ask whoever gave it for another one")
+	errRegroup  = errors.New("the groups have changed, and what may be seen with them; load the locations again and reconnect")
 )
 
 // client is one open stream of server-sent events.
@@ -41,14 +44,21 @@ type client struct {
 	filter filter
 	sent   uint64 // stream sequence of the last event that was considered
 	epoch  string
+	// What may be seen follows from these: another tree may show less.
+	token, group string
+	regrouped    <-chan struct{} // closed when another tree is in use
 }
 
 // stream serves GET /v1/stream: every event, and once a second the locations
 // that changed.
-func (a *api) stream(w http.ResponseWriter, r *http.Request, clear bool) {
+func (a *api) stream(w http.ResponseWriter, r *http.Request, x access) {
 	query := r.URL.Query()
-	c := &client{api: a, w: w, to: http.NewResponseController(w), filter: filter{
-		account: query.Get("account"), location: query.Get("location"), clear: clear, kinds: map[events.Kind]bool{},
+	x, ok := narrowed(w, r, x)
+	if !ok {
+		return
+	}
+	c := &client{api: a, w: w, to: http.NewResponseController(w), token: tokenOf(r), group: query.Get("group"), filter: filter{
+		account: query.Get("account"), location: query.Get("location"), access: x, kinds: map[events.Kind]bool{},
 	}}
 	for _, list := range query["kind"] {
 		for name := range strings.SplitSeq(list, ",") {
@@ -83,6 +93,9 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request, clear bool) {
 	a.s.clients.Add(1)
 	defer a.s.clients.Add(-1)
 	if err := c.serve(r.Context(), last != "", after, epoch, replay); err != nil {
+		if errors.Is(err, errRegroup) {
+			_ = c.send(sse("reset", "", []byte(`{"reason":"`+errRegroup.Error()+`"}`)))
+		}
 		body, _ := json.Marshal(map[string]string{"reason": err.Error()}) // a string always marshals
 		_ = c.send(sse("dropped", "", body))                              // it is gone anyway
 	}
@@ -101,8 +114,10 @@ func parseEventID(id string) (sequence uint64, epoch string, ok bool) {
 // serve sends until the client leaves, which gives nil, or is let go.
 func (c *client) serve(ctx context.Context, resume bool, after uint64, epoch string, replay int) error {
 	s := c.api.s
-	status := s.Status()
-	hello, err := json.Marshal(status)
+	if err := c.review(); err != nil { // the groups may have changed since the request came
+		return err
+	}
+	hello, err := json.Marshal(s.Status())
 	if err != nil {
 		return err
 	}
@@ -125,9 +140,40 @@ func (c *client) serve(ctx context.Context, resume bool, after uint64, epoch str
 			return err
 		}
 	case replay > 0:
-		position = s.feed.latest(replay)
+		position = s.feed.latest(replay, c.filter.wants)
 	}
 	return c.follow(ctx, position)
+}
+
+// review finds out whether the client may still see what it could, and watches for the next
+// change of that.
+func (c *client) review() error {
+	tree, regrouped := c.api.s.groupTree()
+	c.regrouped = regrouped
+	x, ok := c.api.judge(c.token, tree)
+	if !ok {
+		return errRevoked
+	}
+	if c.group != "" {
+		if x, ok = x.within(c.group); !ok {
+			return errRegroup
+		}
+	}
+	if x.clear != c.filter.clear || !x.scope.Equal(c.filter.scope) {
+		return errRegroup
+	}
+	c.filter.access = x
+	return nil
+}
+
+// current is review where the groups have changed.
+func (c *client) current() error {
+	select {
+	case <-c.regrouped:
+		return c.review()
+	default:
+		return nil
+	}
 }
 
 // await waits until the state is whole, so that a client which comes while the
@@ -147,6 +193,10 @@ func (c *client) await(ctx context.Context) error {
 			return nil
 		case <-s.stopped:
 			return errStopping
+		case <-c.regrouped:
+			if err := c.review(); err != nil {
+				return err
+			}
 		case <-beat.C:
 			if c.send([]byte(": still reading the stream\n\n")) != nil {
 				return ctx.Err()
@@ -168,6 +218,9 @@ func (c *client) follow(ctx context.Context, position uint64) error {
 	defer rest.Stop()
 	batch := make([]*frame, 0, 64)
 	for {
+		if err := c.current(); err != nil {
+			return err
+		}
 		select {
 		case <-beat.C: // nothing of all that came was for this client
 			if heartbeat() != nil {
@@ -183,18 +236,8 @@ func (c *client) follow(ctx context.Context, position uint64) error {
 			return errSlow
 		}
 		if len(list) == 0 {
-			var err error
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-s.stopped:
-				return errStopping
-			case <-beat.C:
-				err = heartbeat()
-			case <-grown:
-			}
-			if err != nil {
-				return nil
+			if left, err := c.idle(ctx, grown, beat.C, heartbeat); left || err != nil {
+				return err
 			}
 			continue
 		}
@@ -218,6 +261,21 @@ func (c *client) follow(ctx context.Context, position uint64) error {
 		case <-rest.C:
 		}
 	}
+}
+
+// idle waits for something to tell the client, and reports whether it has left.
+func (c *client) idle(ctx context.Context, grown <-chan struct{}, beat <-chan time.Time, heartbeat func() error) (left bool, err error) {
+	select {
+	case <-ctx.Done():
+		return true, nil
+	case <-c.api.s.stopped:
+		return false, errStopping
+	case <-beat:
+		return heartbeat() != nil, nil
+	case <-c.regrouped: // the caller looks
+	case <-grown:
+	}
+	return false, nil
 }
 
 // moved reports whether the sequences belong to another stream by now.
@@ -317,10 +375,10 @@ func (c *client) replay(ctx context.Context, upTo uint64) error {
 	}
 	// A session that moves is published at its new location, and concerns the old
 	// one too: so the location is not filtered by the server.
-	var gone error // of the client
+	var gone, barred error // of the client
 	err = consume.Past(ctx, stream, consume.FromSequence(c.sent+1), []string{s.subjects.Filter(account, "", "")},
 		func(msg jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
-			if meta.Sequence.Stream >= upTo {
+			if barred = c.current(); barred != nil || meta.Sequence.Stream >= upTo {
 				return false, nil
 			}
 			if e, err := events.Decode(msg.Data()); err == nil {
@@ -332,5 +390,5 @@ func (c *client) replay(ctx context.Context, upTo uint64) error {
 	if err != nil {
 		return fmt.Errorf("the past cannot be read now (%w); reconnect in a moment", err)
 	}
-	return gone
+	return cmp.Or(barred, gone)
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 // Location is the occupancy of one location. It is the value of its key in the
@@ -97,14 +99,10 @@ type History struct {
 }
 
 func (l *area) view(now int64, recent int, gap uint64) Location {
-	windows := func(s *instants) Windows {
-		in := func(d time.Duration) int { return s.within(now-d.Milliseconds(), now) }
-		return Windows{in(5 * time.Minute), in(15 * time.Minute), in(time.Hour)}
-	}
 	v := Location{
 		Account: l.account, ID: l.id, Name: l.name,
 		Online: l.online(), Uncertain: l.uncertain(gap), Devices: l.devices.len() + l.anonymous, Guests: l.guests.len(),
-		Arrivals: windows(&l.arrivals), Departures: windows(&l.departures),
+		Arrivals: windows(&l.arrivals, now), Departures: windows(&l.departures, now),
 		Dwell: Dwell{Stays: len(l.stays.sorted), P50Seconds: l.stays.quantile(0.5), P90Seconds: l.stays.quantile(0.9)},
 		Since: fromMillis(l.since), Sequence: l.sequence, ObservedAt: fromMillis(l.seenAt),
 	}
@@ -158,25 +156,36 @@ func (o *Occupancy) Places(id string) []Place {
 	return places
 }
 
-// Locations returns every location, in order of account and id.
-func (o *Occupancy) Locations(now time.Time, recent int) []Location {
-	places := o.Places("")
-	views := make([]Location, len(places))
-	for i, p := range places {
-		views[i] = o.find(p).view(toMillis(now), recent, o.gap)
+// Locations returns every location of a set (nil: all there are), in order of account and
+// id.
+func (o *Occupancy) Locations(of *group.Set, now time.Time, recent int) []Location {
+	areas := o.areasIn(of)
+	views := make([]Location, len(areas))
+	for i, l := range areas {
+		views[i] = l.view(toMillis(now), recent, o.gap)
 	}
 	return views
 }
 
-// Totals returns the occupancy of each whole account, in order of name: devices
-// and guests are distinct over all of its locations, moves between them are
-// neither arrivals nor departures, and dwell is the whole time online.
-func (o *Occupancy) Totals(now time.Time, recent int) []Location {
+// Totals returns the occupancy of each account, in order of name: devices and guests are
+// distinct over all of its locations, moves between them are neither arrivals nor
+// departures, and dwell is the whole time online. Of an account of which the set (nil: all
+// there are) has a part, they are those of that part, and dwell is that of stays at one
+// location each.
+func (o *Occupancy) Totals(of *group.Set, now time.Time, recent int) []Location {
 	views := make([]Location, 0, len(o.accounts))
-	for _, a := range o.accounts {
-		views = append(views, a.total.view(toMillis(now), recent, o.gap))
+	for areas := o.areasIn(of); len(areas) > 0; {
+		a, n := o.accounts[areas[0].account], 1
+		for n < len(areas) && areas[n].account == a.name {
+			n++
+		}
+		if n == len(a.areas) {
+			views = append(views, a.total.view(toMillis(now), recent, o.gap))
+		} else {
+			views = append(views, o.part(areas[:n], toMillis(now), recent))
+		}
+		areas = areas[n:]
 	}
-	slices.SortFunc(views, func(a, b Location) int { return cmp.Compare(a.Account, b.Account) })
 	return views
 }
 
