@@ -26,6 +26,7 @@ import (
 	"github.com/guestflow/guestflow/internal/account"
 	"github.com/guestflow/guestflow/internal/baseline"
 	"github.com/guestflow/guestflow/internal/group"
+	"github.com/guestflow/guestflow/internal/retention"
 	"github.com/guestflow/guestflow/internal/tracing"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/poller/plan"
@@ -44,10 +45,11 @@ type app struct {
 	fleet    *fleet
 	web      *occupancy.Service
 	hooks    *webhook.Dispatcher
-	unsent   chan error     // why webhooks cannot be sent under a lease
-	visits   *visit.Service // nil where none are made
-	alerts   *alert.Service // nil where there are no rules
-	book     *baseline.Book // nil where there are none, or no history is asked for
+	unsent   chan error        // why webhooks cannot be sent under a lease
+	visits   *visit.Service    // nil where none are made
+	alerts   *alert.Service    // nil where there are no rules
+	keeper   *retention.Keeper // nil where all fields are kept equally long
+	book     *baseline.Book    // nil where there are none, or no history is asked for
 	forget   *forgetter
 	groups   *group.File     // nil where there are none
 	listener net.Listener    // nil where HTTP is off
@@ -156,6 +158,7 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 		a.visits = visit.New(settings)
 		a.forget.visits = a.visits
 	}
+	a.keeper = newKeeper(cfg, a.forget.list, log)
 	if cfg.HTTPAddr != "-" {
 		if a.listener, err = listenForReaders(cfg.HTTPAddr); err != nil {
 			return nil, fmt.Errorf("HTTP address: %w; set GUESTFLOW_HTTP_ADDR to a free one, or to - for none", err)
@@ -210,6 +213,9 @@ func (a *app) Run(parent context.Context) error {
 	}
 	if a.visits != nil {
 		working.Go(part("visits", func(ctx context.Context) error { return a.visits.Run(ctx, a.nats.js) }))
+	}
+	if a.keeper != nil {
+		working.Go(part("retention", a.retain))
 	}
 	if a.hooks != nil {
 		working.Go(part("webhooks", a.runWebhooks))
@@ -281,7 +287,7 @@ func (a *app) ensureStream(ctx context.Context) error {
 // makeStream finds the stream good, or makes it where that is guestflow's to do.
 func (a *app) makeStream(ctx context.Context) error {
 	_, err := publisher.EnsureStream(ctx, a.nats.js, publisher.StreamSettings{
-		Name: a.cfg.Stream, Subjects: a.subjects, MaxAge: a.cfg.StreamMaxAge, Replicas: a.cfg.StreamReplicas, Declared: !a.cfg.StreamManage,
+		Name: a.cfg.Stream, Subjects: a.subjects, MaxAge: a.cfg.fullAge(), Replicas: a.cfg.StreamReplicas, Declared: !a.cfg.StreamManage,
 		Again: a.fleet.published(),
 	})
 	return err

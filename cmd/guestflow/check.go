@@ -81,6 +81,9 @@ func check(cmd *cobra.Command, out io.Writer) error {
 	for _, caution := range cautions {
 		fmt.Fprintf(out, "WARN  NATS: %s\n", caution)
 	}
+	if cfg.Retention != "" {
+		c.once("retention", func() (string, error) { return checkRetention(cfg) })
+	}
 	c.each("data directory", func(_ int, cfg Config) (string, error) { return checkRoom(ctx, cfg) }, nil)
 	c.once("HTTP address", func() (string, error) { return checkHTTP(ctx, cfg) })
 	c.each("locations", func(_ int, cfg Config) (string, error) { return checkLocations(ctx, cfg) }, nil)

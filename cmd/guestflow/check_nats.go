@@ -63,7 +63,7 @@ func checkNATS(ctx context.Context, cfg Config) (found string, cautions []string
 		return "", nil, err
 	}
 	if _, err := publisher.EnsureStream(ctx, js, publisher.StreamSettings{
-		Name: cfg.Stream, Subjects: subjects, MaxAge: cfg.StreamMaxAge, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage,
+		Name: cfg.Stream, Subjects: subjects, MaxAge: cfg.fullAge(), Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage,
 	}); err != nil {
 		return "", nil, err
 	}
@@ -75,6 +75,11 @@ func checkNATS(ctx context.Context, cfg Config) (found string, cautions []string
 	if err != nil {
 		return "", nil, err
 	}
+	long, err := keptTooLong(ctx, js, cfg)
+	if err != nil {
+		return "", nil, err
+	}
+	more = append(more, long...)
 	found = fmt.Sprintf("server %s, stream %s holds %d events", conn.ConnectedServerVersion(), cfg.Stream, info.State.Msgs)
 	if edit := publisher.WouldGain(info, conn); edit != "" {
 		found += fmt.Sprintf(" (a backlog would go out faster after `nats stream edit %s %s`)", cfg.Stream, edit)
@@ -90,6 +95,9 @@ func stateStreams(cfg Config) []string {
 	}
 	if cfg.Visits {
 		streams = append(streams, visits.DefaultStream, "OBJ_"+visit.DefaultState)
+	}
+	for _, c := range cfg.copies() {
+		streams = append(streams, c.stream())
 	}
 	if cfg.AlertsFile != "" {
 		streams = append(streams, alerts.DefaultStream)

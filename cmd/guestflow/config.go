@@ -64,6 +64,7 @@ type Config struct {
 	Stream         string        `envconfig:"STREAM" default:"GUEST_SESSIONS" desc:"name of the JetStream stream"`
 	SubjectPrefix  string        `envconfig:"SUBJECT_PREFIX" default:"guest.sessions" desc:"first tokens of every subject"`
 	StreamMaxAge   time.Duration `envconfig:"STREAM_MAX_AGE" default:"720h" desc:"how long the stream keeps events; 0 for ever"`
+	Retention      string        `envconfig:"RETENTION" desc:"fields that are kept for less long than events, and for how long, as in email,name=720h; mac,ip=2160h; events=17520h. Beside them guest, for ids; events is GUESTFLOW_STREAM_MAX_AGE unless given. Streams without them keep the rest; empty keeps all alike"`
 	StreamReplicas int           `envconfig:"STREAM_REPLICAS" default:"1" desc:"copies of the stream in a NATS cluster"`
 	StreamManage   bool          `envconfig:"STREAM_MANAGE" default:"true" desc:"false uses a stream, buckets and a stream of dead letters that were declared elsewhere, and makes none"`
 
@@ -277,6 +278,7 @@ func (c *Config) faults() []error {
 	}
 	c.addressFaults(bad)
 	errs = append(errs, c.visitFaults()...)
+	errs = append(errs, c.retentionFaults()...)
 	_, err = c.baselineZone()
 	bad(err != nil, "BASELINE_ZONE=%q: use a name of the IANA time zone database, for instance Europe/Istanbul, or UTC", c.BaselineZone)
 	bad(c.BaselineDays != 0 && (c.BaselineDays < 14 || c.BaselineDays > 366), "BASELINE_DAYS=%d: use 14 to 366, or 0 for none", c.BaselineDays)

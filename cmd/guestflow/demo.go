@@ -127,10 +127,12 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 // demoKey is the demo's where none is set, so that `guestflow subject forget` can be tried.
 const demoKey = "guestflow-demo-key"
 
-// demoVisits makes visits unless told otherwise, of a length that suits a demonstration.
+// demoVisits makes visits unless told otherwise, of a length that suits a demonstration, and
+// keeps names for a day.
 func demoVisits(cfg *Config) {
 	for name, set := range map[string]func(){
 		"VISITS":         func() { cfg.Visits = true },
+		"RETENTION":      func() { cfg.Retention = "email,name=24h" },
 		"VISIT_GAP":      func() { cfg.VisitGap = 20 * time.Second },
 		"VISIT_LATENESS": func() { cfg.VisitLateness = 10 * time.Second },
 		"VISIT_LAPSED":   func() { cfg.VisitLapsed = min(time.Minute, cfg.VisitMemory) },

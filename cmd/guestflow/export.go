@@ -27,6 +27,7 @@ var tables = map[string]func(context.Context, jetstream.Stream, export.Request, 
 // exporting are the flags of export.
 type exporting struct {
 	out, format, since, until, server string
+	archive                           bool
 	request                           export.Request
 }
 
@@ -59,6 +60,7 @@ exported; guestflow subject export does that for one person.`,
 	c.Flags().StringVar(&r.Account, "account", "", "of this account only (default all)")
 	c.Flags().StringVar(&r.Location, "location", "", "of this location only, for visits this place (default all)")
 	c.Flags().IntVar(&r.K, "k", 0, "let every row stand for at least so many people (default rows as they are)")
+	c.Flags().BoolVar(&x.archive, "archive", false, "from the stream that is kept longest, without what GUESTFLOW_RETENTION lets go before")
 	c.Flags().StringVar(&x.server, "url", "", "NATS URL (default GUESTFLOW_NATS_URL, else the embedded server of a running guestflow)")
 	return c
 }
@@ -102,6 +104,20 @@ func (x *exporting) settle(cfg Config, table string) (err error) {
 	return nil
 }
 
+// fromArchive has the table read from the stream that is kept longest, and returns its name.
+func (x *exporting) fromArchive(cfg Config, ofVisits bool) (stream string, err error) {
+	archive, err := cfg.archive(ofVisits)
+	if err != nil {
+		return "", err
+	}
+	if ofVisits {
+		x.request.Visits, err = visits.NewSubjects(archive.prefix())
+	} else {
+		x.request.Sessions, err = events.NewSubjects(archive.prefix())
+	}
+	return archive.stream(), err
+}
+
 func (x *exporting) run(cmd *cobra.Command, table string) error {
 	cfg, err := configured(cmd)
 	if err != nil {
@@ -113,6 +129,11 @@ func (x *exporting) run(cmd *cobra.Command, table string) error {
 	name, remedy := cfg.Stream, "guestflow run makes it"
 	if table == "visits" {
 		name, remedy = visits.DefaultStream, "guestflow run makes it where GUESTFLOW_VISITS is true"
+	}
+	if x.archive {
+		if name, err = x.fromArchive(cfg, table == "visits"); err != nil {
+			return err
+		}
 	}
 	conn, js, err := reachClient(cmd.Context(), cfg, x.server, readingRights(Config{Stream: name}))
 	if err != nil {

@@ -159,6 +159,13 @@ func (a *app) degraded(now time.Time) []string {
 			lacks = append(lacks, "visits: "+err)
 		}
 	}
+	if a.keeper != nil {
+		for _, s := range a.keeper.Status() {
+			if s.Error != "" {
+				lacks = append(lacks, "retention: "+s.Error)
+			}
+		}
+	}
 	if a.alerts != nil {
 		if err := a.alerts.Status().Error; err != "" {
 			lacks = append(lacks, "alerts: "+err)

@@ -84,6 +84,7 @@ func newMetrics(a *app) *metrics {
 	describeWebhooks(m.descriptor, labels)
 	describeVisits(m.descriptor, labels)
 	describeAlerts(m.descriptor, labels)
+	describeRetention(m.descriptor, labels)
 	m.accounts = prometheus.NewDesc("guestflow_account_running", "1 while this process polls the account, 0 while it does not.", []string{"account"}, nil)
 	m.registry.MustRegister(m, buildInfo(), m.webhooks,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -312,6 +313,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	if m.app.alerts != nil {
 		collectAlerts(m.app.alerts.Status(), gauge)
+	}
+	if m.app.keeper != nil {
+		collectRetention(m.app.keeper, gauge)
 	}
 	for _, of := range m.app.fleet.all() {
 		ch <- prometheus.MustNewConstMetric(m.accounts, prometheus.GaugeValue, truth(of.open() != nil), of.cfg.Account)

@@ -54,6 +54,7 @@ func neededRights(cfg Config) []publisher.Right {
 	if cfg.AlertsFile != "" {
 		rights = append(rights, alertRights(cfg)...)
 	}
+	rights = append(rights, retentionRights(cfg)...)
 	return rights
 }
 

@@ -82,6 +82,11 @@ func (a *asking) query(cfg Config) (subject.Query, error) {
 		{Stream: webhook.DefaultDeadStream, Subject: webhook.DefaultDeadPrefix + ".*", Holds: subject.Letters},
 		{Stream: webhook.DefaultSkippedStream, Subject: webhook.DefaultSkippedPrefix + ".*", Holds: subject.Skips},
 	}
+	kept, err := keptPlaces(cfg)
+	if err != nil {
+		return q, usageError(err.Error())
+	}
+	q.Places = append(q.Places, kept...)
 	privacy := cfg.platform().Privacy
 	switch {
 	case a.guest+a.email+a.mac == "":

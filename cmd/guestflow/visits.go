@@ -24,7 +24,7 @@ func visitSettings(cfg Config, log *slog.Logger) visit.Settings {
 	return visit.Settings{
 		Rules:        visit.Rules{Gap: cfg.VisitGap, Lateness: cfg.VisitLateness, Stays: cfg.VisitStays, Groups: groups, Memory: cfg.VisitMemory, Lapsed: cfg.VisitLapsed},
 		WholeHistory: cfg.VisitHistory == "whole",
-		Stream:       cfg.Stream, Prefix: cfg.SubjectPrefix, MaxAge: cfg.StreamMaxAge, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage, Log: log,
+		Stream:       cfg.Stream, Prefix: cfg.SubjectPrefix, MaxAge: cfg.fullAge(), Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage, Log: log,
 	}
 }
 

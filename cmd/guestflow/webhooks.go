@@ -18,8 +18,13 @@ import (
 )
 
 func newDispatcher(cfg Config, js jetstream.JetStream, log *slog.Logger) *webhook.Dispatcher {
+	dead := 30 * 24 * time.Hour
+	if age := cfg.fullAge(); age > 0 && cfg.Retention != "" {
+		dead = min(dead, age)
+	}
 	return &webhook.Dispatcher{
-		JetStream: js, Path: cfg.WebhooksFile, Absent: absentFields(cfg), Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage, Key: cfg.PrivacyKey, Log: log,
+		DeadMaxAge: dead,
+		JetStream:  js, Path: cfg.WebhooksFile, Absent: absentFields(cfg), Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage, Key: cfg.PrivacyKey, Log: log,
 	}
 }
 

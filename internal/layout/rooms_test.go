@@ -39,6 +39,7 @@ var rooms = map[string][]string{
 	"events/alerts":        {"events"},
 	"consumers/alert":      {"events", "events/alerts", "events/consume", "internal/handwritten"},
 	"internal/baseline":    {},
+	"internal/retention":   {"events", "events/consume", "events/forgotten", "events/visits"},
 	"internal/simulator":   {"events"},
 	"internal/outbound":    {},
 	"internal/group":       {"internal/handwritten"},
@@ -75,7 +76,7 @@ var rooms = map[string][]string{
 		"internal/account", "internal/lease", "internal/tracing", "internal/story", "internal/export", "internal/subject",
 		"diff", "events", "events/consume", "store", "publisher", "publisher/embedded", "poller", "poller/budget", "poller/guest",
 		"poller/order", "poller/plan", "poller/platform", "consumers/webhook", "consumers/occupancy", "consumers/visit", "consumers/alert", "events/alerts", "events/visits", "events/forgotten", "internal/baseline", "internal/figures", "internal/freshness", "internal/group", "internal/handwritten",
-		"internal/pipeline", "internal/simulator",
+		"internal/pipeline", "internal/retention", "internal/simulator",
 	},
 }
 
@@ -93,6 +94,7 @@ var libraries = map[string][]string{
 	"consumers/visit":      {"github.com/nats-io/nats.go", "github.com/cenkalti/backoff/v4"},
 	"consumers/alert":      {"github.com/nats-io/nats.go", "github.com/cenkalti/backoff/v4", "github.com/goccy/go-yaml"},
 	"internal/baseline":    {"github.com/nats-io/nats.go"},
+	"internal/retention":   {"github.com/nats-io/nats.go", "github.com/cenkalti/backoff/v4"},
 	"internal/account":     {"github.com/nats-io/nats.go", "github.com/cenkalti/backoff/v4"},
 	"internal/lease":       {"github.com/nats-io/nats.go"},
 	"internal/tracing":     {"go.opentelemetry.io/otel"},
