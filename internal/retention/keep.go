@@ -78,6 +78,8 @@ type copying struct {
 	*Keeper
 	source Source
 	copy   Copy
+	// created is when the source was made that is read.
+	created time.Time
 	// mu of the Keeper is held for these.
 	status Status
 	again  time.Time // when the ages of streams are looked at next
@@ -237,6 +239,7 @@ func (c *copying) work(ctx context.Context, js jetstream.JetStream, goes func())
 		return err
 	}
 	info := source.CachedInfo()
+	c.created = info.Created
 	if at.after > 0 && at.after+1 < info.State.FirstSeq {
 		c.settings.Log.Warn("retention: events left their stream before they were copied", "stream", c.source.Stream, "copy", c.status.Stream, "last_copied", at.after, "first_kept", info.State.FirstSeq)
 	}
@@ -272,19 +275,26 @@ func (c *copying) work(ctx context.Context, js jetstream.JetStream, goes func())
 		if err != nil {
 			return errors.Join(fmt.Errorf("reading stream %s: %w", c.source.Stream, err), w.settle(ctx, 0))
 		}
-		m := c.message(msg, meta, info.Created)
-		if m != nil && !at.known[m.Header.Get(jetstream.MsgIDHeader)] {
-			if err := w.publish(ctx, m); err != nil {
-				return err
-			}
+		if err := c.take(ctx, &w, msg, meta, at.known); err != nil {
+			return err
 		}
-		if c.behind(meta.NumPending); meta.NumPending > 0 {
+		if meta.NumPending > 0 {
 			continue
 		}
 		if err := whole(meta.Sequence.Stream); err != nil {
 			return err
 		}
 	}
+}
+
+// take copies one message, unless it is known.
+func (c *copying) take(ctx context.Context, w *writer, msg jetstream.Msg, meta *jetstream.MsgMetadata, known map[string]bool) error {
+	c.behind(meta.NumPending)
+	m := c.message(msg, meta)
+	if m == nil || known[m.Header.Get(jetstream.MsgIDHeader)] {
+		return nil
+	}
+	return w.publish(ctx, m)
 }
 
 func (c *copying) behind(n uint64) {
@@ -298,7 +308,7 @@ func (c *copying) behind(n uint64) {
 const slack = time.Minute
 
 // message is what is published of one, nil for none.
-func (c *copying) message(msg jetstream.Msg, meta *jetstream.MsgMetadata, created time.Time) *nats.Msg {
+func (c *copying) message(msg jetstream.Msg, meta *jetstream.MsgMetadata) *nats.Msg {
 	subject, id, body, err := c.stripped(msg.Data())
 	if err != nil {
 		c.settings.Log.Warn("retention: a message is no event, and not copied", "stream", c.source.Stream, "sequence", meta.Sequence.Stream, "error", err)
@@ -307,7 +317,7 @@ func (c *copying) message(msg jetstream.Msg, meta *jetstream.MsgMetadata, create
 	h := nats.Header{}
 	h.Set(jetstream.MsgIDHeader, id)
 	h.Set("Content-Type", events.ContentType)
-	h.Set(HeaderCopied, strconv.FormatInt(created.UnixNano(), 10)+" "+strconv.FormatUint(meta.Sequence.Stream, 10))
+	h.Set(HeaderCopied, strconv.FormatInt(c.created.UnixNano(), 10)+" "+strconv.FormatUint(meta.Sequence.Stream, 10))
 	if old := time.Since(meta.Timestamp); c.copy.Age > 0 && old > slack {
 		left := c.copy.Age - old
 		if left < time.Second { // the least that a message may be kept

@@ -258,7 +258,7 @@ func TestWhatIsOldAlreadyStaysForTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	for age, want := range map[time.Duration]string{0: "", 30 * time.Hour: "70h", 100 * time.Hour: "none", 200 * time.Hour: "none"} {
-		m := c.message(late{body}, &jetstream.MsgMetadata{Timestamp: time.Now().Add(-age)}, noon)
+		m := c.message(late{body}, &jetstream.MsgMetadata{Timestamp: time.Now().Add(-age)})
 		got := "none"
 		if m != nil {
 			got = m.Header.Get(jetstream.MsgTTLHeader)
