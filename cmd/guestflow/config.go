@@ -325,8 +325,13 @@ func (c *Config) timeZone() (*time.Location, error) {
 // what a command needs of it. A variable that is named already is not missed, too.
 func together(err error, needs ...error) error {
 	all := []error{err}
+	told := map[string]bool{} // several needs may lack the same
 	for _, need := range needs {
 		for _, e := range each(need) {
+			if told[e.Error()] {
+				continue
+			}
+			told[e.Error()] = true
 			name, _, _ := strings.Cut(e.Error(), " ")
 			if err == nil || !strings.HasPrefix(name, envPrefix) || !strings.Contains(err.Error(), strings.TrimSuffix(name, ":")) {
 				all = append(all, e)
@@ -352,7 +357,11 @@ func (c *Config) needEndpoints() error {
 	if c.WebhooksFile == "" {
 		return nil
 	}
-	_, err := webhook.Load(c.WebhooksFile, absentFields(*c))
+	groups, err := c.groupTree()
+	if err != nil {
+		return err
+	}
+	_, err = webhook.Load(c.WebhooksFile, absentFields(*c), groups)
 	var unread *fs.PathError
 	if errors.As(err, &unread) && unread.Path == c.WebhooksFile {
 		return fmt.Errorf("%s_WEBHOOKS_FILE, or --file: %w", envPrefix, err)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
@@ -50,14 +49,7 @@ the bucket, one object a location, and ends.`,
 			if err != nil {
 				return err
 			}
-			outliveHangup(cmd.Context(), cmd.ErrOrStderr(), func() {
-				if level.file != "" || groups == nil {
-					level.hangUp()
-				}
-				if groups != nil {
-					groups.Reload()
-				}
-			})
+			defer followGroups(cmd, groups, level)()
 			return serveOccupancy(cmd.Context(), cfg, js, log, groups)
 		},
 	}
@@ -107,12 +99,7 @@ func serveOccupancy(ctx context.Context, cfg Config, js jetstream.JetStream, log
 	server := newServer(service.Handler())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	var following sync.WaitGroup
-	if groups != nil {
-		following.Go(func() { _ = groups.Run(ctx) }) // it ends with ctx
-	}
 	err = forget.beside(ctx, func() error { return service.Run(ctx, js) })
-	following.Wait()
 	server.Close()
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, serveErr)

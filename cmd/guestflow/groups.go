@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/internal/group"
 )
@@ -46,6 +50,49 @@ func openGroups(cfg Config, log *slog.Logger) (*group.File, error) {
 		return nil, nil
 	}
 	return group.Open(cfg.GroupsFile, cfg.onlyAccount, log)
+}
+
+// followGroups has a service of its own read the groups file (nil where there is none) when it
+// changes, and at SIGHUP what can be read again, until what it returns is called.
+func followGroups(cmd *cobra.Command, groups *group.File, level *logLevel) (end func()) {
+	outliveHangup(cmd.Context(), cmd.ErrOrStderr(), func() {
+		if level.file != "" || groups == nil {
+			level.hangUp()
+		}
+		if groups != nil {
+			groups.Reload()
+		}
+	})
+	if groups == nil {
+		return func() {}
+	}
+	ctx, stop := context.WithCancel(cmd.Context())
+	var following sync.WaitGroup
+	following.Go(func() { _ = groups.Run(ctx) }) // it ends with ctx
+	return func() {
+		stop()
+		following.Wait()
+	}
+}
+
+// groupsAsTheyAre are those of the file; nil where it cannot be used, which is told elsewhere.
+func groupsAsTheyAre(cfg Config) *group.Tree {
+	tree, err := cfg.groupTree()
+	if err != nil {
+		return nil
+	}
+	return tree
+}
+
+// inUse returns the groups that are in use at the moment; nil where there is no file.
+func inUse(groups *group.File) func() *group.Tree {
+	if groups == nil {
+		return nil
+	}
+	return func() *group.Tree {
+		tree, _ := groups.Tree()
+		return tree
+	}
 }
 
 // confined reports whether the file has tokens that show some locations alone: then what

@@ -168,7 +168,7 @@ func webhookRights(cfg Config) []publisher.Right {
 // endpoints are those of the endpoints file; none where it cannot be used, which is told
 // elsewhere.
 func endpoints(cfg Config) []webhook.Endpoint {
-	file, err := webhook.Load(cfg.WebhooksFile, absentFields(cfg))
+	file, err := webhook.Load(cfg.WebhooksFile, absentFields(cfg), groupsAsTheyAre(cfg))
 	if err != nil {
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/consumers/webhook"
+	"github.com/guestflow/guestflow/internal/group"
 	"github.com/guestflow/guestflow/internal/tracing"
 )
 
@@ -23,6 +24,7 @@ func newDispatcher(cfg Config, js jetstream.JetStream, log *slog.Logger) *webhoo
 		dead = min(dead, age)
 	}
 	return &webhook.Dispatcher{
+		Groups:     func() *group.Tree { return groupsAsTheyAre(cfg) },
 		DeadMaxAge: dead,
 		JetStream:  js, Path: cfg.WebhooksFile, Absent: absentFields(cfg), Stream: cfg.Stream, Prefix: cfg.SubjectPrefix, Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage, Key: cfg.PrivacyKey, Log: log,
 	}
@@ -100,7 +102,12 @@ func dispatch(cmd *cobra.Command, args []string, cfg Config, do func(*cobra.Comm
 	log, level := changingLogger(cmd.ErrOrStderr(), cfg)
 	d := newDispatcher(cfg, js, log)
 	if cmd.Annotations[service] != "" {
-		outliveHangup(cmd.Context(), cmd.ErrOrStderr(), level.hangUp)
+		groups, err := openGroups(cfg, log)
+		if err != nil {
+			return err
+		}
+		defer followGroups(cmd, groups, level)()
+		d.Groups = inUse(groups)
 		tracer, err := tracing.Start(cmd.Context(), version(), log)
 		if err != nil {
 			return usageError(err.Error())
@@ -184,6 +191,9 @@ func asksFor(e webhook.Endpoint) string {
 	}
 	if len(e.Locations) > 0 {
 		text += " at " + strings.Join(e.Locations, ", ")
+	}
+	if len(e.Groups) > 0 {
+		text += " in " + strings.Join(e.Groups, ", ")
 	}
 	if e.Condition != "" {
 		text += " where " + e.Condition

@@ -12,6 +12,7 @@ type alertFacts struct {
 	Account  string      `expr:"account"`
 	Kind     string      `expr:"kind"`
 	Time     time.Time   `expr:"time"`
+	Groups   []string    `expr:"groups"`
 	Revision int64       `expr:"revision"`
 	Alert    alertObject `expr:"alert"`
 }
@@ -37,10 +38,10 @@ type alertObject struct {
 	Basis        string    `expr:"basis"`
 }
 
-func alertFactsOf(e *alerts.Event) alertFacts {
+func alertFactsOf(e *alerts.Event, groups []string) alertFacts {
 	a := &e.Data.Alert
 	f := alertFacts{
-		ID: e.ID, Account: e.Account, Kind: string(e.Kind), Time: e.Time, Revision: e.Data.Revision,
+		ID: e.ID, Account: e.Account, Kind: string(e.Kind), Time: e.Time, Groups: groups, Revision: e.Data.Revision,
 		Alert: alertObject{
 			ID: a.ID, Rule: a.Rule, What: string(a.What), Figure: a.Figure, LocationID: a.LocationID, LocationName: a.LocationName,
 			Since: a.Since, RaisedAt: a.RaisedAt, ClearedAt: a.ClearedAt, Reason: string(a.Reason),
@@ -58,7 +59,7 @@ var alertTopic = &topic{
 	kinds: textsOf(alerts.Kinds()...),
 	env:   alertFacts{},
 	maker: "set GUESTFLOW_ALERTS_FILE for guestflow run",
-	facts: func(of any) any { return alertFactsOf(of.(*alerts.Event)) },
+	facts: func(of any, groups []string) any { return alertFactsOf(of.(*alerts.Event), groups) },
 	outline: func(of any) notice {
 		e := of.(*alerts.Event)
 		a := &e.Data.Alert

@@ -131,7 +131,7 @@ func processorTime(b *testing.B) time.Duration {
 
 func mustLoad(b *testing.B, path string) Config {
 	b.Helper()
-	cfg, err := Load(path, nil)
+	cfg, err := Load(path, nil, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

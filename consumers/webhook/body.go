@@ -10,28 +10,31 @@ import (
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/vm"
+
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 // template is a compiled expression that makes the body of a request.
 type template struct {
 	program *vm.Program
-	text    bool // the content type is not JSON: a text goes out as it is
+	groups  *group.Tree // nil where it does not mention them
+	text    bool        // the content type is not JSON: a text goes out as it is
 }
 
 // template checks the names and types of source. The error names the column, counted
 // from 1.
-func (t *topic) template(source, contentType string) (*template, error) {
+func (t *topic) template(source, contentType string, groups *group.Tree) (*template, error) {
 	program, err := expr.Compile(source, expr.Env(t.env), expr.DisableBuiltin("now"))
 	if err != nil {
 		return nil, t.whatIsWrong(err, `write for instance {"text": session.location_name}`)
 	}
 	typ, _, _ := mime.ParseMediaType(contentType)
-	return &template{program, typ != "" && !strings.HasSuffix(typ, "json")}, nil
+	return &template{program, mentioned(source, groups), typ != "" && !strings.HasSuffix(typ, "json")}, nil
 }
 
 // render makes the body for an event.
 func (t *template) render(n notice) ([]byte, error) {
-	made, err := vm.Run(t.program, n.topic.facts(n.of))
+	made, err := vm.Run(t.program, n.topic.facts(n.of, n.groups(t.groups)))
 	if err != nil {
 		return nil, bareOfSnippet(err)
 	}

@@ -10,18 +10,22 @@ import (
 	"github.com/expr-lang/expr/vm"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 // condition is a compiled boolean expression over one event. It has no access
 // to the clock, so that a retry decides as the first try did.
-type condition struct{ program *vm.Program }
+type condition struct {
+	program *vm.Program
+	groups  *group.Tree // nil where it does not mention them
+}
 
 // condition checks the names and types of source. The error names the column, counted
 // from 1.
-func (t *topic) condition(source string) (*condition, error) {
+func (t *topic) condition(source string, groups *group.Tree) (*condition, error) {
 	program, err := expr.Compile(source, expr.Env(t.env), expr.AsBool(), expr.WarnOnAny(), expr.DisableBuiltin("now"))
 	if err == nil {
-		return &condition{program}, nil
+		return &condition{program, mentioned(source, groups)}, nil
 	}
 	return nil, t.whatIsWrong(err, "compare something, for instance session.duration_seconds >= 600")
 }
@@ -54,7 +58,7 @@ func (c *condition) match(n notice) (bool, error) {
 	if c == nil {
 		return true, nil
 	}
-	out, err := vm.Run(c.program, n.topic.facts(n.of))
+	out, err := vm.Run(c.program, n.topic.facts(n.of, n.groups(c.groups)))
 	if err != nil {
 		return false, bareOfSnippet(err)
 	}
@@ -69,6 +73,7 @@ type facts struct {
 	Account  string        `expr:"account"`
 	Kind     string        `expr:"kind"`
 	Time     time.Time     `expr:"time"`
+	Groups   []string      `expr:"groups"`
 	Revision int64         `expr:"revision"`
 	Episode  int64         `expr:"episode"`
 	Session  sessionFacts  `expr:"session"`
@@ -142,10 +147,10 @@ type roundingFact struct {
 	UploadedBytes   int64 `expr:"uploaded_bytes"`
 }
 
-func factsOf(e *events.Event) facts {
+func factsOf(e *events.Event, groups []string) facts {
 	s, o := &e.Data.Session, &e.Data.Observed
 	f := facts{
-		ID: e.ID, Account: e.Account, Kind: string(e.Kind), Time: e.Time,
+		ID: e.ID, Account: e.Account, Kind: string(e.Kind), Time: e.Time, Groups: groups,
 		Revision: e.Data.Revision, Episode: e.Data.Episode,
 		Session: sessionFacts{
 			ID: s.ID, LocationID: s.LocationID, LocationName: s.LocationName, GuestID: s.GuestID,

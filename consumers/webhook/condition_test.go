@@ -30,7 +30,7 @@ func knowsEveryField(t *testing.T, topic *topic, data reflect.Type) {
 				check(prefix+name+".", typ)
 				continue
 			}
-			if _, err := topic.condition(prefix + name + " == " + prefix + name); err != nil {
+			if _, err := topic.condition(prefix+name+" == "+prefix+name, nil); err != nil {
 				t.Errorf("%s%s: %v", prefix, name, err)
 			}
 		}
@@ -55,9 +55,9 @@ func TestConditionErrorsSayWhatWasMeant(t *testing.T) {
 		`session.duration_seconds`:         "column 1: expected true or false, but got number; compare something",
 		`previous.duration_seconds == "x"`: "(mismatched types number and text)",
 		`kind.foo == 1`:                    "type text has no field foo",
-		`nothing`:                          "unknown name nothing; known are id, account, kind, time, revision, episode, session, guest, previous, change, observed",
+		`nothing`:                          "unknown name nothing; known are id, account, kind, time, groups, revision, episode, session, guest, previous, change, observed",
 	} {
-		_, err := sessionTopic.condition(source)
+		_, err := sessionTopic.condition(source, nil)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v\nwant %s", source, err, want)
 		}
@@ -120,7 +120,7 @@ func TestConditionDecides(t *testing.T) {
 		`observed.at > date("2026-01-01T00:00:00Z")`:                           {true, true},
 		`observed.rounding.downloaded_bytes == 0 && episode < 1`:               {true, true},
 	} {
-		c, err := sessionTopic.condition(source)
+		c, err := sessionTopic.condition(source, nil)
 		if err != nil {
 			t.Errorf("%s: %v", source, err)
 			continue
@@ -131,7 +131,7 @@ func TestConditionDecides(t *testing.T) {
 			}
 		}
 	}
-	c, err := sessionTopic.condition("previous.duration_seconds > 5")
+	c, err := sessionTopic.condition("previous.duration_seconds > 5", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/oauth2/clientcredentials"
 
+	"github.com/guestflow/guestflow/internal/group"
 	"github.com/guestflow/guestflow/internal/handwritten"
 	"github.com/guestflow/guestflow/internal/outbound"
 )
@@ -52,6 +53,9 @@ type Endpoint struct {
 	// count, and its place.
 	Kinds     []string
 	Locations []string
+	// Groups are those whose locations count; empty means all. Of a visit, one of its
+	// locations will do.
+	Groups []string
 	// Condition is the source of the expression; empty is always true.
 	Condition string
 	// RateLimit is in requests a second; zero means none.
@@ -84,6 +88,7 @@ type Endpoint struct {
 	pem         outbound.PEM // digested below
 	tls         *tls.Config  // of pem
 	topic       *topic       // of Stream
+	in          *group.Set   // the locations of Groups; nil for all
 	condition   *condition
 	body        *template
 	oauth       *clientcredentials.Config // nil for none
@@ -119,18 +124,19 @@ func (e Endpoint) LogValue() slog.Value { return slog.StringValue(e.String()) }
 // Load reads and checks an endpoints file, YAML or JSON. The error names the
 // file and, where one is known, the line of every entry that is wrong; the Config
 // that comes with it has no endpoints. A condition must not ask for what is
-// absent; nil when every field may be there.
-func Load(path string, absent Absent) (Config, error) {
+// absent; nil when every field may be there. groups are those that there are; nil
+// is none.
+func Load(path string, absent Absent, groups *group.Tree) (Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("webhook endpoints: %w; give the path of an existing file", err)
 	}
-	return load(path, data, absent)
+	return load(path, data, absent, groups)
 }
 
 // load tells the files that the content refers to with an error too.
-func load(path string, data []byte, absent Absent) (Config, error) {
-	l := loader{folder: filepath.Dir(path), absent: absent, env: os.LookupEnv, read: os.ReadFile}
+func load(path string, data []byte, absent Absent, groups *group.Tree) (Config, error) {
+	l := loader{folder: filepath.Dir(path), absent: absent, groups: groups, env: os.LookupEnv, read: os.ReadFile}
 	cfg, err := l.parse(data)
 	if err != nil {
 		cfg, err = Config{}, fmt.Errorf("webhook endpoints file %s: %w", path, err)
@@ -144,6 +150,7 @@ func load(path string, data []byte, absent Absent) (Config, error) {
 type loader struct {
 	folder string
 	absent Absent
+	groups *group.Tree
 	env    func(string) (string, bool)
 	read   func(string) ([]byte, error)
 	files  []string
@@ -196,7 +203,7 @@ func byLine(problems []error) []error {
 }
 
 // identify fills in the two digests of the endpoint.
-func (e *Endpoint) identify(raw entry) {
+func (e *Endpoint) identify(raw entry, groups *group.Tree) {
 	for i, s := range raw.Secrets {
 		if !handwritten.IsReference(s) {
 			raw.Secrets[i] = ""
@@ -222,6 +229,15 @@ func (e *Endpoint) identify(raw entry) {
 	}
 	headers, _ := json.Marshal(e.headers)
 	all.Write(headers)
+	if e.in != nil {
+		fmt.Fprintf(all, "%q", e.in.Places())
+	}
+	if e.condition != nil && e.condition.groups != nil || e.body != nil && e.body.groups != nil {
+		_ = groups.Walk(func(g *group.Group, depth int) error { // what they mean may have changed
+			_, err := fmt.Fprintf(all, "%d %q %q", depth, g.ID, g.Set().Places())
+			return err
+		})
+	}
 	fmt.Fprintf(all, "%q %q %q %v", e.pem.CA, e.pem.Cert, e.pem.Key, e.proxy)
 	e.digest = string(all.Sum(nil))
 }
@@ -231,14 +247,17 @@ func (e *Endpoint) takes(n notice) bool {
 	if len(e.Kinds) > 0 && !slices.Contains(e.Kinds, n.kind) {
 		return false
 	}
-	if len(e.Locations) == 0 {
-		return true
+	if e.in != nil && !slices.ContainsFunc(n.places, func(place string) bool { return e.in.Has(n.account, place) }) {
+		return false
 	}
+	return len(e.Locations) == 0 || slices.ContainsFunc(n.places, e.globs)
+}
+
+// globs reports whether any of the endpoint's matches a place.
+func (e *Endpoint) globs(place string) bool {
 	return slices.ContainsFunc(e.Locations, func(glob string) bool {
-		return slices.ContainsFunc(n.places, func(place string) bool {
-			ok, _ := path.Match(glob, place)
-			return ok
-		})
+		ok, _ := path.Match(glob, place)
+		return ok
 	})
 }
 

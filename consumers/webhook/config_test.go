@@ -19,7 +19,7 @@ func TestExampleFileLoads(t *testing.T) {
 	t.Setenv("GUESTFLOW_CRM_SECRET", testSecret)
 	t.Setenv("GUESTFLOW_LOYALTY_SECRET", testSecret)
 	t.Setenv("GUESTFLOW_CRM_TOKEN", "Bearer t0ken")
-	cfg, err := Load("testdata/endpoints.yaml", nil)
+	cfg, err := Load("testdata/endpoints.yaml", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestBrokenFileKeepsTheOldAndIsReportedOnce(t *testing.T) {
 	one := "endpoints:\n  - {name: one, url: 'https://example.com', secrets: ['file:s']}\n"
 	write(t, secret, testSecret)
 	write(t, file, one)
-	w, err := watch(file, nil)
+	w, err := watch(file, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestSecretFileMadeLaterIsSeen(t *testing.T) {
 	dir := t.TempDir()
 	file, secret := filepath.Join(dir, "e.yaml"), filepath.Join(dir, "s")
 	write(t, file, "endpoints: []")
-	w, err := watch(file, nil)
+	w, err := watch(file, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -231,7 +231,7 @@ func (d *Dispatcher) known(ctx context.Context, o options, graves *graveyard, en
 	}
 	var cfg Config
 	if d.Path != "" {
-		if cfg, err = Load(d.Path, d.Absent); err != nil {
+		if cfg, err = d.load(); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/guestflow/guestflow/events/alerts"
 	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/events/visits"
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 // Dispatcher serves the endpoints of one file, each from the stream it subscribes to. Its fields are
@@ -29,6 +30,7 @@ type Dispatcher struct {
 	JetStream jetstream.JetStream // not needed by Test
 	Path      string              // of the endpoints file
 	Absent    Absent              // what no event has, so that no condition may ask for it
+	Groups    func() *group.Tree  // those in use; nil for none
 
 	Stream  string // events.DefaultStream
 	Prefix  string // of subjects; events.DefaultPrefix
@@ -268,7 +270,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w, err := watch(d.Path, d.Absent)
+	w, err := watch(d.Path, d.Absent, d.Groups)
 	if err != nil {
 		return err
 	}
@@ -363,9 +365,12 @@ func (d *Dispatcher) writeStandings(ctx context.Context, o options, r *records, 
 	write(context.WithoutCancel(ctx))
 }
 
+// load reads the file as it is now.
+func (d *Dispatcher) load() (Config, error) { return Load(d.Path, d.Absent, treeOf(d.Groups)) }
+
 // endpoint loads the file and finds one endpoint.
 func (d *Dispatcher) endpoint(name string) (Endpoint, error) {
-	cfg, err := Load(d.Path, d.Absent)
+	cfg, err := d.load()
 	if err != nil {
 		return Endpoint{}, err
 	}

@@ -30,7 +30,7 @@ func (l *loader) endpoint(raw entry) (Endpoint, error) {
 	var problems []error
 	wrong := func(field string, err error) { problems = append(problems, raw.wrong(field, err)) }
 	e := Endpoint{
-		Name: raw.Name, Locations: raw.Locations, Condition: raw.Condition, Ordered: raw.Ordered,
+		Name: raw.Name, Locations: raw.Locations, Groups: raw.Groups, Condition: raw.Condition, Ordered: raw.Ordered,
 		AllowPrivate: raw.AllowPrivate, Concurrency: DefaultConcurrency, Format: CloudEvents,
 	}
 	var err error
@@ -77,7 +77,7 @@ func (l *loader) endpoint(raw entry) (Endpoint, error) {
 	if len(problems) > 0 {
 		return e, errors.Join(problems...)
 	}
-	e.identify(raw)
+	e.identify(raw, l.groups)
 	return e, nil
 }
 
@@ -99,11 +99,14 @@ func (l *loader) filter(e *Endpoint, raw entry, wrong func(field string, err err
 			wrong("locations", fmt.Errorf("%q is not a glob; '*' stands for any text, '?' for one character, '[a-c]' for one of several", glob))
 		}
 	}
+	if e.in, err = l.inGroups(e.topic, raw.Groups); err != nil {
+		wrong("groups", err)
+	}
 	if raw.Condition == "" {
 		return
 	}
-	if e.condition, err = e.topic.condition(raw.Condition); err == nil {
-		err = l.absent.refuse(raw.Condition)
+	if e.condition, err = e.topic.condition(raw.Condition, l.groups); err == nil {
+		err = l.refuse(raw.Condition)
 	}
 	if err != nil {
 		wrong("condition", err)
@@ -131,8 +134,8 @@ func (l *loader) content(e *Endpoint, raw entry, wrong func(field string, err er
 		wrong("format", errors.New("body makes the whole body; remove one of both"))
 	}
 	var err error
-	if e.body, err = e.topic.template(raw.Body, raw.ContentType); err == nil {
-		err = l.absent.refuse(raw.Body)
+	if e.body, err = e.topic.template(raw.Body, raw.ContentType, l.groups); err == nil {
+		err = l.refuse(raw.Body)
 	}
 	if err == nil && (raw.Condition == "" || e.condition != nil) {
 		err = e.body.try(*e)

@@ -17,6 +17,7 @@ type entry struct {
 	Stream       string            `json:"stream,omitempty"`
 	Kinds        []string          `json:"kinds"`
 	Locations    []string          `json:"locations"`
+	Groups       []string          `json:"groups,omitempty"`
 	Condition    string            `json:"condition"`
 	RateLimit    *float64          `json:"rate_limit"`
 	Concurrency  *int              `json:"concurrency"`
@@ -41,7 +42,7 @@ type entry struct {
 }
 
 var entryFields = []string{
-	"name", "url", "secrets", "stream", "kinds", "locations", "condition", "rate_limit", "concurrency", "ordered", "format",
+	"name", "url", "secrets", "stream", "kinds", "locations", "groups", "condition", "rate_limit", "concurrency", "ordered", "format",
 	"content_type", "body", "fields", "timeout", "max_retry", "max_age", "allow_private", "headers",
 	"oauth2", "ca", "client_cert", "client_key", "proxy",
 }
@@ -127,6 +128,8 @@ func (d endpointsFile) entry(n ast.Node) (e entry, problems []error) {
 			e.Kinds, err = d.Texts(m.Value)
 		case "locations":
 			e.Locations, err = d.Texts(m.Value)
+		case "groups":
+			e.Groups, err = d.Texts(m.Value)
 		case "condition":
 			e.Condition, err = d.Text(m.Value)
 		case "rate_limit":

@@ -101,7 +101,7 @@ func (d *Dispatcher) Check() ([]Checked, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := Load(d.Path, d.Absent)
+	cfg, err := d.load()
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ var forgottenTopic = &topic{
 	kinds: []string{forgottenKind},
 	env:   forgottenFacts{},
 	maker: "it is made by guestflow run",
-	facts: func(of any) any {
+	facts: func(of any, _ []string) any {
 		e := of.(*forgotten.Event)
 		f := forgottenFacts{ID: e.ID, Account: e.Account, Kind: forgottenKind, Time: e.Time}
 		if p := e.Data.Person; p != nil {

@@ -31,7 +31,7 @@ func routed(t *testing.T, url string, lines ...string) Endpoint {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := Load(path, nil)
+	cfg, err := Load(path, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
 	if err := os.WriteFile(path, []byte("endpoints:\n  - name: a\n    url: https://hooks.example.com\n    secrets: ["+testSecret+"]\n    ca: ca.pem # beside this file\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w, err := watch(path, nil)
+	w, err := watch(path, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/visits"
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 // ErrNoSample: no event was found that an endpoint's filters let through. For all
@@ -135,10 +136,10 @@ func takesAsItIs(e *Endpoint, n notice) bool {
 
 // obstacle names the part of the filters that alone no event of the kinds meets.
 func obstacle(e Endpoint, kinds []string, at time.Time) string {
-	alone := func(locations []string, condition string) bool {
-		part := Endpoint{Locations: locations, Condition: condition, topic: e.topic}
+	alone := func(locations []string, in *group.Set, condition string) bool {
+		part := Endpoint{Locations: locations, Condition: condition, topic: e.topic, in: in}
 		if condition != "" {
-			compiled, err := e.topic.condition(condition)
+			compiled, err := e.topic.condition(condition, e.condition.groups)
 			if err != nil {
 				return true // of a part that does not stand alone nothing is known
 			}
@@ -149,11 +150,14 @@ func obstacle(e Endpoint, kinds []string, at time.Time) string {
 			return ok
 		})
 	}
-	if !alone(e.Locations, "") {
+	if !alone(e.Locations, nil, "") {
 		return fmt.Sprintf("no location id was found for the globs %q", e.Locations)
 	}
+	if !alone(nil, e.in, "") {
+		return fmt.Sprintf("the groups %s have no location", strings.Join(e.Groups, ", "))
+	}
 	for _, part := range conjuncts(e.Condition) {
-		if !alone(nil, part) {
+		if !alone(nil, nil, part) {
 			return fmt.Sprintf("none of the kinds %s was found to meet %s", strings.Join(kinds, ", "), part)
 		}
 	}
@@ -195,6 +199,10 @@ func variationsOf(e *Endpoint, n notice) (fields []variation) {
 		for _, glob := range e.Locations {
 			u.texts = append(u.texts, instanceOf(glob))
 		}
+	}
+	for _, p := range placesFor(e, u) {
+		paths = append(paths, "account", "session.location_id", "visit.place", "alert.location_id")
+		u.texts = append(u.texts, p.Account, p.Location)
 	}
 	for _, path := range slices.Compact(slices.Sorted(slices.Values(paths))) {
 		if !e.topic.mayVary(n.kind, path) {

@@ -36,7 +36,7 @@ func TestSecretFromFileIsRead(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "s"), testSecret+"\n")
 	write(t, filepath.Join(dir, "e.yaml"), "endpoints:\n  - {name: a, url: 'https://example.com', secrets: ['file:s']}")
-	cfg, err := Load(filepath.Join(dir, "e.yaml"), nil)
+	cfg, err := Load(filepath.Join(dir, "e.yaml"), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

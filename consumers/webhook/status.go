@@ -88,7 +88,7 @@ func (d *Dispatcher) Status(ctx context.Context) ([]EndpointStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := Load(d.Path, d.Absent)
+	cfg, err := d.load()
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +189,7 @@ func (d *Dispatcher) Forget(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := Load(d.Path, d.Absent)
+	cfg, err := d.load()
 	if err != nil {
 		return err
 	}

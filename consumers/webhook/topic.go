@@ -15,9 +15,10 @@ import (
 type topic struct {
 	name  string   // as the field stream has it
 	kinds []string // sample is tried in this order: what endpoints are most often for comes first
-	// env is what expressions are compiled against, facts what they see of an event.
+	// env is what expressions are compiled against, facts what they see of an event, which
+	// happened in these groups.
 	env   any
-	facts func(of any) any
+	facts func(of any, groups []string) any
 	// outline tells what an event is about, its topic aside; of is a pointer to one.
 	outline func(of any) notice
 	decode  func(document []byte) (of any, err error)
@@ -96,7 +97,7 @@ var sessionTopic = &topic{
 	kinds: textsOf(events.Started, events.Resumed, events.Ended, events.Traffic, events.Updated, events.Discovered),
 	env:   facts{},
 	maker: "start guestflow run",
-	facts: func(of any) any { return factsOf(of.(*events.Event)) },
+	facts: func(of any, groups []string) any { return factsOf(of.(*events.Event), groups) },
 	outline: func(of any) notice {
 		e := of.(*events.Event)
 		s, o := &e.Data.Session, &e.Data.Observed
@@ -126,7 +127,7 @@ var visitTopic = &topic{
 	kinds: textsOf(visits.Kinds()...),
 	env:   visitFacts{},
 	maker: "set GUESTFLOW_VISITS=true for guestflow run, or start guestflow visits run",
-	facts: func(of any) any { return visitFactsOf(of.(*visits.Event)) },
+	facts: func(of any, groups []string) any { return visitFactsOf(of.(*visits.Event), groups) },
 	outline: func(of any) notice {
 		e := of.(*visits.Event)
 		v, o := &e.Data.Visit, &e.Data.Observed

@@ -81,7 +81,7 @@ func (d *Dispatcher) Trace(ctx context.Context, of []Traced) ([][]Trace, error) 
 	if d.Path == "" {
 		return t.out, nil
 	}
-	cfg, err := Load(d.Path, d.Absent)
+	cfg, err := d.load()
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,7 @@ func (a Absent) refusePaths(paths []string) error {
 type uses struct {
 	paths   []string // "guest", "guest.email"; without repetition
 	texts   []string
+	groups  []string // that it looks for among those of an event
 	numbers []int64
 }
 
@@ -57,6 +58,11 @@ func (u *uses) Visit(n *ast.Node) {
 	case *ast.IdentifierNode, *ast.MemberNode:
 		if path := pathOf(*n); path != "" {
 			u.paths = append(u.paths, path)
+		}
+	case *ast.BinaryNode:
+		id, named := v.Left.(*ast.StringNode)
+		if named && v.Operator == "in" && pathOf(v.Right) == "groups" {
+			u.groups = append(u.groups, id.Value)
 		}
 	case *ast.StringNode:
 		u.texts = append(u.texts, v.Value)

@@ -13,6 +13,7 @@ type visitFacts struct {
 	Account          string             `expr:"account"`
 	Kind             string             `expr:"kind"`
 	Time             time.Time          `expr:"time"`
+	Groups           []string           `expr:"groups"`
 	Revision         int64              `expr:"revision"`
 	ThresholdSeconds int64              `expr:"threshold_seconds"`
 	Visit            visitObject        `expr:"visit"`
@@ -49,10 +50,10 @@ type visitObservedFacts struct {
 	End      string    `expr:"end"`
 }
 
-func visitFactsOf(e *visits.Event) visitFacts {
+func visitFactsOf(e *visits.Event, groups []string) visitFacts {
 	v, o := &e.Data.Visit, &e.Data.Observed
 	f := visitFacts{
-		ID: e.ID, Account: e.Account, Kind: string(e.Kind), Time: e.Time, Revision: e.Data.Revision, ThresholdSeconds: e.Data.ThresholdSeconds,
+		ID: e.ID, Account: e.Account, Kind: string(e.Kind), Time: e.Time, Groups: groups, Revision: e.Data.Revision, ThresholdSeconds: e.Data.ThresholdSeconds,
 		Visit: visitObject{
 			ID: v.ID, Place: v.Place, Group: v.Group, LocationID: v.LocationID, LocationName: v.LocationName, Locations: v.Locations,
 			Identity: string(v.Identity), GuestID: v.GuestID, DeviceMAC: v.DeviceMAC, Arrival: string(v.Arrival),

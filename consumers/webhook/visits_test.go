@@ -214,7 +214,7 @@ func TestEntriesOfVisitsAreChecked(t *testing.T) {
 		"kinds: [stayed]":                                         `kinds: "stayed" is a kind of the stream visits; add stream: visits`,
 		"stream: visits\n    kinds: [traffic]":                    `kinds: "traffic" is a kind of the stream sessions; add stream: sessions`,
 		"stream: visits\n    kinds: [begun]":                      `kinds: unknown kind "begun"; known are [started counted stayed ended lapsed]`,
-		"stream: visits\n    condition: session.guest_id != \"\"": "column 1: unknown name session; known are id, account, kind, time, revision",
+		"stream: visits\n    condition: session.guest_id != \"\"": "column 1: unknown name session; known are id, account, kind, time, groups, revision",
 		"stream: visits\n    condition: visit.plac == \"\"":       "column 7: visit has no field plac; did you mean place?",
 	} {
 		if _, err := parse(t, "endpoints:\n  - GOOD\n    "+lines); err == nil || !strings.Contains(err.Error(), want) {
@@ -271,7 +271,7 @@ func TestConditionKnowsEveryFieldOfAVisit(t *testing.T) {
 	if err := json.Unmarshal(body, &d); err != nil {
 		t.Fatal(err)
 	}
-	seen := reflect.ValueOf(visitFactsOf(&e).Visit)
+	seen := reflect.ValueOf(visitFactsOf(&e, nil).Visit)
 	for i := range seen.NumField() {
 		name := seen.Type().Field(i).Tag.Get("expr")
 		value := seen.Field(i).Interface()

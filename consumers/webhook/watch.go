@@ -6,15 +6,18 @@ import (
 	"os"
 	"slices"
 	"sync"
+
+	"github.com/guestflow/guestflow/internal/group"
 )
 
-// watched is an endpoints file that is followed by its content and that of the
+// watched is an endpoints file that is followed by its content, the groups, and that of the
 // secret files it refers to, those that are still to be made too. Content rather
 // than modification times: they are small, and a file replaced within the clock's
 // resolution is seen too.
 type watched struct {
 	path   string
 	absent Absent
+	groups func() *group.Tree
 
 	mu    sync.Mutex
 	cfg   Config
@@ -22,8 +25,8 @@ type watched struct {
 	seen  [sha256.Size]byte // content at the last look
 }
 
-func watch(path string, absent Absent) (*watched, error) {
-	w := &watched{path: path, absent: absent}
+func watch(path string, absent Absent, groups func() *group.Tree) (*watched, error) {
+	w := &watched{path: path, absent: absent, groups: groups}
 	if err := w.load(); err != nil {
 		return nil, err
 	}
@@ -39,6 +42,7 @@ func (w *watched) config() Config {
 // content digests the endpoints file and what it refers to.
 func (w *watched) content() [sha256.Size]byte {
 	h := sha256.New()
+	fmt.Fprintf(h, "%p\n", treeOf(w.groups)) // another one each time that their file has changed
 	for _, f := range append([]string{w.path}, w.files...) {
 		data, err := os.ReadFile(f)
 		fmt.Fprintf(h, "%q %d %v\n", f, len(data), err)
@@ -52,7 +56,7 @@ func (w *watched) content() [sha256.Size]byte {
 func (w *watched) load() error {
 	for {
 		seen := w.content()
-		cfg, err := Load(w.path, w.absent)
+		cfg, err := Load(w.path, w.absent, treeOf(w.groups))
 		if !slices.Equal(cfg.files, w.files) {
 			w.files = cfg.files
 			continue

@@ -146,6 +146,20 @@ func (t *Tree) Of(ids ...string) (set *Set, unknown string) {
 	return set, ""
 }
 
+// Holding are the ids of the groups that have one of an account's locations, sorted.
+func (t *Tree) Holding(account string, locations ...string) (ids []string) {
+	if t == nil {
+		return nil
+	}
+	for id, g := range t.ids {
+		if slices.ContainsFunc(locations, func(l string) bool { return g.set.Has(account, l) }) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 // Walk calls visit for each group, those above before those in them, until it returns an
 // error.
 func (t *Tree) Walk(visit func(g *Group, depth int) error) error {

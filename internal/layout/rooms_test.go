@@ -31,7 +31,7 @@ var rooms = map[string][]string{
 	"poller/budget":        {"poller/platform"},
 	"poller/guest":         {"events", "store", "poller/budget", "poller/platform"},
 	"poller":               {"diff", "events", "store", "poller/address", "poller/budget", "poller/order", "poller/plan", "poller/platform"},
-	"consumers/webhook":    {"events", "events/alerts", "events/consume", "events/forgotten", "events/visits", "internal/handwritten", "internal/outbound"},
+	"consumers/webhook":    {"events", "events/alerts", "events/consume", "events/forgotten", "events/visits", "internal/group", "internal/handwritten", "internal/outbound"},
 	"events/visits":        {"events"},
 	"events/forgotten":     {"events"},
 	"consumers/visit":      {"events", "events/consume", "events/forgotten", "events/visits"},
