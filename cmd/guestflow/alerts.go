@@ -27,7 +27,11 @@ func (c *Config) needAlerts() error {
 	if c.AlertsFile == "" {
 		return nil
 	}
-	_, err := alert.Load(c.AlertsFile)
+	groups, err := c.groupTree()
+	if err != nil {
+		return err
+	}
+	_, err = alert.Load(c.AlertsFile, groups)
 	var unread *fs.PathError
 	if errors.As(err, &unread) {
 		return fmt.Errorf("%s_ALERTS_FILE, or --file: %w", envPrefix, err)
@@ -60,7 +64,7 @@ func (a *app) openAlerts() error {
 	}
 	var err error
 	a.alerts, err = alert.New(alert.Settings{
-		File: a.cfg.AlertsFile, Source: venues{a.web}, MaxAge: a.cfg.StreamMaxAge, Replicas: a.cfg.StreamReplicas, Declared: !a.cfg.StreamManage, Log: a.log,
+		File: a.cfg.AlertsFile, Source: venues{a.web}, Groups: inUse(a.groups), MaxAge: a.cfg.StreamMaxAge, Replicas: a.cfg.StreamReplicas, Declared: !a.cfg.StreamManage, Log: a.log,
 	})
 	return err
 }
@@ -234,7 +238,7 @@ func alertsCheckCommand() *cobra.Command {
 			if err := cfg.needAlerts(); err != nil {
 				return usageError(err.Error())
 			}
-			rules, err := alert.Load(cfg.AlertsFile)
+			rules, err := alert.Load(cfg.AlertsFile, groupsAsTheyAre(cfg))
 			if err != nil {
 				return err
 			}

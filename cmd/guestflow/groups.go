@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/internal/group"
+	"github.com/guestflow/guestflow/internal/handwritten"
 )
 
 // needGroups checks the groups file, where one is named.
@@ -33,6 +35,25 @@ func (c *Config) groupTree() (*group.Tree, error) {
 		err = errors.New("groups file " + c.GroupsFile + ": token " + tree.Bearer(c.OccupancyToken).Name + ": it is GUESTFLOW_OCCUPANCY_TOKEN, which shows everything; give it another")
 	}
 	return tree, err
+}
+
+// inGroups are the locations of groups that a command was told; nil where it was told none.
+func (c *Config) inGroups(ids []string) (*group.Set, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	tree, err := c.groupTree()
+	if err != nil {
+		return nil, usageError(err.Error())
+	}
+	if tree == nil {
+		return nil, usageError("--group: there is no file of groups; set GUESTFLOW_GROUPS_FILE")
+	}
+	set, unknown := tree.Of(ids...)
+	if unknown != "" {
+		return nil, usageError(fmt.Sprintf("--group: there is no group %q%s", unknown, handwritten.DidYouMean(unknown, tree.IDs())))
+	}
+	return set, nil
 }
 
 // onlyAccount is the account of locations that the groups file has without one.

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/guestflow/guestflow/events/alerts"
+	"github.com/guestflow/guestflow/internal/group"
 	"github.com/guestflow/guestflow/internal/handwritten"
 )
 
@@ -23,18 +24,18 @@ const (
 )
 
 // Load reads and checks a rules file, YAML or JSON. The error names the file and the line
-// of everything that is wrong.
-func Load(path string) (Rules, error) {
+// of everything that is wrong. groups are those that there are; nil is none.
+func Load(path string, groups *group.Tree) (Rules, error) {
 	data, err := os.ReadFile(path)
-	return parseFile(path, data, err)
+	return parseFile(path, data, err, groups)
 }
 
 // parseFile parses what came of reading a file.
-func parseFile(path string, data []byte, err error) (Rules, error) {
+func parseFile(path string, data []byte, err error, groups *group.Tree) (Rules, error) {
 	if err != nil {
 		return Rules{}, fmt.Errorf("alerts: %w; give the path of an existing file", err)
 	}
-	rules, err := Parse(data)
+	rules, err := Parse(data, groups)
 	if err != nil {
 		return Rules{}, fmt.Errorf("alerts file %s: %w", path, err)
 	}
@@ -42,7 +43,7 @@ func parseFile(path string, data []byte, err error) (Rules, error) {
 }
 
 // Parse reads what a rules file holds.
-func Parse(data []byte) (Rules, error) {
+func Parse(data []byte, groups *group.Tree) (Rules, error) {
 	text, err := handwritten.Decoded(data)
 	if err != nil {
 		return Rules{}, err
@@ -51,7 +52,7 @@ func Parse(data []byte) (Rules, error) {
 	if err != nil {
 		return Rules{}, err
 	}
-	r := reader{Document: doc, rules: Rules{Stale: DefaultStale}, zone: time.UTC, lines: map[string]int{}}
+	r := reader{Document: doc, rules: Rules{Stale: DefaultStale}, groups: groups, zone: time.UTC, lines: map[string]int{}}
 	r.file()
 	slices.SortStableFunc(r.faults, func(a, b fault) int { return cmp.Compare(a.line, b.line) })
 	var errs []error
@@ -70,6 +71,7 @@ type fault struct {
 type reader struct {
 	handwritten.Document
 	rules  Rules
+	groups *group.Tree
 	zone   *time.Location
 	lines  map[string]int // of the rules' names
 	faults []fault
@@ -131,7 +133,7 @@ func (r *reader) duration(n ast.Node, least time.Duration, into *time.Duration) 
 	return nil
 }
 
-var ruleFields = []string{"name", "above", "below", "busier", "silent", "figure", "clear", "at_least", "hold", "locations", "accounts", "hours"}
+var ruleFields = []string{"name", "above", "below", "busier", "silent", "figure", "clear", "at_least", "hold", "locations", "accounts", "groups", "hours"}
 
 // rule reads one entry.
 func (r *reader) rule(n ast.Node) {
@@ -193,6 +195,8 @@ func (r *reader) field(rule *Rule, m handwritten.Member, clear **float64) (err e
 		rule.Locations, err = r.globs(m.Value)
 	case "accounts":
 		rule.Accounts, err = r.Texts(m.Value)
+	case "groups":
+		rule.Groups, rule.in, err = r.inGroups(m.Value)
 	case "hours":
 		rule.Hours.Spans, err = r.spans(m.Value)
 	default:
@@ -225,6 +229,21 @@ func (r *reader) globs(n ast.Node) ([]string, error) {
 		}
 	}
 	return globs, err
+}
+
+// inGroups reads ids of groups, and returns their locations; nil where there are none.
+func (r *reader) inGroups(n ast.Node) (ids []string, in *group.Set, err error) {
+	if ids, err = r.Texts(n); err != nil || len(ids) == 0 {
+		return nil, nil, err
+	}
+	if r.groups == nil {
+		return nil, nil, errors.New("there is no file of groups; set GUESTFLOW_GROUPS_FILE")
+	}
+	in, unknown := r.groups.Of(ids...)
+	if unknown != "" {
+		return nil, nil, fmt.Errorf("there is no group %q%s", unknown, handwritten.DidYouMean(unknown, r.groups.IDs()))
+	}
+	return ids, in, nil
 }
 
 func (r *reader) spans(n ast.Node) (spans []Span, err error) {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestExampleFile(t *testing.T) {
-	rules, err := Load("examples/alerts.yaml")
+	rules, err := Load("examples/alerts.yaml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,18 +62,18 @@ func TestFaultsOfTheFileAreNamed(t *testing.T) {
 		"alerts: [{name: a, above: 2, holds: 2m}]":           "did you mean",
 		"alerts: [{name: a, above: 2}, {name: a, above: 3}]": "is on line 1 already",
 	} {
-		_, err := Parse([]byte(text))
+		_, err := Parse([]byte(text), nil)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\n  gives %v\n  want %s", text, err, want)
 		}
 	}
-	if _, err := Parse([]byte("alerts: [{name: a, above: many}]")); strings.Contains(err.Error(), "too small") {
+	if _, err := Parse([]byte("alerts: [{name: a, above: many}]"), nil); strings.Contains(err.Error(), "too small") {
 		t.Errorf("one fault gives two errors: %v", err)
 	}
-	if _, err := Load("examples/nothing.yaml"); err == nil || !strings.Contains(err.Error(), "nothing.yaml") {
+	if _, err := Load("examples/nothing.yaml", nil); err == nil || !strings.Contains(err.Error(), "nothing.yaml") {
 		t.Errorf("a missing file: %v", err)
 	}
-	if rules, err := Parse(nil); err != nil || len(rules.Rules) != 0 {
+	if rules, err := Parse(nil, nil); err != nil || len(rules.Rules) != 0 {
 		t.Errorf("an empty file: %+v, %v", rules, err)
 	}
 }

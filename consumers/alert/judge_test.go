@@ -15,7 +15,7 @@ var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
 func parsed(t *testing.T, text string) Rules {
 	t.Helper()
-	rules, err := Parse([]byte(text))
+	rules, err := Parse([]byte(text), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/guestflow/guestflow/events/alerts"
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 // Rules are a checked rules file.
@@ -34,8 +36,12 @@ type Rule struct {
 	// Locations are globs in the syntax of path.Match over location ids, Accounts names;
 	// empty means all.
 	Locations, Accounts []string
+	// Groups are ids of those whose locations the rule is for; empty means all.
+	Groups []string
 	// Hours are when the rule is for, in the file's zone; none is always.
 	Hours Hours
+
+	in *group.Set // the locations of Groups; nil for all
 }
 
 // String says when the alert is raised and cleared.
@@ -51,12 +57,15 @@ func (r Rule) String() string {
 	case alerts.Silent:
 		text += fmt.Sprintf("where nobody is online for %v while %v sessions are usual, cleared by a guest", r.Hold, r.Threshold)
 	}
+	if len(r.Groups) > 0 {
+		text += ", in " + strings.Join(r.Groups, ", ")
+	}
 	return text
 }
 
 // covers reports whether the rule is for a location.
 func (r *Rule) covers(v *Venue) bool {
-	if len(r.Accounts) > 0 && !slices.Contains(r.Accounts, v.Account) {
+	if !r.in.Has(v.Account, v.Location) || len(r.Accounts) > 0 && !slices.Contains(r.Accounts, v.Account) {
 		return false
 	}
 	return len(r.Locations) == 0 || slices.ContainsFunc(r.Locations, func(glob string) bool {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"reflect"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/alerts"
 	"github.com/guestflow/guestflow/events/consume"
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 // Source tells the figures of all locations, and the time of the platform. It reports
@@ -30,6 +32,8 @@ type Settings struct {
 	// File is the path of the rules file.
 	File   string
 	Source Source
+	// Groups returns those in use; nil is none.
+	Groups func() *group.Tree
 	// Stream and Prefix are those of alerts. Defaults alerts.DefaultStream and
 	// alerts.DefaultPrefix. The stream is made where it does not exist, with MaxAge (0
 	// keeps for ever) and Replicas (default 1); one that exists is never changed.
@@ -97,20 +101,26 @@ func New(s Settings) (*Service, error) {
 // left out would be cleared.
 func (s *Service) read() error {
 	data, err := os.ReadFile(s.settings.File)
-	digest := sha256.Sum256(append(data, fmt.Sprint(err)...))
+	var groups *group.Tree
+	if s.settings.Groups != nil {
+		groups = s.settings.Groups() // another pointer each time that their file has changed
+	}
+	digest := sha256.Sum256(append(data, fmt.Sprintf("%v %p", err, groups)...))
 	settled := s.seen == digest || s.seen == [sha256.Size]byte{}
 	if s.seen = digest; !settled || digest == s.taken {
 		return nil
 	}
 	s.taken = digest
-	rules, err := parseFile(s.settings.File, data, err)
+	rules, err := parseFile(s.settings.File, data, err, groups)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
 		s.status.File = err.Error()
 		return err
 	}
-	s.judge.Use(rules)
+	if !reflect.DeepEqual(rules, s.judge.rules) { // else what is held would begin anew for nothing
+		s.judge.Use(rules)
+	}
 	s.status.File, s.status.Rules = "", len(rules.Rules)
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/guestflow/guestflow/events/alerts"
 	"github.com/guestflow/guestflow/events/consume"
+	"github.com/guestflow/guestflow/internal/group"
 	"github.com/guestflow/guestflow/internal/natstest"
 )
 
@@ -214,4 +217,66 @@ func TestHalfAFileIsNoFile(t *testing.T) {
 	write("")
 	look("emptied", 2)
 	look("for good", 0)
+}
+
+// TestRulesFollowTheirGroups: a location that leaves a rule's groups has its alert cleared, one
+// that joins them is watched, and groups that no rule asks for change nothing.
+func TestRulesFollowTheirGroups(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, of := filepath.Join(dir, "alerts.yaml"), filepath.Join(dir, "groups.yaml")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tree := func(text string) *group.Tree {
+		t.Helper()
+		write(of, text)
+		groups, err := group.Load(of, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return groups
+	}
+	groups := tree("groups: [{id: north, locations: [one, b/two]}]")
+	write(file, "alerts: [{name: full, above: 10, hold: 0s, groups: [north]}]")
+	s, err := New(Settings{File: file, Groups: func() *group.Tree { return groups }, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := &story{t: t, judge: s.judge, now: noon}
+	other := func() Venue { v := told.at("two", 20, 0); v.Account = "b"; return v }
+	look := func() string { // in order, since that of ids is of no matter
+		all := strings.Split(told.look(told.at("one", 20, 0), told.at("two", 20, 0), other()), ", ")
+		slices.Sort(all)
+		return strings.Join(all, ", ")
+	}
+	expect(t, "the groups", look(), "raised full one, raised full two")
+	groups = tree("groups: [{id: north, locations: [one, two]}, {id: south}]")
+	for range 2 {
+		if err := s.read(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(t, "b/two has left, a/two has come", look(), "cleared full two removed, raised full two")
+	s.judge.since[key{"a", "one", "full"}] = noon
+	groups = tree("groups: [{id: north, locations: [one, two]}, {id: south, locations: [three]}]")
+	for range 2 {
+		if err := s.read(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.judge.since) != 1 {
+		t.Error("what is held begins anew where no rule has changed")
+	}
+	groups = tree("groups: [{id: south}]")
+	err = errors.Join(s.read(), s.read())
+	if err == nil || !strings.Contains(err.Error(), `alert "full": groups: there is no group "north"`) || s.Status().File == "" {
+		t.Errorf("a group that is gone: %v", err)
+	}
+	if _, err := Load(file, nil); err == nil || !strings.Contains(err.Error(), "set GUESTFLOW_GROUPS_FILE") {
+		t.Errorf("no groups: %v", err)
+	}
 }

@@ -37,7 +37,7 @@ var rooms = map[string][]string{
 	"consumers/visit":      {"events", "events/consume", "events/forgotten", "events/visits"},
 	"consumers/occupancy":  {"events", "events/alerts", "events/consume", "events/forgotten", "internal/group"},
 	"events/alerts":        {"events"},
-	"consumers/alert":      {"events", "events/alerts", "events/consume", "internal/handwritten"},
+	"consumers/alert":      {"events", "events/alerts", "events/consume", "internal/group", "internal/handwritten"},
 	"internal/baseline":    {},
 	"internal/retention":   {"events", "events/consume", "events/forgotten", "events/visits"},
 	"internal/simulator":   {"events"},
