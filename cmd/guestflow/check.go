@@ -87,6 +87,7 @@ func check(cmd *cobra.Command, out io.Writer) error {
 	c.each("data directory", func(_ int, cfg Config) (string, error) { return checkRoom(ctx, cfg) }, nil)
 	c.once("HTTP address", func() (string, error) { return checkHTTP(ctx, cfg) })
 	c.each("locations", func(_ int, cfg Config) (string, error) { return checkLocations(ctx, cfg) }, nil)
+	c.groups(ctx, cfg)
 	if c.failed > 0 {
 		return fmt.Errorf("%d of %d checks failed", c.failed, c.done)
 	}

@@ -200,6 +200,10 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(empty, "default.db"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	groups := filepath.Join(dir, "groups.yaml")
+	if err := os.WriteFile(groups, []byte("groups: [{id: north, locations: [venue-1, Venue 2, lobby]}, {id: all, locations: [default/*, acme/venue-1]}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name      string
 		variables []string
@@ -220,6 +224,9 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 		{"wrong base path", []string{"GUESTFLOW_API_URL=" + platform.url + "/api/v9"}, 1, []string{"ok    configuration", "FAIL  platform: ", "ok    NATS: ", "ok    data directory: ", "ok    HTTP address: "}, "GET " + platform.url + "/api/v9/sessions: "},
 		{"known locations", []string{"GUESTFLOW_LOCATIONS=venue-1,venue-2"}, 0, []string{"ok    configuration", "ok    platform: " + platform.url, "ok    records: ", "ok    NATS: ", "ok    data directory: ", "ok    HTTP address: ", "ok    locations: "}, "all 2"},
 		{"unknown locations", []string{"GUESTFLOW_LOCATIONS=venue-1,Venue 2,lobby"}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "ok    data directory: ", "ok    HTTP address: ", "FAIL  locations: "}, `no "Venue 2", "lobby" ("Venue 2" is the name of venue-2`},
+		{"groups", []string{"GUESTFLOW_GROUPS_FILE=" + groups}, 0, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "ok    data directory: ", "ok    HTTP address: ",
+			"ok    groups: 2 groups of 3 locations, 0 tokens", `WARN  groups: the platform of account default has no location "Venue 2", in all, north: that is the name of venue-2`, `WARN  groups: the platform of account default has no location "lobby"`, `WARN  groups: account "acme" is none`}, ""},
+		{"groups file", []string{"GUESTFLOW_GROUPS_FILE=" + groups + ".gone"}, 2, []string{"FAIL  configuration"}, "GUESTFLOW_GROUPS_FILE: "},
 		{"another process has it", []string{"GUESTFLOW_DATA_DIR=" + locked}, 1, []string{"ok    configuration", "ok    platform: ", "ok    records: ", "ok    NATS: ", "FAIL  data directory: ", "ok    HTTP address: "}, "GUESTFLOW_DATA_DIR"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -28,6 +28,7 @@ var tables = map[string]func(context.Context, jetstream.Stream, export.Request, 
 type exporting struct {
 	out, format, since, until, server string
 	archive                           bool
+	groups                            []string
 	request                           export.Request
 }
 
@@ -59,6 +60,7 @@ exported; guestflow subject export does that for one person.`,
 	c.Flags().Uint64Var(&r.After, "after", 0, "only what stands in the stream behind this sequence (sessions and visits)")
 	c.Flags().StringVar(&r.Account, "account", "", "of this account only (default all)")
 	c.Flags().StringVar(&r.Location, "location", "", "of this location only, for visits this place (default all)")
+	c.Flags().StringSliceVar(&x.groups, "group", nil, "ids of groups whose locations are exported (default all)")
 	c.Flags().IntVar(&r.K, "k", 0, "let every row stand for at least so many people (default rows as they are)")
 	c.Flags().BoolVar(&x.archive, "archive", false, "from the stream that is kept longest, without what GUESTFLOW_RETENTION lets go before")
 	c.Flags().StringVar(&x.server, "url", "", "NATS URL (default GUESTFLOW_NATS_URL, else the embedded server of a running guestflow)")
@@ -70,6 +72,13 @@ func (x *exporting) settle(cfg Config, table string) (err error) {
 	r := &x.request
 	if r.Sessions, err = events.NewSubjects(cfg.SubjectPrefix); err != nil {
 		return usageError(err.Error())
+	}
+	in, err := cfg.inGroups(x.groups)
+	if err != nil {
+		return err
+	}
+	if in != nil {
+		r.In = in.Has
 	}
 	r.Lateness, r.Gap = cfg.VisitLateness, cfg.VisitGap
 	now := time.Now()

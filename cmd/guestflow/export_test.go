@@ -43,6 +43,7 @@ func TestExportWritesWholeFiles(t *testing.T) {
 		{"sessions --out " + file, 0, "1 rows of sessions, complete until "},
 		{"sessions --after 1 --out " + filepath.Join(dir, "none.csv"), 0, "go on with --after 1"},
 		{"sessions --k 5", 0, "1 left out, since fewer than 5 people stand behind them"},
+		{"sessions --group in", 2, "set GUESTFLOW_GROUPS_FILE"},
 		{"occupancy", 0, "0 rows of occupancy, complete until "},
 		{"visits", 1, "stream GUEST_VISITS does not exist"},
 		{"sessions --out " + filepath.Join(dir, "nowhere", "x.csv"), 1, "--out"},

@@ -23,6 +23,7 @@ import (
 func tailCommand() *cobra.Command {
 	var (
 		locations, kinds []string
+		groups           []string
 		since, until     string
 		chosen           choice
 		fromStart        bool
@@ -51,6 +52,9 @@ func tailCommand() *cobra.Command {
 			chosen.subjects = subjects
 			consumer := &chosen.consumer
 			consumer.Stream, consumer.Prefix, consumer.Locations = cfg.Stream, cfg.SubjectPrefix, locations
+			if chosen.in, err = cfg.inGroups(groups); err != nil {
+				return err
+			}
 			for _, k := range kinds {
 				kind := events.Kind(k)
 				if !kind.Valid() {
@@ -75,6 +79,7 @@ func tailCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringSliceVar(&locations, "location", nil, "ids of locations (default all)")
+	c.Flags().StringSliceVar(&groups, "group", nil, "ids of groups whose locations are shown (default all)")
 	c.Flags().StringSliceVar(&kinds, "kind", nil, "kinds of events: "+kindNames()+" (default all)")
 	c.Flags().StringVar(&since, "since", "", "replay from a time (RFC 3339) or for a while back (2h, 7d)")
 	c.Flags().StringVar(&until, "until", "", "end at a time, or a while back; without --since from the start")

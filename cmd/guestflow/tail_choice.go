@@ -12,22 +12,27 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/consume"
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 // choice is which events tail shows, and where it ends.
 type choice struct {
 	consumer consume.Consumer
 	subjects events.Subjects
-	session  string // id; empty for all
-	limit    int    // 0 for none
+	session  string     // id; empty for all
+	in       *group.Set // nil for all locations
+	limit    int        // 0 for none
 	from     time.Time
 	until    time.Time // zero for none
 	noFollow bool
 	none     func() // called at the end where no event was shown, though all were looked through
 }
 
-// wants reports whether an event is of the session that was chosen.
+// wants reports whether an event is of the session and of the groups that were chosen.
 func (c *choice) wants(d consume.Delivery) bool {
+	if !c.in.Has(d.Account, d.Data.Session.LocationID) {
+		return false
+	}
 	return c.session == "" || d.Data.Session.ID == c.session
 }
 
@@ -67,6 +72,7 @@ func (c *choice) run(ctx context.Context, js jetstream.JetStream, show func(even
 	if err := c.knownLocations(ctx, stream); err != nil {
 		return err
 	}
+	c.narrow()
 	last := ^uint64(0)
 	if c.noFollow || !c.until.IsZero() && !c.until.After(time.Now()) {
 		last, err = c.last(ctx, stream)
@@ -106,6 +112,25 @@ func (c *choice) run(ctx context.Context, js jetstream.JetStream, show func(even
 		c.none()
 	}
 	return err
+}
+
+// mostOfGroups is how many locations of groups the server is asked for by themselves.
+const mostOfGroups = 50
+
+// narrow asks the server for the locations of the chosen groups alone, where that can be
+// said in few words; what it sends besides is left out here.
+func (c *choice) narrow() {
+	places := c.in.Places()
+	if len(c.consumer.Locations) > 0 || len(places) == 0 || len(places) > mostOfGroups {
+		return
+	}
+	for _, p := range places {
+		if p.Location == group.Every {
+			c.consumer.Locations = nil
+			return
+		}
+		c.consumer.Locations = append(c.consumer.Locations, p.Location)
+	}
 }
 
 // last is the sequence of the newest event that is chosen, 0 where none is.

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +37,11 @@ func TestTailEndsWhereItIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	environment(t, "GUESTFLOW_NATS_URL="+b.running.URL())
+	groups := filepath.Join(t.TempDir(), "groups.yaml")
+	if err := os.WriteFile(groups, []byte("groups: [{id: out, locations: [bar]}, {id: in, locations: [hotel, other/bar]}, {id: all, locations: [default/*]}, {id: nothing}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environment(t, "GUESTFLOW_NATS_URL="+b.running.URL(), "GUESTFLOW_GROUPS_FILE="+groups)
 	day := time.Now().Add(24 * time.Hour).Format(time.RFC3339)
 	for _, c := range []struct {
 		args   string
@@ -57,6 +63,14 @@ func TestTailEndsWhereItIsTold(t *testing.T) {
 		{"--from-start --session nobody --no-follow", 0, 0, "holds no such event"},
 		{"--from-start --location bar --no-follow", 0, 1, ""},
 		{"--from-start --location bar --kind ended --no-follow", 0, 0, "holds no such event"},
+		{"--from-start --group out --no-follow", 0, 1, ""},
+		{"--from-start --group in --no-follow", 0, 5, ""},
+		{"--from-start --group in --limit 3", 0, 3, ""},
+		{"--from-start --group in --location bar --no-follow", 0, 0, "holds no such event"},
+		{"--from-start --group out,in --no-follow", 0, 6, ""},
+		{"--from-start --group all --no-follow", 0, 6, ""},
+		{"--from-start --group nothing --no-follow", 0, 0, "holds no such event"},
+		{"--group outt", 2, 0, `there is no group "outt"; did you mean out?`},
 		{"--location lobby", 1, 0, `location "lobby"`},
 		{"--location the-bar", 1, 0, "bar (Pool Bar), hotel (The Lobby)"},
 		{"--location", 2, 0, "see guestflow tail --help"},

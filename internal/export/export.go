@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -29,6 +30,8 @@ type Request struct {
 
 	// Account and Location choose; empty means all.
 	Account, Location string
+	// In chooses locations, too; nil means all. Of a visit, one of them will do.
+	In func(account, location string) bool
 	// Since and Until bound when a session or visit ended, or an hour: from Since on,
 	// and before Until. Zero means no bound.
 	Since, Until time.Time
@@ -187,6 +190,11 @@ func (r *Request) completeUntil(ctx context.Context, stream jetstream.Stream) (t
 // within reports whether a time is in the range that was asked for.
 func (r *Request) within(t time.Time) bool {
 	return !t.Before(r.Since) && (r.Until.IsZero() || t.Before(r.Until))
+}
+
+// in reports whether a location, or one of several, is chosen.
+func (r *Request) in(account string, locations ...string) bool {
+	return r.In == nil || slices.ContainsFunc(locations, func(l string) bool { return r.In(account, l) })
 }
 
 // from is where reading begins.

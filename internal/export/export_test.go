@@ -123,6 +123,13 @@ func TestSessionsAreExported(t *testing.T) {
 	if again, err := Sessions(t.Context(), stream, Request{Format: CSV, After: report.LastSequence}, &out); err != nil || again.Rows != 0 || again.LastSequence != 6 {
 		t.Errorf("with nothing new: %+v, %v", again, err)
 	}
+	spa := func(account, location string) bool { return account == "default" && location == "spa" }
+	if some, err := Sessions(t.Context(), stream, Request{Format: CSV, In: spa}, &out); err != nil || some.Rows != 1 || some.LastSequence != 6 {
+		t.Errorf("of the spa: %+v, %v", some, err)
+	}
+	if some, err := Occupancy(t.Context(), stream, Request{Format: CSV, In: spa}, &out); err != nil || some.Rows == 0 || strings.Contains(out.String(), "bar") {
+		t.Errorf("hours of the spa: %+v, %v, %s", some, err, out.String())
+	}
 }
 
 // TestOccupancyIsCounted: against hours counted by hand, moves and late news included.
@@ -255,6 +262,13 @@ func TestVisitsAreExported(t *testing.T) {
 	got := lines(t, out.String())
 	if err != nil || !report.CompleteUntil.Equal(noon.Add(5*time.Minute)) || len(got) != 1 || strings.Join(got[0][:9], ",") != "1,default,v1,mall,mall,m2,,m1 m2,guest" {
 		t.Errorf("%v, %+v, %v", got, report, err)
+	}
+	out.Reset()
+	for location, rows := range map[string]int64{"m1": 1, "m2": 1, "mall": 0, "m3": 0} {
+		in := func(account, l string) bool { return account == "default" && l == location }
+		if report, err := Visits(t.Context(), stream, Request{Format: CSV, In: in}, &out); err != nil || report.Rows != rows {
+			t.Errorf("of %s: %+v, %v", location, report, err)
+		}
 	}
 	out.Reset()
 	if report, err := Visits(t.Context(), stream, Request{Format: CSV, K: 2}, &out); err != nil || report.Rows != 0 || report.LeftOut != 1 {

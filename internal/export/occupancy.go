@@ -266,7 +266,7 @@ func Occupancy(ctx context.Context, stream jetstream.Stream, r Request, out io.W
 // than one location in one hour, occupancy would say nothing.
 func (r *Request) shown(rows []Hour, report *Report) []Hour {
 	return slices.DeleteFunc(rows, func(h Hour) bool {
-		if r.Location != "" && h.LocationID != r.Location {
+		if r.Location != "" && h.LocationID != r.Location || !r.in(h.Account, h.LocationID) {
 			return true
 		}
 		if r.K > 1 && h.Guests < int64(r.K) {

@@ -89,15 +89,16 @@ func Sessions(ctx context.Context, stream jetstream.Stream, r Request, out io.Wr
 	return report, written(out, r.Format, &report, rows)
 }
 
-// chosen leaves out what ended outside of the range.
+// chosen leaves out what ended outside of the range, and other locations.
 func (r *Request) chosen(rows []Session) []Session {
-	if r.Since.IsZero() && r.Until.IsZero() {
+	if r.Since.IsZero() && r.Until.IsZero() && r.In == nil {
 		return rows
 	}
 	from, to := micros(r.Since), micros(r.Until)
 	kept := rows[:0]
 	for i := range rows {
-		if at := rows[i].EndedAt; at >= from && (to == 0 || at < to) {
+		at := rows[i].EndedAt
+		if (r.Since.IsZero() || at >= from) && (to == 0 || at < to) && r.in(rows[i].Account, rows[i].LocationID) {
 			kept = append(kept, rows[i])
 		}
 	}

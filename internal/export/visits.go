@@ -66,19 +66,25 @@ func Visits(ctx context.Context, stream jetstream.Stream, r Request, out io.Writ
 	if !at.IsZero() { // An end is told when the gap and the lateness are over.
 		report.CompleteUntil = at.Add(-r.Gap - r.Lateness).UTC()
 	}
+	type found struct {
+		Visit
+		chosen bool
+	}
 	rows := func(take func([]Visit) error) error {
 		last, bad, err := read(ctx, stream, r.from(), []string{r.Visits.Filter(r.Account, r.Location, visits.Ended)},
-			func(m jetstream.Msg, meta *jetstream.MsgMetadata) (Visit, bool) {
+			func(m jetstream.Msg, meta *jetstream.MsgMetadata) (found, bool) {
 				e, err := visits.Decode(m.Data())
 				if err != nil {
-					return Visit{}, false
+					return found{}, false
 				}
-				return visitRow(meta.Sequence.Stream, &e), true
-			}, func(rows []Visit) error {
-				kept := rows[:0]
+				v := &e.Data.Visit
+				chosen := r.within(v.EndedAt) && r.in(e.Account, append(v.Locations, v.LocationID)...)
+				return found{visitRow(meta.Sequence.Stream, &e), chosen}, true
+			}, func(rows []found) error {
+				kept := make([]Visit, 0, len(rows))
 				for i := range rows {
-					if r.within(time.UnixMicro(rows[i].EndedAt)) {
-						kept = append(kept, rows[i])
+					if rows[i].chosen {
+						kept = append(kept, rows[i].Visit)
 					}
 				}
 				return take(kept)
