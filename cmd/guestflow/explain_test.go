@@ -106,6 +106,7 @@ func TestExplainTellsASessionsLife(t *testing.T) {
 		told.Events[0].Sequence != 2 || told.Events[0].Delay.AtLeast < 3600 || told.Events[0].Event.ID != e.Sealed().ID || len(told.Events[0].Webhooks) != 4 {
 		t.Errorf("exit code %d, %v, %s, %s", code, err, out, errs)
 	}
+	conforms(t, "explain", out)
 	if _, out, _ = invoke("explain", "s0"); !strings.Contains(out, "webhook takes: before the endpoint began") {
 		t.Errorf("of an event from before: %s", out)
 	}

@@ -62,6 +62,7 @@ func TestExportWritesWholeFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	conforms(t, "export", string(text))
 	var report export.Report
 	if err := json.Unmarshal(text, &report); err != nil || report.Rows != 1 || report.LastSequence != 1 || report.CompleteUntil.IsZero() {
 		t.Errorf("the report is %s, %v", text, err)

@@ -51,6 +51,7 @@ func (a *app) routes() http.Handler {
 		mux.HandleFunc("GET "+logLevelPath, a.level.serve)
 		mux.HandleFunc("PUT "+logLevelPath, a.level.serve)
 	}
+	serveSchemas(mux)
 	mux.Handle("/", a.web.Handler())
 	return mux
 }

@@ -138,6 +138,7 @@ func TestForgetLeavesNothing(t *testing.T) {
 	ask.yes = true
 	err := ask.forget(t.Context())
 	out, _ := json.Marshal(ask.report)
+	conforms(t, "subject-forget", string(out))
 	if report := ask.report; err != nil || !report.Erased || len(report.Confirmed) != 1 || report.Deleted[events.DefaultStream] == 0 || report.Deleted[visits.DefaultStream] == 0 {
 		t.Fatalf("%v, the report is %s", err, out)
 	}
@@ -295,7 +296,11 @@ func TestForgetBeginsNothingThatCannotEnd(t *testing.T) {
 	ask(0, "1 messages of 1 sessions would be erased", "--guest", " g1\t")
 	report := filepath.Join(t.TempDir(), "report.json")
 	ask(0, "1 messages of 1 sessions erased", "--guest", "g1", "--yes", "--out", report)
-	if text, err := os.ReadFile(report); err != nil || !strings.Contains(string(text), `"erased": true`) {
+	text, err := os.ReadFile(report)
+	if err == nil {
+		conforms(t, "subject-forget", string(text))
+	}
+	if err != nil || !strings.Contains(string(text), `"erased": true`) {
 		t.Errorf("the report is %s, %v", text, err)
 	}
 	t.Setenv("GUESTFLOW_PRIVACY_KEY", "fedcba9876543210")

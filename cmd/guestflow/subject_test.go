@@ -58,6 +58,7 @@ func TestSubjectExportWritesWhatIsHeld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	conforms(t, "subject-export", string(text))
 	var got personal
 	if err := json.Unmarshal(text, &got); err != nil || len(got.Messages) != 1 || len(got.Platform) != 1 || got.Platform[0].ID != "old" || strings.Contains(string(text), "g2") {
 		t.Errorf("%s, %v", text, err)
@@ -65,6 +66,8 @@ func TestSubjectExportWritesWhatIsHeld(t *testing.T) {
 	if code, out, errs := invoke("subject", "export", "--mac", "14-2D-27-E7-40-01"); code != 0 || !strings.Contains(out, `"s1"`) || strings.Contains(out, `"s0"`) {
 		t.Errorf("by a device: exit code %d, %s, %s", code, out, errs)
 	}
+	_, nobody, _ := invoke("subject", "export", "--guest", "nobody")
+	conforms(t, "subject-export", nobody)
 	answered = "g2"
 	for _, c := range []struct {
 		args string

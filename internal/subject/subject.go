@@ -154,9 +154,11 @@ func (s *search) own() (own []string) {
 }
 
 func sorted(ids map[ID]bool) []ID {
-	return slices.SortedFunc(maps.Keys(ids), func(a, b ID) int {
+	all := append([]ID{}, slices.Collect(maps.Keys(ids))...) // in JSON a list, also where it is empty
+	slices.SortFunc(all, func(a, b ID) int {
 		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.ID, b.ID))
 	})
+	return all
 }
 
 type search struct {
