@@ -225,6 +225,15 @@ func (f *forgetting) wider(q subject.Query, found *subject.Found) (guests, macs,
 	return join(q.Guests, ids), join(q.MACs, found.Own), join(q.Emails, found.Known.Emails)
 }
 
+// known leaves out those forms of what was asked for, but for the first, that nothing has
+// which was found: nobody can know them.
+func known(all, forms, found []string) []string {
+	return slices.DeleteFunc(all, func(v string) bool {
+		i := slices.Index(forms, v)
+		return i > 0 && !slices.Contains(found, v)
+	})
+}
+
 // sameKeys makes sure that each guestflow which follows the list has the same key.
 func (f *forgetting) sameKeys(ctx context.Context, stream jetstream.Stream) error {
 	places, err := appliedPlaces(ctx, stream)
@@ -297,6 +306,7 @@ const announcedFor = 30 * 24 * time.Hour
 func (f *forgetting) announce(ctx context.Context, q subject.Query, found *subject.Found) error {
 	p := forgotten.Person{}
 	p.GuestIDs, p.DeviceMACs, p.Emails = f.wider(q, found)
+	p.DeviceMACs, p.Emails = known(p.DeviceMACs, q.MACs, found.Known.DeviceMACs), known(p.Emails, q.Emails, found.Known.Emails)
 	for _, s := range found.Sessions {
 		p.SessionIDs = append(p.SessionIDs, s.ID)
 	}

@@ -18,8 +18,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/events/visits"
 	"github.com/guestflow/guestflow/internal/simulator"
+	"github.com/guestflow/guestflow/poller/platform"
 )
 
 // growing is a log that is read while it is written.
@@ -306,4 +308,63 @@ func TestForgetBeginsNothingThatCannotEnd(t *testing.T) {
 	t.Setenv("GUESTFLOW_PRIVACY_KEY", "fedcba9876543210")
 	ask(1, "is not the one by which people were forgotten before; set it as it was\n", "--guest", "g2")
 	ask(1, "is not the one by which people were forgotten before; set it as it was\n", "--guest", "g2", "--yes")
+}
+
+// TestFollowersAreToldWhatTheyMayKnow: the pseudonym of an address that no event ever had is
+// nobody's, and whoever follows gets what was asked for and what events had.
+func TestFollowersAreToldWhatTheyMayKnow(t *testing.T) {
+	const key = "0123456789abcdef"
+	url := natsServer(t, server.Options{})
+	js := jetStreamAt(t, url)
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.DefaultStream, Subjects: []string{events.Subjects{}.All()}, AllowDirect: true}); err != nil {
+		t.Fatal(err)
+	}
+	environment(t, "GUESTFLOW_NATS_URL="+url, "GUESTFLOW_PRIVACY_KEY="+key, "GUESTFLOW_DATA_DIR="+t.TempDir())
+	privacy := platform.Privacy{Key: key}
+	macs := privacy.Forms("02:00:00:00:00:01")
+	for i, of := range []struct{ email, mac string }{{"Ann@example.org", "02:00:00:00:00:09"}, {"", macs[1]}} {
+		e := started("Phone")
+		e.Data.Session.ID, e.Data.Session.GuestID, e.Data.Session.DeviceMAC = fmt.Sprint(i), fmt.Sprint("g", i), of.mac
+		if of.email != "" {
+			e.Data.Guest, e.Data.Observed.Guest = &events.Guest{Email: of.email}, events.GuestConfirmed
+		}
+		body, err := events.Encode(e.Sealed())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.Publish(t.Context(), events.Subjects{}.Of(e), body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := func(args ...string) forgotten.Person {
+		t.Helper()
+		if code, _, errs := invoke(append([]string{"subject", "forget", "--yes"}, args...)...); code != 0 {
+			t.Fatalf("%v: exit code %d, %s", args, code, errs)
+		}
+		stream, err := js.Stream(t.Context(), forgotten.DefaultStream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := stream.GetLastMsgForSubject(t.Context(), forgotten.GuestSubject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := forgotten.Decode(m.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Open(key); err != nil {
+			t.Fatal(err)
+		}
+		return *e.Data.Person
+	}
+	if p := told("--email", "ann@example.org"); !slices.Equal(p.Emails, []string{"Ann@example.org", "ann@example.org"}) || len(p.SessionIDs) != 1 {
+		t.Errorf("of an address that events have as it is: %+v", p)
+	}
+	if p := told("--email", "nobody@example.org"); !slices.Equal(p.Emails, []string{"nobody@example.org"}) {
+		t.Errorf("of an address that no event has: %+v", p)
+	}
+	if p := told("--mac", "02:00:00:00:00:01"); !slices.Contains(p.DeviceMACs, macs[0]) || !slices.Contains(p.DeviceMACs, macs[1]) || len(p.SessionIDs) != 1 {
+		t.Errorf("of a device that events have by its pseudonym %s: %+v", macs[1], p)
+	}
 }
