@@ -52,7 +52,7 @@ func (c *Config) baselineZone() (*time.Location, error) {
 func (a *app) openAlerts() error {
 	settings := occupancySettings(a.cfg, a.log, a, a.groups)
 	looks := &looks{fleet: a.fleet}
-	settings.LookAge, settings.Forgotten = looks.age, a.forget.list
+	settings.LookAge, settings.Watched, settings.Forgotten = looks.age, looks.watched, a.forget.list
 	if a.cfg.AlertsFile != "" && a.cfg.BaselineDays > 0 {
 		zone, _ := a.cfg.baselineZone() // checked by loadConfig
 		a.book = baseline.New(baseline.Settings{Days: a.cfg.BaselineDays, Zone: zone, Replicas: a.cfg.StreamReplicas, Declared: !a.cfg.StreamManage})
@@ -93,31 +93,48 @@ func (v venues) Venues() (time.Time, []alert.Venue, bool) {
 type looks struct {
 	fleet *fleet
 
-	mu   sync.Mutex
-	at   time.Time
-	ages map[occupancy.Place]time.Duration
+	mu     sync.Mutex
+	at     time.Time
+	ages   map[occupancy.Place]time.Duration
+	places []occupancy.Watched // of which the ages are
 }
 
 func (l *looks) age(p occupancy.Place) (time.Duration, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if now.Sub(l.at) > time.Second {
-		l.at, l.ages = now, map[occupancy.Place]time.Duration{}
-		for _, m := range l.fleet.all() {
-			opened := m.open()
-			if opened == nil {
-				continue
-			}
-			for _, s := range opened.Status(now).Locations {
-				if s.Seen {
-					l.ages[occupancy.Place{Account: m.cfg.Account, Location: s.ID}] = s.Age
-				}
+	l.ask(now)
+	age, ok := l.ages[p]
+	return age + now.Sub(l.at), ok
+}
+
+// watched are the places that were read at least once.
+func (l *looks) watched() []occupancy.Watched {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ask(time.Now())
+	return l.places
+}
+
+// ask asks the pollers; mu is held.
+func (l *looks) ask(now time.Time) {
+	if now.Sub(l.at) <= time.Second {
+		return
+	}
+	l.at, l.ages, l.places = now, map[occupancy.Place]time.Duration{}, nil
+	for _, m := range l.fleet.all() {
+		opened := m.open()
+		if opened == nil {
+			continue
+		}
+		for _, s := range opened.Status(now).Locations {
+			if s.Seen {
+				p := occupancy.Place{Account: m.cfg.Account, Location: s.ID}
+				l.ages[p] = s.Age
+				l.places = append(l.places, occupancy.Watched{Place: p, Name: s.Name})
 			}
 		}
 	}
-	age, ok := l.ages[p]
-	return age + now.Sub(l.at), ok
 }
 
 // learn asks the platform for what is usual until ctx ends, where that is wanted.

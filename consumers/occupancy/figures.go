@@ -1,7 +1,9 @@
 package occupancy
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -31,23 +33,51 @@ type Figure struct {
 // where that is not known here: then what was heard last of the account counts.
 type LookAge func(Place) (time.Duration, bool)
 
-// Figures returns those of every location, and the time on the platform's clock. It
-// reports false until the whole stream was read.
+// Watched is a place that is looked at.
+type Watched struct {
+	Place
+	Name string
+}
+
+// Figures returns those of every location, and the time on the platform's clock: those that
+// are watched and of which no event ever told have nobody. It reports false until the whole
+// stream was read.
 func (s *Service) Figures() (now time.Time, figures []Figure, ok bool) {
+	var watched []Watched
+	if s.settings.Watched != nil {
+		watched = s.settings.Watched()
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if !s.ready || s.status.State != Live {
 		return now, nil, false
 	}
 	now = s.now()
-	return now, s.state.figures(now, s.settings.LookAge, s.settings.Days), true
+	return now, s.state.figures(now, s.settings.LookAge, s.settings.Days, watched), true
 }
 
-func (o *Occupancy) figures(now time.Time, ages LookAge, days Days) (figures []Figure) {
+// untold are the watched places of an account of which no event ever told, as areas.
+func (a *account) untold(watched []Watched, now int64) (areas []*area) {
+	for _, w := range watched {
+		if w.Account == a.name && a.areas[w.Location] == nil {
+			l := newArea(w.Account, w.Location, now-recentWindow.Milliseconds())
+			l.name = w.Name
+			areas = append(areas, l)
+		}
+	}
+	return areas
+}
+
+func (o *Occupancy) figures(now time.Time, ages LookAge, days Days, watched []Watched) (figures []Figure) {
 	ms := toMillis(now)
 	for _, a := range o.accounts {
-		sessions := a.sessionsOf(ms, o.limits.Zone, days)
-		for _, l := range a.areas {
+		sessions, untold := a.sessionsOf(ms, o.limits.Zone, days), a.untold(watched, ms)
+		for _, l := range untold {
+			if perDay, ok := daysOf(days, l.place()); ok && sessions > 0 {
+				sessions += perDay[hourOf(ms, o.limits.Zone)/24]
+			}
+		}
+		for _, l := range slices.AppendSeq(untold, maps.Values(a.areas)) {
 			f := Figure{
 				Place: l.place(), Name: l.name, Online: l.online(), Devices: l.devices.len() + l.anonymous, Guests: l.guests.len(),
 			}

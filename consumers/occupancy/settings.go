@@ -60,6 +60,9 @@ type Settings struct {
 	// LookAge tells how old the latest look at a place is, where pollers run in this
 	// process; nil goes by what was heard last of an account.
 	LookAge LookAge
+	// Watched tells which places are looked at by pollers that run in this process: one at
+	// which nothing has ever happened is known by that alone. Nil tells of none.
+	Watched func() []Watched
 	// Days tells the sessions of each weekday by the platform's history; nil where that is
 	// not known.
 	Days Days

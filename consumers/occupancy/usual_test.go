@@ -146,3 +146,42 @@ func TestFiguresSayHowOldTheyAre(t *testing.T) {
 		t.Error("figures before the stream was read")
 	}
 }
+
+// TestAPlaceOfWhichNothingWasToldHasFigures: nobody is there, and it is known who is expected.
+func TestAPlaceOfWhichNothingWasToldHasFigures(t *testing.T) {
+	list := newVenue(22, 3, 30).messages(200, 11*time.Second)
+	account := list[0].Event.Account
+	days := func(p Place) ([7]float64, bool) { return [7]float64{5, 5, 5, 5, 5, 5, 5}, p.Location != "unknown" }
+	settings := Settings{Days: days, LookAge: func(p Place) (time.Duration, bool) { return time.Minute, p.Location == "mute" }}
+	before := map[string]Figure{}
+	_, figures, _ := filled(t, settings, list).Figures()
+	online := 0
+	for _, f := range figures {
+		before[f.Location] = f
+		online += f.Online
+	}
+	settings.Watched = func() []Watched {
+		return []Watched{{Place{account, "mute"}, "Mute bar"}, {Place{account, "loc-01"}, ""}, {Place{account, "unknown"}, ""}, {Place{"another", "mute"}, ""}}
+	}
+	now, figures, ok := filled(t, settings, list).Figures()
+	if !ok || len(figures) != 5 || online < 8 {
+		t.Fatalf("%+v, %v, %d online", figures, ok, online)
+	}
+	for _, f := range figures {
+		switch f.Location {
+		case "mute":
+			if f.Online+f.Devices+f.Guests+f.Fewer != 0 || f.Name != "Mute bar" || now.Sub(f.LookedAt).Round(time.Second) != time.Minute ||
+				f.Usual == nil || *f.Usual != usualOf(float64(online)/4, "share") {
+				t.Errorf("%+v, usual is %+v of %d online", f, f.Usual, online)
+			}
+		case "unknown":
+			if f.Usual != nil {
+				t.Errorf("%+v", f)
+			}
+		default:
+			if was := before[f.Location]; was.Online != f.Online || f.Usual == nil || *f.Usual != usualOf(float64(online)/4, "share") {
+				t.Errorf("%+v, %+v", f, f.Usual)
+			}
+		}
+	}
+}
