@@ -220,11 +220,14 @@ func (o *Occupancy) transit(a *account, was *session, e *events.Event, at, seen 
 	case was == nil && data.Online:
 		counted := e.Kind == events.Started || e.Kind == events.Resumed
 		entered := at
-		if !counted { // online before it was seen: the curve begins with the look
+		if !counted { // online before it was seen
 			entered, at = nonzero(toMillis(data.StartedAt), at), seen
 		}
 		s := &session{place: here, enteredAt: entered, cameAt: entered, countedAt: at}
 		s.fill(e)
+		if e.Kind == events.Discovered {
+			at = entered // of one that was missed the curve begins with the look
+		}
 		o.enter(here, s, at, counted)
 		o.enter(a.total, s, at, counted)
 	case was == nil: // the end of a session of which nothing else is known

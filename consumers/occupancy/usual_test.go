@@ -185,3 +185,30 @@ func TestAPlaceOfWhichNothingWasToldHasFigures(t *testing.T) {
 		}
 	}
 }
+
+// TestCurveGoesBackAsFarAsTheHistory: where sessions that had ended before tracking began
+// are published, the curve begins with them, and counts who was found online from when they
+// came on.
+func TestCurveGoesBackAsFarAsTheHistory(t *testing.T) {
+	o := NewOccupancy(Limits{})
+	begin := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	found := events.Event{Account: "a", Kind: events.Discovered, Time: begin.Add(-90 * time.Minute)}
+	found.Data.Revision, found.Data.Session = 1, events.Session{ID: "there", LocationID: "x", Online: true, StartedAt: found.Time}
+	found.Data.Observed.At = begin
+	o.Apply(Message{1, begin, found})
+	p := Place{"a", "x"}
+	if h, _ := o.History(p, begin, 240); len(h.Online) != 1 || h.Online[0] != 1 {
+		t.Errorf("without history: %+v", h)
+	}
+	for i, ago := range []time.Duration{2, 3, 4} { // of an hour each
+		visited(o, i, "x", begin.Add(-ago*time.Hour), true)
+	}
+	h, _ := o.History(p, begin, 240)
+	at := func(ago time.Duration) int { return h.Online[len(h.Online)-1-int(ago/time.Minute)] }
+	if want := begin.Add(-3 * time.Hour); !h.From.Equal(want) {
+		t.Errorf("it begins at %v, want %v: an hour after the oldest, since stays last that long", h.From, want)
+	}
+	if at(150*time.Minute) != 1 || at(80*time.Minute) != 2 || at(30*time.Minute) != 1 || at(0) != 1 {
+		t.Errorf("counts: %v", h.Online)
+	}
+}
