@@ -58,6 +58,13 @@ func (a *app) openAlerts() error {
 		a.book = baseline.New(baseline.Settings{Days: a.cfg.BaselineDays, Zone: zone, Replicas: a.cfg.StreamReplicas, Declared: !a.cfg.StreamManage})
 		settings.Days = func(p occupancy.Place) ([7]float64, bool) { return a.book.Days(p.Account, p.Location) }
 	}
+	settings.Stories = &stories{stream: a.cfg.Stream, prefix: a.cfg.SubjectPrefix, js: a.nats.js, hooks: a.hooks}
+	if a.hooks != nil {
+		settings.Webhooks = &hooksShown{dispatcher: a.hooks}
+	}
+	if a.cfg.AlertsFile != "" {
+		settings.Alerts = a.raisedAlerts
+	}
 	a.web = occupancy.New(settings)
 	if a.cfg.AlertsFile == "" {
 		return nil

@@ -138,10 +138,6 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	if a.groups, err = openGroups(cfg, log); err != nil {
 		return nil, err
 	}
-	if err := a.openAlerts(); err != nil {
-		return nil, err
-	}
-	a.forget.web = a.web
 	if cfg.WebhooksFile != "" {
 		a.hooks = newDispatcher(cfg, a.nats.js, log)
 		a.hooks.Groups = inUse(a.groups)
@@ -150,6 +146,10 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 			a.hooks.Span = a.tracer.Try
 		}
 	}
+	if err := a.openAlerts(); err != nil {
+		return nil, err
+	}
+	a.forget.web = a.web
 	if cfg.Visits {
 		settings := visitSettings(cfg, log)
 		settings.LookedAt, settings.Forgotten = a.lookedAt, a.forget.list

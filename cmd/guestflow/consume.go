@@ -88,7 +88,7 @@ func serveOccupancy(ctx context.Context, cfg Config, js jetstream.JetStream, log
 	}
 	forget := newForgetter(cfg, js, log)
 	settings := occupancySettings(cfg, log, nil, groups)
-	settings.Forgotten = forget.list
+	settings.Forgotten, settings.Stories = forget.list, &stories{stream: cfg.Stream, js: js, prefix: cfg.SubjectPrefix}
 	service := occupancy.New(settings)
 	forget.alone, forget.web = "occupancy", service
 	listener, err := listenForReaders(cfg.HTTPAddr)

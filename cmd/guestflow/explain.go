@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ changes nothing; guestflow may run meanwhile.`,
 				return err
 			}
 			defer conn.Close()
-			told, err := explain(cmd, cfg, js, q)
+			told, err := explain(cmd.Context(), cfg.Stream, js, newDispatcher(cfg, js, slog.New(slog.DiscardHandler)), q)
 			if err != nil {
 				return err
 			}
@@ -77,14 +78,15 @@ type told struct {
 	traces [][]webhook.Trace // of each chapter
 }
 
-func explain(cmd *cobra.Command, cfg Config, js jetstream.JetStream, q story.Query) ([]told, error) {
-	ctx := cmd.Context()
-	stream, err := js.Stream(ctx, cfg.Stream)
+// explain tells the stories of a session; without a dispatcher not what became of its events
+// at webhooks.
+func explain(ctx context.Context, name string, js jetstream.JetStream, d *webhook.Dispatcher, q story.Query) ([]told, error) {
+	stream, err := js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, fmt.Errorf("stream %s does not exist; guestflow run makes it", cfg.Stream)
+		return nil, fmt.Errorf("stream %s does not exist; guestflow run makes it", name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", cfg.Stream, err)
+		return nil, fmt.Errorf("stream %s: %w", name, err)
 	}
 	stories, err := story.Tell(ctx, stream, q)
 	if errors.Is(err, story.ErrNothing) {
@@ -93,7 +95,6 @@ func explain(cmd *cobra.Command, cfg Config, js jetstream.JetStream, q story.Que
 	if err != nil {
 		return nil, err
 	}
-	d := newDispatcher(cfg, js, slog.New(slog.DiscardHandler))
 	var all []told
 	for _, s := range stories {
 		of := make([]webhook.Traced, len(s.Chapters))
@@ -101,9 +102,11 @@ func explain(cmd *cobra.Command, cfg Config, js jetstream.JetStream, q story.Que
 			c := &s.Chapters[i]
 			of[i] = webhook.Traced{Sequence: c.Sequence, Stored: c.Stored, Event: &c.Event}
 		}
-		traces, err := d.Trace(ctx, of)
-		if err != nil {
-			return nil, err
+		traces := make([][]webhook.Trace, len(of))
+		if d != nil {
+			if traces, err = d.Trace(ctx, of); err != nil {
+				return nil, err
+			}
 		}
 		all = append(all, told{s, traces})
 	}

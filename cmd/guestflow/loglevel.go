@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/guestflow/guestflow/consumers/occupancy"
 )
 
 // logLevels are those that can be asked for.
@@ -109,25 +109,14 @@ func (l *logLevel) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // permits reports whether a request may change what the process does. Where no token
-// is set it has to come from this machine, and mean it: a page of another site that
-// has its name resolved to 127.0.0.1 does not bear that address as its host.
+// is set it has to come from this machine.
 func permits(r *http.Request, token string) bool {
 	if token != "" {
 		given := sha256.Sum256([]byte(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")))
 		wanted := sha256.Sum256([]byte(token))
 		return subtle.ConstantTimeCompare(given[:], wanted[:]) == 1
 	}
-	return here(r.RemoteAddr) && here(r.Host)
-}
-
-// here reports whether host:port is an address of this machine itself.
-func here(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		host = addr // without a port
-	}
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+	return occupancy.FromHere(r)
 }
 
 func logLevelCommand() *cobra.Command {

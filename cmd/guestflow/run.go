@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/consumers/occupancy"
+	"github.com/guestflow/guestflow/events/visits"
 	"github.com/guestflow/guestflow/internal/group"
 )
 
@@ -84,6 +85,9 @@ func occupancySettings(cfg Config, log *slog.Logger, pipelines occupancy.Pipelin
 		s.Groups = groups
 	}
 	s.Limits.Zone, _ = cfg.baselineZone() // checked by loadConfig
+	if cfg.Visits {
+		s.Visits = visits.DefaultStream
+	}
 	if cfg.OccupancyCORS != "" {
 		s.Origins = []string{cfg.OccupancyCORS}
 	}

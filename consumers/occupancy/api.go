@@ -210,6 +210,11 @@ type healthAnswer struct {
 	Groups []string `json:"groups,omitempty"`
 	// TokenHelps is true when a token would show more.
 	TokenHelps bool `json:"token_helps"`
+	// Parts are what this process tells of beside: "visits", "alerts", "webhooks" and
+	// "stories".
+	Parts []string `json:"parts"`
+	// MayRedeliver is true when this request's sender may have dead letters sent again.
+	MayRedeliver bool `json:"may_redeliver"`
 }
 
 type healthStream struct {
@@ -240,6 +245,7 @@ func (a *api) health(w http.ResponseWriter, r *http.Request, x access) {
 		},
 		Clients: s.clients.Load(), Bucket: s.bucket, Checkpoint: s.saved, Pipelines: []Pipeline{},
 		Access: "masked", TokenHelps: s.settings.Token != "" && !x.clear && x.grant == nil,
+		Parts: s.parts(x), MayRedeliver: s.settings.Webhooks != nil && a.mayChange(r, x),
 	}
 	s.mu.RUnlock()
 	if !seen.IsZero() {

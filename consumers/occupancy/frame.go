@@ -47,10 +47,10 @@ func eventFrame(m Message, body []byte, epoch string) *frame {
 		f.before = *p.LocationID
 	}
 	f.clear = sync.OnceValue(func() []byte { return f.message(body) })
-	f.masked = f.changed(maskedEvent)
+	f.masked = f.changed(Masked)
 	if f.before != "" {
 		f.cameClear = f.changed(withoutOrigin)
-		f.cameMasked = f.changed(func(e events.Event) events.Event { return maskedEvent(withoutOrigin(e)) })
+		f.cameMasked = f.changed(func(e events.Event) events.Event { return Masked(withoutOrigin(e)) })
 	}
 	return f
 }

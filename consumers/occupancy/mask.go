@@ -33,10 +33,10 @@ func concealed(v string) string {
 	return hidden
 }
 
-// maskedEvent returns e without its personal data: guest, device and access code.
+// Masked returns e without its personal data: guest, device and access code.
 // Only fields that are known to be harmless are taken over, so a field that is
 // added to the contract stays hidden until it is named here.
-func maskedEvent(e events.Event) events.Event {
+func Masked(e events.Event) events.Event {
 	s := &e.Data.Session
 	d := events.Data{
 		Revision: e.Data.Revision, Episode: e.Data.Episode, Change: e.Data.Change, Observed: e.Data.Observed,

@@ -136,17 +136,17 @@ func (o *Occupancy) part(list []*area, now int64, recent int) Location {
 		Account: list[0].account, Online: r.Online, Uncertain: r.Uncertain, Devices: r.Devices, Guests: r.Guests,
 		Arrivals: r.Arrivals, Departures: r.Departures, ObservedAt: r.ObservedAt,
 	}
-	since := list[0].since
+	since, begin := list[0].since, list[0].begin()
 	var latest []stay
 	for _, l := range list {
-		since = min(since, l.since)
+		since, begin = min(since, l.since), min(begin, l.begin())
 		v.Sequence = max(v.Sequence, l.sequence)
 		latest = append(latest, l.stays.ring...)
 	}
 	v.Since, v.Dwell = fromMillis(since), dwellOf(latest)
 	if recent > 0 {
 		last := minuteOf(now)
-		v.Recent = make([]int, last-max(last-int32(recent)+1, min(minuteOf(since), last))+1)
+		v.Recent = make([]int, last-max(last-int32(recent)+1, min(minuteOf(begin), last))+1)
 		for _, l := range list {
 			_, counts := l.curve(now, recent)
 			for i, n := range counts {

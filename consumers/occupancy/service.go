@@ -77,6 +77,9 @@ type Service struct {
 	bucket  written
 	saved   written
 	told    string // why the stream cannot be read, as the log has it
+
+	visits visitBook
+	asked  chan struct{} // bounds the stories and replays under way
 }
 
 // startWait is how long nothing is said of a stream that was never there, nor of a
@@ -98,6 +101,7 @@ func New(settings Settings) *Service {
 		stopped:  make(chan struct{}),
 		whole:    make(chan struct{}),
 		replays:  make(chan struct{}, 16),
+		asked:    make(chan struct{}, 2),
 	}
 	s.subjects, _ = events.NewSubjects(s.settings.Prefix)
 	s.feed = newRing(s.settings.FeedBytes)
@@ -123,6 +127,9 @@ func (s *Service) Run(ctx context.Context, js jetstream.JetStream) error {
 	defer close(s.stopped)
 	var wait sync.WaitGroup
 	wait.Go(func() { s.write(ctx, js) })
+	if s.settings.Visits != "" {
+		wait.Go(func() { s.countVisits(ctx, js) })
+	}
 	defer wait.Wait()
 
 	pause := backoff.NewExponentialBackOff(

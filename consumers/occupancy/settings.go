@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/alerts"
 	"github.com/guestflow/guestflow/events/forgotten"
 )
 
@@ -68,6 +69,15 @@ type Settings struct {
 	Days Days
 	// Pipelines reports the health of the pollers, when they run in this process.
 	Pipelines PipelineSource
+	// Visits is the stream of visits, of which today's are counted; empty where none are
+	// made.
+	Visits string
+	// Alerts tells the alerts that are raised; nil where none ever are.
+	Alerts func() []alerts.Event
+	// Webhooks tells how webhooks fare, and sends again; nil where none are sent.
+	Webhooks Webhooks
+	// Stories tells all about one session; nil where nobody can.
+	Stories Stories
 	// Forgotten is who is to be forgotten: no session is shown as theirs. Nil is nobody.
 	// Forget has to be called when it grows.
 	Forgotten *forgotten.List

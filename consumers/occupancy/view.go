@@ -112,15 +112,19 @@ func (l *area) view(now int64, recent int, gap uint64) Location {
 	return v
 }
 
-// curve begins with the first look or, where the platform's history from before is in the
-// stream, with that: later by what nine of ten stays last, since nobody is told of who came
-// earlier still and had left.
-func (l *area) curve(now int64, minutes int) (first int32, counts []int) {
-	last, begin := minuteOf(now), l.since
+// begin is when the curve begins: with the first look or, where the platform's history from
+// before is in the stream, with that; later by what nine of ten stays last, since nobody is
+// told of who came earlier still and had left.
+func (l *area) begin() int64 {
 	if from := l.week.from; from > 0 {
-		begin = min(begin, from+1000*l.stays.quantile(0.9))
+		return min(l.since, from+1000*l.stays.quantile(0.9))
 	}
-	first = max(last-int32(minutes)+1, min(minuteOf(begin), last))
+	return l.since
+}
+
+func (l *area) curve(now int64, minutes int) (first int32, counts []int) {
+	last := minuteOf(now)
+	first = max(last-int32(minutes)+1, min(minuteOf(l.begin()), last))
 	return first, l.steps.curve(first, last, l.online())
 }
 

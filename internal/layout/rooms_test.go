@@ -35,7 +35,7 @@ var rooms = map[string][]string{
 	"events/visits":        {"events"},
 	"events/forgotten":     {"events"},
 	"consumers/visit":      {"events", "events/consume", "events/forgotten", "events/visits"},
-	"consumers/occupancy":  {"events", "events/alerts", "events/consume", "events/forgotten", "internal/group"},
+	"consumers/occupancy":  {"events", "events/alerts", "events/consume", "events/forgotten", "events/visits", "internal/group"},
 	"events/alerts":        {"events"},
 	"consumers/alert":      {"events", "events/alerts", "events/consume", "internal/group", "internal/handwritten"},
 	"internal/baseline":    {},
