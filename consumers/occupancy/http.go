@@ -59,7 +59,7 @@ func (s *Service) Handler() http.Handler {
 	if err != nil {
 		panic(err) // the folder is embedded above
 	}
-	for _, name := range []string{"/{$}", "/app.css", "/app.js", "/figures.js", "/stream.js", "/worker.js", "/icon.svg", "/openapi.json"} {
+	for _, name := range []string{"/{$}", "/app.css", "/app.js", "/beside.js", "/curves.js", "/figures.js", "/rows.js", "/stream.js", "/worker.js", "/icon.svg", "/openapi.json"} {
 		mux.HandleFunc("GET "+name, page(files, path.Base(strings.Replace(name, "/{$}", "/index.html", 1))))
 	}
 	return a.outer(mux)

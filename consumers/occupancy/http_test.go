@@ -301,7 +301,7 @@ func TestLocationOfSeveralAccountsNeedsTheAccount(t *testing.T) {
 
 func TestThePageLoadsNothingFromElsewhere(t *testing.T) {
 	h := New(Settings{}).Handler()
-	for _, path := range []string{"/", "/app.css", "/app.js", "/figures.js", "/stream.js", "/worker.js", "/icon.svg", "/openapi.json"} {
+	for _, path := range []string{"/", "/app.css", "/app.js", "/beside.js", "/curves.js", "/figures.js", "/rows.js", "/stream.js", "/worker.js", "/icon.svg", "/openapi.json"} {
 		w := get(t, h, path)
 		if w.Code != http.StatusOK || w.Header().Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
 			t.Errorf("%s: %d %v", path, w.Code, w.Header())

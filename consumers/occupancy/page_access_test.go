@@ -16,7 +16,7 @@ import (
 )
 
 // TestPageIsAccessible lets axe look at the page, wide and on a phone, in both colour
-// schemes, with a location open and with the dialog.
+// schemes, with a location open, with a session's story and with the dialog.
 func TestPageIsAccessible(t *testing.T) {
 	if os.Getenv("GUESTFLOW_NODE") != "1" {
 		t.Skip("needs Node.js and npm's registry; set GUESTFLOW_NODE=1 to run it")
@@ -41,6 +41,8 @@ func TestPageIsAccessible(t *testing.T) {
 	publish(t, js, v.messages(600, 0)...)
 	settings := patientSettings()
 	settings.Token = "open sesame"
+	_, b := beside(t, Settings{})
+	settings.Webhooks, settings.Stories, settings.Alerts = b, b, raisedAlert
 	settings.Pipelines = pipelines{{Account: "default", State: "polling", BudgetUsed: 0.9, BudgetPerMinute: 60, LastError: "503 from the platform", LastErrorAt: v.now}}
 	s, _ := running(t, js, settings)
 	until(t, "live", reaches(s, 600))
@@ -77,8 +79,13 @@ func TestPageIsAccessible(t *testing.T) {
 			look(what)
 			do(t, ctx, click("#places li:first-child button"))
 			see(t, ctx, "the location", `document.querySelector("#curve path.line") && document.querySelector("#sessions td") !== null`)
+			do(t, ctx, click("#endpoints summary"))
+			see(t, ctx, "the dead letter", `document.querySelector(".letters li") !== null`)
 			look(what + ", with a location")
-			do(t, ctx, click("#access"))
+			do(t, ctx, click("#sessions button"))
+			see(t, ctx, "the story", `document.querySelector("#story-list li") !== null`)
+			look(what + ", with a story")
+			do(t, ctx, click("#story-close"), click("#access"))
 			look(what + ", with the dialog")
 		}
 	}
@@ -168,7 +175,7 @@ func TestCurveOfAShortPast(t *testing.T) {
 	site.start()
 	do(t, ctx, chromedp.EmulateViewport(1280, 900), chromedp.Navigate("http://"+site.address+"/"))
 	draw := func(minutes int, counts string) (times []string, line string) {
-		text := evaluate[string](t, ctx, fmt.Sprintf(`import("./figures.js").then(({ chart }) => {
+		text := evaluate[string](t, ctx, fmt.Sprintf(`import("./curves.js").then(({ chart }) => {
 			const svg = document.getElementById("curve");
 			chart(svg, { from: "2026-05-01T12:00:00Z", online: %s }, %d, "Café", document.getElementById("curve-read"));
 			return JSON.stringify([[...svg.querySelectorAll("text")].map((n) => n.textContent).filter((s) => s.includes(":")), svg.querySelector("path.line").getAttribute("d")]);

@@ -1,23 +1,27 @@
 // The page: loads the locations, then follows the stream and keeps them current. Text
 // from outside is only ever set as text, never as markup.
-import { bytes, chart, figures, fine, hhmm, make, number, set, shape, span, spark } from "./figures.js";
+import { alertRow, hookBox, tell } from "./beside.js";
+import { chart, heat, readable } from "./curves.js";
+import { against, arrange, figures, fine, hhmm, make, number, set, span, spark } from "./figures.js";
+import { accountOf, entry, happened, pipeline, placeRow, sessionRow } from "./rows.js";
 import { ask, shared } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 const kinds = ["started", "resumed", "discovered", "updated", "traffic", "ended"];
-const shown = { places: 100, sessions: 50 };
+const shown = { places: 100, sessions: 50, alerts: 4 };
 const places = new Map(), totals = new Map(), rows = new Map();
+const visits = new Map(), raised = new Map(), hooks = new Map(), present = new Map(); // by place, alert, endpoint, session
 const feed = []; // in the order of the stream
 let token = sessionStorage.getItem("guestflow-token") || "";
 let selected = "", minutes = 60, paused = false, health = null, source = 0, stream = null, retry = null;
-let loaded = false, lost = null, clockAhead = 0, curve = null, dirty = new Set();
+let loaded = false, lost = null, clockAhead = 0, curve = null, week = null, alerts = [], endpoints = [], dirty = new Set();
 
 // --- the interface -----------------------------------------------------------
 
 // beat is the longest that a living stream is silent, in milliseconds.
 const beat = () => 1000 * (health && health.stream.heartbeat_seconds || 15);
 
-const json = (path) => ask(path, token, beat(), (answer) => answer.json());
+const json = (path, body) => ask(path, token, body ? 60000 : beat(), (answer) => answer.json(), undefined, body);
 const decoded = (text) => { try { return decodeURIComponent(text); } catch { return text; } }; // a link may be cut off
 const keyOf = (place) => place.account + "\n" + place.id;
 const address = (place, rest, query = "") =>
@@ -36,6 +40,19 @@ async function loadHealth() {
   health = await json("v1/health");
   clockAhead = Date.now() - Date.parse(health.now);
   redraw("health", "state", "access");
+}
+
+const tells = (part) => health !== null && health.parts.includes(part);
+
+// loadBeside loads what the process tells of beside who is where.
+async function loadBeside() {
+  const part = async (name, take) => take(tells(name) ? await json("v1/" + name) : null);
+  await Promise.all([
+    part("visits", (all) => { visits.clear(); for (const v of all ? [...all.locations, ...all.totals] : []) visits.set(keyOf({ id: "", ...v }), v); }),
+    part("alerts", (all) => { alerts = all ? all.alerts : []; }),
+    part("webhooks", (all) => { endpoints = all ? all.endpoints : []; }),
+  ]);
+  redraw("totals", "places", "alerts", "webhooks", "detail");
 }
 
 // --- the stream --------------------------------------------------------------
@@ -64,6 +81,7 @@ async function arrive(from) {
       await loadHealth();
       await loadLocations();
       lost = null;
+      loadBeside().catch(() => {});
       return redraw("state");
     } catch (problem) { lose({ why: problem.message, status: problem.status }); }
     await new Promise((go) => { retry = go; setTimeout(go, pause); });
@@ -72,6 +90,7 @@ async function arrive(from) {
 
 function message({ event, value }) {
   if (event === "session") {
+    if (value.data.observed.backfilled) return; // long past
     feed.push({ event: value, kind: value.type.split(".")[2], at: happened(value), fresh: Date.now() });
     if (feed.length > 400) feed.shift();
     redraw("feed");
@@ -89,10 +108,12 @@ function message({ event, value }) {
 function merge(into, key, fresh) {
   const old = into.get(key), recent = old && old.recent ? old.recent.slice() : [];
   if (recent.length) recent[recent.length - 1] = fresh.online; else recent.push(fresh.online);
-  into.set(key, { ...fresh, recent });
+  into.set(key, { ...old, ...fresh, recent });
 }
 
 const now = () => Date.now() - clockAhead; // on the platform's clock
+const visitsOf = (p) => visits.get(keyOf(p)) || { visits: 0, first: 0, returning: 0, unknown: 0 };
+const firsts = (n) => n === 1 ? "1 first-timer" : number.format(n) + " first-timers";
 const stayed = (p) => p.dwell.stays ? span(p.dwell.p50_seconds) : "–";
 const several = () => totals.size > 1;
 const nameOf = (p) => (p.name || p.id) + (several() ? " · " + p.account : "");
@@ -114,6 +135,7 @@ const sorts = {
   online: (a, b) => b.online - a.online, name: () => 0,
   arrivals: (a, b) => b.arrivals["15m"] - a.arrivals["15m"],
   stay: (a, b) => b.dwell.p50_seconds - a.dwell.p50_seconds,
+  visits: (a, b) => visitsOf(b).visits - visitsOf(a).visits,
 };
 
 const draw = {
@@ -167,6 +189,11 @@ const draw = {
     set($("total-departures"), number.format(sum((t) => t.departures["15m"])));
     const most = all.slice().sort((a, b) => b.dwell.stays - a.dwell.stays)[0];
     set($("total-stay"), most ? stayed(most) : "–");
+    const today = all.map((t) => visitsOf({ account: t.account, id: "" })), count = (f) => today.reduce((n, v) => n + f(v), 0);
+    for (const box of document.querySelectorAll(".today")) box.hidden = !tells("visits");
+    set($("total-visits"), number.format(count((v) => v.visits))); set($("total-firsts"), number.format(count((v) => v.first)));
+    const usual = [...places.values()].map((p) => p.usual && p.usual.online);
+    set($("total-usual"), usual.length && usual.every((n) => n !== undefined) ? "usually " + number.format(Math.round(usual.reduce((a, b) => a + b, 0))) : "");
     const length = Math.max(0, ...all.map((t) => (t.recent || []).length));
     const sums = Array.from({ length }, (_, i) => sum((t) => (t.recent || [])[i - length + t.recent.length] || 0));
     spark($("total-curve"), sums, 60, 240, 56);
@@ -181,29 +208,14 @@ const draw = {
     set($("places-note"), list.length ? "" : !loaded ? (lost && !lost.reading ? "No figures yet: the service does not answer." : "Reading the stream…")
       : wanted ? "No location matches “" + $("search").value.trim() + "”." : "No location has been seen yet. They appear with their first event.");
     const visible = list.slice(0, shown.places), keep = new Set(visible.map(keyOf));
-    for (const [key, row] of rows) if (!keep.has(key)) { row.remove(); rows.delete(key); }
-    visible.forEach((p, i) => {
+    for (const key of rows.keys()) if (!keep.has(key)) rows.delete(key);
+    visible.forEach((p) => {
       const key = keyOf(p);
-      let row = rows.get(key);
-      if (!row) {
-        const button = make("button", { type: "button", className: "row", "aria-expanded": "false" }, make("span", { className: "name" }),
-          shape("svg", { class: "spark", viewBox: "0 0 100 28", preserveAspectRatio: "none", "aria-hidden": "true" }),
-          make("span", { className: "moves", "aria-hidden": "true" }), make("span", { className: "count" }), make("span", { className: "hidden" }));
-        button.addEventListener("click", () => choose(selected === key ? "" : key));
-        row = make("li", {}, button);
-        rows.set(key, row);
-      }
-      const [name, curve, moves, count, words] = row.firstChild.children;
-      set(name, nameOf(p)); name.title = p.id;
-      spark(curve, p.recent);
-      const came = p.arrivals["15m"], went = p.departures["15m"];
-      if (moves.textContent !== "+" + came + " −" + went) moves.replaceChildren(make("b", { textContent: "+" + came }), " ", make("i", { textContent: "−" + went }));
-      if (count.textContent && count.textContent !== number.format(p.online)) { count.classList.remove("bump"); void count.offsetWidth; count.classList.add("bump"); }
-      set(count, number.format(p.online)); count.classList.toggle("none", !p.online);
-      row.firstChild.setAttribute("aria-expanded", String(key === selected));
-      set(words, " online, " + came + " arrived and " + went + " left in the last 15 minutes");
-      if ($("places").children[i] !== row) $("places").insertBefore(row, $("places").children[i] || null);
+      if (!rows.has(key)) rows.set(key, placeRow(() => choose(selected === key ? "" : key)));
+      const today = tells("visits") && visitsOf(p).visits ? number.format(visitsOf(p).visits) + " visits today, " + visitsOf(p).first + " first" : "";
+      rows.get(key).update(p, nameOf(p), [today, p.usual && against(p.online, p.usual.online)].filter(Boolean).join(" · "), key === selected);
     });
+    arrange($("places"), visible.map((p) => rows.get(keyOf(p))));
     $("more-places").hidden = list.length <= shown.places;
   },
   detail() {
@@ -214,17 +226,53 @@ const draw = {
     const both = (w) => w["5m"] + " / " + w["15m"] + " / " + w["60m"];
     figures($("detail-figures"), [["online", number.format(p.online)], ["devices", number.format(p.devices)], ["guests", number.format(p.guests)],
       ["arrivals", both(p.arrivals), "5/15/60 min"], ["departures", both(p.departures), "5/15/60 min"],
-      ["stay", stayed(p), p.dwell.stays ? "median, 90 % under " + span(p.dwell.p90_seconds) : "none finished yet"]]);
+      ["stay", stayed(p), p.dwell.stays ? "median, 90 % under " + span(p.dwell.p90_seconds) : "none finished yet"],
+      ...(tells("visits") ? [["visits today", number.format(visitsOf(p).visits), firsts(visitsOf(p).first)]] : []),
+      ...(p.usual ? [["usual at this hour", number.format(Math.round(10 * p.usual.online) / 10), against(p.online, p.usual.online)]] : [])]);
     refresh(p);
   },
-  curve() { if (curve) chart($("curve"), curve, minutes, $("detail-title").textContent, $("curve-read")); },
+  curve() {
+    if (!curve) return;
+    const place = $("detail-title").textContent;
+    chart($("curve"), curve, minutes, place, $("curve-read"), week);
+    const known = heat($("week"), week, now(), place, $("week-read"));
+    if (!known) set($("week-read"), "Not known yet: it takes a day of watching, or guestflow backfill; for each weekday on its own two weeks.");
+    set($("week-zone"), known ? week.zone : "");
+  },
+  alerts() {
+    $("alerts").hidden = !tells("alerts");
+    set($("alerts-count"), alerts.length ? number.format(alerts.length) : "");
+    set($("alerts-note"), alerts.length ? "" : "None is open.");
+    const old = new Map(raised);
+    raised.clear();
+    for (const a of alerts.slice(0, shown.alerts)) raised.set(a.id, old.get(a.id) || alertRow(a, several(), () => choose(keyOf({ account: a.account, id: a.location_id }))));
+    arrange($("alerts-list"), [...raised.values()]);
+    $("more-alerts").hidden = alerts.length <= shown.alerts;
+  },
+  webhooks() {
+    $("webhooks").hidden = !tells("webhooks");
+    arrange($("endpoints"), endpoints.map((e) => {
+      const at = "v1/webhooks/" + encodeURIComponent(e.name);
+      if (!hooks.has(e.name)) hooks.set(e.name, hookBox(() => json(at + "/dead"), async (sequence) => {
+        try { return await json(at + "/redeliver", sequence ? { sequence } : { all: true }); } finally { loadBeside().catch(() => {}); }
+      }));
+      const box = hooks.get(e.name);
+      box.update(e, Date.now(), health.may_redeliver, health.token_helps ? "With the token they can be sent again." : "They can be sent again from the machine that guestflow runs on, or with a token.");
+      return box;
+    }));
+    set($("webhooks-note"), endpoints.length ? "" : "The file has no endpoints.");
+  },
   feed() {
     if (paused) { set($("feed-note"), "Paused."); return; }
     const on = new Set([...$("kinds").querySelectorAll(":checked")].map((box) => box.value));
     const here = $("feed-here").checked && places.get(selected);
     const list = feed.filter((f) => on.has(f.kind) && (!here || f.event.data.session.location_id === here.id ||
       (f.event.data.previous || {}).location_id === here.id)).reverse().sort((a, b) => b.at - a.at).slice(0, 80);
-    $("feed").replaceChildren(...list.map(entry));
+    arrange($("feed"), list.map((f) => {
+      const s = f.event.data.session, account = accountOf(f.event);
+      f.row ||= entry(f, places.get(account + "\n" + s.location_id), tells("stories") && (() => story(account, s)));
+      return f.row;
+    }));
     set($("feed-note"), list.length ? "" : feed.length ? "Nothing of these kinds yet." : "Waiting for the first event…");
   },
   health() {
@@ -233,44 +281,10 @@ const draw = {
       ["last event", s.observed_at ? span(s.age_seconds) + " ago" : "none yet"], ["behind", number.format(s.behind), "events"],
       ["starts seen", d.starts ? fine(d.p50_seconds) : "–", d.starts ? "after they happened; 95 % under " + fine(d.p95_seconds) : ""],
       ["events", number.format(s.counters.events), s.counters.gaps ? s.counters.gaps + " after a gap" : ""]]);
-    $("pipelines").replaceChildren(...health.pipelines.map(pipeline));
+    $("pipelines").replaceChildren(...health.pipelines.map((p) => pipeline(p, health.pipelines.length > 1)));
     if (s.error || health.bucket.error) $("pipelines").append(make("p", { className: "error", textContent: s.error || health.bucket.error }));
   },
 };
-
-function pipeline(p) {
-  const list = make("dl", { className: "figures" }), box = make("div", { className: "pipeline" }, make("h3", { textContent: (health.pipelines.length > 1 ? p.account + " · " : "") + p.state }), list);
-  figures(list, [["budget used", Math.round(p.budget_used * 100) + " %", "of " + p.budget_per_minute + "/min"], ["stalest look", fine(p.staleness_seconds), "ago"],
-    ["outbox", number.format(p.outbox_events), p.outbox_events ? "oldest " + fine(p.outbox_age_seconds) : "all sent"],
-    ["published", fine(p.delay_p50_seconds), "after start or end; 95 % under " + fine(p.delay_p95_seconds)]]);
-  const svg = shape("svg", { viewBox: "0 0 100 5", preserveAspectRatio: "none", "aria-hidden": "true" });
-  svg.append(shape("rect", { width: Math.min(100, p.budget_used * 100), height: 5 }));
-  list.firstChild.lastChild.append(make("div", { className: "meter" }, svg));
-  if (p.last_error) box.append(make("p", { className: "error", textContent: (p.last_error_at ? hhmm(p.last_error_at, true) + " " : "") + p.last_error }));
-  return box;
-}
-
-// happened is when, at the source; of who was found online, when that was.
-function happened(e) {
-  return Date.parse(e.type.includes(".discovered.") || !e.time ? e.data.observed.at : e.time);
-}
-
-function entry(f) {
-  const e = f.event, s = e.data.session, old = e.data.previous || {};
-  const where = places.get(decodeURIComponent(e.source.slice(10)) + "\n" + s.location_id);
-  let more = "";
-  if (f.kind === "traffic" && e.data.change) more = "↓ " + bytes(e.data.change.downloaded_bytes) + " ↑ " + bytes(e.data.change.uploaded_bytes);
-  else if (f.kind === "ended") more = s.duration_seconds ? "after " + span(s.duration_seconds) : "";
-  else if (old.location_id !== undefined) more = "from " + (old.location_name || old.location_id);
-  else if (f.kind === "updated") more = Object.keys(old).filter((k) => !/bytes|duration/.test(k)).map((k) => k.replaceAll("_", " ")).join(", ");
-  const guest = e.data.guest || {};
-  const who = guest.name || guest.email || (/^•*$/.test(s.device_description || "") ? s.device_mac || s.device_ip || "" : s.device_description);
-  const row = make("li", {}, make("time", { dateTime: new Date(f.at).toISOString(), textContent: hhmm(f.at, true) }),
-    make("span", { className: "kind " + f.kind, textContent: f.kind }),
-    make("span", { className: "what" }, s.location_name || (where && where.name) || s.location_id, make("small", { textContent: [who, more].filter(Boolean).join(" · ") })));
-  if (Date.now() - f.fresh < 600) row.className = "fresh";
-  return row;
-}
 
 // --- one location ------------------------------------------------------------
 
@@ -280,8 +294,8 @@ function refresh(p) { // at most once in two seconds
   refreshing = setTimeout(async () => {
     const key = keyOf(p);
     try {
-      const [past, list] = await Promise.all([json(address(p, "/history", "&minutes=" + minutes)), json(address(p, "/sessions", "&limit=" + shown.sessions))]);
-      if (key === selected) { curve = past; redraw("curve"); sessions(list, places.get(key) || p); }
+      const [past, list, hours] = await Promise.all([json(address(p, "/history", "&minutes=" + minutes)), json(address(p, "/sessions", "&limit=" + shown.sessions)), json(address(p, "/week"))]);
+      if (key === selected) { curve = past; week = hours; redraw("curve"); sessions(list, places.get(key) || p); }
     } catch (problem) { if (!lost) set($("sessions-note"), problem.message); }
     refreshed = Date.now(); refreshing = null;
     if (key !== selected) redraw("detail");
@@ -290,17 +304,32 @@ function refresh(p) { // at most once in two seconds
 
 function sessions(answer, p) {
   set($("sessions-note"), (answer.next ? "the latest " + answer.sessions.length + " of " + p.online : number.format(answer.sessions.length)) + (answer.masked ? ", personal data masked" : ""));
-  $("sessions").replaceChildren(...answer.sessions.map((s) => make("tr", {},
-    answer.masked ? make("td", { textContent: s.device_mac || "–" }) : make("td", {}, s.device_description || "unknown", make("small", { textContent: s.device_mac || "" })), make("td", {}, s.guest_name || s.guest_email || s.guest_id || "–", make("small", { textContent: s.guest_name ? s.guest_email || s.guest_id || "" : "" })),
-    make("td", { textContent: s.device_ip || "–" }), make("td", { className: "number", textContent: span((now() - Date.parse(s.entered_at)) / 1000) }),
-    make("td", { className: "number", textContent: bytes(s.downloaded_bytes + s.uploaded_bytes) }))));
+  const old = new Map(present);
+  present.clear();
+  arrange($("sessions"), answer.sessions.map((s) => {
+    const key = s.id + answer.masked + s.revision, row = old.get(key) || sessionRow(s, answer.masked, tells("stories") && (() => story(p.account, s)));
+    present.set(key, row);
+    row.update(s, now());
+    return row;
+  }));
   $("more-sessions").hidden = !answer.next;
 }
 
+// story tells all about one session: from an hour before it began, since clocks differ.
+async function story(account, s) {
+  set($("story-title"), "Session " + s.id); set($("story-note"), "Reading the stream…"); $("story-list").replaceChildren();
+  $("story").showModal();
+  const since = s.started_at ? "&since=" + encodeURIComponent(new Date(Date.parse(s.started_at) - 3600000).toISOString()) : "";
+  try {
+    tell(await json("v1/sessions/" + encodeURIComponent(s.id) + "/story?account=" + encodeURIComponent(account) + since), $("story-title"), $("story-note"), $("story-list"));
+  } catch (problem) { set($("story-note"), problem.message); }
+}
+
 function choose(key) {
-  selected = key; curve = null; refreshed = 0; shown.sessions = 50;
+  selected = key; curve = null; week = null; refreshed = 0; shown.sessions = 50;
   clearTimeout(refreshing); refreshing = null;
-  $("sessions").replaceChildren(); $("curve-read").textContent = ""; $("curve").querySelectorAll(":not(title)").forEach((n) => n.remove());
+  for (const svg of [$("curve"), $("week")]) svg.querySelectorAll(":not(title)").forEach((n) => n.remove());
+  $("sessions").replaceChildren(); set($("curve-read"), ""); set($("week-read"), "");
   const hash = key ? "#" + key.split("\n").map(encodeURIComponent).join("/") : " ";
   history.replaceState(null, "", key ? hash : location.pathname + location.search);
   redraw("places", "detail", "feed");
@@ -338,14 +367,10 @@ function period(chosen) {
   for (const button of document.querySelectorAll("[data-minutes]")) button.setAttribute("aria-pressed", String(+button.dataset.minutes === minutes));
 }
 for (const button of document.querySelectorAll("[data-minutes]")) button.addEventListener("click", () => { period(+button.dataset.minutes); refreshed = 0; redraw("detail"); });
-$("curve").addEventListener("pointermove", (e) => { if ($("curve").locate) $("curve").show($("curve").locate(e.offsetX)); });
-$("curve").addEventListener("pointerleave", () => { if ($("curve").show) $("curve").show(); });
-$("curve").addEventListener("keydown", (e) => {
-  const svg = $("curve"), by = { ArrowLeft: -1, ArrowRight: 1, PageUp: -15, PageDown: 15, Home: -1e9, End: 1e9 }[e.key];
-  if (!by || !svg.show) return;
-  e.preventDefault();
-  svg.show((svg.at === undefined ? svg.count - 1 : svg.at) + by);
-});
+readable($("curve"), { ArrowLeft: -1, ArrowRight: 1, PageUp: -15, PageDown: 15 });
+readable($("week"), { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -24, ArrowDown: 24 });
+$("more-alerts").addEventListener("click", () => { shown.alerts = 100; redraw("alerts"); });
+$("story-close").addEventListener("click", () => $("story").close());
 addEventListener("resize", () => redraw("curve"));
 
 function connect() {
@@ -374,11 +399,12 @@ $("token-form").addEventListener("submit", async (e) => {
     set($("token-error"), problem.status === 401 ? "This is not the token of this service." : problem.message);
   }
 });
-function renew() { feed.length = 0; refreshed = 0; redraw("feed", "detail"); connect(); }
+function renew() { feed.length = 0; hooks.clear(); refreshed = 0; redraw("feed", "detail"); connect(); }
 
 // Counts of the last minutes fall, and curves move on, without an event.
 setInterval(() => { if (!lost && !document.hidden) loadLocations().catch(() => {}); }, 60000);
 setInterval(() => { if (!lost && !document.hidden) loadHealth().catch(() => {}); }, 5000);
+setInterval(() => { if (!lost && !document.hidden) loadBeside().catch(() => {}); }, 10000);
 setInterval(() => redraw("age"), 1000);
 addEventListener("online", again);
 

@@ -2,13 +2,16 @@
 // travels in a header and never in an address, and so that a connection which has died
 // without a word is noticed. Runs in the page or, for all of its tabs, in a worker.
 
-// ask gets what is at a path, and gives up on a connection that has died without a word
-// (in milliseconds): a browser would wait for as long as the kernel does.
-export async function ask(path, token, wait, read, connection = new AbortController(), headers = {}) {
+// ask gets what is at a path, or with a body posts that, and gives up on a connection that
+// has died without a word (in milliseconds): a browser would wait for as long as the kernel
+// does.
+export async function ask(path, token, wait, read, connection = new AbortController(), body = undefined, headers = {}) {
+  const post = body && { method: "POST", body: JSON.stringify(body) };
+  if (body) headers["Content-Type"] = "application/json";
   if (token) headers["Guestflow-Token"] = token; // Authorization may be a proxy's
   const late = setTimeout(() => connection.abort(new Error("no answer came")), Math.max(5000, wait));
   try {
-    const answer = await fetch(path, { signal: connection.signal, headers, cache: "no-cache", credentials: "same-origin" });
+    const answer = await fetch(path, { ...post, signal: connection.signal, headers, cache: "no-cache", credentials: "same-origin" });
     if (answer.ok) return await read(answer);
     let why = answer.statusText;
     try { why = (await answer.json()).detail || why; } catch { /* the status says enough */ }
@@ -26,7 +29,7 @@ export function follow(token, tell) {
 
   function connect() {
     connection = new AbortController();
-    return ask("v1/stream" + (lastId ? "" : "?replay=60"), token, beat, (answer) => answer.body.getReader(), connection, lastId ? { "Last-Event-ID": lastId } : {});
+    return ask("v1/stream" + (lastId ? "" : "?replay=60"), token, beat, (answer) => answer.body.getReader(), connection, undefined, lastId ? { "Last-Event-ID": lastId } : {});
   }
 
   async function read(reader) {
