@@ -28,8 +28,9 @@ func demoCommand() *cobra.Command {
 		Short: "Run everything against a simulated platform, and show the events",
 		Long: `Runs a simulated platform, an embedded NATS server and the very same poller as
 guestflow run, and shows the events as they are published. Nothing is left behind:
-the data directory is temporary. People come and go faster than in life. Like run,
-it sends webhooks where GUESTFLOW_WEBHOOKS_FILE names an endpoints file.`,
+the data directory is temporary. People come and go faster than in life. Visits are
+made, alerts raised, and webhooks sent to a receiver within, which refuses some; or, like
+run, to the endpoints of GUESTFLOW_WEBHOOKS_FILE.`,
 		Example: `  guestflow demo --for 60s
   GUESTFLOW_WEBHOOKS_FILE=endpoints.yaml guestflow demo
   nats sub 'guest.sessions.>'          # in a second terminal`,
@@ -84,6 +85,11 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 	if err := demoAlerts(&cfg, dir); err != nil {
 		return err
 	}
+	closeReceiver, err := demoWebhooks(&cfg, dir)
+	if err != nil {
+		return err
+	}
+	defer closeReceiver()
 	if os.Getenv("GUESTFLOW_LOG_LEVEL") == "" {
 		cfg.LogLevel = "error" // the events are what is to be seen
 	}
@@ -111,6 +117,7 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 	var watching sync.WaitGroup
 	watching.Go(func() { d.watch(shown) })
 	watching.Go(func() { d.status(shown) })
+	watching.Go(func() { d.lookBack(shown) })
 	err = a.Run(ctx)
 	stopShowing()
 	watching.Wait()
@@ -209,7 +216,7 @@ func (d *demonstration) watch(ctx context.Context) {
 				d.out.line(fmt.Sprintf("%d sessions were online already", discovered))
 				discovered = 0
 			}
-			if v.Kind == events.Traffic && !d.traffic {
+			if v.Kind == events.Traffic && !d.traffic || v.Event.Data.Observed.Backfilled {
 				return nil
 			}
 			return d.out.event(v.Event)
@@ -220,6 +227,23 @@ func (d *demonstration) watch(ctx context.Context) {
 			case <-ctx.Done():
 			case <-time.After(200 * time.Millisecond):
 			}
+		}
+	}
+}
+
+// lookBack has the platform's history of the last hour published, so that curves need not
+// begin with the demo.
+func (d *demonstration) lookBack(ctx context.Context) {
+	hourAgo := time.Now().Add(-time.Hour)
+	for {
+		if opened := d.app.fleet.all()[0].open(); opened != nil {
+			_ = opened.Poller.Backfill(hourAgo) // which lies in the past
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }
