@@ -2,6 +2,16 @@
 // travels in a header and never in an address, and so that a connection which has died
 // without a word is noticed. Runs in the page or, for all of its tabs, in a worker.
 
+// purge has the browser leave connections that have died without a word: it keeps up to six
+// to a host, and would try one after the other.
+let purging = null;
+function purge() {
+  purging ||= Promise.all(Array.from({ length: 6 }, async () => {
+    const one = new AbortController(), late = setTimeout(() => one.abort(), 2000);
+    try { await (await fetch("icon.svg", { cache: "no-store", signal: one.signal })).arrayBuffer(); } catch { /* it is left now */ } finally { clearTimeout(late); }
+  })).then(() => { purging = null; });
+}
+
 // ask gets what is at a path, or with a body posts that, and gives up on a connection that
 // has died without a word (in milliseconds): a browser would wait for as long as the kernel
 // does.
@@ -9,7 +19,7 @@ export async function ask(path, token, wait, read, connection = new AbortControl
   const post = body && { method: "POST", body: JSON.stringify(body) };
   if (body) headers["Content-Type"] = "application/json";
   if (token) headers["Guestflow-Token"] = token; // Authorization may be a proxy's
-  const late = setTimeout(() => connection.abort(new Error("no answer came")), Math.max(5000, wait));
+  const late = setTimeout(() => { connection.abort(new Error("no answer came")); purge(); }, Math.max(5000, wait));
   try {
     const answer = await fetch(path, { ...post, signal: connection.signal, headers, cache: "no-cache", credentials: "same-origin" });
     if (answer.ok) return await read(answer);
@@ -35,7 +45,7 @@ export function follow(token, tell) {
   async function read(reader) {
     const text = new TextDecoder();
     let rest = "", silence;
-    const heard = () => { clearTimeout(silence); silence = setTimeout(() => connection.abort(new Error("the connection has died")), 2 * beat); };
+    const heard = () => { clearTimeout(silence); silence = setTimeout(() => { connection.abort(new Error("the connection has died")); purge(); }, 2 * beat); };
     try {
       for (heard(); ;) {
         const { value, done } = await reader.read();
