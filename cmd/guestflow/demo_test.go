@@ -138,6 +138,10 @@ func TestDemoShowsWhatHappens(t *testing.T) {
 	}
 	moves("at first")
 	see("the pipeline's health", `/polling/.test(document.body.textContent)`)
+	see("visits of today", `document.getElementById("total-visits").textContent > 0`)
+	see("the endpoints of its webhooks", `/welcome · (idle|delivering)[^]*loyalty · /.test(document.getElementById("endpoints").textContent)`)
+	do(chromedp.Evaluate[chromedp.Void](`document.querySelector("#feed button").click()`))
+	see("a session's story", `/as sequence \d+/.test(document.getElementById("story-list").textContent)`)
 	d.stop()
 	see("that it is disconnected", `document.getElementById("state-text").textContent === "disconnected" && !document.getElementById("banner").hidden`)
 	startDemo(t, addr, "GUESTFLOW_NATS_LISTEN=127.0.0.1:0")
