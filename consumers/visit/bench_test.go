@@ -130,8 +130,13 @@ func BenchmarkApply(b *testing.B) {
 }
 
 // BenchmarkGuestMemory reports the memory of a guest who is present, and of whom is known
-// how often.
+// how often, or is being asked.
 func BenchmarkGuestMemory(b *testing.B) {
+	b.Run("counted", func(b *testing.B) { guestMemory(b, true) })
+	b.Run("asked", func(b *testing.B) { guestMemory(b, false) })
+}
+
+func guestMemory(b *testing.B, answer bool) {
 	const n = 100_000
 	heap := func() uint64 {
 		runtime.GC()
@@ -153,7 +158,9 @@ func BenchmarkGuestMemory(b *testing.B) {
 				b.Fatal(err)
 			}
 			for _, o := range r.Apply(Message{Sequence: uint64(i + 1), Stored: e.Data.Observed.At, Event: e}) {
-				r.Answer(e.Account, Answer{Visit: o.Event.Data.Visit.ID, Says: Whole, Asked: o.Input})
+				if answer {
+					r.Answer(e.Account, Answer{Visit: o.Event.Data.Visit.ID, Says: Whole, Asked: o.Input})
+				}
 			}
 		}
 		per = float64(heap()-before) / n

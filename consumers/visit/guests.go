@@ -136,7 +136,7 @@ func (r *Reducer) recall(a *account, v *open) {
 		v.first, v.number = yes, 1
 	}
 	if v.wants(p) {
-		a.wanting[v.id] = wanted{open: v}
+		a.wanting[v.id.short()] = v
 	}
 }
 
@@ -213,8 +213,7 @@ func (r *Reducer) Wants(accountName string) (list []Want) {
 	if a == nil {
 		return nil
 	}
-	for _, w := range a.wanting {
-		v := w.open
+	for _, v := range a.wanting {
 		p := a.guests[v.guest]
 		if p == nil || !v.wants(p) {
 			continue
@@ -270,8 +269,8 @@ func (r *Reducer) Answer(accountName string, said Answer) []Output {
 	if a == nil || err != nil || len(id) != len(key{}) {
 		return nil
 	}
-	v := a.wanting[key(id)].open
-	if v == nil || a.guests[v.guest] == nil || len(a.history[guestKey(v.place.key(), v.guest)]) > 0 {
+	v := a.wanting[key(id).short()]
+	if v == nil || v.id != key(id) || a.guests[v.guest] == nil || len(a.history[guestKey(v.place.key(), v.guest)]) > 0 {
 		return nil
 	}
 	p := a.guests[v.guest]

@@ -8,9 +8,8 @@ import (
 )
 
 func (r *Reducer) publishStart(a *account, v *open, e *events.Event) {
-	if w, ok := a.wanting[v.id]; ok {
-		w.named = e.Data.Guest
-		a.wanting[v.id] = w
+	if e.Data.Guest != nil && a.wanting[v.id.short()] == v {
+		a.named[v] = e.Data.Guest
 	}
 	r.publish(a, v, visits.Event{Kind: visits.Started, Time: fromMillis(v.started), Data: visits.Data{
 		Guest:    e.Data.Guest,
@@ -37,9 +36,9 @@ func (r *Reducer) publishEnd(a *account, v *open) {
 // publishCount tells what was not known when the guest came.
 func (r *Reducer) publishCount(a *account, v *open) {
 	r.publish(a, v, visits.Event{Kind: visits.Counted, Time: fromMillis(v.started), Data: visits.Data{
-		Guest: a.wanting[v.id].named, Observed: visits.Observed{At: r.now(a)},
+		Guest: a.named[v], Observed: visits.Observed{At: r.now(a)},
 	}})
-	delete(a.wanting, v.id)
+	a.answered(v)
 }
 
 func (r *Reducer) publishLapse(a *account, v *open) {

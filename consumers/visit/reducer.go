@@ -426,13 +426,13 @@ func (r *Reducer) finish(a *account, v *open) {
 	a.schedule(v, 0)
 	r.stays(a, v, v.certain)
 	r.publishEnd(a, v)
-	delete(a.wanting, v.id)
+	a.answered(v)
 	r.remember(a, v)
 	if v.past {
 		a.forget(v)
 		return
 	}
-	drop := func(k key) {
+	drop := func(k short) {
 		if a.index[k] == v {
 			delete(a.index, k)
 		}

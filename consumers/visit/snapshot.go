@@ -162,7 +162,7 @@ func (v *open) snapshot(a *account, online []hexKey) visitSnapshot {
 		ID: hexKey(v.id), Ordinal: v.ordinal, Place: v.place.name, Group: v.place.group, At: v.at.id, Guest: v.guest, Device: v.device,
 		Online: online, Started: v.started, Ended: v.ended, Certain: v.certain, Due: v.due, Down: v.down, Up: v.up,
 		Revision: v.revision, Sessions: v.sessions, Stayed: v.stayed, Arrival: v.arrival, End: v.end, Past: v.past,
-		Named: a.wanting[v.id].named, Over: v.over, Unnamed: v.unnamed, First: v.first, Number: v.number,
+		Named: a.named[v], Over: v.over, Unnamed: v.unnamed, First: v.first, Number: v.number,
 	}
 	if v.days >= 0 {
 		s.Days = &v.days
@@ -264,7 +264,10 @@ func (a *account) restore(s visitSnapshot) error {
 	} else if v.guest != "" {
 		a.index[guestKey(v.place.key(), v.guest)] = v
 		if p := a.guests[v.guest]; p != nil && v.wants(p) {
-			a.wanting[v.id] = wanted{v, s.Named}
+			a.wanting[v.id.short()] = v
+			if s.Named != nil {
+				a.named[v] = s.Named
+			}
 		}
 	}
 	for _, d := range s.Finds {

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -27,9 +28,15 @@ func keyOf(fields ...string) (k key) {
 	return k
 }
 
-func sessionKey(id string) key           { return keyOf("session", id) }
-func guestKey(place, guest string) key   { return keyOf("guest", place, guest) }
-func deviceKey(place, device string) key { return keyOf("device", place, device) }
+func sessionKey(id string) key             { return keyOf("session", id) }
+func guestKey(place, guest string) short   { return keyOf("guest", place, guest).short() }
+func deviceKey(place, device string) short { return keyOf("device", place, device).short() }
+
+// short is the beginning of a key, for what is kept in memory alone: of a million, two are
+// the same in one of 30 million cases.
+type short uint64
+
+func (k key) short() short { return short(binary.LittleEndian.Uint64(k[:])) }
 
 // digits are those of base 32 in small letters.
 var digits = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -78,13 +85,6 @@ type open struct {
 	first    byte // index in certainties
 	number   int32
 	days     int32 // since the last visit; -1 where not known
-}
-
-// wanted is a visit of which it is not known how many came before, and who the guest is,
-// where the event of the arrival said it.
-type wanted struct {
-	*open
-	named *events.Guest
 }
 
 // extra is what most visits do not have.
@@ -141,15 +141,16 @@ func (v *open) moved(to *location) {
 // account keeps what belongs to one platform account.
 type account struct {
 	name      string
-	sessions  map[key]*open // online ones
-	index     map[key]*open // of guests and devices at places
+	sessions  map[key]*open   // online ones
+	index     map[short]*open // of guests and devices at places
 	backfill  map[key]*events.Event
-	history   map[key][]*open // visits of the past that are open, by guest or device
+	history   map[short][]*open // visits of the past that are open, by guest or device
 	places    map[string]*place
 	locations map[string]*location
 	queue     queue
-	guests    map[string]*person // by id; empty where nobody is remembered
-	wanting   map[key]wanted     // visits of which is to be asked how many came before
+	guests    map[string]*person      // by id; empty where nobody is remembered
+	wanting   map[short]*open         // visits of which is to be asked how many came before, by id
+	named     map[*open]*events.Guest // who these are, where the event of the arrival said it
 	// moves is whether sessions were seen to change their location: then one that counts
 	// elsewhere may have been here.
 	moves bool
@@ -167,8 +168,8 @@ type account struct {
 
 func newAccount(name string) *account {
 	return &account{
-		name: name, sessions: map[key]*open{}, index: map[key]*open{}, backfill: map[key]*events.Event{}, history: map[key][]*open{},
-		places: map[string]*place{}, locations: map[string]*location{}, guests: map[string]*person{}, wanting: map[key]wanted{},
+		name: name, sessions: map[key]*open{}, index: map[short]*open{}, backfill: map[key]*events.Event{}, history: map[short][]*open{},
+		places: map[string]*place{}, locations: map[string]*location{}, guests: map[string]*person{}, wanting: map[short]*open{}, named: map[*open]*events.Guest{},
 	}
 }
 
@@ -178,14 +179,14 @@ func (v *open) near(from, to, gap int64) bool {
 }
 
 // historyKey is by what visits of the past are found; false where there is nothing.
-func historyKey(p *place, guest, device string) (key, bool) {
+func historyKey(p *place, guest, device string) (short, bool) {
 	switch {
 	case guest != "":
 		return guestKey(p.key(), guest), true
 	case device != "":
 		return deviceKey(p.key(), device), true
 	}
-	return key{}, false
+	return 0, false
 }
 
 // remembered returns the visit of the past that a session belongs to; nil where there is
@@ -305,6 +306,12 @@ func (q *queue) Pop() any {
 	*q = (*q)[:last]
 	v.heap = 0
 	return v
+}
+
+// answered takes a visit from those that are to be asked about.
+func (a *account) answered(v *open) {
+	delete(a.wanting, v.id.short())
+	delete(a.named, v)
 }
 
 func toMillis(t time.Time) int64 {
