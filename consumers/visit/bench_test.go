@@ -2,12 +2,14 @@ package visit
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/natstest"
 )
 
 // estate makes an endless stream of 1,000 locations at which about so many sessions are
@@ -170,4 +172,58 @@ func guestMemory(b *testing.B, answer bool) {
 		runtime.KeepAlive(r)
 	}
 	b.ReportMetric(per, "B/guest")
+}
+
+// BenchmarkCheckpoint saves and loads what is remembered of 1,000,000 guests who have left,
+// with a NATS server.
+func BenchmarkCheckpoint(b *testing.B) {
+	const n = 1_000_000
+	r := NewReducer(testRules())
+	v := newEstate(0)
+	for i := range n {
+		v.made += 2
+		e := v.start()
+		r.Apply(Message{Sequence: uint64(2*i + 1), Stored: e.Data.Observed.At, Event: e})
+		e.Kind, e.Data.Revision = events.Ended, 2
+		e.Data.Session.Online, e.Data.Session.EndedAt, e.Data.Observed.End = false, v.now, events.EndReported
+		r.Apply(Message{Sequence: uint64(2*i + 2), Stored: e.Data.Observed.At, Event: e.Sealed()})
+		v.online = v.online[:0]
+		v.now = v.now.Add(10 * time.Millisecond)
+	}
+	v.now = v.now.Add(2 * time.Hour)
+	r.Tick(events.DefaultAccount, v.now)
+	if all, _ := r.Open(); all != 0 || len(r.accounts[events.DefaultAccount].guests) != n {
+		b.Fatalf("%d visits are open, %d guests remembered", all, len(r.accounts[events.DefaultAccount].guests))
+	}
+	s := New(Settings{Rules: testRules(), Log: slog.New(slog.DiscardHandler)})
+	js := natstest.New(b).JetStream()
+	b.ResetTimer()
+	for range b.N {
+		began := time.Now()
+		shot := r.Snapshot()
+		b.ReportMetric(time.Since(began).Seconds(), "s-standing")
+		if err := s.save(b.Context(), js, checkpoint{Snapshot: shot}); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(time.Since(began).Seconds(), "s-saved")
+		store, err := js.ObjectStore(b.Context(), s.settings.State)
+		if err != nil {
+			b.Fatal(err)
+		}
+		info, err := store.GetInfo(b.Context(), checkpointName)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(info.Size)/n, "B/guest")
+		began = time.Now()
+		c, err := s.load(b.Context(), js)
+		if err != nil {
+			b.Fatal(err)
+		}
+		again, err := Restore(testRules(), c.Snapshot)
+		if err != nil || len(again.accounts[events.DefaultAccount].guests) != n {
+			b.Fatal(err)
+		}
+		b.ReportMetric(time.Since(began).Seconds(), "s-loaded")
+	}
 }

@@ -64,7 +64,17 @@ func (s *Service) load(ctx context.Context, js jetstream.JetStream) (*checkpoint
 	return &c, nil
 }
 
+// saveTime bounds how long saving may take. Without a deadline the client library gives each
+// part of an object 5 s, all of which are sent at once: a large one would never be saved
+// where the server is slow.
+const saveTime = 2 * time.Minute
+
 func (s *Service) save(ctx context.Context, js jetstream.JetStream, c checkpoint) error {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, saveTime)
+		defer cancel()
+	}
 	var packed bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed) // the level is a valid one
 	if err := json.NewEncoder(w).Encode(c); err != nil {

@@ -26,8 +26,9 @@ type Settings struct {
 	Declared bool
 	// State is the object store of the checkpoints. Default "guest-visits-state".
 	State string
-	// CheckpointEvery is how often the state is saved; a restart reads only what came
-	// after. Default 1 min.
+	// CheckpointEvery is how often the state is saved at most: ten times less often where few
+	// events came since, of very many guests. A restart reads only what came after.
+	// Default 1 min.
 	CheckpointEvery time.Duration
 	// TickEvery is how often time alone is asked whether it makes anything certain.
 	// Default 1 s.

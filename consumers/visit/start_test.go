@@ -32,3 +32,38 @@ func TestFirstStartIsNoWarning(t *testing.T) {
 		}
 	}
 }
+
+// TestManyGuestsAreNotSavedForAFewEvents: a checkpoint holds all who are remembered.
+func TestManyGuestsAreNotSavedForAFewEvents(t *testing.T) {
+	now := epoch
+	s := New(Settings{Rules: testRules(), CheckpointEvery: time.Minute, Now: func() time.Time { return now }})
+	w := work{s: s, reducer: NewReducer(testRules())}
+	v := newEstate(0)
+	arrive := func(n int) {
+		for range n {
+			v.made += 2 // another guest each
+			e := v.start()
+			w.reducer.Apply(Message{Sequence: w.reducer.Sequence() + 1, Stored: e.Data.Observed.At, Event: e})
+		}
+	}
+	saved := func() { w.saved.sequence, w.saved.at = w.reducer.Sequence(), now }
+	if arrive(1000); !w.worthSaving() {
+		t.Error("nothing was saved ever, and it is not worth it")
+	}
+	saved()
+	arrive(100) // of 1,100 who are there and remembered
+	if w.worthSaving() {
+		t.Error("it is worth it for 100 events of 2,200 guests and visits")
+	}
+	if arrive(200); !w.worthSaving() {
+		t.Error("it is not worth it for 300 events of 2,600 guests and visits")
+	}
+	saved()
+	arrive(1)
+	if now = now.Add(9 * time.Minute); w.worthSaving() {
+		t.Error("it is worth it after nine minutes")
+	}
+	if now = now.Add(time.Minute); !w.worthSaving() {
+		t.Error("it is not worth it after ten minutes")
+	}
+}

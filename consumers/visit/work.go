@@ -34,6 +34,11 @@ type work struct {
 	// horizons are those of the checkpoint.
 	horizons map[string]Horizon
 	clocks   map[string]*clock
+	// saved is of the last checkpoint.
+	saved struct {
+		sequence uint64
+		at       time.Time
+	}
 }
 
 // clock is an account's time, as far as it is known.
@@ -129,6 +134,7 @@ func (w *work) begin(ctx context.Context, input jetstream.Stream) (after uint64,
 		c.Snapshot.Forget(w.s.settings.Forgotten)
 		if w.reducer, err = Restore(w.s.settings.Rules, c.Snapshot); err == nil {
 			w.anchor = c.Anchor
+			w.saved.sequence, w.saved.at = c.Snapshot.Sequence, w.s.settings.Now()
 			if c.Snapshot.Sequence+1 < w.input.State.FirstSeq {
 				log.Warn("visits: session events left their stream before they were read; visits of that time may be split or miss sessions. Keep the stream longer than the longest outage",
 					"first_kept", w.input.State.FirstSeq, "last_read", c.Snapshot.Sequence)
@@ -195,11 +201,33 @@ func (w *work) run(ctx context.Context) error {
 			}
 			w.ask(stopped)
 		case <-save.C:
+			if !w.worthSaving() {
+				continue
+			}
 			if err := w.checkpoint(ctx); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// A checkpoint holds every guest who is remembered, so one is worth its while only where
+// reading the events since the last one again would take a good part of that: one event in
+// savingShare guests and visits, or any where the last one is savingMost intervals old.
+const (
+	savingShare = 10
+	savingMost  = 10
+)
+
+// worthSaving reports whether a checkpoint is due.
+func (w *work) worthSaving() bool {
+	open, _ := w.reducer.Open()
+	kept := open
+	for _, a := range w.reducer.accounts {
+		kept += len(a.guests)
+	}
+	read := w.reducer.Sequence() - w.saved.sequence // as many events at most
+	return read*savingShare >= uint64(kept) || w.s.settings.Now().Sub(w.saved.at) >= savingMost*w.s.settings.CheckpointEvery
 }
 
 // forward hands messages on until ctx ends or they do.
@@ -360,10 +388,15 @@ func (w *work) checkpoint(ctx context.Context) error {
 	if err := w.writer.settle(ctx, 0); err != nil {
 		return err
 	}
-	return w.s.save(ctx, w.js, checkpoint{
+	c := checkpoint{
 		Input: w.input.Created, Anchor: w.anchor, Visits: w.output.Created, Last: w.writer.last, Snapshot: w.reducer.Snapshot(),
 		Horizons: w.counts.horizons(),
-	})
+	}
+	err := w.s.save(ctx, w.js, c)
+	if err == nil {
+		w.saved.sequence, w.saved.at = c.Snapshot.Sequence, w.s.settings.Now()
+	}
+	return err
 }
 
 // endTime bounds the last checkpoint.
