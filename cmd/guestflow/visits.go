@@ -21,8 +21,14 @@ import (
 
 func visitSettings(cfg Config, log *slog.Logger) visit.Settings {
 	groups, _ := cfg.visitGroups() // checked by loadConfig
+	var grouped []visit.Grouped
+	for _, p := range groupsAsTheyAre(cfg).Roaming() {
+		for _, l := range p.Set().Places() {
+			grouped = append(grouped, visit.Grouped{Account: l.Account, Location: l.Location, Group: p.ID})
+		}
+	}
 	return visit.Settings{
-		Rules:        visit.Rules{Gap: cfg.VisitGap, Lateness: cfg.VisitLateness, Stays: cfg.VisitStays, Groups: groups, Memory: cfg.VisitMemory, Lapsed: cfg.VisitLapsed},
+		Rules:        visit.Rules{Gap: cfg.VisitGap, Lateness: cfg.VisitLateness, Stays: cfg.VisitStays, Groups: groups, Grouped: grouped, Memory: cfg.VisitMemory, Lapsed: cfg.VisitLapsed},
 		WholeHistory: cfg.VisitHistory == "whole",
 		Stream:       cfg.Stream, Prefix: cfg.SubjectPrefix, MaxAge: cfg.fullAge(), Replicas: cfg.StreamReplicas, Declared: !cfg.StreamManage, Log: log,
 	}
@@ -278,7 +284,7 @@ func visitsRunCommand() *cobra.Command {
 		Long: `Makes visits in a process of its own. One is enough: a second one changes nothing, and
 goes on where the first one ends.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := configured(cmd)
+			cfg, err := configured(cmd, (*Config).needGroups)
 			if err != nil {
 				return err
 			}

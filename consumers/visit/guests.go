@@ -224,7 +224,7 @@ func (r *Reducer) Wants(accountName string) (list []Want) {
 			Seen: v.arrival == 0 && a.since > 0 && v.started > a.since+r.rules.Gap.Milliseconds(),
 		}
 		if v.place.group {
-			w.Locations = r.rules.Groups[v.place.name]
+			w.Locations = r.rules.within(a.name, v.place.name)
 		} else if !a.moves && !v.unnamed && !p.mixed {
 			w.Here = int(v.sessions)
 		}

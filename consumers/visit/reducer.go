@@ -31,7 +31,7 @@ type Output struct {
 // concurrent use.
 type Reducer struct {
 	rules    Rules
-	groups   map[string]string
+	groups   grouping
 	sequence uint64
 	made     uint64 // visits
 	open     int    // of them not over
@@ -46,7 +46,7 @@ type Reducer struct {
 // NewReducer returns the state before the first event of a stream.
 func NewReducer(r Rules) *Reducer {
 	r = r.withDefaults()
-	return &Reducer{rules: r, groups: r.groupOf(), accounts: map[string]*account{}}
+	return &Reducer{rules: r, groups: r.grouping(), accounts: map[string]*account{}}
 }
 
 // Sequence is that of the last message that was applied or skipped.

@@ -413,3 +413,28 @@ func TestStories(t *testing.T) {
 		})
 	}
 }
+
+// TestGroupsAreOfAnAccountWhereTheySaySo: the locations of one account are one place, those of
+// the same ids in another are not.
+func TestGroupsAreOfAnAccountWhereTheySaySo(t *testing.T) {
+	t.Parallel()
+	list := story(t, `
+		started s1 ann d1 m1 0
+		updated s1 ann d1 m2 1
+		ended   s1 ann d1 m2 2
+		started s2 ann d1 m1 3
+		ended   s2 ann d1 m1 4
+		started x  bob d9 a 50`)
+	everywhere, own, other := testRules(), testRules(), testRules()
+	own.Groups, own.Grouped = nil, []Grouped{{events.DefaultAccount, "m1", "mall"}, {events.DefaultAccount, "m2", "mall"}}
+	other.Groups, other.Grouped = nil, []Grouped{{"other", "m1", "mall"}, {"other", "m2", "mall"}}
+	want := foldLive(NewReducer(everywhere), list)
+	if got := foldLive(NewReducer(own), list); !reflect.DeepEqual(got, want) || len(got) == 0 {
+		t.Errorf("of the account: %+v, want %+v", got, want)
+	}
+	for _, o := range foldLive(NewReducer(other), list) {
+		if v := o.Event.Data.Visit; v.Group != "" || v.Place == "mall" {
+			t.Errorf("of another account: %+v", v)
+		}
+	}
+}

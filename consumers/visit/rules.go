@@ -1,6 +1,7 @@
 package visit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -29,6 +30,8 @@ type Rules struct {
 	// Groups are places of several locations, by name. Going from one to another is not
 	// leaving. A location is in one group at most.
 	Groups map[string][]string
+	// Grouped are more of such places, whose locations are of one account each.
+	Grouped []Grouped
 	// Memory is how long a guest is remembered after a visit, for the number of the next
 	// one. 0 remembers nobody: then no visit has a number.
 	Memory time.Duration
@@ -36,6 +39,9 @@ type Rules struct {
 	// has lapsed; 0 is never.
 	Lapsed time.Duration
 }
+
+// Grouped is a location that is part of a group.
+type Grouped struct{ Account, Location, Group string }
 
 // Check returns what is wrong with the rules.
 func (r Rules) Check() error {
@@ -66,6 +72,17 @@ func (r Rules) Check() error {
 			in[location] = name
 		}
 	}
+	of := map[[2]string]string{}
+	for _, g := range r.Grouped {
+		key := [2]string{g.Account, g.Location}
+		switch other, ok := of[key]; {
+		case g.Group == "":
+			errs = append(errs, errors.New("visits: a group has no name"))
+		case ok && other != g.Group || in[g.Location] != "":
+			errs = append(errs, fmt.Errorf("visits: location %s of account %s is in the groups %s and %s; a location is in one group at most", g.Location, g.Account, cmp.Or(other, in[g.Location]), g.Group))
+		}
+		of[key] = g.Group
+	}
 	return errors.Join(errs...)
 }
 
@@ -80,13 +97,41 @@ func (r Rules) withDefaults() Rules {
 	return r
 }
 
-// groupOf returns the group of each location that is in one.
-func (r Rules) groupOf() map[string]string {
-	of := map[string]string{}
+// grouping tells the group of each location that is in one.
+type grouping struct {
+	everywhere map[string]string // by location, of whichever account
+	accounts   map[[2]string]string
+}
+
+func (r Rules) grouping() grouping {
+	g := grouping{map[string]string{}, map[[2]string]string{}}
 	for name, locations := range r.Groups {
 		for _, location := range locations {
-			of[location] = name
+			g.everywhere[location] = name
 		}
 	}
-	return of
+	for _, one := range r.Grouped {
+		g.accounts[[2]string{one.Account, one.Location}] = one.Group
+	}
+	return g
+}
+
+// of returns the group of a location, and false where it is in none.
+func (g grouping) of(account, location string) (string, bool) {
+	if name, ok := g.accounts[[2]string{account, location}]; ok {
+		return name, true
+	}
+	name, ok := g.everywhere[location]
+	return name, ok
+}
+
+// within are the locations of an account's group.
+func (r Rules) within(account, group string) []string {
+	list := slices.Clone(r.Groups[group])
+	for _, one := range r.Grouped {
+		if one.Account == account && one.Group == group {
+			list = append(list, one.Location)
+		}
+	}
+	return list
 }

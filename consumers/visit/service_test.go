@@ -312,11 +312,13 @@ func TestVisitsAreMadeAnewWhereTheirStreamIs(t *testing.T) {
 func TestSettingsThatCannotWorkAreNamed(t *testing.T) {
 	t.Parallel()
 	for want, settings := range map[string]Settings{
-		"location a is in the groups x and y": {Rules: Rules{Groups: map[string][]string{"x": {"a"}, "y": {"a"}}}},
-		"a stay of 1.5s: use whole seconds":   {Rules: Rules{Stays: []time.Duration{1500 * time.Millisecond}}},
-		"must not be negative":                {Rules: Rules{Gap: -time.Second}},
-		"a group has no name":                 {Rules: Rules{Groups: map[string][]string{"": {"a"}}}},
-		"of visits: subject prefix":           {VisitPrefix: "a b"},
+		"location a is in the groups x and y":              {Rules: Rules{Groups: map[string][]string{"x": {"a"}, "y": {"a"}}}},
+		"a stay of 1.5s: use whole seconds":                {Rules: Rules{Stays: []time.Duration{1500 * time.Millisecond}}},
+		"must not be negative":                             {Rules: Rules{Gap: -time.Second}},
+		"location a of account d is in the groups x and y": {Rules: Rules{Groups: map[string][]string{"x": {"a"}}, Grouped: []Grouped{{"d", "a", "y"}}}},
+		"location b of account d is in the groups y and z": {Rules: Rules{Grouped: []Grouped{{"d", "b", "y"}, {"e", "b", "z"}, {"d", "b", "z"}}}},
+		"a group has no name":                              {Rules: Rules{Groups: map[string][]string{"": {"a"}}}},
+		"of visits: subject prefix":                        {VisitPrefix: "a b"},
 	} {
 		if err := New(settings).Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)

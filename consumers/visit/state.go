@@ -222,7 +222,7 @@ func (a *account) forget(v *open) {
 }
 
 // location returns the interned location of a session, with its latest name.
-func (a *account) location(groups map[string]string, s *events.Session) *location {
+func (a *account) location(groups grouping, s *events.Session) *location {
 	l := a.locations[s.LocationID]
 	if l == nil {
 		l = &location{id: s.LocationID, place: a.place(groups, s.LocationID)}
@@ -234,8 +234,8 @@ func (a *account) location(groups map[string]string, s *events.Session) *locatio
 	return l
 }
 
-func (a *account) place(groups map[string]string, locationID string) *place {
-	name, group := groups[locationID]
+func (a *account) place(groups grouping, locationID string) *place {
+	name, group := groups.of(a.name, locationID)
 	if !group {
 		name = locationID
 	}

@@ -128,7 +128,7 @@ const deepest = 16
 var groupFields = []string{"id", "name", "locations", "groups", "roaming"}
 
 // ids may stand in addresses, commands and expressions as they are.
-var ids = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+var ids = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 
 // group reads one group and all in it.
 func (l *loader) group(n ast.Node, depth int) *Group {
@@ -174,7 +174,7 @@ func (l *loader) group(n ast.Node, depth int) *Group {
 	}
 	switch first, twice := l.lines[g.ID]; {
 	case !ids.MatchString(g.ID):
-		l.wrong(line, "group %q: give it an id of up to 64 letters, digits, '.', '-' and '_'; its name may be any text", g.ID)
+		l.wrong(line, "group %q: give it an id of up to 64 letters, digits, '-' and '_'; its name may be any text", g.ID)
 	case twice:
 		l.wrong(line, "group %q is on line %d already; ids must be unique", g.ID, first)
 	default:

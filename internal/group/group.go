@@ -160,6 +160,17 @@ func (t *Tree) Holding(account string, locations ...string) (ids []string) {
 	return ids
 }
 
+// Roaming are the groups that are one place to visits.
+func (t *Tree) Roaming() (list []*Group) {
+	_ = t.Walk(func(g *Group, _ int) error {
+		if g.Roaming {
+			list = append(list, g)
+		}
+		return nil
+	})
+	return list
+}
+
 // Walk calls visit for each group, those above before those in them, until it returns an
 // error.
 func (t *Tree) Walk(visit func(g *Group, depth int) error) error {
