@@ -31,6 +31,9 @@ func (c *Config) groupTree() (*group.Tree, error) {
 	if unread := (*fs.PathError)(nil); errors.As(err, &unread) && unread.Path == c.GroupsFile {
 		return nil, errors.New(envPrefix + "_GROUPS_FILE: " + err.Error())
 	}
+	if err == nil && c.VisitGroups != "" && len(tree.Roaming()) > 0 {
+		err = errors.New("groups file " + c.GroupsFile + ": group " + tree.Roaming()[0].ID + " is roaming, and GUESTFLOW_VISIT_GROUPS has groups of visits, too; say it in one place, and leave the variable out")
+	}
 	if err == nil && c.OccupancyToken != "" && tree.Bearer(c.OccupancyToken) != nil {
 		err = errors.New("groups file " + c.GroupsFile + ": token " + tree.Bearer(c.OccupancyToken).Name + ": it is GUESTFLOW_OCCUPANCY_TOKEN, which shows everything; give it another")
 	}

@@ -72,7 +72,7 @@ Check the configuration:     guestflow check`,
 		SilenceErrors: true,
 	}
 	root.AddCommand(demoCommand(), runCommand(), simulateCommand(), tailCommand(), checkCommand(),
-		configCommand(), planCommand(), benchCommand(), webhooksCommand(), occupancyCommand(), visitsCommand(), alertsCommand(), explainCommand(), exportCommand(), subjectCommand(), healthCommand(), logLevelCommand(), backfillCommand(), stateCommand(), versionCommand())
+		configCommand(), planCommand(), benchCommand(), webhooksCommand(), occupancyCommand(), visitsCommand(), alertsCommand(), groupsCommand(), explainCommand(), exportCommand(), subjectCommand(), healthCommand(), logLevelCommand(), backfillCommand(), stateCommand(), versionCommand())
 	root.SetVersionTemplate("guestflow {{.Version}}\n")
 	root.SetFlagErrorFunc(plainFlag)
 	ran = new(bool)
