@@ -11,10 +11,10 @@ import (
 )
 
 // TestPageShowsWhatIsBeside: visits of today, alerts, webhooks with their dead letters, the
-// usual week, and a session's story, each reached by keyboard.
+// usual week, and a session's story, each reached by keyboard; and all of a group alone.
 func TestPageShowsWhatIsBeside(t *testing.T) {
 	ctx := browser(t)
-	s, b := beside(t, Settings{Heartbeat: 15 * time.Second})
+	s, b := beside(t, Settings{Heartbeat: 15 * time.Second, Groups: groupsFile(t, countryGroups)})
 	cells := make([]float32, weekHours) // seen for three weeks
 	for h := range cells {
 		cells[h] = float32(h)
@@ -46,4 +46,8 @@ func TestPageShowsWhatIsBeside(t *testing.T) {
 	see(t, ctx, "the session's story, masked", `document.getElementById("story").open && document.getElementById("story-list").textContent.includes("•••")`)
 	do(t, ctx, chromedp.KeyEvent(kb.Escape))
 	see(t, ctx, "that it closes", `!document.getElementById("story").open && document.activeElement.closest("#sessions") !== null`)
+
+	do(t, ctx, fill("#group", "south"))
+	see(t, ctx, "the group's location alone", `document.querySelectorAll("#places li").length === 1 && document.querySelector("#places .name").textContent.startsWith("Café 01")`)
+	see(t, ctx, "its visits and alerts alone", `document.getElementById("total-visits").textContent === "1" && document.getElementById("alerts-note").textContent === "None is open."`)
 }

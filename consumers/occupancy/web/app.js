@@ -13,7 +13,7 @@ const places = new Map(), totals = new Map(), rows = new Map();
 const visits = new Map(), raised = new Map(), hooks = new Map(), present = new Map(); // by place, alert, endpoint, session
 const feed = []; // in the order of the stream
 let token = sessionStorage.getItem("guestflow-token") || "";
-let selected = "", minutes = 60, paused = false, health = null, source = 0, stream = null, retry = null;
+let group = "", groups = [], selected = "", minutes = 60, paused = false, health = null, source = 0, stream = null, retry = null;
 let loaded = false, lost = null, clockAhead = 0, curve = null, week = null, alerts = [], endpoints = [], dirty = new Set();
 
 // --- the interface -----------------------------------------------------------
@@ -27,8 +27,11 @@ const keyOf = (place) => place.account + "\n" + place.id;
 const address = (place, rest, query = "") =>
   "v1/locations/" + encodeURIComponent(place.id) + rest + "?account=" + encodeURIComponent(place.account) + query;
 
+// ofGroup is a query with the chosen group in it.
+const ofGroup = (path, query = {}) => path + "?" + new URLSearchParams(group ? { ...query, group } : query);
+
 async function loadLocations() {
-  const all = await json("v1/locations?recent=60");
+  const all = await json(ofGroup("v1/locations", { recent: 60 }));
   places.clear(); totals.clear();
   for (const p of all.locations) places.set(keyOf(p), p);
   for (const t of all.totals) totals.set(t.account, t);
@@ -46,7 +49,7 @@ const tells = (part) => health !== null && health.parts.includes(part);
 
 // loadBeside loads what the process tells of beside who is where.
 async function loadBeside() {
-  const part = async (name, take) => take(tells(name) ? await json("v1/" + name) : null);
+  const part = async (name, take) => take(tells(name) ? await json(name === "webhooks" ? "v1/webhooks" : ofGroup("v1/" + name)) : null);
   await Promise.all([
     part("visits", (all) => { visits.clear(); for (const v of all ? [...all.locations, ...all.totals] : []) visits.set(keyOf({ id: "", ...v }), v); }),
     part("alerts", (all) => { alerts = all ? all.alerts : []; }),
@@ -70,6 +73,10 @@ async function take(said) {
 }
 
 function lose({ why, status }) {
+  if (status === 404 && group) { // there is no such group any more
+    group = "";
+    return connect();
+  }
   lost = { since: Date.now(), ...lost, reading: status === 503, why, status };
   redraw("state", "places");
 }
@@ -79,6 +86,8 @@ async function arrive(from) {
   for (let pause = 500; from === source; pause = Math.min(pause * 1.7, 15000)) {
     try {
       await loadHealth();
+      groups = (await json("v1/groups")).groups;
+      redraw("groups");
       await loadLocations();
       lost = null;
       loadBeside().catch(() => {});
@@ -179,6 +188,12 @@ const draw = {
     set($("access-text"), full ? "shown" : "masked");
     $("access").setAttribute("aria-label", "Personal data: " + (full ? "shown" : "masked") + "; change that");
   },
+  groups() {
+    const options = (list, depth) => list.flatMap((g) => [make("option", { value: g.id, textContent: "\u00a0\u00a0".repeat(depth) + g.name }), ...options(g.groups, depth + 1)]);
+    $("groups").hidden = !groups.length;
+    $("group").replaceChildren(make("option", { value: "", textContent: "all groups" }), ...options(groups, 0));
+    $("group").value = group;
+  },
   totals() {
     const all = [...totals.values()], sum = (f) => all.reduce((n, t) => n + f(t), 0);
     if (!loaded) return;
@@ -255,7 +270,7 @@ const draw = {
       const at = "v1/webhooks/" + encodeURIComponent(e.name);
       if (!hooks.has(e.name)) hooks.set(e.name, hookBox(() => json(at + "/dead"), async (sequence) => {
         try { return await json(at + "/redeliver", sequence ? { sequence } : { all: true }); } finally { loadBeside().catch(() => {}); }
-      }));
+      }, (id) => ([...places.values()].find((p) => p.id === id) || { name: "" }).name || id));
       const box = hooks.get(e.name);
       box.update(e, Date.now(), health.may_redeliver, health.token_helps ? "With the token they can be sent again." : "They can be sent again from the machine that guestflow runs on, or with a token.");
       return box;
@@ -348,6 +363,7 @@ for (const kind of kinds) {
 }
 $("search").addEventListener("input", () => { shown.places = 100; redraw("places"); });
 $("sort").addEventListener("change", () => redraw("places"));
+$("group").addEventListener("change", () => { group = $("group").value; renew(); });
 $("more-places").addEventListener("click", () => { shown.places += 200; redraw("places"); });
 $("more-sessions").addEventListener("click", () => { shown.sessions = Math.min(1000, shown.sessions + 150); refreshed = 0; redraw("detail"); });
 $("detail-close").addEventListener("click", () => {
@@ -376,7 +392,7 @@ addEventListener("resize", () => redraw("curve"));
 function connect() {
   const from = ++source;
   if (stream) stream.close();
-  stream = shared(token, (said) => heard({ ...said, from }));
+  stream = shared({ token, group }, (said) => heard({ ...said, from }));
 }
 function again() { // now, since the network has changed
   if (retry) retry();

@@ -29,11 +29,12 @@ export function alertRow(a, several, open) {
 const ago = (at, now) => at ? span((now - Date.parse(at)) / 1000) + " ago" : "";
 
 // hookBox is that of an endpoint: update brings it up to date. letters loads its dead
-// letters, again sends one or all (0) of them, and both fail with what is to be told.
-export function hookBox(letters, again) {
+// letters, again sends one or all (0) of them, and both fail with what is to be told; called
+// is the name of a location.
+export function hookBox(letters, again, called) {
   const title = make("h3"), text = make("p", { className: "note" }), error = make("p", { className: "error" });
   const summary = make("summary"), all = make("button", { type: "button", className: "quiet", textContent: "Send all again" });
-  const list = make("ul", { className: "letters" }), note = make("p", { className: "note", role: "status" });
+  const list = make("ul", { className: "letters", tabIndex: 0, "aria-label": "Dead letters, oldest first" }), note = make("p", { className: "note", role: "status" });
   const dead = make("details", {}, summary, list, all, note), box = make("div", { className: "pipeline" }, title, text, error, dead);
   let shown = 0, may = false;
   const load = async () => {
@@ -50,9 +51,9 @@ export function hookBox(letters, again) {
     await load();
   };
   const letter = (l) => {
-    const one = make("button", { type: "button", className: "quiet", textContent: "Send again", "aria-label": "Send event " + l.sequence + " again", hidden: !may });
+    const one = make("button", { type: "button", className: "quiet", textContent: "Send again", "aria-label": "Send again dead letter " + l.sequence, hidden: !may });
     one.addEventListener("click", () => send(one, l.sequence));
-    return make("li", {}, make("span", {}, (l.kind || "event") + " of " + hhmm(l.died_at, true) + (l.location_id ? " at " + l.location_id : ""), make("small", { textContent: l.reason + ", " + plural(l.tries, "try", "tries") })), one);
+    return make("li", {}, make("span", {}, (l.kind || "event") + " of " + hhmm(l.died_at, true) + (l.location_id ? " at " + called(l.location_id) : ""), make("small", { textContent: l.reason + ", " + plural(l.tries, "try", "tries") })), one);
   };
   all.addEventListener("click", () => send(all, 0));
   dead.addEventListener("toggle", () => { if (dead.open) load(); });

@@ -29,17 +29,18 @@ export async function ask(path, token, wait, read, connection = new AbortControl
   } finally { clearTimeout(late); }
 }
 
-// follow reads the stream with a token ("" for none) until close is called, connecting
-// anew by itself. tell gets, in order:
+// follow reads the stream with a token and of a group ("" for none) until close is called,
+// connecting anew by itself. tell gets, in order:
 //   {kind: "open"}                      connected
 //   {kind: "message", event, id, value} of the stream
 //   {kind: "lost", why, status}         not connected; tried again after a while
-export function follow(token, tell) {
+export function follow({ token, group }, tell) {
   let lastId = "", beat = 15000, connection, wake, hurry = false, closed = false;
 
   function connect() {
     connection = new AbortController();
-    return ask("v1/stream" + (lastId ? "" : "?replay=60"), token, beat, (answer) => answer.body.getReader(), connection, undefined, lastId ? { "Last-Event-ID": lastId } : {});
+    const query = new URLSearchParams({ ...(group && { group }), ...(!lastId && { replay: 60 }) });
+    return ask("v1/stream?" + query, token, beat, (answer) => answer.body.getReader(), connection, undefined, lastId ? { "Last-Event-ID": lastId } : {});
   }
 
   async function read(reader) {
@@ -104,8 +105,8 @@ export function follow(token, tell) {
 // shared follows the stream through the worker that all tabs of the browser share, since
 // it allows six connections to a host over HTTP/1.1 and each open stream holds one; where
 // there is no such worker (older phones), by a connection of its own.
-export function shared(token, tell) {
-  const alone = () => follow(token, tell);
+export function shared(what, tell) {
+  const alone = () => follow(what, tell);
   if (!self.SharedWorker) return alone();
   let port, instead;
   const join = () => {
@@ -113,7 +114,7 @@ export function shared(token, tell) {
     port = worker.port;
     worker.onerror = () => { leave(); instead = alone(); }; // it could not be loaded
     port.onmessage = (e) => tell(e.data);
-    port.postMessage({ join: token });
+    port.postMessage({ join: what });
   };
   const leave = () => { if (port) { port.onmessage = null; port.postMessage({ leave: true }); port = null; } };
   // A page that the browser puts aside, to show it again on "back", is none meanwhile.
