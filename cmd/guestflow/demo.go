@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/consume"
+	"github.com/guestflow/guestflow/internal/simulator"
 )
 
 func demoCommand() *cobra.Command {
@@ -83,6 +87,9 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 	}
 	demoVisits(&cfg)
 	if err := demoAlerts(&cfg, dir); err != nil {
+		return err
+	}
+	if err := demoGroups(&cfg, dir, sim.sim.Locations()); err != nil {
 		return err
 	}
 	closeReceiver, err := demoWebhooks(&cfg, dir)
@@ -162,6 +169,32 @@ func demoAlerts(cfg *Config, dir string) error {
 	rules := "alerts:\n  - {name: full, above: 30, clear: 26, hold: 10s}\n  - {name: empty, below: 3, clear: 5, hold: 20s}\n"
 	if err := os.WriteFile(cfg.AlertsFile, []byte(rules), 0o600); err != nil {
 		return fmt.Errorf("the demo's rules for alerts: %w", err)
+	}
+	return nil
+}
+
+// demoGroups groups the simulated locations by country and city unless there is a file.
+func demoGroups(cfg *Config, dir string, locations []simulator.Location) error {
+	if cfg.GroupsFile != "" {
+		return nil
+	}
+	cities := map[string]map[string][]string{}
+	for _, l := range locations {
+		if cities[l.Country] == nil {
+			cities[l.Country] = map[string][]string{}
+		}
+		cities[l.Country][l.City] = append(cities[l.Country][l.City], l.ID)
+	}
+	text := "groups:\n"
+	for _, country := range slices.Sorted(maps.Keys(cities)) {
+		text += fmt.Sprintf("  - id: %q\n    groups:\n", country)
+		for _, city := range slices.Sorted(maps.Keys(cities[country])) {
+			text += fmt.Sprintf("      - {id: %q, locations: [%s]}\n", city, strings.Join(cities[country][city], ", "))
+		}
+	}
+	cfg.GroupsFile = filepath.Join(dir, "groups.yaml")
+	if err := os.WriteFile(cfg.GroupsFile, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("the demo's groups: %w", err)
 	}
 	return nil
 }
