@@ -4,16 +4,16 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/guestflow/guestflow/events"
 )
 
 // session is one that a transaction changes.
 type session struct {
 	state events.State // after its last change
-	// Where it stands in the file: in a location, or ended, or nowhere.
-	location, endedKey []byte
+	// Where it stands in the file: at its number among those that are online, or ended, or
+	// nowhere.
+	number   uint64
+	endedKey []byte // in ended_by_time
 	// revision is that of its last event, 0 when none is known.
 	revision int64
 	// merged is how many events of this commit were merged into earlier ones, so by
@@ -21,22 +21,28 @@ type session struct {
 	merged int64
 }
 
-// session returns what is known of a session, from the file the first time.
+// session returns what is known of a session, the first time from the table, which has all
+// that are online, or the file.
 func (w *writing) session(id string) (*session, error) {
 	if s := w.sessions[id]; s != nil {
 		return s, nil
 	}
-	key := []byte(id)
-	at, err := lookUp(w.index, w.online, w.ended, key)
-	if err != nil {
-		return nil, err
-	}
 	s := &session{}
-	if at.b != nil {
-		if s.revision, err = stateRevision(key, at.b); err != nil {
-			return nil, err
+	w.store.known.RLock()
+	s.number, s.revision = w.store.online.number(id), w.store.online.revision(id)
+	w.store.known.RUnlock()
+	if s.number == 0 && id != "" {
+		record := w.ended.Get([]byte(id))
+		if record != nil && len(record) < 8 {
+			return nil, damaged("ended session %q cannot be read", id)
 		}
-		s.location, s.endedKey = append([]byte(nil), at.location...), at.endedKey
+		if record != nil {
+			var err error
+			if s.revision, err = stateRevision([]byte(id), record[8:]); err != nil {
+				return nil, err
+			}
+			s.endedKey = append(record[:8:8], id...)
+		}
 	}
 	w.sessions[id] = s
 	w.order = append(w.order, s)
@@ -165,26 +171,21 @@ func (w *writing) fits() error {
 func (w *writing) put(s *session) error {
 	now := &s.state.Session
 	id := []byte(now.ID)
-	moved := s.location != nil && (!now.Online || now.LocationID != string(s.location))
-	if moved {
-		if err := w.leave(s.location, id); err != nil {
-			return err
-		}
-	}
 	if s.endedKey != nil {
 		if err := w.endedByTime.Delete(s.endedKey); err != nil {
 			return err
 		}
 	}
-	record := encodeState(&s.state)
 	if !now.Online {
-		if moved {
-			if err := w.index.Delete(id); err != nil {
+		if s.number > 0 {
+			if err := w.online.Delete(sequenceKey(s.number)); err != nil {
 				return err
 			}
+			w.changed[now.LocationID] = true
 		}
+		w.store.ends.Store(true)
 		at := binary.BigEndian.AppendUint64(nil, uint64(max(0, w.now.Unix())))[:8:8]
-		if err := w.ended.Put(id, append(at, record...)); err != nil {
+		if err := w.ended.Put(id, append(at, encodeState(&s.state)...)); err != nil {
 			return err
 		}
 		return w.endedByTime.Put(append(at, id...), []byte{})
@@ -194,29 +195,22 @@ func (w *writing) put(s *session) error {
 			return err
 		}
 	}
-	b, err := w.room(w.online, now.LocationID)
-	if err != nil {
-		return err
-	}
-	if moved || s.location == nil {
-		w.counts[now.LocationID]++
-		if err := w.index.Put(id, []byte(now.LocationID)); err != nil {
+	return w.putOnline(s)
+}
+
+// putOnline writes the state of a session that is online. A new one gets a number behind
+// all others, so that those who arrive together, and are shown together, share pages.
+func (w *writing) putOnline(s *session) error {
+	at := s.state.Session.LocationID
+	if s.number == 0 {
+		number, err := w.online.NextSequence()
+		if err != nil {
 			return err
 		}
+		s.number = number
+		w.changed[at] = true
+	} else if w.store.deserted(at) {
+		w.changed[at] = true // It comes from another one.
 	}
-	return b.Put(id, record)
-}
-
-// leave removes an online session from its location.
-func (w *writing) leave(location, id []byte) error {
-	w.counts[string(location)]--
-	return w.online.Bucket(location).Delete(id)
-}
-
-// room returns the bucket of a location, new if need be.
-func (w *writing) room(parent *bbolt.Bucket, location string) (*bbolt.Bucket, error) {
-	if b := parent.Bucket([]byte(location)); b != nil {
-		return b, nil
-	}
-	return parent.CreateBucket([]byte(location))
+	return w.online.Put(sequenceKey(s.number), encodeOnline(&s.state))
 }

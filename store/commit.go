@@ -62,6 +62,9 @@ func (s *Store) Commit(c Commit) error {
 		s.remember(seen)
 		return nil
 	}
+	if err := s.remembered(); err != nil {
+		return err
+	}
 	var w *writing
 	err = s.update(fmt.Sprintf("commit %d changes", len(c.Changes)), func(tx *bbolt.Tx) error {
 		w = s.begin(tx)
@@ -119,16 +122,16 @@ type writing struct {
 	tx    *bbolt.Tx
 	now   time.Time
 
-	index, online, ended, endedByTime, log *bbolt.Bucket
+	online, ended, endedByTime, log *bbolt.Bucket
 
 	box outbox
 	// mergeable has what changes in Store.mergeable, with 0 for what goes.
 	mergeable map[string]uint64
 	arrivals  []uint64 // entries that may be held
 	sessions  map[string]*session
-	order     []*session       // sessions, as they came
-	counts    map[string]int64 // online, by location: how much it changes
-	placed    bool             // SeenAt are written, all but these
+	order     []*session      // sessions, as they came
+	changed   map[string]bool // locations at which sessions came or went
+	placed    bool            // SeenAt are written, all but these
 	unplaced  map[string]time.Time
 
 	cursorMoved bool
@@ -137,12 +140,14 @@ type writing struct {
 }
 
 func (s *Store) begin(tx *bbolt.Tx) *writing {
-	return &writing{
+	w := &writing{
 		store: s, tx: tx, now: s.options.Now(), box: s.figures(),
-		index: tx.Bucket(bucketIndex), online: tx.Bucket(bucketOnline), ended: tx.Bucket(bucketEnded),
+		online: tx.Bucket(bucketOnline), ended: tx.Bucket(bucketEnded),
 		endedByTime: tx.Bucket(bucketEndedByTime), log: tx.Bucket(bucketOutbox),
-		mergeable: map[string]uint64{}, sessions: map[string]*session{}, counts: map[string]int64{},
+		mergeable: map[string]uint64{}, sessions: map[string]*session{}, changed: map[string]bool{},
 	}
+	w.online.FillPercent = onlineFill
+	return w
 }
 
 // adopt takes over what a transaction led to.
@@ -161,7 +166,7 @@ func (s *Store) adopt(w *writing) {
 	s.known.Lock()
 	if s.online.rows != nil {
 		for _, of := range w.order {
-			s.online.set(&of.state)
+			s.online.set(&of.state, of.number)
 		}
 	}
 	s.known.Unlock()
@@ -190,17 +195,14 @@ func (w *writing) finish(marks []LocationMark, changes int) error {
 	if err := w.fits(); err != nil {
 		return err
 	}
-	// In the order of the pages that they are on.
-	slices.SortFunc(w.order, func(a, b *session) int {
-		return cmp.Or(strings.Compare(a.state.Session.LocationID, b.state.Session.LocationID), strings.Compare(a.state.Session.ID, b.state.Session.ID))
-	})
+	// In the order of the pages that they are on, the new ones as they came.
+	slices.SortStableFunc(w.order, func(a, b *session) int { return cmp.Compare(a.number-1, b.number-1) })
 	for _, s := range w.order {
 		if err := w.put(s); err != nil {
 			return fmt.Errorf("session %s: %w", s.state.Session.ID, err)
 		}
 	}
-	// A leaf of each one's location and of the index, and with those that end or arrive
-	// others, too.
+	// A leaf of each one, and with those that end others, too.
 	w.store.touch(w.tx, 2*mapped*int64(len(w.order)))
 	if err := w.places(marks, false); err != nil {
 		return err
@@ -218,8 +220,8 @@ func (w *writing) finish(marks []LocationMark, changes int) error {
 // locations, on as many pages, and nearly all are newer each time.
 const placedEvery = 10 * time.Second
 
-// places writes the marks and the counts that changed, and now and then, or where all are
-// to be written, what is newer in memory than in the file.
+// places writes the marks that changed, and now and then, or where all are to be written,
+// what is newer in memory than in the file.
 func (w *writing) places(marks []LocationMark, all bool) error {
 	w.store.mu.Lock()
 	seen := make(map[string]time.Time, len(w.store.seen))
@@ -235,9 +237,9 @@ func (w *writing) places(marks []LocationMark, all bool) error {
 		byID[marks[i].ID] = &marks[i]
 		seen[marks[i].ID] = marks[i].SeenAt
 	}
-	for id := range w.counts {
-		if _, ok := seen[id]; !ok {
-			seen[id] = time.Time{}
+	for id := range w.changed {
+		if _, ok := seen[id]; !ok && w.store.deserted(id) {
+			seen[id] = time.Time{} // It may have no record yet.
 		}
 	}
 	b := w.tx.Bucket(bucketLocations)
@@ -264,14 +266,11 @@ func (w *writing) place(b *bbolt.Bucket, id string, at time.Time, m *LocationMar
 	} else if !at.IsZero() {
 		p.seenAt = at
 	}
-	if p.online += w.counts[id]; p.online < 0 {
-		return damaged("location %q would have %d sessions online", id, p.online)
-	}
 	if v != nil && p.equal(&was) {
 		return nil
 	}
 	was.seenAt = p.seenAt
-	if v != nil && !all && p.equal(&was) {
+	if v != nil && !all && !w.changed[id] && p.equal(&was) {
 		w.unplaced[id] = p.seenAt
 		return nil
 	}

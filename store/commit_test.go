@@ -241,7 +241,7 @@ func TestCloseKeepsWhenLocationsWereSeen(t *testing.T) {
 func TestAllShowsEveryOnlineSessionAndMayCommit(t *testing.T) {
 	c := newClock()
 	s := opened(t, Options{Now: c.Now})
-	const n = allBatch + 500
+	const n = 2500
 	var in []events.Event
 	for i := range n {
 		in = append(in, arrival(sessionID(i), "l"+sessionID(i % 3)[9:], c.Now()))

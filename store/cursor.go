@@ -96,7 +96,7 @@ func readCursor(b []byte) (c savedCursor, err error) {
 	return c, nil
 }
 
-// load reads the figures of the outbox. What an earlier process left in it may
+// load reads the figures of the outbox, and whether any session has ended. What an earlier process left in it may
 // have been sent.
 func (s *Store) load(tx *bbolt.Tx) error {
 	box, saved, err := loadOutbox(tx)
@@ -104,6 +104,8 @@ func (s *Store) load(tx *bbolt.Tx) error {
 		return err
 	}
 	s.box, s.saved, s.sent, s.taken = box, saved, saved.sent, box.last
+	first, _ := tx.Bucket(bucketEnded).Cursor().First()
+	s.ends.Store(first != nil)
 	return nil
 }
 

@@ -14,15 +14,15 @@
 //
 // # File
 //
-// Reading one location touches its bucket alone, and a commit with k changes
-// costs O(k), whatever the number of sessions:
+// A commit with k changes costs O(k), whatever the number of sessions. Those who arrived
+// together are side by side, as they are on pages of a list that is sorted by start; by
+// location or id, each one's state would be on a page of its own:
 //
 //	meta           format version, time of creation
-//	online         <location> → bucket of session id → state
-//	index          session id of an online session → location
+//	sessions       number of an online session, as it came → id, state
 //	ended          session id → time of the commit, state (kept for EndedRetention)
 //	ended_by_time  time of the commit, session id → nothing
-//	locations      location → name, tracking, number of online sessions
+//	locations      location → name, tracking
 //	outbox         sequence number → event
 //	cursor         what of the outbox is in the stream; bytes ever committed
 //	values         key → value

@@ -59,41 +59,32 @@ func (s *Store) Forget(p Person) (Forgot, error) {
 
 // forgetOnline changes the states of sessions that are online.
 func (w *writing) forgetOnline(p Person, did *Forgot) error {
-	return w.online.ForEachBucket(func(location []byte) error {
-		b := w.online.Bucket(location)
-		changed, err := forgottenStates(b, 0, p)
-		for id, record := range changed {
-			err = errors.Join(err, b.Put([]byte(id), record))
-		}
-		did.Sessions += len(changed)
-		return err
+	var r stateReader
+	return forgetStates(w.online, p, did, func(k, v []byte, st *events.State) (before int, err error) {
+		_, err = r.readOnline(k, v, st)
+		return len(appendText(nil, st.Session.ID)), err
 	})
 }
 
 func (w *writing) forgetEnded(p Person, did *Forgot) error {
-	changed, err := forgottenStates(w.ended, 8, p)
-	for id, record := range changed {
-		err = errors.Join(err, w.ended.Put([]byte(id), record))
-	}
-	did.Sessions += len(changed)
-	return err
+	var r stateReader
+	return forgetStates(w.ended, p, did, func(k, v []byte, st *events.State) (before int, err error) {
+		if len(v) < 8 {
+			return 0, damaged("session %q cannot be read", k)
+		}
+		return 8, r.read(k, v[8:], st)
+	})
 }
 
-// forgottenStates returns the records of a bucket that are the person's, as they are to
-// be. Each state has so many bytes before it.
-func forgottenStates(b *bbolt.Bucket, before int, p Person) (map[string][]byte, error) {
+// forgetStates changes the records of a bucket that are the person's. Read reads one, and
+// says how many bytes it has before the state.
+func forgetStates(b *bbolt.Bucket, p Person, did *Forgot, read func(k, v []byte, st *events.State) (before int, err error)) error {
 	changed := map[string][]byte{}
-	var r stateReader
 	err := b.ForEach(func(k, v []byte) error {
-		if len(v) < before {
-			return damaged("session %q cannot be read", k)
-		}
 		var st events.State
-		if err := r.read(k, v[before:], &st); err != nil {
+		before, err := read(k, v, &st)
+		if err != nil || !p.Has(&st.Session) {
 			return err
-		}
-		if !p.Has(&st.Session) {
-			return nil
 		}
 		was := st.Session
 		if st.Session.Forget(); st.Session == was {
@@ -107,7 +98,11 @@ func forgottenStates(b *bbolt.Bucket, before int, p Person) (map[string][]byte, 
 		}
 		return nil
 	})
-	return changed, err
+	for key, record := range changed {
+		err = errors.Join(err, b.Put([]byte(key), record))
+	}
+	did.Sessions += len(changed)
+	return err
 }
 
 // forgetEvents changes the entries of the outbox, sent or not.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 
 	"go.etcd.io/bbolt"
 
@@ -11,7 +12,7 @@ import (
 )
 
 // Invariants reads the whole file and checks that what it says in several places
-// agrees: index and locations, counts and sessions, ended sessions and their
+// agrees: sessions online and ended, their locations, ended sessions and their
 // times, the numbers, sizes and revisions of the outbox, and the state of each
 // session with its last event; and that what is in memory agrees with the file.
 // The error is ErrCorrupt. Commits wait meanwhile.
@@ -75,47 +76,37 @@ func count(b *bbolt.Bucket) (n int, err error) {
 
 func checkOnline(tx *bbolt.Tx, states map[string]head) error {
 	var r stateReader
-	counts := make(map[string]int64)
-	index, ended := tx.Bucket(bucketIndex), tx.Bucket(bucketEnded)
-	err := each(tx.Bucket(bucketOnline), func(location string, k, v []byte) error {
+	online, ended, places := tx.Bucket(bucketOnline), tx.Bucket(bucketEnded), tx.Bucket(bucketLocations)
+	err := online.ForEach(func(k, v []byte) error {
 		var st events.State
-		if err := r.read(k, v, &st); err != nil {
+		number, err := r.readOnline(k, v, &st)
+		if err != nil {
 			return err
 		}
+		id, location := st.Session.ID, st.Session.LocationID
+		_, twice := states[id]
 		switch {
+		case twice:
+			return damaged("session %q is there twice", id)
 		case !st.Session.Online:
-			return damaged("session %q is offline, but in location %q", k, location)
-		case st.Session.LocationID != location:
-			return damaged("session %q of location %q is in %q", k, st.Session.LocationID, location)
-		case string(index.Get(k)) != location:
-			return damaged("session %q of location %q is in the index as of %q", k, location, index.Get(k))
-		case ended.Get(k) != nil:
-			return damaged("session %q is both online and ended", k)
+			return damaged("session %q is offline, but among those online", id)
+		case number == 0 || number > online.Sequence():
+			return damaged("session %q has number %d of %d", id, number, online.Sequence())
+		case ended.Get([]byte(id)) != nil:
+			return damaged("session %q is both online and ended", id)
+		case places.Get([]byte(location)) == nil:
+			return damaged("session %q is in location %q, which has no record", id, location)
 		}
-		counts[location]++
-		states[st.Session.ID] = headOf(&st)
+		states[id] = headOf(&st)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if n, err := count(index); err != nil || n != len(states) {
-		return damaged("the index has %d sessions, the locations have %d", n, len(states))
-	}
-	err = tx.Bucket(bucketLocations).ForEach(func(k, v []byte) error {
-		p, err := readPlace(k, v)
-		if err == nil && p.online != counts[string(k)] {
-			err = damaged("location %q has %d sessions, should have %d", k, counts[string(k)], p.online)
-		}
-		delete(counts, string(k))
+	return places.ForEach(func(k, v []byte) error {
+		_, err := readPlace(k, v)
 		return err
 	})
-	for location, n := range counts {
-		if err == nil && n > 0 {
-			err = damaged("location %q has %d sessions and no record", location, n)
-		}
-	}
-	return err
 }
 
 func checkEnded(tx *bbolt.Tx, states map[string]head) error {
@@ -254,24 +245,29 @@ func (s *Store) checkTable(tx *bbolt.Tx) error {
 	if s.online.rows == nil {
 		return nil
 	}
-	n := 0
-	online := tx.Bucket(bucketOnline)
-	err := online.ForEachBucket(func(location []byte) error {
-		var r stateReader
-		return online.Bucket(location).ForEach(func(k, v []byte) error {
-			n++
-			var st events.State
-			if err := r.read(k, v, &st); err != nil {
-				return err
-			}
-			if got, ok := s.online.get(string(k)); !ok || got != st {
-				return damaged("session %q is %+v in memory, should be %+v", k, got, st)
-			}
-			return nil
-		})
+	n, at := 0, make(map[string]int)
+	var r stateReader
+	err := tx.Bucket(bucketOnline).ForEach(func(k, v []byte) error {
+		n++
+		var st events.State
+		number, err := r.readOnline(k, v, &st)
+		if err != nil {
+			return err
+		}
+		id := st.Session.ID
+		if got, ok := s.online.get(id); !ok || got != st || s.online.number(id) != number {
+			return damaged("session %q is %+v in memory with number %d, should be %+v with %d", id, got, s.online.number(id), st, number)
+		}
+		at[st.Session.LocationID]++
+		return nil
 	})
-	if err == nil && n != len(s.online.rows) {
-		err = damaged("%d sessions are online in memory, should be %d", len(s.online.rows), n)
+	switch {
+	case err != nil:
+		return err
+	case n != len(s.online.rows):
+		return damaged("%d sessions are online in memory, should be %d", len(s.online.rows), n)
+	case !maps.Equal(at, s.online.at):
+		return damaged("in memory the locations have %v, should have %v", s.online.at, at)
 	}
-	return err
+	return nil
 }

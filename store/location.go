@@ -1,7 +1,8 @@
 package store
 
 import (
-	"encoding/binary"
+	"maps"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -25,15 +26,14 @@ type LocationInfo struct {
 type place struct {
 	name                 string
 	trackedSince, seenAt time.Time
-	online               int64
 }
 
-const placeVersion = 1
+// placeVersion is that of the record; the first one ended with how many sessions were online.
+const placeVersion = 2
 
 func (p *place) encode() []byte {
 	b := appendText([]byte{placeVersion}, p.name)
-	b = appendTimeIf(appendTimeIf(b, p.trackedSince), p.seenAt)
-	return binary.AppendUvarint(b, uint64(p.online))
+	return appendTimeIf(appendTimeIf(b, p.trackedSince), p.seenAt)
 }
 
 // readPlace returns the zero place where there is no record. The error is
@@ -46,32 +46,42 @@ func readPlace(id, b []byte) (p place, err error) {
 	version := in.byte()
 	p.name = string(in.text())
 	p.trackedSince, p.seenAt = in.optionalTime(), in.optionalTime()
-	p.online = in.count()
-	if in.bad || version != placeVersion || len(in.b) > 0 {
+	if version == 1 {
+		in.count()
+	}
+	if in.bad || version == 0 || version > placeVersion || len(in.b) > 0 {
 		return place{}, damaged("the record of location %q cannot be read", id)
 	}
 	return p, nil
 }
 
 func (p *place) equal(q *place) bool {
-	return p.name == q.name && p.online == q.online && p.trackedSince.Equal(q.trackedSince) && p.seenAt.Equal(q.seenAt)
+	return p.name == q.name && p.trackedSince.Equal(q.trackedSince) && p.seenAt.Equal(q.seenAt)
 }
 
 // Locations lists every location that was tracked or that a session was in, in
 // the order of their ids.
 func (s *Store) Locations() ([]LocationInfo, error) {
+	if err := s.recollected(); err != nil {
+		return nil, err
+	}
 	var all []LocationInfo
 	err := s.view("list locations", func(tx *bbolt.Tx) error {
 		all = nil
 		return tx.Bucket(bucketLocations).ForEach(func(k, v []byte) error {
 			p, err := readPlace(k, v)
-			all = append(all, LocationInfo{ID: string(k), Name: p.name, TrackedSince: p.trackedSince, SeenAt: p.seenAt, Online: int(p.online)})
+			all = append(all, LocationInfo{ID: string(k), Name: p.name, TrackedSince: p.trackedSince, SeenAt: p.seenAt})
 			return err
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
+	s.known.RLock()
+	for i := range all {
+		all[i].Online = s.online.at[all[i].ID]
+	}
+	s.known.RUnlock()
 	for i := range all {
 		all[i].SeenAt = s.seenAt(all[i].ID, all[i].SeenAt)
 	}
@@ -104,100 +114,32 @@ func (s *Store) Find(ids []string) (map[string]events.State, error) {
 	return found, nil
 }
 
-// stored says where the record of a session stands. It is valid as long as its
-// transaction, and until the next write.
-type stored struct {
-	b        []byte // the state, nil when the session is not known
-	location []byte // of an online session
-	endedKey []byte // of an ended one, in ended_by_time
-}
-
-func lookUp(index, online, ended *bbolt.Bucket, id []byte) (stored, error) {
-	if len(id) == 0 {
-		return stored{}, nil
-	}
-	if location := index.Get(id); location != nil {
-		if b := online.Bucket(location); b != nil {
-			if record := b.Get(id); record != nil {
-				return stored{b: record, location: location}, nil
-			}
-		}
-		return stored{}, damaged("session %q is not in its location %q", id, location)
-	}
-	record := ended.Get(id)
-	if record == nil {
-		return stored{}, nil
-	}
-	if len(record) < 8 {
-		return stored{}, damaged("ended session %q cannot be read", id)
-	}
-	return stored{b: record[8:], endedKey: append(record[:8:8], id...)}, nil
-}
-
-// allBatch is how many states All reads in one transaction.
-const allBatch = 2000
-
-// All calls f with the state of every online session, location by location, until
-// it returns false. No transaction is open while f runs, so f may commit; a
-// session that changes meanwhile is shown before or after its change, and one that
-// moves to another location may be shown twice or not at all.
+// All calls f with the state of every online session, location by location in the order
+// of their ids, until it returns false. Nothing is locked while f runs, so f may commit; a
+// session that changes meanwhile is shown before or after its change, and one that ends or
+// moves to another location may not be shown.
 func (s *Store) All(f func(events.State) bool) error {
-	walk := batches{states: make([]events.State, 0, allBatch)}
-	for full := true; full; {
-		err := s.view("read all sessions", func(tx *bbolt.Tx) (err error) {
-			full, err = walk.fill(tx.Bucket(bucketOnline))
-			s.touch(tx, lookEvery)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		for i := range walk.states {
-			if !f(walk.states[i]) {
+	if err := s.recollected(); err != nil {
+		return err
+	}
+	ids := make(map[string][]string)
+	s.known.RLock()
+	for id := range s.online.rows {
+		location := s.online.location(id)
+		ids[location] = append(ids[location], id)
+	}
+	s.known.RUnlock()
+	for _, location := range slices.Sorted(maps.Keys(ids)) {
+		slices.Sort(ids[location])
+		for _, id := range ids[location] {
+			s.known.RLock()
+			st, ok := s.online.get(id)
+			s.known.RUnlock()
+			if ok && st.Session.LocationID == location && !f(st) {
 				return nil
 			}
 		}
+		delete(ids, location)
 	}
-	return nil
-}
-
-// batches goes over the sessions online, location by location, one batch at a time.
-type batches struct {
-	reader         stateReader
-	states         []events.State // the batch; its capacity is a full one
-	location, last []byte         // names of where the last session was read, and its own
-}
-
-// fill reads the next batch, and reports whether it is full, so that more may follow.
-func (w *batches) fill(online *bbolt.Bucket) (full bool, err error) {
-	w.states = w.states[:0]
-	locations := online.Cursor()
-	for name, _ := locations.Seek(w.location); name != nil; name, _ = locations.Next() {
-		if string(name) != string(w.location) {
-			w.location, w.last = append([]byte(nil), name...), nil
-		}
-		if full, err = w.fillFrom(online.Bucket(name).Cursor()); full || err != nil {
-			return full, err
-		}
-	}
-	return false, nil
-}
-
-// fillFrom goes on behind the last session read of a location.
-func (w *batches) fillFrom(c *bbolt.Cursor) (full bool, err error) {
-	k, v := c.Seek(w.last)
-	if k != nil && w.last != nil && string(k) == string(w.last) {
-		k, v = c.Next()
-	}
-	for ; k != nil; k, v = c.Next() {
-		if len(w.states) == cap(w.states) {
-			return true, nil
-		}
-		w.states = append(w.states, events.State{})
-		if err := w.reader.read(k, v, &w.states[len(w.states)-1]); err != nil {
-			return false, err
-		}
-		w.last = append(w.last[:0], k...)
-	}
-	return false, nil
+	return s.usable()
 }

@@ -34,7 +34,7 @@ func (s *Store) Rebuild(r Rebuilt) error {
 	s.log.Lock()
 	defer s.log.Unlock()
 	err := s.update(fmt.Sprintf("rebuild %d states", len(r.States)), func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketOnline, bucketIndex, bucketEnded, bucketEndedByTime, bucketLocations, bucketOutbox, bucketCursor} {
+		for _, name := range [][]byte{bucketOnline, bucketEnded, bucketEndedByTime, bucketLocations, bucketOutbox, bucketCursor} {
 			if err := tx.DeleteBucket(name); err != nil {
 				return err
 			}
@@ -42,6 +42,9 @@ func (s *Store) Rebuild(r Rebuilt) error {
 				return err
 			}
 		}
+		s.known.Lock()
+		s.online = table{} // read again when it is needed
+		s.known.Unlock()
 		w := s.begin(tx)
 		if err := w.putAll(r.States); err != nil {
 			return err
@@ -61,9 +64,6 @@ func (s *Store) Rebuild(r Rebuilt) error {
 	}
 	clear(s.mergeable)
 	s.held = nil
-	s.known.Lock()
-	s.online = table{}
-	s.known.Unlock()
 	s.mu.Lock()
 	clear(s.seen)
 	s.mu.Unlock()
@@ -80,7 +80,7 @@ func (w *writing) putAll(states []events.State) error {
 		s := &states[i].Session
 		id := []byte(s.ID)
 		if s.Online {
-			if err := w.index.Put(id, []byte(s.LocationID)); err != nil {
+			if err := w.putOnline(&session{state: states[i]}); err != nil {
 				return fmt.Errorf("session %s: %w", s.ID, err)
 			}
 			continue
@@ -88,21 +88,6 @@ func (w *writing) putAll(states []events.State) error {
 		if err := errors.Join(w.ended.Put(id, append(at, encodeState(&states[i])...)), w.endedByTime.Put(append(at, id...), []byte{})); err != nil {
 			return fmt.Errorf("session %s: %w", s.ID, err)
 		}
-	}
-	slices.SortStableFunc(states, func(a, b events.State) int { return strings.Compare(a.Session.LocationID, b.Session.LocationID) })
-	for i := range states {
-		s := &states[i].Session
-		if !s.Online {
-			continue
-		}
-		b, err := w.room(w.online, s.LocationID)
-		if err == nil {
-			err = b.Put([]byte(s.ID), encodeState(&states[i]))
-		}
-		if err != nil {
-			return fmt.Errorf("session %s: %w", s.ID, err)
-		}
-		w.counts[s.LocationID]++
 	}
 	return nil
 }

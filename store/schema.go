@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,8 +12,7 @@ import (
 // Buckets of the file, see the package comment.
 var (
 	bucketMeta        = []byte("meta")
-	bucketOnline      = []byte("online")
-	bucketIndex       = []byte("index")
+	bucketOnline      = []byte("sessions")
 	bucketEnded       = []byte("ended")
 	bucketEndedByTime = []byte("ended_by_time")
 	bucketLocations   = []byte("locations")
@@ -21,8 +21,8 @@ var (
 	bucketValues      = []byte("values")
 
 	buckets = [][]byte{
-		bucketMeta, bucketOnline, bucketIndex, bucketEnded, bucketEndedByTime,
-		bucketLocations, bucketOutbox, bucketCursor, bucketValues,
+		bucketMeta, bucketOnline, bucketEnded, bucketEndedByTime, bucketLocations,
+		bucketOutbox, bucketCursor, bucketValues,
 	}
 
 	keyFormat  = []byte("format")
@@ -39,9 +39,29 @@ type schema struct {
 // current is what this release reads and writes. A change of the buckets, or of a
 // record that its own version byte cannot express, makes a new version and an
 // entry in migrations; a file of the version before goes to testdata.
-var current = schema{version: 2, migrations: map[uint64]func(*bbolt.Tx) error{
+var current = schema{version: 3, migrations: map[uint64]func(*bbolt.Tx) error{
 	1: func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("suspects")) },
+	2: numberSessions,
 }}
+
+// numberSessions leads to format 3: before, a session that is online had its state in a
+// bucket of its location, of which an index told.
+func numberSessions(tx *bbolt.Tx) error {
+	to, err := tx.CreateBucket(bucketOnline)
+	if err != nil {
+		return err
+	}
+	to.FillPercent = onlineFill
+	number := uint64(0)
+	err = each(tx.Bucket([]byte("online")), func(_ string, k, v []byte) error {
+		number++
+		return to.Put(sequenceKey(number), append(appendText(nil, string(k)), v...))
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(to.SetSequence(number), tx.DeleteBucket([]byte("online")), tx.DeleteBucket([]byte("index")))
+}
 
 // create writes the buckets of a new file.
 func (s schema) create(tx *bbolt.Tx, now time.Time) error {

@@ -63,17 +63,9 @@ func (s *Store) Stage(c Commit) error {
 	if err := s.settled(len(c.Changes)); err != nil {
 		return err
 	}
-	was := make(map[string]int64, len(c.Changes))
-	for i := range c.Changes {
-		id := c.Changes[i].Data.Session.ID
-		if _, ok := was[id]; ok {
-			continue
-		}
-		st, _, err := s.State(id)
-		if err != nil {
-			return err
-		}
-		was[id] = st.Revision
+	was, err := s.revisions(c.Changes)
+	if err != nil {
+		return err
 	}
 	c.Changes = append([]events.Event(nil), c.Changes...)
 	return s.enqueue(item{commit: c}, was)
@@ -273,6 +265,9 @@ func (s *Store) writeGroup(group []item) (w *writing, err error) {
 	if !needed {
 		s.remember(marks)
 		return nil, nil
+	}
+	if err := s.remembered(); err != nil {
+		return nil, err
 	}
 	changes := 0
 	type arrivals struct{ from, to int }

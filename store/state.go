@@ -76,6 +76,29 @@ func encodeState(st *events.State) []byte {
 	return b
 }
 
+// onlineFill is how full pages of sessions get that are online. Their numbers only grow,
+// and their records do, a little.
+const onlineFill = 0.85
+
+// encodeOnline returns the record of a session that is online: its id before its state.
+func encodeOnline(st *events.State) []byte {
+	record := encodeState(st)
+	return append(appendText(make([]byte, 0, len(st.Session.ID)+2+len(record)), st.Session.ID), record...)
+}
+
+// readOnline is read for such a record, and returns the session's number as well.
+func (r *stateReader) readOnline(key, b []byte, st *events.State) (number uint64, err error) {
+	if len(key) != 8 {
+		return 0, damaged("key %x of the sessions that are online", key)
+	}
+	in := input{b: b}
+	id := in.text()
+	if in.bad || len(id) == 0 {
+		return 0, damaged("session at %x cannot be read", key)
+	}
+	return binary.BigEndian.Uint64(key), r.read(id, in.b, st)
+}
+
 // stateReader decodes state records. It remembers the texts that sessions share,
 // so that a hundred thousand sessions of a location hold its name once.
 type stateReader struct {

@@ -112,7 +112,7 @@ func TestRecordsKeepTheirFormat(t *testing.T) {
 	}
 	head := encodeEntry(&change, body, at)
 	head = head[:len(head)-len(body)]
-	p := place{name: "Here", trackedSince: at, seenAt: at.Add(time.Minute), online: 300}
+	p := place{name: "Here", trackedSince: at, seenAt: at.Add(time.Minute)}
 	cursor := savedCursor{
 		Cursor: Cursor{OutboxSeq: 300, StreamSeq: 301, StreamCreated: at, At: at.Add(time.Second)},
 		acked:  70_000, sent: []sentMark{{250, at}, {300, at.Add(time.Second)}},
@@ -122,7 +122,7 @@ func TestRecordsKeepTheirFormat(t *testing.T) {
 		name string
 		b    []byte
 	}{
-		{"state", encodeState(&st)}, {"entry", head}, {"location", p.encode()}, {"cursor", cursor.encode()},
+		{"state", encodeState(&st)}, {"online", encodeOnline(&st)}, {"entry", head}, {"location", p.encode()}, {"cursor", cursor.encode()},
 	} {
 		lines.WriteString(l.name + " " + hex.EncodeToString(l.b) + "\n")
 	}
@@ -141,12 +141,16 @@ func TestRecordsCutShortAreCorrupt(t *testing.T) {
 	change := arrival("a", "here", at)
 	st := events.StateOf(change)
 	cursor := savedCursor{Cursor: Cursor{OutboxSeq: 3, StreamSeq: 4, StreamCreated: at, At: at}, sent: []sentMark{{2, at}}}
-	p := place{name: "Here", trackedSince: at, seenAt: at, online: 1}
+	p := place{name: "Here", trackedSince: at, seenAt: at}
 	for name, c := range map[string]struct {
 		b    []byte
 		read func([]byte) error
 	}{
-		"state":    {encodeState(&st), func(b []byte) error { return new(stateReader).read([]byte("a"), b, &events.State{}) }},
+		"state": {encodeState(&st), func(b []byte) error { return new(stateReader).read([]byte("a"), b, &events.State{}) }},
+		"online": {encodeOnline(&st), func(b []byte) error {
+			_, err := new(stateReader).readOnline(sequenceKey(1), b, &events.State{})
+			return err
+		}},
 		"entry":    {encodeEntry(&change, []byte{'{'}, at), func(b []byte) error { _, err := viewEntry(sequenceKey(1), b); return err }},
 		"location": {p.encode(), func(b []byte) error { _, err := readPlace([]byte("here"), b); return err }},
 		"cursor":   {cursor.encode(), func(b []byte) error { _, err := readCursor(b); return err }},
@@ -202,7 +206,7 @@ func FuzzReadState(f *testing.F) {
 func FuzzReadRecords(f *testing.F) {
 	change := arrival("a", "here", time.Unix(1e9, 5))
 	f.Add(encodeEntry(&change, []byte("{}"), time.Unix(1e9, 5)))
-	f.Add((&place{name: "Here", trackedSince: time.Unix(1, 2), online: 3}).encode())
+	f.Add((&place{name: "Here", trackedSince: time.Unix(1, 2)}).encode())
 	f.Add((&savedCursor{sent: []sentMark{{1, time.Unix(1, 2)}}}).encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, entry := viewEntry(sequenceKey(1), b)

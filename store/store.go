@@ -109,6 +109,10 @@ type Store struct {
 	online table            // as the file has it; without rows until it was read
 	ahead  map[string]ahead // what staged changes lead to
 
+	// ends says that the file may have sessions that have ended; else who is not online is
+	// not looked up there, which the first reading does with everybody.
+	ends atomic.Bool
+
 	// staging guards the queue of staged commits, and is never held during I/O. Who
 	// holds log may take it.
 	staging  sync.Mutex

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -14,22 +15,30 @@ import (
 // garbage collector has little to look through. Texts that sessions share are kept once.
 type table struct {
 	rows    map[string]string // by id, with which a row begins; see pack
+	at      map[string]int    // how many are at a location
 	texts   pool
 	scratch []byte
 }
 
 func newTable() table {
-	return table{rows: make(map[string]string), texts: pool{at: make(map[string]uint32)}}
+	return table{rows: make(map[string]string), at: make(map[string]int), texts: pool{at: make(map[string]uint32)}}
 }
 
-// set keeps a state; one that is not online is forgotten.
-func (t *table) set(st *events.State) {
-	id := st.Session.ID
+// set keeps a state, and the number that its session has in the file; one that is not
+// online is forgotten.
+func (t *table) set(st *events.State, number uint64) {
+	id, location := st.Session.ID, st.Session.LocationID
 	t.remove(id)
-	if st.Session.Online {
-		row := t.pack(st)
-		t.rows[row[:len(id)]] = row
+	if !st.Session.Online {
+		return
 	}
+	row := t.pack(st, number)
+	t.rows[row[:len(id)]] = row
+	if t.at[location] == 0 {
+		// The text alone, not the record or document that it is a part of.
+		location = strings.Clone(location)
+	}
+	t.at[location]++
 }
 
 func (t *table) remove(id string) {
@@ -37,7 +46,14 @@ func (t *table) remove(id string) {
 	if !ok {
 		return
 	}
-	t.unpack(id, row, func(_ *string, shared uint32) { t.texts.give(shared) })
+	st := t.unpack(id, row, func(text *string, shared uint32) {
+		*text = t.texts.of(shared)
+		t.texts.give(shared)
+	})
+	location := st.Session.LocationID
+	if t.at[location]--; t.at[location] == 0 {
+		delete(t.at, location)
+	}
 	delete(t.rows, id)
 }
 
@@ -60,13 +76,31 @@ func (t *table) revision(id string) int64 {
 	return in.varint()
 }
 
+// location returns that of a session that is online.
+func (t *table) location(id string) string {
+	st, _ := t.get(id)
+	return st.Session.LocationID
+}
+
+// number returns the number that a session has in the file; zero where it is not online.
+func (t *table) number(id string) uint64 {
+	row, ok := t.rows[id]
+	if !ok {
+		return 0
+	}
+	in := packed(row[len(id):])
+	in.varint()
+	return in.uvarint()
+}
+
 // pack returns the row of a state: its id, its numbers and times, how long its own texts
 // are and where in the pool those are that it shares, and its own texts.
-func (t *table) pack(st *events.State) string {
+func (t *table) pack(st *events.State, number uint64) string {
 	s := &st.Session
 	b := append(t.scratch[:0], s.ID...)
+	b = binary.AppendUvarint(binary.AppendVarint(b, st.Revision), number)
 	for _, n := range [...]int64{
-		st.Revision, st.Episode, s.DurationSeconds,
+		st.Episode, s.DurationSeconds,
 		s.Downloaded.Value, s.Downloaded.Error, s.Uploaded.Value, s.Uploaded.Error,
 	} {
 		b = binary.AppendVarint(b, n)
@@ -94,9 +128,10 @@ func (t *table) pack(st *events.State) string {
 func (t *table) unpack(id, row string, share func(text *string, shared uint32)) (st events.State) {
 	in := packed(row[len(id):])
 	s := &st.Session
-	s.ID, s.Online = row[:len(id)], true
+	s.ID, s.Online, st.Revision = row[:len(id)], true, in.varint()
+	in.uvarint() // its number in the file
 	for _, n := range [...]*int64{
-		&st.Revision, &st.Episode, &s.DurationSeconds,
+		&st.Episode, &s.DurationSeconds,
 		&s.Downloaded.Value, &s.Downloaded.Error, &s.Uploaded.Value, &s.Uploaded.Error,
 	} {
 		*n = in.varint()
@@ -213,17 +248,18 @@ func (s *Store) remembered() error {
 	err := s.view("read all sessions", func(tx *bbolt.Tx) error {
 		defer release(tx)
 		var r stateReader
-		online := tx.Bucket(bucketOnline)
-		return online.ForEachBucket(func(location []byte) error {
-			s.touch(tx, mapped)
-			return online.Bucket(location).ForEach(func(k, v []byte) error {
-				var st events.State
-				if err := r.read(k, v, &st); err != nil {
-					return err
-				}
-				t.set(&st)
-				return nil
-			})
+		return tx.Bucket(bucketOnline).ForEach(func(k, v []byte) error {
+			s.touch(tx, int64(len(v)))
+			var st events.State
+			number, err := r.readOnline(k, v, &st)
+			if err != nil {
+				return err
+			}
+			if t.number(st.Session.ID) > 0 {
+				return damaged("session %q is there twice", st.Session.ID)
+			}
+			t.set(&st, number)
+			return nil
 		})
 	})
 	if err != nil {
@@ -233,6 +269,26 @@ func (s *Store) remembered() error {
 	defer s.known.Unlock()
 	s.online = t
 	return nil
+}
+
+// recollected is remembered for who does not hold log.
+func (s *Store) recollected() error {
+	s.known.RLock()
+	loaded := s.online.rows != nil
+	s.known.RUnlock()
+	if loaded {
+		return s.usable()
+	}
+	s.log.Lock()
+	defer s.log.Unlock()
+	return s.remembered()
+}
+
+// deserted reports whether nobody is online at a location, as far as the file has it.
+func (s *Store) deserted(location string) bool {
+	s.known.RLock()
+	defer s.known.RUnlock()
+	return s.online.at[location] == 0
 }
 
 // State returns what is known of a session: online in whatever location, or ended less
@@ -251,26 +307,77 @@ func (s *Store) State(id string) (st events.State, ok bool, err error) {
 	case ok:
 		return st, true, s.usable()
 	case !loaded:
-		s.log.Lock()
-		err := s.remembered()
-		s.log.Unlock()
-		if err != nil {
+		if err := s.recollected(); err != nil {
 			return st, false, err
 		}
 		return s.State(id)
 	}
+	if !s.ends.Load() {
+		return st, false, s.usable()
+	}
 	err = s.view("look up a session", func(tx *bbolt.Tx) error {
-		record := tx.Bucket(bucketEnded).Get([]byte(id))
+		var record []byte
 		s.touch(tx, mapped)
-		if record == nil {
-			return nil
-		}
-		if len(record) < 8 {
-			return damaged("ended session %q cannot be read", id)
+		if record, err = endedRecord(tx.Bucket(bucketEnded), id); record == nil {
+			return err
 		}
 		ok = true
 		var r stateReader
-		return r.read([]byte(id), record[8:], &st)
+		return r.read([]byte(id), record, &st)
 	})
 	return st, ok && err == nil, err
+}
+
+// endedRecord returns the state of a session that has ended, as it is in the file; nil of
+// one of which nothing is known.
+func endedRecord(ended *bbolt.Bucket, id string) ([]byte, error) {
+	record := ended.Get([]byte(id))
+	if record == nil {
+		return nil, nil
+	}
+	if len(record) < 8 {
+		return nil, damaged("ended session %q cannot be read", id)
+	}
+	return record[8:], nil
+}
+
+// revisions returns those of the sessions of some changes, as State would.
+func (s *Store) revisions(changes []events.Event) (map[string]int64, error) {
+	if err := s.recollected(); err != nil {
+		return nil, err
+	}
+	was := make(map[string]int64, len(changes))
+	var unknown []string
+	s.known.RLock()
+	for i := range changes {
+		id := changes[i].Data.Session.ID
+		if _, twice := was[id]; twice {
+			continue
+		}
+		at, staged := s.ahead[id]
+		if was[id] = at.state.Revision; !staged {
+			was[id] = s.online.revision(id)
+		}
+		if was[id] == 0 {
+			unknown = append(unknown, id)
+		}
+	}
+	s.known.RUnlock()
+	if len(unknown) == 0 || !s.ends.Load() {
+		return was, s.usable()
+	}
+	err := s.view("look up sessions", func(tx *bbolt.Tx) error {
+		s.touch(tx, mapped*int64(len(unknown)))
+		for _, id := range unknown {
+			record, err := endedRecord(tx.Bucket(bucketEnded), id)
+			if err == nil && record != nil {
+				was[id], err = stateRevision([]byte(id), record)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return was, err
 }

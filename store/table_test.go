@@ -35,24 +35,24 @@ func TestTableReturnsWhatWasSet(t *testing.T) {
 			for _, field := range texts(s) {
 				*field = text.Draw(t, "text")
 			}
-			rows.set(&st)
+			rows.set(&st, uint64(st.Revision))
 			if delete(want, s.ID); s.Online {
 				want[s.ID] = st
 			}
 			for id, st := range want {
-				if got, ok := rows.get(id); !ok || got != st || rows.revision(id) != st.Revision {
+				if got, ok := rows.get(id); !ok || got != st || rows.revision(id) != st.Revision || rows.number(id) != uint64(st.Revision) {
 					t.Fatalf("got %+v, %v\nwant %+v", got, ok, st)
 				}
 			}
 		}
 		for id := range want {
 			rows.remove(id)
-			if _, ok := rows.get(id); ok || rows.revision(id) != 0 {
+			if _, ok := rows.get(id); ok || rows.revision(id) != 0 || rows.number(id) != 0 {
 				t.Fatalf("%s is there still", id)
 			}
 		}
-		if n := len(rows.texts.at); n > 0 || len(rows.rows) > 0 {
-			t.Fatalf("%d texts that nobody has are kept, and %d rows", n, len(rows.rows))
+		if n := len(rows.texts.at); n > 0 || len(rows.rows)+len(rows.at) > 0 {
+			t.Fatalf("%d texts that nobody has are kept, %d rows, and %d locations", n, len(rows.rows), len(rows.at))
 		}
 	})
 }
