@@ -41,10 +41,11 @@ func (p *location) leave(e *entry) {
 
 // locations are the locations that are watched.
 type locations struct {
-	byID map[string]*location
-	all  []*location          // in the order in which they became known
-	plan []*plan.Location     // the same
-	read map[string]*location // whose list is being read
+	byID     map[string]*location
+	all      []*location          // in the order in which they became known
+	plan     []*plan.Location     // the same
+	read     map[string]*location // whose list is being read
+	restless int                  // of how many unsettled is not zero
 	// perPage is the platform's own page size where it ignores per_page; else zero.
 	perPage int
 }
@@ -96,10 +97,23 @@ func (ps *locations) reading() *plan.Location {
 	return first.planned()
 }
 
+// unsettle sets how many readings of its list may be made to find all who began at once.
+func (ps *locations) unsettle(p *location, readings int) {
+	if p.unsettled > 0 {
+		ps.restless--
+	}
+	if p.unsettled = readings; readings > 0 {
+		ps.restless++
+	}
+}
+
 // unsettled returns the location at which many began at once and whose list is to be
 // read; nil where there is none.
 func (ps *locations) unsettled() *plan.Location {
 	var most *location
+	if ps.restless == 0 {
+		return nil // Nearly always, and there may be many locations.
+	}
 	for _, p := range ps.all {
 		if p.unsettled > 0 && !p.Asking && (most == nil || p.Online > most.Online) {
 			most = p

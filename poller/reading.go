@@ -204,9 +204,11 @@ func (p *Poller) list(ctx context.Context, id string) error {
 		}
 		if done {
 			location.readings++
-			if location.unsettled--; location.unsettled < 0 || r.news <= len(r.shown)/newsShare {
-				location.unsettled = 0
+			left := location.unsettled - 1
+			if r.news <= len(r.shown)/newsShare {
+				left = 0
 			}
+			p.watched.unsettle(location, max(0, left))
 			ev.marks = []store.LocationMark{p.markOf(location, r, page)}
 		}
 		if err := p.take(ctx, ev); err != nil {

@@ -34,7 +34,7 @@ const (
 // unsettle looks for sessions that began at once.
 func (k *ledger) unsettle(ev *evidence, changes []events.Event) {
 	if ev.scope == ofLocation && ev.first && ev.last {
-		k.watched.byID[ev.location].unsettled = 0
+		k.watched.unsettle(k.watched.byID[ev.location], 0)
 		return
 	}
 	if ev.scope == ofHistory {
@@ -56,7 +56,7 @@ func (k *ledger) unsettle(ev *evidence, changes []events.Event) {
 	}) {
 		n := groups[g]
 		if location := k.watched.byID[g.location]; location != nil && n >= togetherLeast && float64(n) >= min(togetherMany, togetherShare*float64(location.Online)) {
-			location.unsettled = mostSettling
+			k.watched.unsettle(location, mostSettling)
 			if ev.scope == ofHistory && n >= togetherMany {
 				k.history.readAgain(g.start)
 			}

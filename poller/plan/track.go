@@ -129,7 +129,7 @@ func (t *Track) Found(page []*Row, w Window, covers int, more, follows bool, now
 // rows.
 func (t *Track) anchor(page []*Row, start int, follows bool, now time.Time) {
 	t.atFirst, t.firstShift, t.at, t.shift = 0, 0, 0, 0
-	found := false
+	first, last := -1, -1
 	if follows {
 		t.front = t.front[:0]
 	}
@@ -140,15 +140,21 @@ func (t *Track) anchor(page []*Row, start int, follows bool, now time.Time) {
 		if follows {
 			t.front = append(t.front, e)
 		}
-		if !found {
-			found = true
-			t.atFirst = t.position(e, now)
-			t.firstShift = float64(start+i) - t.atFirst
+		if first < 0 {
+			first = i
 		}
 		if i >= len(page)-10 {
-			t.at = t.position(e, now)
-			t.shift = float64(start+i) - t.at
+			last = i
 		}
+	}
+	// Each is a walk over all blocks before it.
+	if first >= 0 {
+		t.atFirst = t.position(page[first], now)
+		t.firstShift = float64(start+first) - t.atFirst
+	}
+	if last >= 0 {
+		t.at = t.position(page[last], now)
+		t.shift = float64(start+last) - t.at
 	}
 }
 
