@@ -2,6 +2,8 @@ package diff
 
 import (
 	"cmp"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -83,7 +85,8 @@ type Rules struct {
 // which they are to be published. Applying them to the known states always gives
 // the new ones, and comparing the same snapshot with those changes nothing further.
 func Compare(known Known, snap Snapshot, rules Rules) []events.Event {
-	c := comparison{snap: snap, rules: rules, known: known}
+	room := scratch.Get().(*[]events.Event)
+	c := comparison{snap: snap, rules: rules, known: known, changes: (*room)[:0]}
 	last := make(map[string]int, len(snap.Sessions))
 	for i := range snap.Sessions {
 		last[snap.Sessions[i].ID] = i
@@ -101,8 +104,19 @@ func Compare(known Known, snap Snapshot, rules Rules) []events.Event {
 	for i := range c.changes {
 		c.changes[i] = c.changes[i].Sealed()
 	}
-	return c.changes
+	var changes []events.Event
+	if len(c.changes) > 0 {
+		changes = slices.Clone(c.changes)
+	}
+	clear(c.changes)
+	*room = c.changes
+	scratch.Put(room)
+	return changes
 }
+
+// scratch is where changes are collected until it is known how many they are: an event is
+// large, and a page may have a hundred new sessions.
+var scratch = sync.Pool{New: func() any { return new([]events.Event) }}
 
 type comparison struct {
 	known   Known

@@ -18,18 +18,27 @@ import (
 // kind, a revision below 1), for an identity that is not valid UTF-8, and for a
 // time outside of the years 0 to 9999, which RFC 3339 cannot express.
 func Encode(e Event) ([]byte, error) {
-	if err := e.refuse(); err != nil {
+	b, err := Append(make([]byte, 0, 1536), &e)
+	if err != nil {
 		return nil, err
+	}
+	return b, nil
+}
+
+// Append appends to b what Encode returns; with an error, b is returned as it was.
+func Append(b []byte, e *Event) ([]byte, error) {
+	if err := e.refuse(); err != nil {
+		return b, err
 	}
 	s := &e.Data.Session
 	for _, f := range [...]struct{ field, value string }{
 		{"id", e.ID}, {"source", e.Account}, {"data.session.id", s.ID}, {"data.session.location_id", s.LocationID},
 	} {
 		if !utf8.ValidString(f.value) {
-			return nil, &FieldError{Field: f.field, Reason: "is not valid UTF-8"}
+			return b, &FieldError{Field: f.field, Reason: "is not valid UTF-8"}
 		}
 	}
-	w := encoder{b: make([]byte, 0, 1536)}
+	w := encoder{b: b}
 	w.b = append(w.b, `{"specversion":"`+SpecVersion+`"`...)
 	w.text("id", e.ID)
 	w.text("source", SourcePrefix+url.PathEscape(e.Account))
@@ -42,7 +51,7 @@ func Encode(e Event) ([]byte, error) {
 	w.data(&e.Data)
 	w.b = append(w.b, '}', '}')
 	if w.err != nil {
-		return nil, w.err
+		return b, w.err
 	}
 	return w.b, nil
 }

@@ -78,20 +78,25 @@ func (w *writing) change(e events.Event) error {
 	return nil
 }
 
+// entryRoom is what the record of an event takes, nearly always.
+const entryRoom = 2 << 10
+
 // add appends an event to the outbox.
 func (w *writing) add(e *events.Event) error {
-	body, err := events.Encode(*e)
+	head := appendHead(w.records.room(entryRoom), e, w.now)
+	record, err := events.Append(head, e)
 	if err != nil {
 		return err
 	}
+	record = w.records.keep(record)
 	if w.box.depth() == 0 {
 		w.box.oldest = w.now
 	}
 	w.box.last++
-	w.box.written += int64(len(body))
+	w.box.written += int64(len(record) - len(head))
 	// Keys only grow, so pages can be filled.
 	w.log.FillPercent = 0.95
-	if err := w.log.Put(sequenceKey(w.box.last), encodeEntry(e, body, w.now)); err != nil {
+	if err := w.log.Put(sequenceKey(w.box.last), record); err != nil {
 		return err
 	}
 	if e.Kind.Arrival() && !e.Data.Observed.Backfilled {
@@ -212,5 +217,6 @@ func (w *writing) putOnline(s *session) error {
 	} else if w.store.deserted(at) {
 		w.changed[at] = true // It comes from another one.
 	}
-	return w.online.Put(sequenceKey(s.number), encodeOnline(&s.state))
+	record := appendOnline(w.records.room(stateSize(&s.state)), &s.state)
+	return w.online.Put(sequenceKey(s.number), w.records.keep(record))
 }

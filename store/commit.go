@@ -124,7 +124,8 @@ type writing struct {
 
 	online, ended, endedByTime, log *bbolt.Bucket
 
-	box outbox
+	records *arena
+	box     outbox
 	// mergeable has what changes in Store.mergeable, with 0 for what goes.
 	mergeable map[string]uint64
 	arrivals  []uint64 // entries that may be held
@@ -141,12 +142,13 @@ type writing struct {
 
 func (s *Store) begin(tx *bbolt.Tx) *writing {
 	w := &writing{
-		store: s, tx: tx, now: s.options.Now(), box: s.figures(),
+		store: s, tx: tx, now: s.options.Now(), box: s.figures(), records: &s.records,
 		online: tx.Bucket(bucketOnline), ended: tx.Bucket(bucketEnded),
 		endedByTime: tx.Bucket(bucketEndedByTime), log: tx.Bucket(bucketOutbox),
 		mergeable: map[string]uint64{}, sessions: map[string]*session{}, changed: map[string]bool{},
 	}
 	w.online.FillPercent = onlineFill
+	w.records.reset()
 	return w
 }
 

@@ -45,6 +45,12 @@ var kinds = [...]events.Kind{
 func encodeEntry(e *events.Event, body []byte, committed time.Time) []byte {
 	s := &e.Data.Session
 	b := make([]byte, 0, len(body)+len(e.ID)+len(e.Account)+len(s.LocationID)+len(s.ID)+48)
+	return append(appendHead(b, e, committed), body...)
+}
+
+// appendHead appends the record of an event but for its body.
+func appendHead(b []byte, e *events.Event, committed time.Time) []byte {
+	s := &e.Data.Session
 	kind := byte(0)
 	for i, k := range kinds {
 		if k == e.Kind {
@@ -56,7 +62,7 @@ func encodeEntry(e *events.Event, body []byte, committed time.Time) []byte {
 	for _, t := range [...]string{e.ID, e.Account, s.LocationID, s.ID} {
 		b = appendText(b, t)
 	}
-	return append(b, body...)
+	return b
 }
 
 // entryView is an entry record, taken apart in place: it is valid as long as the

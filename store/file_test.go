@@ -288,7 +288,7 @@ func TestCheckFindsDisagreement(t *testing.T) {
 		},
 		"older state": func(tx *bbolt.Tx) error {
 			st := events.StateOf(arrival(sessionID(0), "here", newClock().Now()))
-			return tx.Bucket(bucketOnline).Put(sequenceKey(1), encodeOnline(&st))
+			return tx.Bucket(bucketOnline).Put(sequenceKey(1), appendOnline(nil, &st))
 		},
 		"ended and online": func(tx *bbolt.Tx) error { return tx.Bucket(bucketEnded).Put(first, make([]byte, 8)) },
 		"broken document": func(tx *bbolt.Tx) error {

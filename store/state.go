@@ -42,14 +42,22 @@ func texts(s *events.Session) [ownTexts + sharedTexts]*string {
 }
 
 // encodeState returns the record of st.
-func encodeState(st *events.State) []byte {
-	s := &st.Session
-	all := texts(s)
-	size := 96
-	for _, t := range all {
+func encodeState(st *events.State) []byte { return appendState(make([]byte, 0, stateSize(st)), st) }
+
+// stateSize is how many bytes the record of st has at most, with its id before it.
+func stateSize(st *events.State) int {
+	size := 112 + len(st.Session.ID)
+	for _, t := range texts(&st.Session) {
 		size += len(*t)
 	}
-	b := append(make([]byte, 0, size), stateVersion, 0)
+	return size
+}
+
+func appendState(b []byte, st *events.State) []byte {
+	s := &st.Session
+	all := texts(s)
+	from := len(b)
+	b = append(b, stateVersion, 0)
 	flags := byte(0)
 	if s.Online {
 		flags |= flagOnline
@@ -66,7 +74,7 @@ func encodeState(st *events.State) []byte {
 			b = appendTime(b, t)
 		}
 	}
-	b[1] = flags
+	b[from+1] = flags
 	for _, t := range all {
 		b = binary.AppendUvarint(b, uint64(len(*t)))
 	}
@@ -80,10 +88,9 @@ func encodeState(st *events.State) []byte {
 // and their records do, a little.
 const onlineFill = 0.85
 
-// encodeOnline returns the record of a session that is online: its id before its state.
-func encodeOnline(st *events.State) []byte {
-	record := encodeState(st)
-	return append(appendText(make([]byte, 0, len(st.Session.ID)+2+len(record)), st.Session.ID), record...)
+// appendOnline appends the record of a session that is online: its id before its state.
+func appendOnline(b []byte, st *events.State) []byte {
+	return appendState(appendText(b, st.Session.ID), st)
 }
 
 // readOnline is read for such a record, and returns the session's number as well.

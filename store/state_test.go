@@ -122,7 +122,7 @@ func TestRecordsKeepTheirFormat(t *testing.T) {
 		name string
 		b    []byte
 	}{
-		{"state", encodeState(&st)}, {"online", encodeOnline(&st)}, {"entry", head}, {"location", p.encode()}, {"cursor", cursor.encode()},
+		{"state", encodeState(&st)}, {"online", appendOnline(nil, &st)}, {"entry", head}, {"location", p.encode()}, {"cursor", cursor.encode()},
 	} {
 		lines.WriteString(l.name + " " + hex.EncodeToString(l.b) + "\n")
 	}
@@ -147,7 +147,7 @@ func TestRecordsCutShortAreCorrupt(t *testing.T) {
 		read func([]byte) error
 	}{
 		"state": {encodeState(&st), func(b []byte) error { return new(stateReader).read([]byte("a"), b, &events.State{}) }},
-		"online": {encodeOnline(&st), func(b []byte) error {
+		"online": {appendOnline(nil, &st), func(b []byte) error {
 			_, err := new(stateReader).readOnline(sequenceKey(1), b, &events.State{})
 			return err
 		}},

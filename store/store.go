@@ -89,6 +89,8 @@ type Store struct {
 	// what was there when pages of the file were let go last.
 	touched, besides atomic.Int64
 	mostMapped       int64 // see defaultMapped
+	// records has room for what a transaction writes. Guarded by log.
+	records arena
 	// sent says until when entries were confirmed, oldest first. Guarded by log.
 	sent []sentMark
 
