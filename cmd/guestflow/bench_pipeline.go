@@ -17,6 +17,7 @@ import (
 func benchPipelineCommand() *cobra.Command {
 	var (
 		short, asJSON bool
+		known         bool
 		online        []int
 		repeat        int
 		into, dir     string
@@ -27,7 +28,9 @@ func benchPipelineCommand() *cobra.Command {
 		Long: `Runs guestflow, a naive poller that keeps its state in bbolt, a loop that reads
 pages and one that decodes them, in turns, on one simulated platform and NATS
 server without a limit, and then the publisher beside bare publish loops. Figures
-are medians. Linux only: what a process uses is read from /proc.`,
+are medians. With --known nothing is measured but how long it takes until all
+sessions are known, and what that costs. How far that is goes to standard error.
+Linux only: what a process uses is read from /proc.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			plan := pipeline.Full()
@@ -43,7 +46,10 @@ are medians. Linux only: what a process uses is read from /proc.`,
 			if repeat > 0 {
 				plan.Repeat = repeat
 			}
-			plan.Dir = dir
+			plan.Dir, plan.Tell = dir, func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), text) }
+			if known {
+				plan.Known, plan.Publishing, plan.Limits = true, false, false
+			}
 			if asJSON && into != "" {
 				return usageError("--into: it takes the table, so leave out --json")
 			}
@@ -66,6 +72,7 @@ are medians. Linux only: what a process uses is read from /proc.`,
 	}
 	flags := c.Flags()
 	flags.BoolVar(&short, "short", false, "20,000 online and publishing, in less than 45 s")
+	flags.BoolVar(&known, "known", false, "only how long it takes until all sessions are known")
 	flags.BoolVar(&asJSON, "json", false, "one JSON object a row")
 	flags.IntSliceVar(&online, "online", nil, "sessions online, one estate each, for instance 20000,100000")
 	flags.IntVar(&repeat, "repeat", 0, "how often each is measured (default 5)")

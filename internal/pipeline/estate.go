@@ -22,15 +22,26 @@ const unlimited = 120_000
 const trafficMin = 1_000_000
 
 func (p Plan) guestflow(ctx context.Context, h *host, limit int) (*process, error) {
-	return p.start(ctx, "guestflow", guestflowStream, []string{
+	c, err := p.start(ctx, "guestflow", guestflowStream, []string{
 		"GUESTFLOW_API_URL=" + h.api.URL, "GUESTFLOW_API_TOKEN=bench", "GUESTFLOW_NATS_URL=" + h.nats.URL(), "GUESTFLOW_HTTP_ADDR=-",
 		"GUESTFLOW_DATA_DIR=" + filepath.Join(h.dir, "guestflow"), "GUESTFLOW_API_RATE_LIMIT=" + strconv.Itoa(limit),
 		"GUESTFLOW_TRAFFIC_MIN_BYTES=" + strconv.Itoa(trafficMin),
 	}, "run")
+	if err != nil {
+		return nil, err
+	}
+	c.state = filepath.Join(h.dir, "guestflow")
+	return c, nil
 }
 
 func (p Plan) naive(ctx context.Context, h *host, limit int) (*process, error) {
-	return p.start(ctx, "naive", naiveStream, nil, "bench", "part", "naive", h.api.URL, h.nats.URL(), filepath.Join(h.dir, "naive.db"), strconv.Itoa(limit))
+	state := filepath.Join(h.dir, "naive.db")
+	c, err := p.start(ctx, "naive", naiveStream, nil, "bench", "part", "naive", h.api.URL, h.nats.URL(), state, strconv.Itoa(limit))
+	if err != nil {
+		return nil, err
+	}
+	c.state = state
+	return c, nil
 }
 
 // estate measures the consumers of one size in turns.
@@ -46,24 +57,32 @@ func (p Plan) estate(ctx context.Context, online int, show func(Row)) error {
 			c.kill()
 		}
 	}()
-	for _, begin := range []func() (*process, error){
+	contenders := []func() (*process, error){
 		func() (*process, error) { return p.guestflow(ctx, h, unlimited) },
 		func() (*process, error) { return p.naive(ctx, h, unlimited) },
 		func() (*process, error) { return p.start(ctx, "read", "", nil, "bench", "part", "read", h.api.URL) },
 		func() (*process, error) { return p.start(ctx, "decode", "", nil, "bench", "part", "decode", h.api.URL) },
-	} {
+	}
+	if p.Known {
+		contenders = contenders[:2]
+	}
+	for _, begin := range contenders {
 		proc, err := begin()
 		if err != nil {
 			return err
 		}
 		c := &contender{process: proc}
 		all = append(all, c)
-		if c.known, err = h.warm(ctx, c.process, online); err != nil {
+		if c.known, err = h.warm(ctx, c.process, online, p.Tell); err != nil {
 			return err
 		}
 		if err := c.stop(); err != nil {
 			return err
 		}
+	}
+	if p.Known {
+		showKnown(online, all[0].known, all[1].known, show)
+		return nil
 	}
 	for range p.Repeat {
 		for _, c := range all {
@@ -77,47 +96,76 @@ func (p Plan) estate(ctx context.Context, online int, show func(Row)) error {
 	show(row(CPUPer100k, online, guestflow.cpu, naive.cpu, decode.cpu))
 	show(row(PeakMB, online, guestflow.peak, naive.peak, decode.peak))
 	show(row(WritePerEvent, online, guestflow.written, naive.written, nil))
-	show(row(KnownS, online, []float64{guestflow.known}, []float64{naive.known}, nil))
+	showKnown(online, guestflow.known, naive.known, show)
 	return nil
+}
+
+func showKnown(online int, guestflow, naive known, show func(Row)) {
+	show(row(KnownS, online, []float64{guestflow.seconds}, []float64{naive.seconds}, nil))
+	show(row(KnownCPUS, online, []float64{guestflow.cpu}, []float64{naive.cpu}, nil))
+	show(row(KnownPeakMB, online, []float64{guestflow.peak}, []float64{naive.peak}, nil))
+	show(row(KnownDiskMB, online, []float64{guestflow.disk}, []float64{naive.disk}, nil))
 }
 
 // contender is a consumer and what was measured of it.
 type contender struct {
 	*process
-	known                    float64
+	known                    known
 	rate, cpu, peak, written []float64
 }
 
-// warm waits until a consumer knows every session, and says how long that took.
-func (h *host) warm(ctx context.Context, c *process, online int) (float64, error) {
-	began, from := time.Now(), h.records.Load()
+// known is what it took until a consumer knew every session: seconds from its start, of
+// CPU, MB of memory at most, MB of state.
+type known struct{ seconds, cpu, peak, disk float64 }
+
+// telling is the time between two words of how far a consumer is.
+const telling = 10 * time.Second
+
+// warm waits until a consumer knows every session, and says what that took.
+func (h *host) warm(ctx context.Context, c *process, online int, tell func(string)) (is known, err error) {
+	if tell == nil {
+		tell = func(string) {}
+	}
+	began, from, told := time.Now(), h.records.Load(), time.Duration(0)
 	most := time.Minute + time.Duration(online)*time.Millisecond
 	for {
 		if err := c.alive(); err != nil {
-			return 0, err
+			return is, err
 		}
-		done := h.records.Load()-from > int64(online)*11/10
+		took, records := time.Since(began), h.records.Load()-from
+		is.seconds = took.Seconds()
+		done := records > int64(online)*11/10
 		if done && c.stream == guestflowStream {
 			n, err := h.stored(ctx, c.stream)
 			if err != nil {
-				return 0, err
+				return is, err
 			}
 			done = n >= uint64(online)*97/100 // As many as are online by chance.
 		}
-		if done {
-			return time.Since(began).Seconds(), nil
-		}
-		if time.Since(began) > most {
-			published := uint64(0)
-			if c.stream != "" {
-				published, _ = h.stored(ctx, c.stream) // Zero where there is no stream yet.
-			}
-			return 0, fmt.Errorf("%s has not read all after %v: %d records, %d events published; on a machine with nothing else to do it may: %s", c.name, most, h.records.Load()-from, published, c.said.String())
+		switch {
+		case done:
+			is, err = c.known(is)
+			tell(fmt.Sprintf("%s: all %d are known after %.1f s; %.1f s of CPU, %.0f MB of memory at most, %.0f MB of state", c.name, online, is.seconds, is.cpu, is.peak, is.disk))
+			return is, err
+		case took > most:
+			return is, fmt.Errorf("%s has not read all after %v: %d records, %d events published; on a machine with nothing else to do it may: %s", c.name, most, records, h.published(ctx, c), c.said.String())
+		case took > told+telling:
+			told = took
+			tell(fmt.Sprintf("%s: %d records, %d events published after %.0f s", c.name, records, h.published(ctx, c), took.Seconds()))
 		}
 		if err := sleep(ctx, 10*time.Millisecond); err != nil {
-			return 0, err
+			return is, err
 		}
 	}
+}
+
+// published is how many events of a consumer are in its stream, zero where it has none yet.
+func (h *host) published(ctx context.Context, c *process) uint64 {
+	if c.stream == "" {
+		return 0
+	}
+	n, _ := h.stored(ctx, c.stream)
+	return n
 }
 
 // catchUp is how long a consumer goes on before it is measured, so that what happened
@@ -230,7 +278,7 @@ func (p Plan) underLimit(ctx context.Context, of limitFigure, begin func(context
 		return nil, err
 	}
 	defer c.kill()
-	if _, err := h.warm(ctx, c, of.online); err != nil {
+	if _, err := h.warm(ctx, c, of.online, p.Tell); err != nil {
 		return nil, err
 	}
 	before, err := h.mark(ctx, c)

@@ -11,6 +11,11 @@ import (
 type Plan struct {
 	// Online are the estates to measure, each by its number of sessions.
 	Online []int
+	// Known measures nothing of the estates but how long it takes until every session is
+	// known, and what that costs.
+	Known bool
+	// Tell, where it is set, is told how far that is.
+	Tell func(string)
 	// Publishing measures the publisher.
 	Publishing bool
 	// Limits measures a consumer at 12,000 and at 60 requests a minute as well.
@@ -63,6 +68,9 @@ const (
 	// KnownS are the seconds from the start of a process until every session is known:
 	// for guestflow, until each is published as well.
 	KnownS = "known_s"
+	// KnownCPUS, KnownPeakMB and KnownDiskMB are what that took: seconds of CPU, resident
+	// memory at most, and the size of the state file.
+	KnownCPUS, KnownPeakMB, KnownDiskMB = "known_cpu_s", "known_peak_mb", "known_disk_mb"
 	// PublishPerS are events published a second; naive waits for each answer, bare is
 	// PublishAsync with 256 pending.
 	PublishPerS = "publish_per_s"

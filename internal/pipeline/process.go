@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 type process struct {
 	name   string
 	stream string // that it publishes to; empty for none
+	state  string // the file or folder of what it keeps; empty for none
 	cmd    *exec.Cmd
 	said   bytes.Buffer
 	ended  chan error
@@ -86,6 +88,25 @@ func (c *process) usage() (u usage, err error) {
 	u.peak, err = named(filepath.Join(dir, "status"), "VmHWM:")
 	u.peak *= 1024
 	return u, err
+}
+
+// known adds to what it took until all were known what the process has used by now.
+func (c *process) known(is known) (known, error) {
+	u, err := c.usage()
+	if err != nil || c.state == "" {
+		return is, err
+	}
+	is.cpu, is.peak = u.cpu.Seconds(), float64(u.peak)/1e6
+	return is, filepath.WalkDir(c.state, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			is.disk += float64(info.Size()) / 1e6
+		}
+		return err
+	})
 }
 
 // named reads the number behind a name in a file of /proc.
