@@ -3,7 +3,6 @@ package diff
 import (
 	"cmp"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -85,8 +84,7 @@ type Rules struct {
 // which they are to be published. Applying them to the known states always gives
 // the new ones, and comparing the same snapshot with those changes nothing further.
 func Compare(known Known, snap Snapshot, rules Rules) []events.Event {
-	room := scratch.Get().(*[]events.Event)
-	c := comparison{snap: snap, rules: rules, known: known, changes: (*room)[:0]}
+	c := comparison{snap: snap, rules: rules, known: known}
 	last := make(map[string]int, len(snap.Sessions))
 	for i := range snap.Sessions {
 		last[snap.Sessions[i].ID] = i
@@ -104,19 +102,8 @@ func Compare(known Known, snap Snapshot, rules Rules) []events.Event {
 	for i := range c.changes {
 		c.changes[i] = c.changes[i].Sealed()
 	}
-	var changes []events.Event
-	if len(c.changes) > 0 {
-		changes = slices.Clone(c.changes)
-	}
-	clear(c.changes)
-	*room = c.changes
-	scratch.Put(room)
-	return changes
+	return c.changes
 }
-
-// scratch is where changes are collected until it is known how many they are: an event is
-// large, and a page may have a hundred new sessions.
-var scratch = sync.Pool{New: func() any { return new([]events.Event) }}
 
 type comparison struct {
 	known   Known
@@ -297,7 +284,16 @@ const longestLook = 15 * time.Second
 // publish appends the event of kind that leads from old to now, and returns the
 // state after it.
 func (c *comparison) publish(old events.State, kind events.Kind, now events.Session, notYet time.Time, with func(*events.Data)) events.State {
-	e := events.Event{
+	if n := len(c.changes); n == cap(c.changes) {
+		// An event is large. Few are changes, mostly, or else nearly all are new.
+		more := min(4, len(c.snap.Sessions))
+		if n > 0 {
+			more = max(n, len(c.snap.Sessions)-n)
+		}
+		c.changes = slices.Grow(c.changes, more)
+	}
+	// Where it is collected, lest it be allocated by itself for with to see.
+	c.changes = append(c.changes, events.Event{
 		Account: c.rules.Account,
 		Kind:    kind,
 		Time:    c.snap.At,
@@ -311,7 +307,8 @@ func (c *comparison) publish(old events.State, kind events.Kind, now events.Sess
 				Rounding: events.Rounding{DownloadedBytes: now.Downloaded.Error, UploadedBytes: now.Uploaded.Error},
 			},
 		},
-	}
+	})
+	e := &c.changes[len(c.changes)-1]
 	with(&e.Data)
 	switch {
 	case (kind == events.Started || kind == events.Discovered) && !now.StartedAt.IsZero():
@@ -325,8 +322,7 @@ func (c *comparison) publish(old events.State, kind events.Kind, now events.Sess
 			e.Data.Observed.NotYetAt = t
 		}
 	}
-	c.changes = append(c.changes, e)
-	return events.StateOf(e)
+	return events.StateOf(*e)
 }
 
 // complete returns what a record shows, with what is known already wherever the

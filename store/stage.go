@@ -71,34 +71,33 @@ func (s *Store) Stage(c Commit) error {
 	return s.enqueue(item{commit: c}, was)
 }
 
-// follow makes the changes of a commit follow what is known of their sessions, and
-// returns the states they lead to. The revisions are those of the sessions that are not
-// online; known is held.
-func (s *Store) follow(changes []events.Event, was map[string]int64) (map[string]events.State, error) {
-	states := make(map[string]events.State, len(was))
+// follow makes the changes of a commit follow what is known of their sessions. The
+// revisions are those of the sessions that are not online, and then those that the changes
+// lead to; known is held.
+func (s *Store) follow(changes []events.Event, was map[string]int64) error {
+	for id := range was {
+		if at, ok := s.ahead[id]; ok {
+			was[id] = at.state.Revision
+		} else if r := s.online.revision(id); r > 0 {
+			was[id] = r
+		}
+	}
 	for i := range changes {
 		e := &changes[i]
 		id := e.Data.Session.ID
 		revision := was[id]
-		if st, ok := states[id]; ok {
-			revision = st.Revision
-		} else if at, ok := s.ahead[id]; ok {
-			revision = at.state.Revision
-		} else if r := s.online.revision(id); r > 0 {
-			revision = r
-		}
 		switch next := revision + 1; {
 		case revision == 0 || e.Data.Revision == next:
 		case e.Data.Revision < next:
-			return nil, explained(s.path, "stage a commit",
+			return explained(s.path, "stage a commit",
 				fmt.Errorf("session %s: %w: revision %d after %d; read its state anew", id, ErrConflict, e.Data.Revision, revision))
 		default:
 			e.Data.Revision = next
 			*e = e.Sealed()
 		}
-		states[id] = events.StateOf(*e)
+		was[id] = e.Data.Revision
 	}
-	return states, nil
+	return nil
 }
 
 // StageValue is Put for who need not wait: the value is never in the file before what
@@ -161,15 +160,15 @@ func (s *Store) enqueue(it item, was map[string]int64) error {
 	if len(was) > 0 {
 		s.known.Lock()
 		defer s.known.Unlock()
-		states, err := s.follow(it.commit.Changes, was)
-		if err != nil {
+		if err := s.follow(it.commit.Changes, was); err != nil {
 			return err
 		}
 		if s.ahead == nil {
 			s.ahead = make(map[string]ahead)
 		}
-		for id, st := range states {
-			s.ahead[id] = ahead{st, s.numbered + 1}
+		for i := range it.commit.Changes {
+			e := &it.commit.Changes[i]
+			s.ahead[e.Data.Session.ID] = ahead{events.StateOf(*e), s.numbered + 1}
 		}
 	}
 	s.numbered++

@@ -147,14 +147,18 @@ func (t *Track) anchor(page []*Row, start int, follows bool, now time.Time) {
 			last = i
 		}
 	}
-	// Each is a walk over all blocks before it.
+	ends := func(i int) *Row {
+		if i < 0 {
+			return nil
+		}
+		return page[i]
+	}
+	atFirst, at := t.positions(ends(first), ends(last), now)
 	if first >= 0 {
-		t.atFirst = t.position(page[first], now)
-		t.firstShift = float64(start+first) - t.atFirst
+		t.atFirst, t.firstShift = atFirst, float64(start+first)-atFirst
 	}
 	if last >= 0 {
-		t.at = t.position(page[last], now)
-		t.shift = float64(start+last) - t.at
+		t.at, t.shift = at, float64(start+last)-at
 	}
 }
 
@@ -175,16 +179,32 @@ func (t *Track) beyond(start int, now time.Time) {
 	t.atFirst, t.firstShift = t.at, t.shift
 }
 
-// position is where a session of the rows is expected, without correction.
-func (t *Track) position(e *Row, now time.Time) float64 {
+// positions are where two sessions of the rows are expected, without correction; zero of
+// nil. It is one walk over all blocks before them.
+func (t *Track) positions(first, last *Row, now time.Time) (atFirst, atLast float64) {
 	position, surge := t.head(now), t.surge.factor()
 	s := t.Rows.Seconds(now)
-	for _, b := range t.Rows.blocks[:e.block.at] {
+	for _, b := range t.Rows.blocks {
+		ofFirst, ofLast := first != nil && first.block == b, last != nil && last.block == b
+		if ofFirst {
+			atFirst, first = within(first, position, s, surge), nil
+		}
+		if ofLast {
+			atLast, last = within(last, position, s, surge), nil
+		}
+		if first == nil && last == nil {
+			break
+		}
 		b.refresh(s)
 		position += b.sums.online(s, surge)
 	}
+	return atFirst, atLast
+}
+
+// within is where a session is expected whose block begins at a position.
+func within(e *Row, position, now, surge float64) float64 {
 	for _, other := range e.block.rows[:e.index()] {
-		position += other.positions(s, surge)
+		position += other.positions(now, surge)
 	}
 	return position
 }
