@@ -94,7 +94,7 @@ func (k *account) expected(list scope, at string, reading order.Reading) iter.Se
 			}
 		}
 		// Who was set aside has its position still.
-		for e := range k.roster.loose {
+		for e := range k.roster.looseWithin(after, before) {
 			if e.in[ofAccount].placed && !e.in[ofAccount].displaced && reading.Proves(e.Start) && !yield(e) {
 				return
 			}

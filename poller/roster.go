@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -21,8 +22,9 @@ type roster struct {
 	track   *plan.Track
 	rows    *plan.Rows // the track's
 	loose   map[*entry]bool
-	parted  map[string]float64 // when sessions had ended that an answer under way may still show; see stale
-	now     func() time.Time   // local clock
+	adrift  map[int64]map[*entry]bool // those of the loose whose start is known, by its second
+	parted  map[string]float64        // when sessions had ended that an answer under way may still show; see stale
+	now     func() time.Time          // local clock
 	book    book
 }
 
@@ -69,7 +71,7 @@ type figures struct{ downloaded, uploaded events.Bytes }
 
 func newRoster(track *plan.Track, now func() time.Time) *roster {
 	return &roster{track: track, rows: track.Rows, now: now, book: book{rows: track.Rows},
-		entries: make(map[string]*entry), loose: make(map[*entry]bool), parted: make(map[string]float64)}
+		entries: make(map[string]*entry), loose: make(map[*entry]bool), adrift: make(map[int64]map[*entry]bool), parted: make(map[string]float64)}
 }
 
 // of returns the entry of a row; nil of none.
@@ -149,14 +151,32 @@ func (r *roster) remove(id string) {
 // link puts an entry where it belongs, unlink takes it out.
 func (r *roster) link(e *entry) {
 	if e.Start.IsZero() || e.in[ofAccount].displaced {
-		r.loose[e] = true
+		r.loosen(e)
 		return
 	}
 	r.rows.Insert(&e.Row)
 }
 
+func (r *roster) loosen(e *entry) {
+	r.loose[e] = true
+	if e.Start.IsZero() {
+		return
+	}
+	second := e.Start.Unix()
+	if r.adrift[second] == nil {
+		r.adrift[second] = make(map[*entry]bool)
+	}
+	r.adrift[second][e] = true
+}
+
 func (r *roster) unlink(e *entry) {
-	delete(r.loose, e)
+	if r.loose[e] {
+		delete(r.loose, e)
+		second := e.Start.Unix()
+		if delete(r.adrift[second], e); len(r.adrift[second]) == 0 {
+			delete(r.adrift, second)
+		}
+	}
 	if e.Listed() {
 		r.rows.Remove(&e.Row)
 	}
@@ -166,7 +186,7 @@ func (r *roster) unlink(e *entry) {
 // shown again.
 func (r *roster) setAside(e *entry) {
 	r.unlink(e)
-	r.loose[e] = true
+	r.loosen(e)
 }
 
 // displace takes the position of a session that was shown out of order.
@@ -191,6 +211,7 @@ func (r *roster) disorder(list scope) {
 func (r *roster) turn(newestFirst bool) {
 	r.rows.Reset(newestFirst)
 	clear(r.loose)
+	clear(r.adrift)
 	all := slices.Collect(maps.Values(r.entries))
 	slices.SortFunc(all, func(a, b *entry) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
 	for _, e := range all {
@@ -234,6 +255,43 @@ func (r *roster) within(after, before time.Time) iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
 		for row := range r.rows.Between(after, before) {
 			if !yield(r.of(row)) {
+				return
+			}
+		}
+	}
+}
+
+// looseWithin yields the loose entries whose start may lie between two; zero is no bound.
+// Where more begin in a second than a page shows there may be very many of them.
+func (r *roster) looseWithin(after, before time.Time) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for second := range r.adriftWithin(after, before) {
+			for e := range r.adrift[second] {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// adriftWithin yields the seconds that adrift has between two times.
+func (r *roster) adriftWithin(after, before time.Time) iter.Seq[int64] {
+	from, to := int64(math.MinInt64), int64(math.MaxInt64)
+	if !after.IsZero() {
+		from = after.Unix()
+	}
+	if !before.IsZero() {
+		to = before.Unix()
+	}
+	return func(yield func(int64) bool) {
+		if !after.IsZero() && !before.IsZero() && to-from < int64(len(r.adrift)) {
+			for second := from; second <= to && yield(second); second++ {
+			}
+			return
+		}
+		for second := range r.adrift {
+			if from <= second && second <= to && !yield(second) {
 				return
 			}
 		}
