@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -87,7 +88,7 @@ func (s *Service) load(ctx context.Context, js jetstream.JetStream) (c checkpoin
 // events since the last one again would take a good part of that: one event in
 // savingShare sessions, or any where the last one is savingMost intervals old.
 const (
-	savingShare = 10
+	savingShare = 3
 	savingMost  = 10
 )
 
@@ -103,17 +104,20 @@ func (s *Service) worthSaving() bool {
 // accounts, one by one: all of them together would take as much memory again as the state.
 func (c *checkpoint) write(w io.Writer, sessions [][]session) error {
 	out := list{w: w}
+	out.json = json.NewEncoder(&out.room)
 	whole := *c
 	whole.Snapshot.Accounts = []accountSnapshot{}
-	out.open(whole, "]}}")
+	out.open(&whole, "]}}")
+	var of sessionSnapshot // of one after the other
 	for i := range c.Snapshot.Accounts {
 		out.comma(i)
 		a := c.Snapshot.Accounts[i]
 		a.Sessions = []sessionSnapshot{}
-		out.open(a, "]}")
+		out.open(&a, "]}")
 		for j := range sessions[i] {
 			out.comma(j)
-			out.open(sessions[i][j].snapshot(), "")
+			of = sessions[i][j].snapshot()
+			out.open(&of, "")
 		}
 		out.put([]byte("]}"))
 	}
@@ -123,17 +127,19 @@ func (c *checkpoint) write(w io.Writer, sessions [][]session) error {
 
 // list writes JSON piece by piece, until an error.
 type list struct {
-	w   io.Writer
-	err error
+	w    io.Writer
+	room bytes.Buffer // what json writes to
+	json *json.Encoder
+	err  error
 }
 
 // open writes a value that ends with an empty list, all but its end.
 func (l *list) open(v any, end string) {
-	b, err := json.Marshal(v)
-	if l.err == nil {
+	l.room.Reset()
+	if err := l.json.Encode(v); l.err == nil {
 		l.err = err
 	}
-	l.put(bytes.TrimSuffix(b, []byte(end)))
+	l.put(bytes.TrimSuffix(bytes.TrimSuffix(l.room.Bytes(), []byte("\n")), []byte(end)))
 }
 
 func (l *list) comma(i int) {
@@ -178,25 +184,31 @@ func (s *Service) save(ctx context.Context, js jetstream.JetStream) error {
 // where the server is slow.
 const saveTime = 2 * time.Minute
 
-// put replaces the checkpoint.
+// put replaces the checkpoint, which goes to the server while it is written: of a million
+// sessions it has more than a hundred megabytes.
 func (s *Service) put(ctx context.Context, js jetstream.JetStream, write func(io.Writer) error) error {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, saveTime)
 		defer cancel()
 	}
-	var packed bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed) // the level is a valid one
-	err := write(w)
-	if err == nil {
-		err = w.Close()
+	store, err := s.checkpointStore(ctx, js)
+	if err != nil {
+		return fmt.Errorf("saving checkpoint %s: %w", s.checkpointName(), err)
 	}
-	if err == nil {
-		var store jetstream.ObjectStore
-		if store, err = s.checkpointStore(ctx, js); err == nil {
-			_, err = store.PutBytes(ctx, s.checkpointName(), packed.Bytes())
+	r, w := io.Pipe()
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		packed, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is a valid one
+		err := write(packed)
+		if err == nil {
+			err = packed.Close()
 		}
-	}
+		w.CloseWithError(err)
+	})
+	_, err = store.Put(ctx, jetstream.ObjectMeta{Name: s.checkpointName()}, r)
+	r.CloseWithError(err) // ends the writer, too, where the server did not take it all
+	writing.Wait()
 	if err != nil {
 		return fmt.Errorf("saving checkpoint %s: %w", s.checkpointName(), err)
 	}

@@ -31,7 +31,7 @@ type Settings struct {
 	// WriteEvery is the shortest time between two writes of one location, and
 	// between two occupancy messages to a browser. Default 1 s.
 	WriteEvery time.Duration
-	// CheckpointEvery is how often the state is saved while events come in, a tenth as
+	// CheckpointEvery is how often the state is saved while events come in, a third as
 	// many as there are sessions; after fewer, a tenth as often. A restart reads only
 	// what came after. Default 1 min.
 	CheckpointEvery time.Duration
