@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -183,13 +185,21 @@ func demoGroups(cfg *Config, dir string, locations []simulator.Location) error {
 		if cities[l.Country] == nil {
 			cities[l.Country] = map[string][]string{}
 		}
-		cities[l.Country][l.City] = append(cities[l.Country][l.City], l.ID)
+		cities[l.Country][l.City] = append(cities[l.Country][l.City], fmt.Sprintf("{account: %q, location: %q}", cfg.Account, l.ID))
 	}
-	text := "groups:\n"
+	text, named := "groups:\n", map[string]bool{}
+	id := func(name string) string { // a city may be called like one elsewhere, and have other letters
+		id := strings.Trim(notOfIDs.ReplaceAllString(cmp.Or(name, "other"), "-"), "-_")
+		if id == "" || named[id] {
+			id += fmt.Sprintf("g%d", len(named))
+		}
+		named[id] = true
+		return id
+	}
 	for _, country := range slices.Sorted(maps.Keys(cities)) {
-		text += fmt.Sprintf("  - id: %q\n    groups:\n", country)
+		text += fmt.Sprintf("  - id: %q\n    name: %q\n    groups:\n", id(country), country)
 		for _, city := range slices.Sorted(maps.Keys(cities[country])) {
-			text += fmt.Sprintf("      - {id: %q, locations: [%s]}\n", city, strings.Join(cities[country][city], ", "))
+			text += fmt.Sprintf("      - {id: %q, name: %q, locations: [%s]}\n", id(city), city, strings.Join(cities[country][city], ", "))
 		}
 	}
 	cfg.GroupsFile = filepath.Join(dir, "groups.yaml")
@@ -198,6 +208,9 @@ func demoGroups(cfg *Config, dir string, locations []simulator.Location) error {
 	}
 	return nil
 }
+
+// notOfIDs are characters that ids of groups have not.
+var notOfIDs = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
 
 func trafficNote(shown bool) string {
 	if shown {

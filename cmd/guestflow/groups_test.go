@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +21,9 @@ import (
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/visits"
+	"github.com/guestflow/guestflow/internal/group"
 	"github.com/guestflow/guestflow/internal/natstest"
+	"github.com/guestflow/guestflow/internal/simulator"
 )
 
 // natsGroups have odd ids, an account called like a location, and a place of visits that is
@@ -233,6 +238,71 @@ func TestGroupsAreShown(t *testing.T) {
 		environment(t, "ANNA_TOKEN=a-token-of-anna-s", cmp.Or(c.variable, "GUESTFLOW_LOG_LEVEL=info"))
 		if code, out, errs := invoke(strings.Fields(c.args)...); code != 2 || !strings.Contains(errs, c.told) {
 			t.Errorf("%s: %d %s%s", c.args, code, out, errs)
+		}
+	}
+}
+
+// TestDemoHasGroups: whatever its locations are called, and however few there are.
+func TestDemoHasGroups(t *testing.T) {
+	for n := 1; n <= 5; n++ {
+		var locations []simulator.Location
+		for i := range n {
+			locations = append(locations, simulator.Location{ID: fmt.Sprintf("a/b: \"%d\" #", i), City: []string{"", "İzmir", "TR", "New York", "東京"}[i], Country: "TR"})
+		}
+		cfg := Config{Account: "default"}
+		if err := demoGroups(&cfg, t.TempDir(), locations); err != nil {
+			t.Fatal(err)
+		}
+		tree, err := cfg.groupTree()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := tree.Groups[0]; len(all.Set().Places()) != n || len(all.Groups) != n || !all.Set().Has("default", locations[n-1].ID) {
+			t.Errorf("%d locations: %v", n, all.Set().Places())
+		}
+	}
+}
+
+// TestOthersAreToldNothingOfLocations: once the groups file has tokens, what tells of every
+// location and account is for operators.
+func TestOthersAreToldNothingOfLocations(t *testing.T) {
+	groups := filepath.Join(t.TempDir(), "groups.yaml")
+	t.Setenv("ANNA_TOKEN", "a-token-of-anna-s")
+	write := func(text string) *group.File {
+		t.Helper()
+		if err := os.WriteFile(groups, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := openGroups(Config{GroupsFile: groups, Account: "default"}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	plain := "groups: [{id: north, locations: [oslo]}]\n"
+	open, closed := write(plain), write(plain+"tokens: [{name: anna, token: env:ANNA_TOKEN, groups: [north]}]")
+	for _, c := range []struct {
+		groups               *group.File
+		from, bearer, master string
+		told                 bool
+	}{
+		{nil, "10.0.0.1:7", "", "", true},
+		{open, "10.0.0.1:7", "", "", true},
+		{closed, "10.0.0.1:7", "", "", false},
+		{closed, "10.0.0.1:7", "a-token-of-anna-s", "", false},
+		{closed, "10.0.0.1:7", "a-token-of-anna-s", "s3cret", false},
+		{closed, "127.0.0.1:7", "", "s3cret", false},
+		{closed, "127.0.0.1:7", "", "", true},
+		{closed, "10.0.0.1:7", "s3cret", "s3cret", true},
+	} {
+		a := &app{cfg: Config{OccupancyToken: c.master}, groups: c.groups}
+		r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1/metrics", nil)
+		r.RemoteAddr = c.from
+		r.Header.Set("Authorization", "Bearer "+c.bearer)
+		w := httptest.NewRecorder()
+		a.forOperators(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "told") })(w, r)
+		if (w.Code == http.StatusOK) != c.told {
+			t.Errorf("%+v: %d %s", c, w.Code, w.Body)
 		}
 	}
 }
