@@ -69,7 +69,8 @@ func TestGroupsReceiveTheirOwnAlone(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, printed)
 	}
-	url := natstest.Run(t, options).ClientURL()
+	ns := natstest.Run(t, options)
+	url := ns.ClientURL()
 	js := jetStreamAs(t, url, "admin")
 	for stream, subject := range map[string]string{events.DefaultStream: events.Subjects{}.All(), visits.DefaultStream: visits.Subjects{}.All()} {
 		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: stream, Subjects: []string{subject}}); err != nil {
@@ -165,6 +166,39 @@ func TestGroupsReceiveTheirOwnAlone(t *testing.T) {
 	}
 	if filters := c.CachedInfo().Config.FilterSubjects; !slices.Equal(filters, []string{"guest.sessions.default.oslo.*", "guest.sessions.default.paris.*"}) || c.CachedInfo().NumPending != 0 {
 		t.Errorf("changed: %v", filters)
+	}
+	// A server that reads changed permissions takes back what it had granted.
+	nc := jetStreamAs(t, url, "live").Conn()
+	kept, err := nc.SubscribeSync(all[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, err := nc.SubscribeSync(all[3])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	_, live, _ = invoke("groups", "permissions", "north")
+	write(filepath.Join(dir, "groups.conf"), printed+strings.Replace(live, "GROUP_north", "LIVE_north", 1))
+	if options, err = server.ProcessConfigFile(conf); err != nil {
+		t.Fatal(err)
+	}
+	options.Host, options.NoSigs, options.NoLog = "127.0.0.1", true, true // as natstest has it
+	if err := ns.ReloadOptions(options); err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range []string{all[3], all[0]} {
+		if _, err := js.Publish(t.Context(), subject, []byte("later")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := kept.NextMsg(time.Minute); err != nil {
+		t.Errorf("what is still permitted: %v", err)
+	}
+	if m, err := lost.NextMsg(time.Millisecond); err == nil {
+		t.Errorf("what is not permitted any more: %s", m.Subject)
 	}
 	write(groups, strings.Replace(natsGroups, `[oslo, "dot.ted *", acme/default, default/mall]`, "[]", 1))
 	if code, out, errs := invoke("groups", "consumers", "north"); code != 0 {

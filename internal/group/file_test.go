@@ -216,3 +216,25 @@ func TestChangesAreTakenOnceTheySettle(t *testing.T) {
 		t.Errorf("the log shows a token:\n%s", &log)
 	}
 }
+
+// TestExampleCanBeUsed: the file that people copy.
+func TestExampleCanBeUsed(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/groups.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("ANNA_TOKEN", "a-token-in-a-variable")
+	tree, err := load(t, strings.Replace(string(text), "file:wall-board.token", "file:secret", 1), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	anna := tree.Bearer("a-token-in-a-variable").Set()
+	for p, in := range map[Place]bool{{"hotels", "oslo"}: true, {"hotels", "terminal-2"}: true, {"hotels", "rome"}: false, {"stadium", "oslo"}: false} {
+		if anna.Has(p.Account, p.Location) != in {
+			t.Errorf("Anna sees %v: %v", p, !in)
+		}
+	}
+	if all := tree.Grants[2].Set(); !all.Has("stadium", "any") || !all.Has("hotels", "via/appia 7") || len(tree.Roaming()) != 1 {
+		t.Errorf("%v", all.Places())
+	}
+}
