@@ -35,8 +35,8 @@ type Adaptive struct {
 // Next takes the look with the highest index.
 func (a *Adaptive) Next(now time.Time, v *View) Decision {
 	a.pages.aside = nil
-	if v.Ordered {
-		a.pages.choose(now, v, a.overdue)
+	if v.Ordered && !v.Learning {
+		a.pages.choose(now, v, a.overdue) // While learning, pages are read in turn.
 	}
 	late := a.late(v)
 	d := a.decide(now, v)
