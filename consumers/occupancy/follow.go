@@ -41,7 +41,7 @@ func (s *Service) read(ctx context.Context, js jetstream.JetStream) error {
 	if err != nil {
 		return err
 	}
-	if err := s.align(ctx, js, stream, info); err != nil {
+	if err := s.align(ctx, js, stream, info, holes); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -134,7 +134,7 @@ func (s *Service) filterSubject() string {
 // align makes sure that the state is one of this very stream: a stream made
 // anew, or one that lost its tail, has other events under the same sequences. Who
 // was online stays known where guestflow itself made it again.
-func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream, info *jetstream.StreamInfo) error {
+func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream, info *jetstream.StreamInfo, holes holes) error {
 	s.mu.RLock()
 	fresh, created := s.created.IsZero(), s.created
 	s.mu.RUnlock()
@@ -179,7 +179,7 @@ func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jets
 		s.bucket = written{}
 	}
 	s.feed.restart(s.status.Epoch)
-	if s.state.Sequence()+1 < info.State.FirstSeq {
+	if holes.lost(s.state.Sequence(), info.State.FirstSeq) {
 		s.status.Exact = false
 		s.settings.Log.Warn("occupancy: events were dropped from the stream before they were read; sessions that began before may be missing until they change. Keep the stream longer than the longest outage (STREAM_MAX_AGE)",
 			"stream", s.settings.Stream, "first_kept", info.State.FirstSeq, "last_read", s.state.Sequence())

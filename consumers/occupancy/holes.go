@@ -27,18 +27,25 @@ type holes struct {
 
 // between reports whether a message is missing between two sequences.
 func (h holes) between(after, before uint64) bool {
-	within := func(list []uint64) []uint64 {
-		from, _ := slices.BinarySearch(list, after+1)
-		to, _ := slices.BinarySearch(list, before)
-		return list[min(from, to):to]
-	}
 	if h.all {
-		return before > after+1+uint64(len(within(h.erased)))
+		return h.lost(after, before)
 	}
-	return slices.ContainsFunc(within(h.deleted), func(n uint64) bool {
+	return slices.ContainsFunc(within(h.deleted, after, before), func(n uint64) bool {
 		_, erased := slices.BinarySearch(h.erased, n)
 		return !erased
 	})
+}
+
+// lost reports whether a sequence between two is that of no message which was erased.
+func (h holes) lost(after, before uint64) bool {
+	return before > after+1+uint64(len(within(h.erased, after, before)))
+}
+
+// within are those of a list between two sequences.
+func within(list []uint64, after, before uint64) []uint64 {
+	from, _ := slices.BinarySearch(list, after+1)
+	to, _ := slices.BinarySearch(list, before)
+	return list[min(from, to):to]
 }
 
 // findHoles asks for them as far as needed, before the stream is read.
