@@ -99,7 +99,7 @@ func traces(t *testing.T, dir string, texts []string, more map[string]string) (f
 func TestForgetLeavesNothing(t *testing.T) {
 	t.Parallel()
 	p := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200, Locations: simulator.Venues("venue-%d", 3, 20),
-		Stay: simulator.Stay{Mean: 45 * time.Minute, Sigma: 1}, AccountingInterval: time.Minute})
+		Stay: simulator.Stay{Mean: 6 * time.Hour, Sigma: 1}, AccountingInterval: time.Minute}) // The person is still there when forgotten.
 	dir := t.TempDir()
 	cfg := settings(t, p, "GUESTFLOW_DATA_DIR="+dir, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_GUESTS=true", "GUESTFLOW_VISITS=true",
 		"GUESTFLOW_OCCUPANCY_TOKEN=page", "GUESTFLOW_PRIVACY_KEY=0123456789abcdef")
