@@ -39,7 +39,7 @@ func BenchmarkCompare(b *testing.B) {
 	known := diff.Known{
 		Expected: states,
 		Find:     func(id string) (events.State, bool) { s, ok := byID[id]; return s, ok },
-		Tracking: func(string) diff.Tracking { return diff.Tracking{Since: noon, SeenAt: noon} },
+		Tracking: func(*events.Session) diff.Tracking { return diff.Tracking{Since: noon, SeenAt: noon} },
 	}
 	for _, bb := range []struct {
 		name     string

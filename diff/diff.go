@@ -64,8 +64,9 @@ type Known struct {
 	Expected []events.State
 	// Find returns what is known of a session, online or ended. Nil knows nothing.
 	Find func(id string) (events.State, bool)
-	// Tracking of a location by id. Nil means that none is tracked yet.
-	Tracking func(location string) Tracking
+	// Tracking of the location of a session: its SeenAt is when the last look began that
+	// would have shown that one. Nil means that no location is tracked yet.
+	Tracking func(s *events.Session) Tracking
 	// SeenAt is when a session was last seen online; the zero time means that it is not
 	// known, and then only its last event tells. Nil goes by its location's Tracking.
 	SeenAt func(id string) time.Time
@@ -112,11 +113,11 @@ type comparison struct {
 	changes []events.Event
 }
 
-func (c *comparison) tracking(location string) Tracking {
+func (c *comparison) tracking(s *events.Session) Tracking {
 	if c.known.Tracking == nil {
 		return Tracking{}
 	}
-	return c.known.Tracking(location)
+	return c.known.Tracking(s)
 }
 
 // find returns a state without figures for a session that is not known.
@@ -147,7 +148,7 @@ func (c *comparison) seen(old events.State, shown *events.Session) {
 }
 
 func (c *comparison) arrived(s events.Session) {
-	tracking := c.tracking(s.LocationID)
+	tracking := c.tracking(&s)
 	kind, notYet := events.Started, tracking.SeenAt
 	if tracking.before(s.StartedAt) {
 		kind = events.Discovered
@@ -184,7 +185,7 @@ func (c *comparison) arrived(s events.Session) {
 }
 
 func (c *comparison) resumed(old events.State, now events.Session) {
-	c.publish(old, events.Resumed, now, c.tracking(now.LocationID).SeenAt, func(d *events.Data) {
+	c.publish(old, events.Resumed, now, c.tracking(&now).SeenAt, func(d *events.Data) {
 		d.Episode = old.Episode + 1
 		d.Previous = now.Replaced(&old.Session)
 		d.Change = change(old.Session, now)
@@ -265,7 +266,7 @@ func (c *comparison) end(old events.State, now events.Session, end ending, from 
 // seenAt is the last time at which a session was certainly as known: the last
 // complete look showed it, unless it began later.
 func (c *comparison) seenAt(old events.State) time.Time {
-	at := c.tracking(old.Session.LocationID).SeenAt
+	at := c.tracking(&old.Session).SeenAt
 	if c.known.SeenAt != nil {
 		if at = c.known.SeenAt(old.Session.ID); at.IsZero() {
 			at = old.SeenAt.Add(-longestLook)

@@ -102,7 +102,7 @@ func TestSameSnapshotTwiceIsTold(t *testing.T) {
 			if !k.whole {
 				known.Expected = nil
 			}
-			known.Tracking = func(location string) diff.Tracking { return tracking[location] }
+			known.Tracking = func(s *events.Session) diff.Tracking { return tracking[s.LocationID] }
 			if again := diff.Compare(known, k.snap, l.rules); len(again) > 0 {
 				t.Fatalf("told once more: %s", told(again))
 			}

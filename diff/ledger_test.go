@@ -69,7 +69,7 @@ func (l *ledger) known(location string) diff.Known {
 	return diff.Known{
 		Expected: l.online(location),
 		Find:     func(id string) (events.State, bool) { s, ok := l.states[id]; return s, ok },
-		Tracking: func(location string) diff.Tracking { return l.tracking[location] },
+		Tracking: func(s *events.Session) diff.Tracking { return l.tracking[s.LocationID] },
 	}
 }
 

@@ -233,11 +233,10 @@ func (k *account) wantedOf(sessions []events.Session) []events.Session {
 	return wanted
 }
 
-// tracking of a location: its own, or that of the whole account.
-func (k *account) tracking(location string) diff.Tracking {
-	t := k.wide
-	if location, ok := k.watched.byID[location]; ok && !location.tracking.Since.IsZero() {
-		t = location.tracking
+// tracking of a session's location: its own, or that of the whole account.
+func (k *account) tracking(s *events.Session) diff.Tracking {
+	if location := k.watched.byID[s.LocationID]; location != nil && !location.tracking.Since.IsZero() {
+		return location.trackingOf(s)
 	}
-	return t
+	return k.wide
 }

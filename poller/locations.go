@@ -2,10 +2,13 @@ package poller
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/poller/plan"
+	"github.com/guestflow/guestflow/poller/platform"
 )
 
 // location is one that is watched: what the planner knows of it, and what the
@@ -15,9 +18,10 @@ type location struct {
 	name     string
 	sessions map[*entry]struct{}
 	leaving  bool          // it is no longer configured: only its known sessions are of interest
-	tracking diff.Tracking // on the platform's clock
-	reading  *reading      // of its list, under way; nil outside of one
-	readings int           // of its list so far
+	tracking diff.Tracking // on the platform's clock, by looks whose records could all be read
+	veil     veil
+	reading  *reading // of its list, under way; nil outside of one
+	readings int      // of its list so far
 	// unsettled is how many readings of its list may be made to find all who began at
 	// once.
 	unsettled int
@@ -37,6 +41,48 @@ func (p *location) enter(e *entry) {
 func (p *location) leave(e *entry) {
 	delete(p.sessions, e)
 	p.Left(&e.Row)
+}
+
+// trackingOf is how it is tracked for a session, whom a record that could not be read may
+// have been.
+func (p *location) trackingOf(s *events.Session) diff.Tracking {
+	t := p.tracking
+	hides := func(record platform.Skip) bool { return record.MayHide(s) }
+	if p.veil.seenAt.After(t.SeenAt) && !slices.ContainsFunc(p.veil.records, hides) {
+		t.SeenAt = p.veil.seenAt
+	}
+	return t
+}
+
+// veil is what the complete looks at a list leave open since the last one whose records
+// could all be read.
+type veil struct {
+	seenAt  time.Time // when the last of them began whose records are kept
+	records []platform.Skip
+}
+
+// mostVeiled bounds the records of a veil. With more, nobody is taken for absent.
+const mostVeiled = 100
+
+// look notes a complete look that began at a time.
+func (v *veil) look(at time.Time, unread []platform.Skip) {
+	if len(unread) == 0 {
+		*v = veil{}
+		return
+	}
+	for _, record := range unread {
+		same := func(r platform.Skip) bool {
+			start := r.StartedAt.Equal(record.StartedAt)
+			r.StartedAt = record.StartedAt
+			return start && r == record
+		}
+		if len(v.records) <= mostVeiled && !slices.ContainsFunc(v.records, same) {
+			v.records = append(v.records, record)
+		}
+	}
+	if len(v.records) <= mostVeiled {
+		v.seenAt = at
+	}
 }
 
 // locations are the locations that are watched.

@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -222,6 +223,9 @@ func (p *Poller) list(ctx context.Context, id string) error {
 		}
 		location.name = ev.marks[0].Name
 		location.tracking = diff.Tracking{Since: ev.marks[0].TrackedSince, SeenAt: ev.marks[0].SeenAt}
+		if r.pages == 1 {
+			location.veil.look(r.from, page.Skipped)
+		}
 		p.rates().PassAt(&location.Location, r.began)
 		return p.finished(ctx, r, location)
 	})
@@ -229,9 +233,9 @@ func (p *Poller) list(ctx context.Context, id string) error {
 
 // markOf is how a location is tracked once a reading of its list is done.
 func (k *ledger) markOf(location *location, r *reading, page platform.Page) store.LocationMark {
-	mark := store.LocationMark{ID: location.ID, Name: location.name, TrackedSince: k.tracking(location.ID).Since, SeenAt: location.tracking.SeenAt}
-	if r.pages == 1 {
-		mark.SeenAt = r.from // Several pages may hide somebody.
+	mark := store.LocationMark{ID: location.ID, Name: location.name, TrackedSince: cmp.Or(location.tracking.Since, k.wide.Since), SeenAt: location.tracking.SeenAt}
+	if r.pages == 1 && len(page.Skipped) == 0 {
+		mark.SeenAt = r.from // Several pages may hide somebody, and so may an unreadable record.
 	}
 	if mark.TrackedSince.IsZero() {
 		mark.TrackedSince = r.from

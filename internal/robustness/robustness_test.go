@@ -33,6 +33,17 @@ func TestSeedThatFailedFailsAgain(t *testing.T) {
 	}
 }
 
+// TestLivesThatFailedOnceDoNot: lives that showed what is mended since.
+func TestLivesThatFailedOnceDoNot(t *testing.T) {
+	for _, seed := range []uint64{
+		116057, // a record that could not be read was a session that had just come back
+	} {
+		if broken := simulate(t, seed, &mutant{}).Broken; len(broken) > 0 {
+			t.Errorf("seed %d: %v", seed, broken)
+		}
+	}
+}
+
 // TestMutantsAreMany, each with a name of its own and a fault to be caught by.
 func TestMutantsAreMany(t *testing.T) {
 	names := make(map[string]bool)
