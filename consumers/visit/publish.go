@@ -2,8 +2,6 @@ package visit
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -42,69 +40,6 @@ func message(subjects visits.Subjects, o Output) (*nats.Msg, error) {
 		h.Set(HeaderAnswer, o.Answer.String())
 	}
 	return &nats.Msg{Subject: subjects.Of(o.Event), Header: h, Data: body}, nil
-}
-
-// errOther: somebody else publishes visits into the same stream.
-var errOther = errors.New("the stream of visits has grown by other hands; reading it again")
-
-// maxUnacked bounds the messages that wait for their acks.
-const maxUnacked = 1000
-
-// writer publishes in order. Each message says which sequence must come before it, so
-// that the first one which fails makes all after it fail too.
-type writer struct {
-	js       jetstream.JetStream
-	stream   string
-	subjects visits.Subjects
-	last     uint64 // sequence that the stream has when all is acked
-	unacked  []unacked
-}
-
-type unacked struct {
-	ack  jetstream.PubAckFuture
-	want uint64
-}
-
-func (w *writer) publish(ctx context.Context, o Output) error {
-	m, err := message(w.subjects, o)
-	if err != nil {
-		return err
-	}
-	if len(w.unacked) >= maxUnacked {
-		if err := w.settle(ctx, maxUnacked/2); err != nil {
-			return err
-		}
-	}
-	ack, err := w.js.PublishMsgAsync(m, jetstream.WithExpectStream(w.stream), jetstream.WithExpectLastSequence(w.last))
-	if err != nil {
-		return fmt.Errorf("publishing a visit: %w", err)
-	}
-	w.last++
-	w.unacked = append(w.unacked, unacked{ack, w.last})
-	return nil
-}
-
-// settle waits until no more than so many messages wait for their acks.
-func (w *writer) settle(ctx context.Context, left int) error {
-	for len(w.unacked) > left {
-		u := w.unacked[0]
-		select {
-		case ack := <-u.ack.Ok():
-			if ack.Duplicate || ack.Sequence != u.want {
-				return errOther
-			}
-		case err := <-u.ack.Err():
-			var refused *jetstream.APIError
-			if errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
-				return errOther
-			}
-			return fmt.Errorf("publishing a visit: %w", err)
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		w.unacked = w.unacked[1:]
-	}
-	return nil
 }
 
 // published is what the stream of visits holds beyond the checkpoint.

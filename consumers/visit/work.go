@@ -12,6 +12,7 @@ import (
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/events/visits"
+	"github.com/guestflow/guestflow/internal/chain"
 )
 
 // work is one stretch of the service between two losses of the connection. Its state
@@ -25,12 +26,13 @@ type work struct {
 	input  *jetstream.StreamInfo
 	output *jetstream.StreamInfo
 
-	reducer *Reducer
-	anchor  string
-	writer  writer
-	known   *published // not derived again yet; nil when all is
-	counts  *counters
-	behind  uint64
+	reducer  *Reducer
+	anchor   string
+	writer   *chain.Writer
+	subjects visits.Subjects // of what is published
+	known    *published      // not derived again yet; nil when all is
+	counts   *counters
+	behind   uint64
 	// horizons are those of the checkpoint.
 	horizons map[string]Horizon
 	clocks   map[string]*clock
@@ -69,7 +71,7 @@ func (s *Service) open(ctx context.Context, js jetstream.JetStream) (*work, erro
 	}
 	// What was removed by the stream's limits counts too.
 	last := max(w.known.last, w.output.State.LastSeq)
-	w.writer = writer{js: js, stream: s.settings.Visits, subjects: s.settings.subjects(), last: last}
+	w.writer, w.subjects = chain.New(js, w.output.Config, last), s.settings.subjects()
 	subjects, err := events.NewSubjects(s.settings.Prefix)
 	if err != nil {
 		return nil, err
@@ -314,10 +316,22 @@ func (w *work) publish(ctx context.Context, out []Output) error {
 			delete(w.known.ids, o.Event.ID)
 			continue
 		}
-		if err := w.writer.publish(ctx, o); err != nil {
-			return err
+		m, err := message(w.subjects, o)
+		if err == nil {
+			err = w.writer.Publish(ctx, m)
+		}
+		if err != nil {
+			return fmt.Errorf("publishing a visit: %w", err)
 		}
 		w.s.count(o.Event.Kind)
+	}
+	return nil
+}
+
+// settle waits until all that was published is stored.
+func (w *work) settle(ctx context.Context) error {
+	if err := w.writer.Settle(ctx); err != nil {
+		return fmt.Errorf("publishing visits: %w", err)
 	}
 	return nil
 }
@@ -339,7 +353,7 @@ func (w *work) caughtUp(ctx context.Context) error {
 
 // tick asks the clock of each account what it makes certain.
 func (w *work) tick(ctx context.Context) error {
-	if err := w.writer.settle(ctx, 0); err != nil || w.behind > 0 {
+	if err := w.settle(ctx); err != nil || w.behind > 0 {
 		return err
 	}
 	if err := w.caughtUp(ctx); err != nil {
@@ -367,7 +381,7 @@ func (w *work) tick(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := w.writer.settle(ctx, 0); err != nil {
+	if err := w.settle(ctx); err != nil {
 		return err
 	}
 	w.report()
@@ -385,11 +399,11 @@ func (w *work) checkpoint(ctx context.Context) error {
 	if w.known != nil {
 		return nil
 	}
-	if err := w.writer.settle(ctx, 0); err != nil {
+	if err := w.settle(ctx); err != nil {
 		return err
 	}
 	c := checkpoint{
-		Input: w.input.Created, Anchor: w.anchor, Visits: w.output.Created, Last: w.writer.last, Snapshot: w.reducer.Snapshot(),
+		Input: w.input.Created, Anchor: w.anchor, Visits: w.output.Created, Last: w.writer.Last(), Snapshot: w.reducer.Snapshot(),
 		Horizons: w.counts.horizons(),
 	}
 	err := w.s.save(ctx, w.js, c)
