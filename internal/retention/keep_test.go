@@ -36,16 +36,21 @@ func told(n int) events.Event {
 
 type bench struct {
 	*testing.T
-	js  jetstream.JetStream
-	dir string
+	js       jetstream.JetStream
+	dir      string
+	replicas int // of each stream
 }
 
 func newBench(t *testing.T) *bench {
-	b := &bench{T: t, dir: t.TempDir()}
-	s := natstest.Run(t, &server.Options{JetStream: true, StoreDir: b.dir})
-	js, err := jetstream.New(natstest.Connect(t, s.ClientURL()))
+	b := &bench{T: t, dir: t.TempDir(), replicas: 1}
+	return b.on(natstest.Run(t, &server.Options{JetStream: true, StoreDir: b.dir}))
+}
+
+func (b *bench) on(s *server.Server) *bench {
+	b.Helper()
+	js, err := jetstream.New(natstest.Connect(b, s.ClientURL()))
 	if err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
 	b.js = js
 	return b
@@ -53,11 +58,15 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) stream(name string, c jetstream.StreamConfig) jetstream.Stream {
 	b.Helper()
-	c.Name = name
-	s, err := b.js.CreateStream(b.Context(), c)
-	if err != nil {
-		b.Fatal(err)
-	}
+	c.Name, c.Replicas = name, b.replicas
+	var s jetstream.Stream
+	b.eventually("stream "+name+" is made", func() (is bool) { // a cluster has no leader at first
+		ctx, cancel := context.WithTimeout(b.Context(), 5*time.Second)
+		defer cancel()
+		var err error
+		s, err = b.js.CreateStream(ctx, c)
+		return err == nil
+	})
 	return s
 }
 
@@ -130,7 +139,7 @@ func (b *bench) eventually(what string, is func() bool) {
 func (b *bench) run(s Settings) (k *Keeper, stop func()) {
 	s.Sources = append(s.Sources, Source{Stream: events.DefaultStream, Prefix: events.DefaultPrefix})
 	s.Log = slog.New(slog.DiscardHandler)
-	s.Replicas = 1
+	s.Replicas = b.replicas
 	k = New(s)
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan struct{})
@@ -157,8 +166,18 @@ var both = Policy{Fields: map[Field]time.Duration{Email: 700 * time.Hour, Name: 
 
 // TestCopiesHaveEverythingOnce: whatever ends while it copies, and beside another one.
 func TestCopiesHaveEverythingOnce(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
+	t.Run("one server", func(t *testing.T) {
+		t.Parallel()
+		copyWithOthers(newBench(t))
+	})
+	t.Run("three servers", func(t *testing.T) {
+		t.Parallel()
+		b := &bench{T: t, replicas: 3}
+		copyWithOthers(b.on(natstest.Cluster(t)[0]))
+	})
+}
+
+func copyWithOthers(b *bench) {
 	main := b.stream(events.DefaultStream, jetstream.StreamConfig{Subjects: []string{events.Subjects{}.All()}, AllowDirect: true, MaxAge: 17520 * time.Hour})
 	const each, rounds = 60, 8
 	last := both.Copies()[1]
@@ -182,21 +201,21 @@ func TestCopiesHaveEverythingOnce(t *testing.T) {
 		b.expect(c, each*rounds)
 	}
 	b.eventually("the stream with all fields keeps them for 700 hours", func() bool {
-		info, err := main.Info(t.Context())
+		info, err := main.Info(b.Context())
 		return err == nil && info.Config.MaxAge == 700*time.Hour
 	})
 	for i, c := range both.Copies() {
-		stream, err := b.js.Stream(t.Context(), c.Stream(events.DefaultStream))
+		stream, err := b.js.Stream(b.Context(), c.Stream(events.DefaultStream))
 		if err != nil {
-			t.Fatal(err)
+			b.Fatal(err)
 		}
 		if got, want := stream.CachedInfo().Config.MaxAge, []time.Duration{2000 * time.Hour, 17520 * time.Hour}[i]; got != want {
-			t.Errorf("%s keeps events for %v, want %v", c.Stream(""), got, want)
+			b.Errorf("%s keeps events for %v, want %v", c.Stream(""), got, want)
 		}
 	}
 	b.expect(Copy{Without: []Field{Email, Name}}, each*rounds)
 	if n := len(b.holds(events.DefaultStream)); n != each*rounds {
-		t.Errorf("the stream has %d events, want all %d", n, each*rounds)
+		b.Errorf("the stream has %d events, want all %d", n, each*rounds)
 	}
 }
 
