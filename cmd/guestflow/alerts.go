@@ -95,8 +95,8 @@ func (v venues) Venues() (time.Time, []alert.Venue, bool) {
 	return now, list, ok
 }
 
-// looks tells how old the latest looks at locations are. The pollers are asked once a
-// second at most.
+// looks tells how old the latest looks at locations are that the stream tells of. The
+// pollers are asked once a second at most.
 type looks struct {
 	fleet *fleet
 
@@ -134,10 +134,12 @@ func (l *looks) ask(now time.Time) {
 		if opened == nil {
 			continue
 		}
-		for _, s := range opened.Status(now).Locations {
+		locations := opened.Status(now).Locations
+		unsent := opened.Unsent(now) // what waits to be published is in no figures
+		for _, s := range locations {
 			if s.Seen {
 				p := occupancy.Place{Account: m.cfg.Account, Location: s.ID}
-				l.ages[p] = s.Age
+				l.ages[p] = max(s.Age, unsent)
 				l.places = append(l.places, occupancy.Watched{Place: p, Name: s.Name})
 			}
 		}

@@ -154,6 +154,18 @@ func TestFullStreamIsSaidUntilThereIsRoom(t *testing.T) {
 		if status, body := r.get("/readyz"); status == http.StatusOK {
 			t.Fatalf("/readyz answers %d %q though nothing goes", status, body)
 		}
+		// What nobody is told of was not looked at, for whom the stream is all.
+		oldest := r.only().Store.Outbox().Oldest
+		before, _ := r.only().Client.Clock().Bounds(oldest)
+		if looked := r.lookedAt(events.DefaultAccount); oldest.IsZero() || looked.After(before) {
+			t.Fatalf("looked at until %v, though what was seen at %v is unsent", looked, before)
+		}
+		unsent := time.Since(oldest)
+		for _, l := range (&looks{fleet: r.fleet}).watched() {
+			if age, _ := (&looks{fleet: r.fleet}).age(l.Place); age < unsent {
+				t.Fatalf("%s was looked at %v ago, though what was seen %v ago is unsent", l.Location, age, unsent)
+			}
+		}
 		if n := r.only().Publisher.State().Retries; n < failures+1 {
 			return fmt.Sprintf("%d tries", n-failures)
 		}

@@ -80,7 +80,8 @@ func (c *Config) visitFaults() []error {
 	return errs
 }
 
-// lookedAt is the platform's time up to which an account was looked at.
+// lookedAt is the platform's time up to which an account was looked at, with what was seen
+// in the stream.
 func (a *app) lookedAt(name string) time.Time {
 	m, err := a.fleet.find(name)
 	if err != nil {
@@ -90,7 +91,11 @@ func (a *app) lookedAt(name string) time.Time {
 	if opened == nil {
 		return time.Time{}
 	}
-	earliest, _ := opened.Client.Clock().Bounds(time.Unix(0, m.metrics.looked.Load()))
+	looked, now := time.Unix(0, m.metrics.looked.Load()), time.Now()
+	if unsent := opened.Unsent(now); unsent > now.Sub(looked) {
+		looked = now.Add(-unsent)
+	}
+	earliest, _ := opened.Client.Clock().Bounds(looked)
 	return earliest
 }
 

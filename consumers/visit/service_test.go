@@ -235,6 +235,29 @@ func TestRestartsLoseAndRepeatNothing(t *testing.T) {
 	}
 }
 
+// TestTimeWaitsForWhatIsStored: that time came does not mean that what was stored until
+// then has arrived here.
+func TestTimeWaitsForWhatIsStored(t *testing.T) {
+	t.Parallel()
+	told, all := crowd(rand.New(rand.NewPCG(13, 5)), 8, 120)
+	tr := newTrial(t, told.messages())
+	settings, step := tr.settings(), testRules().Lateness-time.Second
+	settings.LookedAt = func(string) time.Time {
+		until := time.UnixMilli(tr.looked.Load()).Add(step)
+		for tr.sent < len(tr.list) && !tr.list[tr.sent].Event.Data.Observed.At.After(until) {
+			tr.publish(1)
+		}
+		tr.looked.Store(until.UnixMilli())
+		return until.UTC()
+	}
+	tr.publish(1)
+	s, stop := tr.startWith(settings)
+	until(t, "every event is stored", func() bool { return s.Status().Sequence == uint64(len(tr.list)) })
+	until(t, "every visit is over", func() bool { st := s.Status(); return st.Open == 0 && st.Live })
+	stop()
+	same(t, tr.stored(), all)
+}
+
 // TestTimeGoesOnWhereNobodyHereLooks: it is this machine's then, corrected by the stream.
 func TestTimeGoesOnWhereNobodyHereLooks(t *testing.T) {
 	t.Parallel()

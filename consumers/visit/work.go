@@ -26,6 +26,11 @@ type work struct {
 	input  *jetstream.StreamInfo
 	output *jetstream.StreamInfo
 
+	stream  jetstream.Stream // of session events
+	filters []string         // theirs
+	read    uint64           // none up to here is left to be applied
+	due     *hour            // nil while there is none
+
 	reducer  *Reducer
 	anchor   string
 	writer   *chain.Writer
@@ -60,7 +65,7 @@ func (s *Service) open(ctx context.Context, js jetstream.JetStream) (*work, erro
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", s.settings.Visits, err)
 	}
-	w := &work{s: s, js: js, input: input.CachedInfo(), output: output.CachedInfo(), clocks: map[string]*clock{}}
+	w := &work{s: s, js: js, stream: input, input: input.CachedInfo(), output: output.CachedInfo(), clocks: map[string]*clock{}}
 	after, err := w.begin(ctx, input)
 	if err != nil {
 		return nil, err
@@ -76,9 +81,10 @@ func (s *Service) open(ctx context.Context, js jetstream.JetStream) (*work, erro
 	if err != nil {
 		return nil, err
 	}
+	w.filters = []string{subjects.All()}
 	reading, stop := context.WithCancel(ctx)
 	w.stop = stop
-	w.reader, err = consume.Open(reading, js.Conn(), input, consume.FromSequence(w.reducer.Sequence()+1), subjects.All())
+	w.reader, err = consume.Open(reading, js.Conn(), input, consume.FromSequence(w.reducer.Sequence()+1), w.filters...)
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("reading stream %s: %w", s.settings.Stream, err)
@@ -359,6 +365,7 @@ func (w *work) tick(ctx context.Context) error {
 	if err := w.caughtUp(ctx); err != nil {
 		return err
 	}
+	due := map[string]time.Time{}
 	for account, c := range w.clocks {
 		at := w.s.settings.Now().Add(-c.skew)
 		if look := w.s.settings.LookedAt; look != nil {
@@ -374,18 +381,73 @@ func (w *work) tick(ctx context.Context) error {
 		}
 		c.last = at
 		at = at.Truncate(time.Millisecond)
-		if at.Before(c.hold) || !w.reducer.Due(account, at) {
-			continue
+		if !at.Before(c.hold) && w.reducer.Due(account, at) {
+			due[account] = at
 		}
-		if err := w.publish(ctx, w.reducer.Tick(account, at)); err != nil {
-			return err
-		}
+	}
+	if err := w.decide(ctx, due); err != nil {
+		return err
 	}
 	if err := w.settle(ctx); err != nil {
 		return err
 	}
 	w.report()
 	return nil
+}
+
+// hour is a time of accounts at which a tick is due, and the sequence that the stream of
+// session events had by then.
+type hour struct {
+	at    map[string]time.Time
+	last  uint64
+	asked bool // whether it was seen that not all is here yet
+}
+
+// decide has time make certain what it does, once all that was stored up to then is here:
+// messages take their time from the stream, and a server of a cluster may lag behind.
+func (w *work) decide(ctx context.Context, due map[string]time.Time) error {
+	if w.due == nil {
+		if len(due) == 0 {
+			return nil
+		}
+		info, err := w.stream.Info(ctx)
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", w.s.settings.Stream, err)
+		}
+		w.due = &hour{at: due, last: info.State.LastSeq}
+	}
+	if here, err := w.arrived(ctx, w.due); err != nil || !here {
+		return err
+	}
+	due, w.due = w.due.at, nil
+	for account, at := range due {
+		if err := w.publish(ctx, w.reducer.Tick(account, at)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// arrived reports whether all that the stream had by an hour is applied.
+func (w *work) arrived(ctx context.Context, h *hour) (bool, error) {
+	read := max(w.read, w.reducer.Sequence())
+	if read >= h.last {
+		return true, nil
+	}
+	if !h.asked { // it is on its way, as a rule
+		h.asked = true
+		return false, nil
+	}
+	// Or it is deleted, or of other subjects.
+	err := consume.AllRead(ctx, w.stream, w.filters, read)
+	if errors.Is(err, consume.ErrLagging) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading stream %s: %w", w.s.settings.Stream, err)
+	}
+	w.read = h.last
+	return true, nil
 }
 
 // checkpoint saves the state once all that it has made is stored.

@@ -65,6 +65,25 @@ func Complete(ctx context.Context, stream jetstream.Stream, subjects []string, r
 	return err
 }
 
+// AllRead returns ErrLagging where a stream holds messages of some subjects behind a sequence,
+// as its leader says.
+func AllRead(ctx context.Context, stream jetstream.Stream, subjects []string, behind uint64) error {
+	open := reading
+	if replicated(stream.CachedInfo()) {
+		open = leading
+	}
+	consumer, err := open(ctx, stream, FromSequence(behind+1), subjects)
+	if err != nil {
+		return err
+	}
+	there := consumer.CachedInfo()
+	discard(stream, there.Name)
+	if there.NumPending > 0 {
+		return ErrLagging
+	}
+	return nil
+}
+
 // replicated reports whether several servers hold a stream.
 func replicated(info *jetstream.StreamInfo) bool {
 	return info.Cluster != nil && len(info.Cluster.Replicas) > 0

@@ -306,6 +306,15 @@ func (a *Account) Status(now time.Time) poller.Status {
 	return status
 }
 
+// Unsent is how long ago the oldest change was seen that is not in the stream yet, 0 where
+// all are.
+func (a *Account) Unsent(now time.Time) time.Duration {
+	if o := a.Store.Outbox(); o.Depth > 0 {
+		return max(0, now.Sub(o.Oldest))
+	}
+	return 0
+}
+
 // Close closes what Open opened.
 func (a *Account) Close() error {
 	var errs []error
