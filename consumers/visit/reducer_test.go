@@ -438,3 +438,64 @@ func TestGroupsAreOfAnAccountWhereTheySaySo(t *testing.T) {
 		}
 	}
 }
+
+// TestChangedThresholdsRepeatNoStay: of a visit that is under way, those are told that are
+// longer than what was told already.
+func TestChangedThresholdsRepeatNoStay(t *testing.T) {
+	list := story(t, `
+		started s1 g1 d1 a 0
+		traffic s1 g1 d1 a 70
+		ended s1 g1 d1 a 200 201`)
+	minutes := func(all ...int) (stays []time.Duration) {
+		for _, n := range all {
+			stays = append(stays, time.Duration(n)*time.Minute)
+		}
+		return stays
+	}
+	for _, tc := range []struct {
+		before, after []time.Duration
+		want          []int64
+	}{
+		{minutes(60), minutes(10, 60), nil},
+		{minutes(60), minutes(10, 60, 120), []int64{120}},
+		{minutes(10, 60), minutes(60, 120), []int64{120}},
+		{minutes(10, 60), minutes(90), []int64{90}},
+		{nil, minutes(10, 90), []int64{10, 90}},
+		{minutes(10, 60, 90), minutes(10, 60), nil},
+	} {
+		rules := testRules()
+		rules.Stays = tc.before
+		r := NewReducer(rules)
+		for _, m := range list[:2] {
+			r.Apply(m)
+		}
+		r.Tick(events.DefaultAccount, sec(60*75))
+		text, err := json.Marshal(r.Snapshot())
+		var s Snapshot
+		if err == nil {
+			err = json.Unmarshal(text, &s)
+		}
+		rules.Stays = tc.after
+		if err == nil {
+			r, err = Restore(rules, s)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int64
+		told := func(out []Output) {
+			for _, o := range out {
+				if o.Event.Kind == visits.Stayed {
+					got = append(got, o.Event.Data.ThresholdSeconds/60)
+				}
+			}
+		}
+		for minute := 76; minute < 150; minute++ {
+			told(r.Tick(events.DefaultAccount, sec(60*minute)))
+		}
+		told(r.Apply(list[2]))
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%v, then %v: stays of %v minutes are told, want %v", tc.before, tc.after, got, tc.want)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/guestflow/guestflow/events"
 )
@@ -12,8 +13,10 @@ import (
 // Snapshot is a Reducer's state, for a checkpoint: Restore makes a Reducer of it that
 // gives the same events as the one that it was taken of.
 type Snapshot struct {
-	Sequence uint64            `json:"sequence"`
-	Made     uint64            `json:"made"`
+	Sequence uint64 `json:"sequence"`
+	Made     uint64 `json:"made"`
+	// Stays are the thresholds that visits count theirs in.
+	Stays    []time.Duration   `json:"stays,omitempty"`
 	Accounts []accountSnapshot `json:"accounts,omitempty"`
 }
 
@@ -104,7 +107,7 @@ func (d *eventDoc) UnmarshalJSON(b []byte) error {
 
 // Snapshot returns the state as it is now; it shares nothing that changes.
 func (r *Reducer) Snapshot() Snapshot {
-	s := Snapshot{Sequence: r.sequence, Made: r.made}
+	s := Snapshot{Sequence: r.sequence, Made: r.made, Stays: r.rules.Stays}
 	for _, name := range slices.Sorted(maps.Keys(r.accounts)) {
 		r.prune(r.accounts[name])
 		s.Accounts = append(s.Accounts, r.accounts[name].snapshot())
@@ -191,6 +194,7 @@ func (v *open) snapshot(a *account, online []hexKey) visitSnapshot {
 func Restore(rules Rules, s Snapshot) (*Reducer, error) {
 	r := NewReducer(rules)
 	r.sequence, r.made = s.Sequence, s.Made
+	stayed := restayed(s.Stays, r.rules.Stays)
 	for _, from := range s.Accounts {
 		a := newAccount(from.Name)
 		a.watermark, a.hold, a.moves, a.gap, a.since = from.Watermark, from.Hold, from.Moves, from.Gap, from.Since
@@ -216,7 +220,7 @@ func Restore(rules Rules, s Snapshot) (*Reducer, error) {
 			if len(v.Online) > 0 {
 				r.present++
 			}
-			if err := a.restore(v); err != nil {
+			if err := a.restore(v, stayed, r.rules.Stays); err != nil {
 				return nil, fmt.Errorf("visit %d of account %s: %w", v.Ordinal, from.Name, err)
 			}
 		}
@@ -251,11 +255,12 @@ func (a *account) restoreOver(rules Rules, s visitSnapshot) error {
 	return nil
 }
 
-func (a *account) restore(s visitSnapshot) error {
+func (a *account) restore(s visitSnapshot, stayed func(int16) int16, stays []time.Duration) error {
 	v, err := a.restored(s)
 	if err != nil {
 		return err
 	}
+	v.stayed = stayed(s.Stayed)
 	for _, k := range s.Online {
 		a.sessions[key(k)] = v
 	}
@@ -273,8 +278,27 @@ func (a *account) restore(s visitSnapshot) error {
 	for _, d := range s.Finds {
 		a.index[deviceKey(v.place.key(), d)] = v
 	}
-	a.schedule(v, s.Due)
+	if v.online == 0 {
+		a.schedule(v, s.Due)
+	} else if int(v.stayed) < len(stays) {
+		a.schedule(v, v.started+stays[v.stayed].Milliseconds())
+	}
 	return nil
+}
+
+// restayed returns how many of the thresholds count as told where so many of former ones
+// were: those that are no longer than the last of these.
+func restayed(former, now []time.Duration) func(int16) int16 {
+	return func(n int16) int16 {
+		if n == 0 || int(n) > len(former) {
+			return min(n, int16(len(now)))
+		}
+		at, told := slices.BinarySearch(now, former[n-1])
+		if told {
+			at++
+		}
+		return int16(at)
+	}
 }
 
 // restored makes a visit of a snapshot, which nothing finds yet.
