@@ -179,7 +179,7 @@ func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jets
 		s.bucket = written{}
 	}
 	s.feed.restart(s.status.Epoch)
-	if holes.lost(s.state.Sequence(), info.State.FirstSeq) {
+	if holes.erased.Lost(s.state.Sequence(), info.State.FirstSeq) {
 		s.status.Exact = false
 		s.settings.Log.Warn("occupancy: events were dropped from the stream before they were read; sessions that began before may be missing until they change. Keep the stream longer than the longest outage (STREAM_MAX_AGE)",
 			"stream", s.settings.Stream, "first_kept", info.State.FirstSeq, "last_read", s.state.Sequence())

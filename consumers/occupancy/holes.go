@@ -2,16 +2,12 @@ package occupancy
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/guestflow/guestflow/events/consume"
-	"github.com/guestflow/guestflow/events/forgotten"
+	"github.com/guestflow/guestflow/internal/erased"
 )
 
 // holes knows which sequences are missing from the stream. Where every message of
@@ -21,24 +17,19 @@ type holes struct {
 	all     bool
 	deleted []uint64 // ascending
 	// erased are those that were deleted to forget people: nothing that counts is lost
-	// with them. Ascending.
-	erased []uint64
+	// with them.
+	erased erased.List
 }
 
 // between reports whether a message is missing between two sequences.
 func (h holes) between(after, before uint64) bool {
 	if h.all {
-		return h.lost(after, before)
+		return h.erased.Lost(after, before)
 	}
 	return slices.ContainsFunc(within(h.deleted, after, before), func(n uint64) bool {
-		_, erased := slices.BinarySearch(h.erased, n)
-		return !erased
+		_, forgiven := slices.BinarySearch(h.erased, n)
+		return !forgiven
 	})
-}
-
-// lost reports whether a sequence between two is that of no message which was erased.
-func (h holes) lost(after, before uint64) bool {
-	return before > after+1+uint64(len(within(h.erased, after, before)))
 }
 
 // within are those of a list between two sequences.
@@ -50,7 +41,7 @@ func within(list []uint64, after, before uint64) []uint64 {
 
 // findHoles asks for them as far as needed, before the stream is read.
 func (s *Service) findHoles(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream, info *jetstream.StreamInfo) (h holes, err error) {
-	if h.erased, err = findErased(ctx, js, info); err != nil {
+	if h.erased, err = erased.From(ctx, js, info); err != nil {
 		if ctx.Err() != nil || !js.Conn().IsConnected() {
 			return h, err
 		}
@@ -66,36 +57,4 @@ func (s *Service) findHoles(ctx context.Context, js jetstream.JetStream, stream 
 	h.deleted = info.State.Deleted
 	slices.Sort(h.deleted)
 	return h, nil
-}
-
-// erasedWait bounds reading the list of who is forgotten.
-const erasedWait = 5 * time.Second
-
-// findErased asks the list of who is forgotten for messages of the stream.
-func findErased(ctx context.Context, js jetstream.JetStream, info *jetstream.StreamInfo) (all []uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, erasedWait) // without the right to ask there is no answer
-	defer cancel()
-	list, err := js.Stream(ctx, forgotten.DefaultStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, nil
-	}
-	if err == nil {
-		err = consume.Past(ctx, list, consume.FromStart(), []string{forgotten.ListSubject}, func(m jetstream.Msg, _ *jetstream.MsgMetadata) (bool, error) {
-			var entry forgotten.Entry
-			if json.Unmarshal(m.Data(), &entry) != nil {
-				return true, nil
-			}
-			for _, e := range entry.Erased {
-				if e.Stream == info.Config.Name && e.Created.Equal(info.Created) {
-					all = append(all, e.Sequences...)
-				}
-			}
-			return true, nil
-		})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading stream %s: %w", forgotten.DefaultStream, err)
-	}
-	slices.Sort(all)
-	return slices.Compact(all), nil
 }

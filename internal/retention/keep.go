@@ -14,6 +14,7 @@ import (
 	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/internal/chain"
+	"github.com/guestflow/guestflow/internal/erased"
 )
 
 // Source is a stream of which copies are made.
@@ -158,8 +159,8 @@ func (c *copying) work(ctx context.Context, js jetstream.JetStream, goes func())
 	}
 	info := source.CachedInfo()
 	c.created = info.Created
-	if at.after > 0 && at.after+1 < info.State.FirstSeq {
-		c.settings.Log.Warn("retention: events left their stream before they were copied", "stream", c.source.Stream, "copy", c.status.Stream, "last_copied", at.after, "first_kept", info.State.FirstSeq)
+	if err := c.missed(ctx, js, at.after, info); err != nil {
+		return err
 	}
 	all := c.source.filter(c.source.Prefix)
 	r, err := consume.Open(ctx, js.Conn(), source, consume.FromSequence(at.after+1), all)
@@ -203,6 +204,23 @@ func (c *copying) work(ctx context.Context, js jetstream.JetStream, goes func())
 			return err
 		}
 	}
+}
+
+// missed says so where events after the last one that was copied have left their stream, those
+// aside that were erased to forget people.
+func (c *copying) missed(ctx context.Context, js jetstream.JetStream, last uint64, source *jetstream.StreamInfo) error {
+	first := source.State.FirstSeq
+	if last == 0 || first <= last+1 {
+		return nil
+	}
+	gone, err := erased.From(ctx, js, source)
+	if err != nil && (ctx.Err() != nil || !js.Conn().IsConnected()) {
+		return err
+	}
+	if gone.Lost(last, first) {
+		c.settings.Log.Warn("retention: events left their stream before they were copied", "stream", c.source.Stream, "copy", c.status.Stream, "last_copied", last, "first_kept", first)
+	}
+	return nil
 }
 
 // take copies one message, unless it is known.
