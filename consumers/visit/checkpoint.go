@@ -21,6 +21,9 @@ type checkpoint struct {
 	Snapshot Snapshot  `json:"snapshot"`
 	// Horizons are what is known of the accounts' platforms.
 	Horizons map[string]Horizon `json:"horizons,omitempty"`
+	// Skews are by how much this machine's clock was ahead of the accounts' platforms, as the
+	// latest events showed.
+	Skews map[string]time.Duration `json:"skews,omitempty"`
 }
 
 const checkpointName = "checkpoint"

@@ -13,6 +13,7 @@ import (
 	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/events/visits"
 	"github.com/guestflow/guestflow/internal/chain"
+	"github.com/guestflow/guestflow/internal/erased"
 )
 
 // work is one stretch of the service between two losses of the connection. Its state
@@ -33,6 +34,7 @@ type work struct {
 
 	reducer  *Reducer
 	anchor   string
+	resumed  bool // from a checkpoint
 	writer   *chain.Writer
 	subjects visits.Subjects // of what is published
 	known    *published      // not derived again yet; nil when all is
@@ -50,9 +52,32 @@ type work struct {
 
 // clock is an account's time, as far as it is known.
 type clock struct {
-	skew time.Duration // this machine's clock minus the platform's
-	last time.Time
-	hold time.Time // no tick before this
+	skew  time.Duration // this machine's clock minus the platform's
+	known bool          // that was shown by an event
+	last  time.Time
+	hold  time.Time // no tick before this
+}
+
+// clock returns that of an account, which is made where there is none.
+func (w *work) clock(account string) *clock {
+	c := w.clocks[account]
+	if c == nil {
+		c = &clock{}
+		w.clocks[account] = c
+	}
+	return c
+}
+
+// skews are those that are known, for a checkpoint: nothing may come of an account for long
+// after a restart.
+func (w *work) skews() map[string]time.Duration {
+	all := map[string]time.Duration{}
+	for account, c := range w.clocks {
+		if c.known {
+			all[account] = c.skew
+		}
+	}
+	return all
 }
 
 // open finds the streams and where to go on.
@@ -141,11 +166,14 @@ func (w *work) begin(ctx context.Context, input jetstream.Stream) (after uint64,
 	if why == "" {
 		c.Snapshot.Forget(w.s.settings.Forgotten)
 		if w.reducer, err = Restore(w.s.settings.Rules, c.Snapshot); err == nil {
-			w.anchor = c.Anchor
+			w.anchor, w.resumed = c.Anchor, true
+			for account := range w.reducer.accounts {
+				skew, known := c.Skews[account]
+				w.clocks[account] = &clock{skew: skew, known: known}
+			}
 			w.saved.sequence, w.saved.at = c.Snapshot.Sequence, w.s.settings.Now()
-			if c.Snapshot.Sequence+1 < w.input.State.FirstSeq {
-				log.Warn("visits: session events left their stream before they were read; visits of that time may be split or miss sessions. Keep the stream longer than the longest outage",
-					"first_kept", w.input.State.FirstSeq, "last_read", c.Snapshot.Sequence)
+			if err := w.missed(ctx, c.Snapshot.Sequence); err != nil {
+				return 0, err
 			}
 			return c.Last, nil
 		}
@@ -154,6 +182,27 @@ func (w *work) begin(ctx context.Context, input jetstream.Stream) (after uint64,
 	log.Info("visits: reading the session events from the start of their stream", "why", why)
 	w.reducer = NewReducer(w.s.settings.Rules)
 	return 0, nil
+}
+
+// missed says so where session events after the last one that was read have left their stream,
+// those aside that were erased to forget people.
+func (w *work) missed(ctx context.Context, last uint64) error {
+	first, log := w.input.State.FirstSeq, w.s.settings.Log
+	if first <= last+1 {
+		return nil
+	}
+	gone, err := erased.From(ctx, w.js, w.input)
+	if err != nil {
+		if ctx.Err() != nil || !w.js.Conn().IsConnected() {
+			return err
+		}
+		log.Warn("visits: what was erased to forget people counts as lost", "error", err)
+	}
+	if gone.Lost(last, first) {
+		log.Warn("visits: session events left their stream before they were read; visits of that time may be split or miss sessions. Keep the stream longer than the longest outage",
+			"first_kept", first, "last_read", last)
+	}
+	return nil
 }
 
 // incoming is a session event on its way.
@@ -264,12 +313,8 @@ func (w *work) apply(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMe
 		w.reducer.Skip(meta.Sequence.Stream)
 	} else {
 		w.s.settings.Forgotten.Cleanse(&e)
-		c := w.clocks[e.Account]
-		if c == nil {
-			c = &clock{}
-			w.clocks[e.Account] = c
-		}
-		c.skew = meta.Timestamp.Sub(e.Data.Observed.At)
+		c := w.clock(e.Account)
+		c.skew, c.known = meta.Timestamp.Sub(e.Data.Observed.At), true
 		if err := w.publish(ctx, w.reducer.Apply(Message{Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Event: e})); err != nil {
 			return err
 		}
@@ -305,7 +350,9 @@ func (w *work) repeatSteps(ctx context.Context, before uint64) error {
 	for w.known != nil && len(w.known.steps) > 0 && w.known.steps[0].input < before {
 		t := w.known.steps[0]
 		w.known.steps = w.known.steps[1:]
-		if t.input < w.reducer.Sequence() { // from before a stream that was made anew
+		// Without a checkpoint it is from before a stream that was made anew. With one it was
+		// published while a process that had read more saved that.
+		if t.input < w.reducer.Sequence() && !w.resumed {
 			continue
 		}
 		if err := w.publish(ctx, t.repeat(w.reducer)); err != nil {
@@ -367,11 +414,9 @@ func (w *work) tick(ctx context.Context) error {
 	}
 	due := map[string]time.Time{}
 	for account, c := range w.clocks {
-		at := w.s.settings.Now().Add(-c.skew)
-		if look := w.s.settings.LookedAt; look != nil {
-			if looked := look(account); !looked.IsZero() {
-				at = looked
-			}
+		at, known := w.timeOf(account, c)
+		if !known {
+			continue
 		}
 		// After a silence of the clock, be it that this process was away, what happened
 		// meanwhile is given time to show.
@@ -393,6 +438,17 @@ func (w *work) tick(ctx context.Context) error {
 	}
 	w.report()
 	return nil
+}
+
+// timeOf is the time on an account's platform up to which its events are known; false where
+// nothing tells that.
+func (w *work) timeOf(account string, c *clock) (time.Time, bool) {
+	if look := w.s.settings.LookedAt; look != nil {
+		if looked := look(account); !looked.IsZero() {
+			return looked, true
+		}
+	}
+	return w.s.settings.Now().Add(-c.skew), c.known
 }
 
 // hour is a time of accounts at which a tick is due, and the sequence that the stream of
@@ -464,15 +520,31 @@ func (w *work) checkpoint(ctx context.Context) error {
 	if err := w.settle(ctx); err != nil {
 		return err
 	}
+	if err := w.alone(ctx); err != nil {
+		return err
+	}
 	c := checkpoint{
 		Input: w.input.Created, Anchor: w.anchor, Visits: w.output.Created, Last: w.writer.Last(), Snapshot: w.reducer.Snapshot(),
-		Horizons: w.counts.horizons(),
+		Horizons: w.counts.horizons(), Skews: w.skews(),
 	}
 	err := w.s.save(ctx, w.js, c)
 	if err == nil {
 		w.saved.sequence, w.saved.at = c.Snapshot.Sequence, w.s.settings.Now()
 	}
 	return err
+}
+
+// alone makes sure that no other process has published since: the state lacks what that one
+// decided, which happened before the state for all that a later start can tell.
+func (w *work) alone(ctx context.Context) error {
+	output, err := w.js.Stream(ctx, w.s.settings.Visits)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", w.s.settings.Visits, err)
+	}
+	if is := output.CachedInfo(); is.State.LastSeq != w.writer.Last() || !is.Created.Equal(w.output.Created) {
+		return fmt.Errorf("publishing visits: %w", chain.ErrOther)
+	}
+	return nil
 }
 
 // endTime bounds the last checkpoint.
