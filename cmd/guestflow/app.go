@@ -140,7 +140,7 @@ func newApp(ctx context.Context, cfg Config, log *slog.Logger) (_ *app, err erro
 	}
 	if cfg.WebhooksFile != "" {
 		a.hooks = newDispatcher(cfg, a.nats.js, log)
-		a.hooks.Groups = inUse(a.groups)
+		a.hooks.Groups, a.hooks.Forgotten = inUse(a.groups), a.forget.list
 		a.hooks.Observe = a.metrics.Tried
 		if a.tracer != nil {
 			a.hooks.Span = a.tracer.Try

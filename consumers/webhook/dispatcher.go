@@ -44,6 +44,9 @@ type Dispatcher struct {
 
 	// Key opens who is to be forgotten, for endpoints that subscribe to that.
 	Key string
+	// Forgotten is who is forgotten: nobody of them is named to a receiver, or in a dead
+	// letter, from then on. Nil is nobody.
+	Forgotten *forgotten.List
 
 	Bucket     string        // DefaultBucket
 	DeadStream string        // DefaultDeadStream
@@ -129,6 +132,7 @@ type options struct {
 	visitSubjects                      visits.Subjects
 	alertSubjects                      alerts.Subjects
 	Account, Key                       string
+	Forgotten                          *forgotten.List
 	JetStream                          jetstream.JetStream
 	standings                          *standings
 }
@@ -157,7 +161,7 @@ func (d *Dispatcher) options() (options, error) {
 		Recheck: cmp.Or(d.Recheck, 30*time.Second), ReloadEvery: cmp.Or(d.ReloadEvery, 2*time.Second),
 		StopGrace: cmp.Or(d.StopGrace, 5*time.Second), Log: cmp.Or(d.Log, slog.Default()),
 		Span: d.Span, Observe: d.Observe, Now: d.Now, Rand: d.Rand, Sleep: d.Sleep, Resolve: d.Resolve, allow: d.allow,
-		fetchWait: cmp.Or(d.fetchWait, time.Second), subjects: subjects, visitSubjects: visitSubjects, Account: d.Account, Key: d.Key, JetStream: d.JetStream, standings: &d.standings,
+		fetchWait: cmp.Or(d.fetchWait, time.Second), subjects: subjects, visitSubjects: visitSubjects, Account: d.Account, Key: d.Key, Forgotten: d.Forgotten, JetStream: d.JetStream, standings: &d.standings,
 	}
 	if o.Span == nil {
 		o.Span = handOn

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/forgotten"
 )
 
@@ -73,5 +75,49 @@ func TestWhoIsToBeForgottenIsToldInClearAndKeptSealed(t *testing.T) {
 	var erase struct{ Erase []string }
 	if err := json.Unmarshal(away.taken()[0].body, &erase); err != nil || !slices.Equal(erase.Erase, []string{"ann"}) {
 		t.Errorf("the replay got %s, %v", away.taken()[0].body, err)
+	}
+}
+
+// TestWhoIsForgottenMeanwhileIsNamedNoMore: by events that are in hand when their messages are
+// deleted, whether they are sent, tried again or die.
+func TestWhoIsForgottenMeanwhileIsNamedNoMore(t *testing.T) {
+	t.Parallel()
+	const guest = "guest-to-forget"
+	b := newBroker(t)
+	answers := make(chan int)
+	r := newReceiver(t, func(w http.ResponseWriter, r received) {
+		select {
+		case status := <-answers:
+			w.WriteHeader(status)
+		case <-r.gone:
+		}
+	})
+	tr := newTrial(t, b, endpointYAML("a", r.URL, "concurrency: 1", "timeout: 30s"))
+	tr.RefusedTries, tr.Forgotten = 2, forgotten.NewList(forgetKey)
+	tr.start(b)
+	for _, session := range []string{"s1", "s2"} {
+		e := sample(events.Started, session, 1)
+		e.Data.Session.GuestID, e.Data.Session.DeviceMAC = guest, "02:00:00:00:00:01"
+		b.publish(e.Sealed())
+	}
+	r.untilRequests(t, 1)
+	tr.Forgotten.Add([]string{forgotten.KeyMark(forgetKey), forgotten.Mark(forgetKey, forgotten.GuestID, "", guest)})
+	for range 4 {
+		answers <- http.StatusBadRequest
+	}
+	tr.untilSeen("a", Dead, 2)
+	for i, got := range r.asked() {
+		if named := bytes.Contains(got.body, []byte(guest)); named != (i == 0) {
+			t.Errorf("request %d names the guest: %v", i+1, named)
+		}
+	}
+	letters, err := tr.DeadLetters(t.Context(), "a", 0)
+	if err != nil || len(letters) != 2 {
+		t.Fatalf("%d dead letters, %v", len(letters), err)
+	}
+	for _, l := range letters {
+		if bytes.Contains(l.Event, []byte(guest)) || !bytes.Contains(l.Event, []byte(`"subject":"`+l.Subject+`"`)) {
+			t.Errorf("a dead letter is %s", l.Event)
+		}
 	}
 }

@@ -2,6 +2,8 @@ package webhook
 
 import (
 	"errors"
+	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -116,5 +118,40 @@ func TestForgottenEndpointBeginsAnew(t *testing.T) {
 	}
 	if _, err := b.js.Consumer(b.ctx, events.DefaultStream, Durable("a")); errors.Is(err, jetstream.ErrConsumerNotFound) {
 		t.Error(err)
+	}
+}
+
+// TestTriesAreNotThoseOfAnotherStream: sequences begin anew in a stream that was made anew, and
+// so do the tries of its events.
+func TestTriesAreNotThoseOfAnotherStream(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	var status atomic.Int32
+	status.Store(http.StatusInternalServerError)
+	r := newReceiver(t, func(w http.ResponseWriter, _ received) { w.WriteHeader(int(status.Load())) })
+	tr := newTrial(t, b, endpointYAML("a", r.URL))
+	tr.start(b)
+	evs := starts(2)
+	b.publish(evs[0])
+	tr.untilSeen("a", Failed, 5)
+	tr.stop()
+	if err := b.js.DeleteStream(b.ctx, events.DefaultStream); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.js.CreateStream(b.ctx, jetstream.StreamConfig{
+		Name: events.DefaultStream, Subjects: []string{events.Subjects{}.All()}, Storage: jetstream.MemoryStorage,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	b.publish(evs[1])
+	status.Store(http.StatusBadRequest)
+	tr.start(b)
+	tr.untilSeen("a", Dead, 1)
+	letters, err := tr.DeadLetters(b.ctx, "a", 0)
+	if err != nil || len(letters) != 1 || letters[0].Tries != 3 {
+		t.Errorf("dead letters %+v, %v; want one after 3 tries", letters, err)
+	}
+	if n := b.tries(); n != 0 {
+		t.Errorf("%d counts of tries are left", n)
 	}
 }

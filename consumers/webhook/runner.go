@@ -28,6 +28,8 @@ type job struct {
 	counted bool
 	// sending is set by the loop; from then on the request's goroutine owns msg.
 	sending bool
+	// cleansed is the event without who was forgotten since it was handed out; nil else.
+	cleansed []byte
 }
 
 // line is what an ordered endpoint keeps in order: a session, or a visit.
@@ -116,6 +118,13 @@ func (r *runner) run(ctx context.Context) error {
 		return err
 	}
 	r.stream, r.consumer = stream, consumer
+	info, settled := consumer.CachedInfo(), consumer.CachedInfo().AckFloor.Stream
+	if at := before.Place; at != nil && !at.Stream.Equal(stream.CachedInfo().Created) {
+		settled = ^uint64(0) // what was tried were events of another stream
+	}
+	if r.tries, err = r.records.tries(ctx, r.endpoint.Name, settled); err != nil {
+		return fmt.Errorf("failed tries of endpoint %s: %w", r.endpoint.Name, err)
+	}
 	r.o.standings.serves(r.endpoint.Name, true)
 	defer r.o.standings.serves(r.endpoint.Name, false)
 	if err := r.measure(ctx); err != nil {
@@ -128,10 +137,6 @@ func (r *runner) run(ctx context.Context) error {
 		if r.skipList, err = openSkipList(ctx, r.o); err != nil {
 			return err
 		}
-	}
-	info := consumer.CachedInfo()
-	if r.tries, err = r.records.tries(ctx, r.endpoint.Name, info.AckFloor.Stream); err != nil {
-		return fmt.Errorf("failed tries of endpoint %s: %w", r.endpoint.Name, err)
 	}
 	if r.endpoint.Ordered {
 		r.gate = newGate(min(time.Second, r.o.Backoff.Min, r.o.Recheck), r.o.Recheck)

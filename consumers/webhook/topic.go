@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/events/visits"
 	"github.com/guestflow/guestflow/internal/handwritten"
 )
@@ -24,6 +25,9 @@ type topic struct {
 	decode  func(document []byte) (of any, err error)
 	encode  func(of any) ([]byte, error) // with the id that belongs to the content
 	sample  func(kind string, at time.Time) (of any)
+	// cleanse takes out of an event whom the list has, and encodes it where that changes it;
+	// nil where events name nobody.
+	cleanse func(list *forgotten.List, of any) (document []byte, changed bool, err error)
 	// mayVary reports whether events of a kind differ in the field of a path.
 	mayVary func(kind, path string) bool
 	// maker says who fills the stream.
@@ -119,6 +123,7 @@ var sessionTopic = &topic{
 		e := SampleEvent(events.Kind(kind), at)
 		return &e
 	},
+	cleanse: cleanseSession,
 	mayVary: sessionMayVary,
 }
 
@@ -150,6 +155,7 @@ var visitTopic = &topic{
 		e := SampleVisit(visits.Kind(kind), at)
 		return &e
 	},
+	cleanse: cleanseVisit,
 	mayVary: func(kind, path string) bool {
 		switch path {
 		case "visit.ended_at", "observed.end":

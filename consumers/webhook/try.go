@@ -19,7 +19,11 @@ func (r *runner) try(ctx context.Context, j *job) outcome {
 	if r.stale(j) {
 		return r.skip(ctx, j)
 	}
-	p := parcelOf(j.event, j.msg.Data())
+	document, err := r.document(j)
+	if err != nil {
+		return r.bury(ctx, j, answer{}, err.Error())
+	}
+	p := parcelOf(j.event, document)
 	traceparent, end := r.o.Span(traceOf(j.msg), r.endpoint.Name, p.id)
 	p.trace = traceparent
 	a := r.sender.send(ctx, p, false)
@@ -119,9 +123,13 @@ func (r *runner) again(ctx context.Context, j *job, a answer, reason string) out
 
 // bury makes a dead letter of the event.
 func (r *runner) bury(ctx context.Context, j *job, a answer, reason string) outcome {
+	document, err := r.document(j)
+	if err != nil { // who is forgotten stays so
+		reason, document = err.Error(), nil
+	}
 	l := DeadLetter{
 		Endpoint: r.endpoint.Name, EventID: j.event.id, Reason: reason, Tries: j.tries, Status: a.status,
-		StreamSequence: j.seq, Event: j.msg.Data(),
+		StreamSequence: j.seq, Event: document,
 	}
 	if err := r.stored(ctx, func(ctx context.Context) error { return r.graves.bury(ctx, l) }); err != nil {
 		r.log.Error("webhooks: cannot store a dead letter; the event will be tried again", "error", err)
