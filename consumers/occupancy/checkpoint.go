@@ -156,8 +156,21 @@ func (l *list) put(b []byte) {
 
 // save writes the state as it is now.
 func (s *Service) save(ctx context.Context, js jetstream.JetStream) error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
 	s.mu.RLock()
-	if s.state.Sequence() == s.saved.Sequence || s.created.IsZero() {
+	same := s.state.Sequence() == s.saved.Sequence
+	s.mu.RUnlock()
+	if same {
+		return nil
+	}
+	return s.replace(ctx, js)
+}
+
+// replace is save, also where no event came since the last checkpoint; s.saving is held.
+func (s *Service) replace(ctx context.Context, js jetstream.JetStream) error {
+	s.mu.RLock()
+	if s.created.IsZero() {
 		s.mu.RUnlock()
 		return nil
 	}

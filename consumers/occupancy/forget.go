@@ -47,7 +47,6 @@ func (s *Service) Forget(ctx context.Context, js jetstream.JetStream) error {
 		}
 		*s.state = *state
 	}
-	s.saved.Sequence = 0 // what was saved is not what is to be kept
 	s.mu.Unlock()
 	s.feed.clear()
 	if stream == nil { // nothing was read so far
@@ -64,7 +63,9 @@ func (s *Service) Forget(ctx context.Context, js jetstream.JetStream) error {
 	s.mu.Lock()
 	s.holes = holes
 	s.mu.Unlock()
-	return s.save(ctx, js)
+	s.saving.Lock() // a checkpoint that is on its way has not forgotten
+	defer s.saving.Unlock()
+	return s.replace(ctx, js)
 }
 
 // ForgetSaved has the saved checkpoint forget whom the list of the settings has, for a

@@ -1,7 +1,9 @@
 package occupancy
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -111,5 +113,80 @@ func TestForgettingLosesNobodyElse(t *testing.T) {
 	until(t, "live", func() bool { return again.Status().State == Live })
 	if c, _ := again.Gaps(); c.Missing == 0 {
 		t.Error("a message that was deleted otherwise is not missed")
+	}
+}
+
+// slowStores lets the first checkpoint wait on its way to the server.
+type slowStores struct {
+	jetstream.JetStream
+	first    chan struct{} // holds one
+	begun    chan struct{}
+	released <-chan struct{}
+}
+
+type slowStore struct {
+	jetstream.ObjectStore
+	s *slowStores
+}
+
+func (s *slowStores) ObjectStore(ctx context.Context, name string) (jetstream.ObjectStore, error) {
+	store, err := s.JetStream.ObjectStore(ctx, name)
+	return slowStore{store, s}, err
+}
+
+func (s slowStore) Put(ctx context.Context, meta jetstream.ObjectMeta, r io.Reader) (*jetstream.ObjectInfo, error) {
+	select {
+	case <-s.s.first:
+		close(s.s.begun)
+		<-s.s.released
+	default:
+	}
+	return s.ObjectStore.Put(ctx, meta, r)
+}
+
+// TestNoEarlierCheckpointComesBehindForgetting: one that was under way, and long in coming,
+// would name again who is forgotten.
+func TestNoEarlierCheckpointComesBehindForgetting(t *testing.T) {
+	js := connect(t, startServer(t, t.TempDir(), -1))
+	makeStream(t, js)
+	list := newVenue(16, 3, 30).messages(80, time.Second)
+	publish(t, js, list...)
+	settings := quickSettings()
+	settings.Forgotten = forgotten.NewList(forgetKey)
+	settings.CheckpointEvery = time.Hour
+	s, _ := running(t, js, settings)
+	until(t, "live", reaches(s, 80))
+	who := ""
+	for _, a := range snapshotOf(s).Accounts {
+		for _, v := range a.Sessions {
+			if v.Guest != "" {
+				who = v.Guest
+			}
+		}
+	}
+	release := make(chan struct{})
+	slow := &slowStores{JetStream: js, first: make(chan struct{}, 1), begun: make(chan struct{}), released: release}
+	slow.first <- struct{}{}
+	saved, forgot := make(chan error, 1), make(chan error, 1)
+	go func() { saved <- s.save(t.Context(), slow) }()
+	<-slow.begun
+	settings.Forgotten.Add([]string{forgotten.KeyMark(forgetKey), forgotten.Mark(forgetKey, forgotten.GuestID, "", who)})
+	go func() { forgot <- s.Forget(t.Context(), slow) }()
+	var err error
+	select {
+	case err = <-forgot: // it did not wait for the other
+		close(release)
+	case <-time.After(300 * time.Millisecond):
+		close(release)
+		err = <-forgot
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-saved; err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := ForgetSaved(t.Context(), js, settings); err != nil || changed {
+		t.Errorf("the checkpoint names whom it forgot: %v, %v", changed, err)
 	}
 }

@@ -76,7 +76,8 @@ type Service struct {
 	holes   holes
 	bucket  written
 	saved   written
-	told    string // why the stream cannot be read, as the log has it
+	saving  sync.Mutex // one at a time: the last one to begin is the last one to be stored
+	told    string     // why the stream cannot be read, as the log has it
 
 	visits visitBook
 	asked  chan struct{} // bounds the stories and replays under way
