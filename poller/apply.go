@@ -27,7 +27,9 @@ func (k *ledger) apply(changes []events.Event, m timing) {
 			}
 			k.part(s.ID, m.came)
 			if entry := k.roster.entries[s.ID]; entry != nil {
-				k.roster.track.Ended(&entry.Row, m.sent, k.Clock.Now())
+				if !k.ofPast(s) {
+					k.roster.track.Ended(&entry.Row, m.sent, k.Clock.Now())
+				}
 				k.checks.departed(entry, m, e.Data.Observed.Proof)
 				k.roster.remove(s.ID)
 			}
@@ -35,6 +37,12 @@ func (k *ledger) apply(changes []events.Event, m timing) {
 			k.roster.move(s.ID, k.location(s.LocationID, s.LocationName))
 		}
 	}
+}
+
+// ofPast reports whether a session ended before tracking began. Backfills tell of many at
+// once, whose ends are not those of a time.
+func (k *ledger) ofPast(s *events.Session) bool {
+	return !s.EndedAt.IsZero() && s.EndedAt.Before(k.wide.Since)
 }
 
 // touch keeps the roster in step with the sessions that were shown.
