@@ -89,17 +89,17 @@ func (l *area) past(from int64) {
 }
 
 // at returns what is usual in an hour of the week, of what was seen until now.
-func (l *area) at(hour int, now int64, perDay [7]float64, counted bool) (u Usual, ok bool) {
-	hours := float64(now-nonzero(l.week.from, l.since)) / float64(hourMillis)
+func (l *area) at(hour int, now int64, zone *time.Location, perDay [7]float64, counted bool) (u Usual, ok bool) {
+	from := nonzero(l.week.from, l.since)
 	cell := func(h int) float64 {
 		if l.week.cells == nil {
 			return 0
 		}
 		return float64(l.week.cells[h])
 	}
-	switch {
+	switch hours := (now - from) / hourMillis; {
 	case hours >= 2*weekHours:
-		return usualOf(cell(hour)/(hours/weekHours), "observed"), true
+		return usualOf(cell(hour)/timesSeen(hour, weekHours, from, now, zone), "observed"), true
 	case hours >= 24:
 		all, weight := 0.0, 1.0
 		for h := hour % 24; h < weekHours; h += 24 {
@@ -108,9 +108,22 @@ func (l *area) at(hour int, now int64, perDay [7]float64, counted bool) (u Usual
 		if mean := meanOf(perDay); counted && mean > 0 {
 			weight = perDay[hour/24] / mean
 		}
-		return usualOf(weight*all/(hours/24), "hour"), true
+		return usualOf(weight*all/timesSeen(hour%24, 24, from, now, zone), "hour"), true
 	}
 	return Usual{}, false
+}
+
+// timesSeen is how often an hour was, of a period of so many hours, that of the week
+// beginning on Monday; what began or ended within one counts in part.
+func timesSeen(hour, period int, from, now int64, zone *time.Location) float64 {
+	_, offset := time.UnixMilli(now).In(zone).Zone()
+	until := func(ms int64) float64 {
+		const thursday = 3 * 24 // the clock's first day
+		hours := float64(ms)/float64(hourMillis) + float64(offset)/3600 + thursday
+		whole := math.Floor(hours / float64(period))
+		return whole + min(1, max(0, hours-whole*float64(period)-float64(hour)))
+	}
+	return until(now) - until(from)
 }
 
 // usualOf is no finer than anybody needs.
@@ -130,7 +143,7 @@ func meanOf(perDay [7]float64) (mean float64) {
 func (a *account) usual(l *area, now int64, zone *time.Location, days Days, sessions float64) (Usual, bool) {
 	hour := hourOf(now, zone)
 	perDay, counted := daysOf(days, l.place())
-	if u, ok := l.at(hour, now, perDay, counted); ok {
+	if u, ok := l.at(hour, now, zone, perDay, counted); ok {
 		return u, true
 	}
 	if counted && sessions > 0 {
@@ -172,7 +185,7 @@ func (o *Occupancy) Week(p Place, now time.Time, days Days) (Week, bool) {
 		w.Days = perDay[:]
 	}
 	for h := range w.Hours {
-		if u, ok := l.at(h, ms, perDay, counted); ok {
+		if u, ok := l.at(h, ms, zone, perDay, counted); ok {
 			w.Hours[h] = &u.Online
 		}
 	}

@@ -62,9 +62,9 @@ func TestUsualIsThatOfTheHourOfTheWeek(t *testing.T) {
 		t.Errorf("without any history: %+v", w)
 	}
 	visits(1, 10, 4)
-	// Two days less ten hours hold six visits at ten; on Saturdays half as many again come
-	// as the mean of the week.
-	if w := week(1, 22); *w.Hours[10] != 3.1 || *w.Hours[5*24+10] != 6.2 || *w.Hours[11] != 0 || w.Now.Basis != "hour" {
+	// A day and a half from ten on hold two times ten o'clock, with six visits; on Saturdays
+	// half as many again come as the mean of the week.
+	if w := week(1, 22); *w.Hours[10] != 2.3 || *w.Hours[5*24+10] != 4.7 || *w.Hours[11] != 0 || w.Now.Basis != "hour" {
 		t.Errorf("after a day and a half: %v, %v on Saturday, %+v", *w.Hours[10], *w.Hours[5*24+10], w.Now)
 	}
 	for day := 7; day < 28; day += 7 {
