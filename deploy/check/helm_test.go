@@ -180,6 +180,15 @@ func TestChartRefuses(t *testing.T) {
 		},
 		"replicas": func(v map[string]any) { v["replicas"] = 2 },
 		"lease":    func(v map[string]any) { v["accounts"] = map[string]any{"replicas": 2} },
+		"token": func(v map[string]any) {
+			v["groups"] = map[string]any{
+				"tree":   []any{map[string]any{"id": "north", "locations": []any{"oslo"}}},
+				"tokens": []any{map[string]any{"name": "anna", "token": "in-plain-sight-for-all-to-read", "groups": []any{"north"}}},
+			}
+		},
+		"tree": func(v map[string]any) {
+			v["groups"] = map[string]any{"tokens": []any{map[string]any{"name": "anna", "token": "env:ANNA", "groups": []any{"north"}}}}
+		},
 		"logLevel": func(v map[string]any) { v["logLevel"] = "loud" },
 	} {
 		v := values(t, "testdata/least.values.yaml")
@@ -209,8 +218,9 @@ func TestChartHoldsTheSameRules(t *testing.T) {
 	}
 }
 
-// TestEndpointsOfTheChartAreUsable by the program.
-func TestEndpointsOfTheChartAreUsable(t *testing.T) {
+// configured is a file of the ConfigMap that testdata/full.values.yaml make.
+func configured(t *testing.T, name string) (path string) {
+	t.Helper()
 	rendered, err := render(t, values(t, "testdata/full.values.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -219,10 +229,29 @@ func TestEndpointsOfTheChartAreUsable(t *testing.T) {
 	if err := yaml.UnmarshalStrict([]byte(rendered["configmap.yaml"]), &c); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "endpoints.yaml")
-	if err := os.WriteFile(path, []byte(c.Data["endpoints.yaml"]), 0o600); err != nil {
+	path = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(c.Data[name]), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// TestGroupsOfTheChartAreUsable by the program.
+func TestGroupsOfTheChartAreUsable(t *testing.T) {
+	path := configured(t, "groups.yaml")
+	t.Setenv("GUESTFLOW_ACCOUNT", "hotels")
+	t.Setenv("ANNA_TOKEN", "7d0e8e44bc9d0bd9ba4b0a2b2b6ee1c1d0b4e6c35d3c4a0d5b7a9f0c8e11b2ec")
+	out := tool(t, "", guestflow, "groups", "check", "--file", path)
+	for _, want := range []string{"Northern Europe", "airport", "anna", "wall-board"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing: %s", want, out)
+		}
+	}
+}
+
+// TestEndpointsOfTheChartAreUsable by the program.
+func TestEndpointsOfTheChartAreUsable(t *testing.T) {
+	path := configured(t, "endpoints.yaml")
 	t.Setenv("GUESTFLOW_GUESTS", "true") // as the pod has it
 	t.Setenv("CRM_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	if out := tool(t, "", guestflow, "webhooks", "check", "--file", path); !strings.Contains(out, "ok    crm: ") {
