@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -32,8 +33,8 @@ const (
 	// pastKey names what is remembered of it. An old cursor is safe: what was told of
 	// is known for days.
 	pastKey = "account.past"
-	// pastTurn is how many looks there are to one at the past.
-	pastTurn = 10
+	// defaultPastTurn is how many looks there are to one at the past.
+	defaultPastTurn = 10
 	// pastOverlap is how many records its pages share: more than other pages, since
 	// nothing else shows whom equal starts hide at their borders.
 	pastOverlap = 10
@@ -53,7 +54,7 @@ type PastStatus struct {
 }
 
 // Backfill asks for the history of sessions that began at a time or later and ended
-// before tracking began. It is read at low priority, one request in ten, and goes on
+// before tracking began. It is read at low priority, one request in Settings.PastTurn, and goes on
 // where it was after a restart. Asking again for what was told of already does nothing;
 // an earlier time adds to it. It may be called from any goroutine, and takes effect
 // with the next request. A time that is not in the past is an error.
@@ -82,7 +83,7 @@ func (h *past) open() bool { return !h.From.IsZero() && (h.Done.IsZero() || h.Fr
 
 // pastDue reports whether the next request goes into it.
 func (p *Poller) pastDue() bool {
-	return p.history.backfill.open() && p.history.waits() == "" && p.view.Turn%pastTurn == 0 && !p.requests.asking(plan.Past, "")
+	return p.history.backfill.open() && p.history.waits() == "" && p.view.Turn%cmp.Or(p.PastTurn, defaultPastTurn) == 0 && !p.requests.asking(plan.Past, "")
 }
 
 // waits says why the past cannot be read now.

@@ -95,6 +95,9 @@ type Settings struct {
 	// ProvenEnds forbids ends that are presumed: where the list has no order, and
 	// proof cannot keep up, they wait.
 	ProvenEnds bool
+	// PastTurn is how many looks there are to one at the past that Backfill asked for;
+	// zero means 10.
+	PastTurn int
 	// Sightings, where guests are looked up, are told what looks show; nil disables.
 	Sightings Sightings
 	// Addresses, where it is set, has sessions checked by their IP addresses beside the

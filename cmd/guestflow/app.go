@@ -95,7 +95,8 @@ func (c *Config) settings(a *app, observer account.Observer) account.Settings {
 		Name: c.Account, Dir: c.DataDir, Platform: c.platform(), RateLimit: c.APIRateLimit, SharedLimit: c.APISharedLimit,
 		Strategy: c.strategy(), Rules: diff.Rules{TrafficMinBytes: c.TrafficMinBytes}, Locations: c.Locations,
 		FiguresWait: c.FiguresWait, ProvenEnds: c.Ends == "proven", AddressChecks: c.AddressChecks,
-		Guests: c.Guests, GuestWait: c.GuestWait, GuestLikely: c.GuestMinimum == string(events.GuestLikely), OutboxMaxBytes: c.OutboxMaxBytes,
+		PastTurn: c.BackfillTurn,
+		Guests:   c.Guests, GuestWait: c.GuestWait, GuestLikely: c.GuestMinimum == string(events.GuestLikely), OutboxMaxBytes: c.OutboxMaxBytes,
 		Stream: c.Stream, Subjects: a.subjects, Observer: observer, Log: a.log, Forgotten: a.forget.list,
 	}
 	if c.StreamManage {

@@ -72,6 +72,7 @@ type Config struct {
 	Ends            string        `envconfig:"ENDS" default:"presumed" account:"yes" desc:"proven publishes an end only once it is proven; presumed also where the platform's lists have no order, proof cannot keep up, and many readings did not show the session"`
 	FiguresWait     time.Duration `envconfig:"FIGURES_WAIT" default:"30s" account:"yes" desc:"longest that a proven end waits for the platform's final figures, where requests are to spare; 0 publishes it at once"`
 	MaxStaleness    time.Duration `envconfig:"MAX_STALENESS" default:"5m" account:"yes" desc:"greatest age that a location's state may have, where the limit permits"`
+	BackfillTurn    int           `envconfig:"BACKFILL_TURN" default:"10" account:"yes" desc:"of how many requests for sessions one reads the history that guestflow backfill asked for"`
 	StartWeight     float64       `envconfig:"START_WEIGHT" default:"1" account:"yes" desc:"how much more a late start costs than a late end"`
 	TrafficMinBytes int64         `envconfig:"TRAFFIC_MIN_BYTES" default:"1000000" account:"yes" desc:"bytes by which a figure must move before a traffic event is published"`
 	ByteBase        int           `envconfig:"BYTE_BASE" default:"1000" account:"yes" desc:"bytes in the platform's kB: 1000 or 1024"`
@@ -281,6 +282,7 @@ func (c *Config) faults() []error {
 	errs = append(errs, c.retentionFaults()...)
 	_, err = c.baselineZone()
 	bad(err != nil, "BASELINE_ZONE=%q: use a name of the IANA time zone database, for instance Europe/Istanbul, or UTC", c.BaselineZone)
+	bad(c.BackfillTurn < 2 || c.BackfillTurn > 1000, "BACKFILL_TURN=%d: use 2 to 1000", c.BackfillTurn)
 	bad(c.BaselineDays != 0 && (c.BaselineDays < 14 || c.BaselineDays > 366), "BASELINE_DAYS=%d: use 14 to 366, or 0 for none", c.BaselineDays)
 	if c.OccupancyCORS != "" {
 		err := occupancy.Settings{Origins: []string{c.OccupancyCORS}}.Check()

@@ -88,6 +88,7 @@ func demo(ctx context.Context, cmd *cobra.Command, f simulationFlags, traffic bo
 		cfg.PrivacyKey = demoKey
 	}
 	demoVisits(&cfg)
+	demoHistory(&cfg)
 	if err := demoAlerts(&cfg, dir); err != nil {
 		return err
 	}
@@ -158,6 +159,17 @@ func demoVisits(cfg *Config) {
 		if os.Getenv(envPrefix+"_"+name) == "" {
 			set()
 		}
+	}
+}
+
+// demoHistory has what is usual known soon: of the weeks before the demo the counts tell
+// the days of the week, and the latest day, which lookBack asks for, the hours.
+func demoHistory(cfg *Config) {
+	if os.Getenv(envPrefix+"_BASELINE_DAYS") == "" {
+		cfg.BaselineDays = 28
+	}
+	if os.Getenv(envPrefix+"_BACKFILL_TURN") == "" {
+		cfg.BackfillTurn = 2
 	}
 }
 
@@ -277,13 +289,14 @@ func (d *demonstration) watch(ctx context.Context) {
 	}
 }
 
-// lookBack has the platform's history of the last hour published, so that curves need not
-// begin with the demo.
+// lookBack has the platform's history of the last day published, so that curves and what
+// is usual need not begin with the demo. The hours more are for locations where nobody came
+// a day ago exactly.
 func (d *demonstration) lookBack(ctx context.Context) {
-	hourAgo := time.Now().Add(-time.Hour)
+	since := time.Now().Add(-30 * time.Hour)
 	for {
 		if opened := d.app.fleet.all()[0].open(); opened != nil {
-			_ = opened.Poller.Backfill(hourAgo) // which lies in the past
+			_ = opened.Poller.Backfill(since) // which lies in the past
 			return
 		}
 		select {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -26,7 +29,7 @@ func (p *child) await(t *testing.T) int {
 }
 
 // TestHangupEndsNoService: a supervisor's SIGHUP leaves run at work; what a person
-// looks at ends in good order when the terminal is closed.
+// looks at ends in good order when the terminal is closed. SIGHUP has files read again.
 func TestHangupEndsNoService(t *testing.T) {
 	// A signal that is handled here is not ignored in children, as it would be if
 	// these tests were started to outlive a hang-up.
@@ -41,7 +44,15 @@ func TestHangupEndsNoService(t *testing.T) {
 	if err := os.WriteFile(level, []byte("info\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := startLogged(t, log, append(environ, "GUESTFLOW_LOG_LEVEL_FILE="+level, "GUESTFLOW_API_URL="+p.url, "GUESTFLOW_API_TOKEN=right", "GUESTFLOW_DATA_DIR="+t.TempDir()), "run")
+	groups := filepath.Join(t.TempDir(), "groups.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(groups, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("groups: [{id: north, locations: [oslo]}]\n")
+	run := startLogged(t, log, append(environ, "GUESTFLOW_GROUPS_FILE="+groups, "GUESTFLOW_LOG_LEVEL_FILE="+level, "GUESTFLOW_API_URL="+p.url, "GUESTFLOW_API_TOKEN=right", "GUESTFLOW_DATA_DIR="+t.TempDir()), "run")
 	logged := func(part string) {
 		t.Helper()
 		eventually(t, func() string {
@@ -54,6 +65,35 @@ func TestHangupEndsNoService(t *testing.T) {
 	logged("guestflow runs")
 	run.cmd.Process.Signal(syscall.SIGHUP)
 	logged("hung up: log level read again")
+	logged("groups file read again")
+	shown := func(id string) {
+		t.Helper()
+		eventually(t, func() string {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/v1/groups", http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				return err.Error()
+			}
+			defer response.Body.Close()
+			if body, err := io.ReadAll(response.Body); err != nil || !strings.Contains(string(body), `"id":"`+id+`"`) {
+				return fmt.Sprintf("no group %s: %v in %s", id, err, body)
+			}
+			return ""
+		})
+	}
+	shown("north")
+	write("groups: [{id: south, locations: [oslo]}]\n")
+	shown("south") // it is looked at now and then, too
+	write("groups: [{id: west, locations: [oslo]}]\n")
+	run.cmd.Process.Signal(syscall.SIGHUP)
+	shown("west")
+	write("groups: [{id: east, locations: [oslo]}, {id: east}]\n")
+	run.cmd.Process.Signal(syscall.SIGHUP)
+	logged("the changed groups file is not usable")
+	shown("west")
 	for _, step := range []struct{ text, said string }{
 		{"debug\n", "from=info to=debug by=SIGHUP"},
 		{"loud\n", "use debug, info, warn, error"},

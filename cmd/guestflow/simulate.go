@@ -87,6 +87,7 @@ type simulationFlags struct {
 	noLocations    bool
 	clockSkew      time.Duration
 	roam, move, up float64
+	historyDays    int
 }
 
 func (f *simulationFlags) register(c *cobra.Command, estate string) {
@@ -94,6 +95,7 @@ func (f *simulationFlags) register(c *cobra.Command, estate string) {
 	flags.StringVar(&f.estate, "estate", estate, "population:\n"+simulator.EstateHelp())
 	flags.Uint64Var(&f.seed, "seed", 1, "decides everything that is random")
 	flags.Float64Var(&f.speed, "speed", 0, "how much faster than real people come and go (default the estate's own)")
+	flags.IntVar(&f.historyDays, "history-days", -1, "days of history from before the start (default the estate's own: 35 of demo, an hour of others)")
 	flags.StringVar(&f.order, "order", "newest", "order of the lists: newest, oldest, id, none, shuffled or moving (the row updated last stands last)")
 	flags.StringArrayVar(&f.faults, "fault", nil, "fault to play, repeatable:\n"+simulator.FaultHelp())
 }
@@ -114,7 +116,7 @@ func (f *simulationFlags) config() (simulator.Config, error) {
 		value float64
 		least float64
 	}{
-		{"speed", f.speed, 0}, {"latency", f.latency.Seconds(), 0}, {"rate-limit", float64(f.rateLimit), -1},
+		{"speed", f.speed, 0}, {"history-days", float64(f.historyDays), -1}, {"latency", f.latency.Seconds(), 0}, {"rate-limit", float64(f.rateLimit), -1},
 		{"roam", f.roam, 0}, {"move", f.move, 0}, {"resume", f.up, 0},
 	} {
 		if v.value < v.least {
@@ -124,6 +126,9 @@ func (f *simulationFlags) config() (simulator.Config, error) {
 	cfg.Seed, cfg.Token, cfg.ClockSkew = f.seed, f.token, f.clockSkew
 	if f.speed > 0 {
 		cfg.Speed = f.speed
+	}
+	if f.historyDays >= 0 {
+		cfg.Archive = time.Duration(f.historyDays) * 24 * time.Hour
 	}
 	if f.rateLimit != 0 {
 		cfg.RateLimit = f.rateLimit

@@ -72,6 +72,8 @@ type Settings struct {
 	ProvenEnds bool
 	// AddressChecks asks by address who is online still.
 	AddressChecks bool
+	// PastTurn is poller.Settings's.
+	PastTurn int
 	// Guests looks up who arrives, for at most GuestWait; GuestLikely publishes those
 	// that are not sure, too.
 	Guests      bool
@@ -217,7 +219,7 @@ func (a *Account) buildPoller(budgets map[platform.Endpoint]*budget.Budget) {
 	a.Poller = poller.New(poller.Settings{
 		Account: s.Name, Platform: a.Client, Store: pollingStore{a.patient}, Clock: poller.SystemClock{}, Executor: poller.NewExecutor(), Time: a.Client.Clock(),
 		Strategy: s.Strategy, Rules: s.Rules,
-		Budgets: budgets, Locations: s.Locations, FiguresWait: s.FiguresWait, ProvenEnds: s.ProvenEnds, Observer: s.Observer, Logger: s.Log,
+		Budgets: budgets, Locations: s.Locations, FiguresWait: s.FiguresWait, ProvenEnds: s.ProvenEnds, PastTurn: s.PastTurn, Observer: s.Observer, Logger: s.Log,
 	})
 	if s.AddressChecks {
 		a.Poller.Addresses, a.Poller.AddressOf = a.Client, a.Client.Address

@@ -84,16 +84,21 @@ func ParseAddressSharing(s string) (AddressSharing, error) {
 // venuePool is how many addresses a venue that has so many sessions on average gives out.
 func venuePool(online float64) uint64 { return uint64(min(max(16, 2*online), 1<<16)) }
 
-// assignIP gives s a free address of its pool, or after 64 tries one that is in use.
-func (p *population) assignIP(s *session, salt uint64) {
-	h := hash(s.num, 30, salt)
-	base, pool := uint32(172<<24|16<<16), uint64(p.cfg.IPPool)
-	venue := -1 // whose pool it is
+// poolOf is the pool that s has its address from, and whose it is; -1 is everybody's.
+func (p *population) poolOf(s *session) (base uint32, pool uint64, venue int) {
+	base, pool, venue = 172<<24|16<<16, uint64(p.cfg.IPPool), -1
 	if p.cfg.Addresses == AddressesPerVenue || p.cfg.Addresses == AddressesHalf && hash(s.num, 31)%2 == 0 {
 		venue = s.venue
 		v := &p.venues[venue]
 		base, pool = 192<<24|168<<16, venuePool(v.arrivals*float64(v.stay.Mean)/p.cfg.Speed)
 	}
+	return base, pool, venue
+}
+
+// assignIP gives s a free address of its pool, or after 64 tries one that is in use.
+func (p *population) assignIP(s *session, salt uint64) {
+	h := hash(s.num, 30, salt)
+	base, pool, venue := p.poolOf(s)
 	taken := func(ip uint32) bool {
 		return slices.ContainsFunc(p.ips[ip], func(o *session) bool { return venue < 0 || o.venue == venue })
 	}
@@ -108,6 +113,10 @@ func (p *population) assignIP(s *session, salt uint64) {
 	if p.latest != nil {
 		p.latest[s.ip] = s
 	}
+	s.showIP()
+}
+
+func (s *session) showIP() {
 	b := make([]byte, 0, 15)
 	for shift := 24; shift >= 0; shift -= 8 {
 		if shift < 24 {

@@ -33,6 +33,26 @@ func BenchmarkAdvance(b *testing.B) {
 	}
 }
 
+// BenchmarkArchive makes five weeks of the demo's history.
+func BenchmarkArchive(b *testing.B) {
+	b.ReportAllocs()
+	sessions := 0
+	for b.Loop() {
+		sessions = New(Demo(), newClock().now).Count(Query{Online: Offline})
+	}
+	b.ReportMetric(float64(sessions), "sessions")
+}
+
+// BenchmarkCount counts as the learning of what is usual does.
+func BenchmarkCount(b *testing.B) {
+	cfg := Demo()
+	s := New(cfg, newClock().now)
+	q := Query{Location: cfg.Locations[0].ID, StartDay: noon.AddDate(0, 0, -30), EndDay: noon.AddDate(0, 0, -2)}
+	for b.Loop() {
+		s.Count(q)
+	}
+}
+
 func BenchmarkList(b *testing.B) {
 	c := newClock()
 	for _, v := range []struct {

@@ -75,6 +75,9 @@ type Location struct {
 	ArrivalsPerHour float64
 	// Stay overrides Config.Stay unless zero.
 	Stay Stay
+	// Week holds 168 factors on arrivals by the hour of the week, from Monday 00:00 UTC
+	// on, on the clock whatever Speed is; their mean counts as 1. Empty is a flat week.
+	Week []float64
 }
 
 // Venues returns n locations of so many guests each. Their ids are the format with
@@ -154,10 +157,18 @@ type Config struct {
 	// arrivals and Throughput: 1.
 	Speed float64
 
-	// History is how long an ended session stays listed: 7 days.
+	// History is how long an ended session stays listed: 7 days, and Archive.
 	History time.Duration
 	// HistoryBefore is how much history there is at the start: 1 h.
 	HistoryBefore time.Duration
+	// Archive is how much older history there is at the start: none. It is of sessions
+	// that nothing happened to, each of one stretch; they cost some 80 bytes each, from
+	// the first request on that could show them. To the look-up by address they are
+	// unknown.
+	Archive time.Duration
+	// ArchiveSpeed is the Speed of those: 1. The slower they came and went, the fewer
+	// of them make up the same number online.
+	ArchiveSpeed float64
 
 	Order Order
 	// Ties leaves sessions of equal start without an order of their own, as ORDER
@@ -236,6 +247,7 @@ type Config struct {
 
 const (
 	ipPoolMax      = 1 << 20
+	longestArchive = 3660 * 24 * time.Hour
 	defaultPerPage = 10
 	maxPerPage     = 100
 )
@@ -250,7 +262,8 @@ func (cfg Config) withDefaults() (Config, error) {
 	cfg.IPPool = cmp.Or(cfg.IPPool, ipPoolMax)
 	cfg.AddressGrain = cmp.Or(cfg.AddressGrain, time.Second)
 	cfg.Speed = cmp.Or(cfg.Speed, 1)
-	cfg.History = cmp.Or(cfg.History, 7*24*time.Hour)
+	cfg.History = cmp.Or(cfg.History, 7*24*time.Hour+cfg.Archive)
+	cfg.ArchiveSpeed = cmp.Or(cfg.ArchiveSpeed, 1)
 	cfg.HistoryBefore = cmp.Or(cfg.HistoryBefore, time.Hour)
 	cfg.StartGrain = cmp.Or(cfg.StartGrain, time.Second)
 	cfg.ByteBase = cmp.Or(cfg.ByteBase, 1000)
@@ -277,6 +290,8 @@ func (cfg *Config) validate() error {
 	bad(cfg.DevicesPerGuest >= 1, "DevicesPerGuest is %v; use 1 or more", cfg.DevicesPerGuest)
 	bad(cfg.Regulars > 0, "Regulars is %d; use 1 or more", cfg.Regulars)
 	bad(cfg.Speed > 0 && cfg.Speed <= 1e6, "Speed is %v; use a number above 0, up to 1e6", cfg.Speed)
+	bad(cfg.Archive >= 0 && cfg.Archive <= longestArchive, "Archive is %v; use 0 to %v", cfg.Archive, longestArchive)
+	bad(cfg.ArchiveSpeed > 0 && cfg.ArchiveSpeed <= 1e6, "ArchiveSpeed is %v; use a number above 0, up to 1e6", cfg.ArchiveSpeed)
 	bad(cfg.IPPool > 0 && cfg.IPPool <= ipPoolMax, "IPPool is %d; use 1 to %d", cfg.IPPool, ipPoolMax)
 	bad(cfg.Addresses >= AddressesUnique && cfg.Addresses <= AddressesPerVenue, "Addresses is %d; use one of the constants", cfg.Addresses)
 	bad(cfg.AddressGone >= GoneLeftOut && cfg.AddressGone <= GoneLasting, "AddressGone is %d; use one of the constants", cfg.AddressGone)
@@ -321,14 +336,20 @@ func (cfg *Config) validateCrowd(bad func(ok bool, format string, args ...any)) 
 		seen[l.ID] = true
 		bad(l.MeanOnline >= 0 && l.ArrivalsPerHour >= 0, "Locations[%d]: MeanOnline and ArrivalsPerHour must not be negative", i)
 		bad(l.Stay.Mean >= 0 && l.Stay.Sigma >= 0, "Locations[%d]: Stay must not be negative", i)
+		validateFactors(bad, fmt.Sprintf("Locations[%d]: Week", i), l.Week, weekHours)
 	}
-	bad(len(cfg.Rhythm) == 0 || len(cfg.Rhythm) == 24, "Rhythm has %d factors; use 24, one an hour, or none", len(cfg.Rhythm))
+	validateFactors(bad, "Rhythm", cfg.Rhythm, 24)
+}
+
+// validateFactors tells bad of what cannot be about factors by the hour.
+func validateFactors(bad func(ok bool, format string, args ...any), name string, factors []float64, hours int) {
+	bad(len(factors) == 0 || len(factors) == hours, "%s has %d factors; use %d, one an hour, or none", name, len(factors), hours)
 	sum := 0.0
-	for i, f := range cfg.Rhythm {
-		bad(f >= 0 && !math.IsInf(f, 0), "Rhythm[%d] is %v; use a number from 0 on", i, f)
+	for i, f := range factors {
+		bad(f >= 0 && !math.IsInf(f, 0), "%s[%d] is %v; use a number from 0 on", name, i, f)
 		sum += f
 	}
-	bad(len(cfg.Rhythm) == 0 || sum > 0, "Rhythm is all zero; nobody would ever arrive")
+	bad(len(factors) == 0 || sum > 0, "%s is all zero; nobody would ever arrive", name)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -137,41 +137,84 @@ func share(weights []float64, total float64) []float64 {
 	return weights
 }
 
+// custom is when people come to a kind of venue: factors by the hour of a workday and of
+// a day of the weekend.
+type custom struct{ workday, weekend [24]float64 }
+
+var (
+	lodging   = custom{hours(1.1, .8, 1.2, 1.5), hours(1.2, .9, 1.3, 1.6)}
+	office    = custom{hours(.4, 1.9, 1.6, .6), hours(.4, .6, .6, .4)}
+	daytime   = custom{hours(.4, 1.5, 1.6, .7), hours(.4, 1.3, 2, 1)}
+	commuters = custom{hours(.5, 1.7, 1.3, 1.3), hours(.5, 1, 1.2, .9)}
+	leisure   = custom{hours(.5, .9, 1.3, 1.3), hours(.6, 1.6, 2.2, 1.7)}
+	evening   = custom{hours(.7, .5, 1.1, 1.8), hours(1, .8, 1.6, 2.4)}
+)
+
+// hours are the factors of a day by its parts: from 0, 7, 12 and 18 o'clock on, with an
+// hour between two that lies between them.
+func hours(night, morning, afternoon, evening float64) (day [24]float64) {
+	for h := range day {
+		day[h] = [...]float64{night, morning, afternoon, evening}[min(1, h/7)+min(1, h/12)+min(1, h/18)]
+	}
+	for h, before := range map[int]float64{7: night, 12: morning, 18: afternoon} {
+		day[h] = (day[h] + before) / 2
+	}
+	day[0] = (evening + night) / 2
+	return day
+}
+
+// factors are those of Location.Week.
+func (c custom) factors() []float64 {
+	var week []float64
+	for day := range 7 {
+		if day < 5 {
+			week = append(week, c.workday[:]...)
+		} else {
+			week = append(week, c.weekend[:]...)
+		}
+	}
+	return week
+}
+
 // Demo returns 20 venues with some 420 sessions online, where several things a
-// minute happen of each kind: life runs four times as fast as the clock.
+// minute happen of each kind: life runs four times as fast as the clock. The weeks
+// before the start went slower, so that an hour of them is a page of sessions.
 func Demo() Config {
 	cfg := Config{
 		Seed: 1, HasLocations: true, HasCount: true,
 		Stay: Stay{25 * time.Minute, 0.9}, Speed: 4, DevicesPerGuest: 1.3,
+		HistoryBefore: 5 * time.Minute, Archive: 35 * 24 * time.Hour, ArchiveSpeed: 0.07,
 		ReturnProbability: 0.4, Regulars: 30, RoamProbability: 0.06, MoveProbability: 0.01, ChangeProbability: 0.05, ResumeProbability: 0.04,
 	}
 	for i, v := range []struct {
 		name, city, country string
 		online              float64
+		week                custom
 	}{
-		{"Grand Bosphorus Hotel", "Istanbul", "TR", 70},
-		{"IPERA Coworking", "Istanbul", "TR", 34},
-		{"Galata Roastery", "Istanbul", "TR", 14},
-		{"Kadıköy Ferry Terminal", "Istanbul", "TR", 48},
-		{"Moda Beach Club", "Istanbul", "TR", 11},
-		{"Ankara Central Mall", "Ankara", "TR", 52},
-		{"Çankaya Dental Clinic", "Ankara", "TR", 6},
-		{"Izmir Marina", "Izmir", "TR", 18},
-		{"Alsancak Burger Bar", "Izmir", "TR", 12},
-		{"Antalya Sands Resort", "Antalya", "TR", 40},
-		{"Old Town Pansiyon", "Antalya", "TR", 8},
-		{"Harbour Books & Coffee", "Hamburg", "DE", 9},
-		{"Elbe Convention Centre", "Hamburg", "DE", 26},
-		{"Prater Biergarten", "Vienna", "AT", 15},
-		{"Museum Quarter Café", "Vienna", "AT", 10},
-		{"Camden Lock Market", "London", "GB", 22},
-		{"Brick Lane Barbers", "London", "GB", 4},
-		{"Parque Gym", "Madrid", "ES", 13},
-		{"Lavapiés Tapas", "Madrid", "ES", 7},
-		{"Airport Lounge T2", "Copenhagen", "DK", 16},
+		{"Grand Bosphorus Hotel", "Istanbul", "TR", 70, lodging},
+		{"IPERA Coworking", "Istanbul", "TR", 34, office},
+		{"Galata Roastery", "Istanbul", "TR", 14, daytime},
+		{"Kadıköy Ferry Terminal", "Istanbul", "TR", 48, commuters},
+		{"Moda Beach Club", "Istanbul", "TR", 11, leisure},
+		{"Ankara Central Mall", "Ankara", "TR", 52, leisure},
+		{"Çankaya Dental Clinic", "Ankara", "TR", 6, office},
+		{"Izmir Marina", "Izmir", "TR", 18, lodging},
+		{"Alsancak Burger Bar", "Izmir", "TR", 12, evening},
+		{"Antalya Sands Resort", "Antalya", "TR", 40, lodging},
+		{"Old Town Pansiyon", "Antalya", "TR", 8, lodging},
+		{"Harbour Books & Coffee", "Hamburg", "DE", 9, daytime},
+		{"Elbe Convention Centre", "Hamburg", "DE", 26, office},
+		{"Prater Biergarten", "Vienna", "AT", 15, evening},
+		{"Museum Quarter Café", "Vienna", "AT", 10, daytime},
+		{"Camden Lock Market", "London", "GB", 22, leisure},
+		{"Brick Lane Barbers", "London", "GB", 4, daytime},
+		{"Parque Gym", "Madrid", "ES", 13, commuters},
+		{"Lavapiés Tapas", "Madrid", "ES", 7, evening},
+		{"Airport Lounge T2", "Copenhagen", "DK", 16, commuters},
 	} {
 		cfg.Locations = append(cfg.Locations, Location{
 			ID: shortID(mix(uint64(i) + 1001)), Name: v.name, City: v.city, Country: v.country, MeanOnline: v.online,
+			Week: v.week.factors(),
 		})
 	}
 	return cfg

@@ -5,7 +5,8 @@ import (
 	"sort"
 )
 
-// entry is a session with its place in an order: by key, then by number.
+// entry is a session with its place in an order: by key, then by number. One of the
+// archive has no session until it is shown.
 type entry struct {
 	key, num uint64
 	s        *session
@@ -149,8 +150,8 @@ func (v *view) size(i int) int {
 
 func (v *view) len() int { return v.size(0) + v.size(1) }
 
-// append appends k sessions from rank r on.
-func (v *view) append(dst []*session, r, k int) []*session {
+// append appends k entries from rank r on.
+func (v *view) append(dst []entry, r, k int) []entry {
 	a := v.split(r)
 	var ca, cb cursor
 	if v.x[0] != nil {
@@ -164,10 +165,10 @@ func (v *view) append(dst []*session, r, k int) []*session {
 		eb, okB := cb.entry()
 		switch {
 		case okA && (!okB || ea.before(eb)):
-			dst = append(dst, ea.s)
+			dst = append(dst, ea)
 			ca.next()
 		case okB:
-			dst = append(dst, eb.s)
+			dst = append(dst, eb)
 			cb.next()
 		default:
 			return dst

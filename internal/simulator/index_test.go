@@ -54,7 +54,7 @@ func TestIndexIsASortedSequence(t *testing.T) {
 		k := rapid.IntRange(0, 120).Draw(t, "count")
 		got := v.append(nil, r, k)
 		want := all[r:min(r+k, len(all))]
-		if !slices.EqualFunc(got, want, func(s *session, e entry) bool { return s == e.s }) {
+		if !slices.EqualFunc(got, want, func(a, b entry) bool { return a == b }) {
 			t.Fatalf("%d from rank %d are wrong", k, r)
 		}
 	})

@@ -227,7 +227,8 @@ func (p *population) burst(i int, at int64) {
 	over := scaled(b.Over, p.cfg.Speed)
 	var here view
 	here.add(0, &v.lists[0].online, 0)
-	for _, s := range here.append(nil, 0, here.len()) {
+	for _, e := range here.append(nil, 0, here.len()) {
+		s := e.s // it is online, and so none of the archive
 		h := hash(s.num, 40, uint64(i))
 		if unit(h) >= b.Leave {
 			continue
@@ -256,4 +257,5 @@ func (p *population) forget() {
 		p.ended[n].s = nil
 	}
 	p.ended = p.ended[n:]
+	p.forgetArchive(limit)
 }

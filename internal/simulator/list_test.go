@@ -13,10 +13,18 @@ import (
 
 // everything reads all sessions of the truth's view, by brute force.
 func (s *Simulator) everything() []*session {
+	s.pop.unpack()
 	var v view
 	v.add(0, &s.pop.account.lists[0].online, 0)
 	v.add(1, &s.pop.account.lists[0].ended, 0)
-	return v.append(nil, 0, v.len())
+	var all []*session
+	for _, e := range v.append(nil, 0, v.len()) {
+		if e.s == nil {
+			e.s = s.pop.recall(e.num)
+		}
+		all = append(all, e.s)
+	}
+	return all
 }
 
 func TestListsAgreeWithBruteForce(t *testing.T) {
@@ -24,6 +32,7 @@ func TestListsAgreeWithBruteForce(t *testing.T) {
 		order            Order
 		grain            time.Duration
 		honours, exclude bool
+		archive          time.Duration
 	}
 	made := map[variant]*Simulator{} // reading does not change it
 	rapid.Check(t, func(t *rapid.T) {
@@ -32,7 +41,11 @@ func TestListsAgreeWithBruteForce(t *testing.T) {
 		cfg.StartGrain = rapid.SampledFrom([]time.Duration{0, 5 * time.Minute}).Draw(t, "start grain")
 		cfg.LastSessionFirst = rapid.Bool().Draw(t, "honours last_session_first")
 		cfg.ExclusiveDates = rapid.Bool().Draw(t, "exclusive dates")
-		v := variant{cfg.Order, cfg.StartGrain, cfg.LastSessionFirst, cfg.ExclusiveDates}
+		cfg.Archive, cfg.ArchiveSpeed = rapid.SampledFrom([]time.Duration{0, 30 * time.Hour}).Draw(t, "archive"), 0.1
+		if cfg.Archive > 0 {
+			cfg.History = 24 * time.Hour // some of it is forgotten
+		}
+		v := variant{cfg.Order, cfg.StartGrain, cfg.LastSessionFirst, cfg.ExclusiveDates, cfg.Archive}
 		s := made[v]
 		if s == nil {
 			c := newClock()

@@ -3,6 +3,7 @@ package simulator
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sort"
 	"time"
 )
@@ -29,6 +30,8 @@ type population struct {
 	ips      map[uint32][]*session // online, by address, in the order in which they got it
 	latest   map[uint32]*session   // by address, who got it last; nil where that does not matter
 	ended    []gone                // in order of end
+	archive  archive
+	row      []entry // scratch of one page
 	found    lookup
 	tell     func(Truth)
 }
@@ -39,7 +42,9 @@ type venue struct {
 	scope
 	index    int
 	stay     Stay
-	arrivals float64 // new guests per clock nanosecond, mean over the day
+	week     []float64 // by the hour of the clock's week, mean 1; none is a flat one
+	peak     float64   // of rhythm and week
+	arrivals float64   // new guests per clock nanosecond, mean over the day
 	rng      uint64
 	reboots  uint64 // how many were drawn
 }
@@ -75,6 +80,9 @@ func newPopulation(cfg *Config, at time.Time) *population {
 		p.planArrival(&p.venues[i], p.origin)
 		p.planReboot(&p.venues[i], p.origin)
 	}
+	if p.tell != nil {
+		p.unpack() // which tells of them
+	}
 	for i, b := range cfg.Bursts {
 		p.queue.push(pending{at: p.origin + scaled(b.At, cfg.Speed), what: burstBegins, i: i})
 	}
@@ -85,17 +93,24 @@ func newPopulation(cfg *Config, at time.Time) *population {
 func scaled(d time.Duration, speed float64) int64 { return int64(float64(d) / speed) }
 
 func (p *population) setRhythm() {
-	sum := 0.0
-	for _, f := range p.cfg.Rhythm {
-		sum += f
-	}
 	for i := range p.rhythm {
 		p.rhythm[i] = 1
-		if sum > 0 {
-			p.rhythm[i] = p.cfg.Rhythm[i] * 24 / sum
-		}
-		p.peak = max(p.peak, p.rhythm[i])
 	}
+	copy(p.rhythm[:], evened(p.cfg.Rhythm))
+	p.peak = slices.Max(p.rhythm[:])
+}
+
+// evened are factors with a mean of 1.
+func evened(factors []float64) []float64 {
+	sum := 0.0
+	for _, f := range factors {
+		sum += f
+	}
+	even := make([]float64, len(factors))
+	for i, f := range factors {
+		even[i] = f * float64(len(factors)) / sum
+	}
+	return even
 }
 
 // setVenues balances arrivals so that, roaming and resuming included, each venue
@@ -111,11 +126,12 @@ func (p *population) setVenues() {
 			v.stay = p.cfg.Stay
 		}
 		v.rng = hash(p.cfg.Seed, 1, uint64(i))
-		p.venueOf[l.ID] = i
-		v.arrivals = l.MeanOnline / (float64(v.stay.Mean) / p.cfg.Speed)
-		if l.MeanOnline == 0 {
-			v.arrivals = l.ArrivalsPerHour / (float64(time.Hour) / p.cfg.Speed)
+		v.week, v.peak = evened(l.Week), p.peak
+		if len(v.week) > 0 {
+			v.peak *= slices.Max(v.week)
 		}
+		p.venueOf[l.ID] = i
+		v.arrivals = p.starts(v)
 		total += v.arrivals
 		p.weights[i] = total
 	}
@@ -127,6 +143,14 @@ func (p *population) setVenues() {
 			v.arrivals *= (1 - p.cfg.RoamProbability*(1-w) - p.cfg.ResumeProbability) / p.cfg.DevicesPerGuest
 		}
 	}
+}
+
+// starts is how many sessions begin at v per clock nanosecond.
+func (p *population) starts(v *venue) float64 {
+	if v.MeanOnline == 0 {
+		return v.ArrivalsPerHour / (float64(time.Hour) / p.cfg.Speed)
+	}
+	return v.MeanOnline / (float64(v.stay.Mean) / p.cfg.Speed)
 }
 
 // past lives through the time before the start, as far back as a stay can reach,
@@ -187,12 +211,12 @@ func (p *population) nextArrival(v *venue, at int64) int64 {
 	p.src.state = v.rng
 	defer func() { v.rng = p.src.state }()
 	for {
-		gap := p.rng.ExpFloat64() / (v.arrivals * p.peak)
+		gap := p.rng.ExpFloat64() / (v.arrivals * v.peak)
 		if gap > math.MaxInt64/4 {
 			return math.MaxInt64
 		}
 		at += int64(gap) + 1
-		if p.rng.Float64()*p.peak < p.rhythm[p.hour(at)] {
+		if p.rng.Float64()*v.peak < p.rhythm[p.hour(at)]*v.factor(at) {
 			return at
 		}
 	}
@@ -203,6 +227,17 @@ func (p *population) hour(t int64) int {
 	life := float64(p.origin) + float64(t-p.origin)*p.cfg.Speed
 	h := int(math.Floor(life/float64(time.Hour))) % 24
 	return (h + 24) % 24
+}
+
+const weekHours = 7 * 24
+
+// factor is that of the hour of the clock's week. The clock began on a Thursday.
+func (v *venue) factor(t int64) float64 {
+	if len(v.week) == 0 {
+		return 1
+	}
+	h := (t/int64(time.Hour) + 3*24) % weekHours
+	return v.week[(h+weekHours)%weekHours]
 }
 
 func (p *population) planArrival(v *venue, after int64) {
@@ -283,7 +318,7 @@ func (p *population) newSession(v *venue, at int64, guest uint64, device int, se
 	p.created++
 	s := &session{num: mix(hash(p.cfg.Seed, 2) + p.created), guest: guest, venue: v.index, start: at}
 	s.identity(device, v.Location)
-	s.rec.StartedAt = s.rec.StartedAt.Truncate(p.cfg.StartGrain)
+	s.rec.StartedAt = p.cfg.startedAt(at)
 	s.take(at, seed, pl)
 	return s
 }

@@ -48,9 +48,6 @@ type lists struct{ online, ended index }
 // where that is another order and can be asked for.
 type scope struct{ lists [2]lists }
 
-// updateKey makes the times of updates, in nanoseconds, ascend as keys.
-func (s *session) updateKey() uint64 { return uint64(s.updated) + 1<<63 }
-
 func (s *session) startKey() uint64 { return timeKey(s.rec.StartedAt) }
 
 // timeKey makes seconds ascend as unsigned numbers before 1970 too.
@@ -64,16 +61,20 @@ func (cfg *Config) byTime() bool {
 
 // keys returns the session's keys in the lists that are kept; n is how many.
 func (p *population) keys(s *session) (k [2]uint64, n int) {
-	k[0], n = s.startKey(), 1
+	return p.keysOf(s.startKey(), s.num, s.updated)
+}
+
+func (p *population) keysOf(start, num uint64, updated int64) (k [2]uint64, n int) {
+	k[0], n = start, 1
 	if !p.cfg.byTime() {
 		if p.cfg.LastSessionFirst {
 			k[1], n = k[0], 2
 		}
 		switch p.cfg.Order {
 		case Unordered:
-			k[0] = hash(s.num, 50)
+			k[0] = hash(num, 50)
 		case Moving:
-			k[0] = s.updateKey()
+			k[0] = uint64(updated) + 1<<63 // ascends
 		default:
 			k[0] = 0
 		}
@@ -144,8 +145,9 @@ func (l *lookup) drop(s *session) {
 // selection is the result of a query before paging: a view of the lists, or the
 // sessions themselves where a filter has no list.
 type selection struct {
+	p       *population
 	view    view
-	all     []*session
+	all     []entry
 	listed  bool // view counts
 	reverse bool
 	shuffle bool
@@ -161,7 +163,10 @@ func (x *selection) len() int {
 
 // selectSessions finds what q asks for.
 func (p *population) selectSessions(q Query) selection {
-	var x selection
+	x := selection{p: p}
+	if q.Online != Online {
+		p.unpack()
+	}
 	order, which := p.cfg.orderOf(q)
 	timed := p.cfg.byTime() || which == 1
 	x.reverse, x.shuffle = order == NewestFirst, order == Shuffled
@@ -195,11 +200,23 @@ func (p *population) selectSessions(q Query) selection {
 	} else {
 		x.all = p.lookUp(q, which)
 	}
-	x.all = slices.DeleteFunc(x.all, func(s *session) bool {
-		return !q.names(s) || !startDay.IsZero() && s.rec.StartedAt.Before(startDay) ||
-			!endDay.IsZero() && (s.online || !s.rec.EndedAt.Before(endDay))
-	})
+	x.all = slices.DeleteFunc(x.all, func(e entry) bool { return !p.selects(q, e, startDay, endDay) })
 	return x
+}
+
+// selects reports whether an entry of a list that q looks at is one that it asks for.
+func (p *population) selects(q Query, e entry, startDay, endDay time.Time) bool {
+	var started, ended time.Time
+	if s := e.s; s != nil {
+		if !q.names(s) || !endDay.IsZero() && s.online {
+			return false
+		}
+		started, ended = s.rec.StartedAt, s.rec.EndedAt
+	} else { // who is asked for by name has a session
+		r := p.archived(e.num)
+		started, ended = p.cfg.startedAt(r.start), time.Unix(0, r.end).Truncate(time.Second)
+	}
+	return !started.Before(startDay) && (endDay.IsZero() || ended.Before(endDay))
 }
 
 // days are from when on and before when who is asked for began and ended.
@@ -245,14 +262,16 @@ func (q *Query) names(s *session) bool {
 
 // lookUp returns, in ascending order, the sessions of the most telling of q's
 // identity filters.
-func (p *population) lookUp(q Query, which int) []*session {
+func (p *population) lookUp(q Query, which int) (all []entry) {
 	if p.found.by == nil {
 		p.found.by = make(map[string][]*session)
 		var v view
 		v.add(0, &p.account.lists[0].online, 0)
 		v.add(1, &p.account.lists[0].ended, 0)
-		for _, s := range v.append(nil, 0, v.len()) {
-			p.found.add(s)
+		for _, e := range v.append(nil, 0, v.len()) {
+			if e.s != nil { // the archive has indexes of its own
+				p.found.add(e.s)
+			}
 		}
 	}
 	key := "m" + q.MAC
@@ -261,14 +280,21 @@ func (p *population) lookUp(q Query, which int) []*session {
 			key = "y" + q.Yas
 		}
 	}
-	all := slices.Clone(p.found.by[key])
-	slices.SortFunc(all, func(a, b *session) int {
-		ka, _ := p.keys(a)
-		kb, _ := p.keys(b)
-		switch ea, eb := (entry{ka[which], a.num, a}), (entry{kb[which], b.num, b}); {
-		case ea.before(eb):
+	add := func(s *session) {
+		k, _ := p.keys(s)
+		all = append(all, entry{k[which], s.num, s})
+	}
+	for _, s := range p.found.by[key] {
+		add(s)
+	}
+	if q.Online != Online {
+		p.searchArchive(q, add)
+	}
+	slices.SortFunc(all, func(a, b entry) int {
+		switch {
+		case a.before(b):
 			return -1
-		case eb.before(ea):
+		case b.before(a):
 			return 1
 		}
 		return 0
@@ -287,27 +313,41 @@ func (x *selection) page(dst []*session, page, perPage int, seed uint64) (_ []*s
 	k := min(perPage, n-from)
 	if x.shuffle {
 		perm := newPermutation(n, seed)
+		row := x.p.row[:0]
 		for i := from; i < from+k; i++ {
-			dst = x.slice(dst, perm.at(i), 1)
+			row = x.slice(row, perm.at(i), 1)
 		}
-		return dst, from+k < n
+		return x.shown(dst, row), from+k < n
 	}
-	had, rank := len(dst), from
+	rank := from
 	if x.reverse {
 		rank = n - from - k
 	}
+	row := x.p.row[:0]
 	if x.ties != nil {
-		dst = x.tied(dst, rank, k, hash(x.ties.filter, uint64(from), uint64(perPage)))
+		row = x.tied(row, rank, k, hash(x.ties.filter, uint64(from), uint64(perPage)))
 	} else {
-		dst = x.slice(dst, rank, k)
+		row = x.slice(row, rank, k)
 	}
 	if x.reverse {
-		slices.Reverse(dst[had:])
+		slices.Reverse(row)
 	}
-	return dst, from+k < n
+	return x.shown(dst, row), from+k < n
 }
 
-func (x *selection) slice(dst []*session, r, k int) []*session {
+// shown appends the sessions of a row, which is used again for the next page.
+func (x *selection) shown(dst []*session, row []entry) []*session {
+	for _, e := range row {
+		if e.s == nil {
+			e.s = x.p.recall(e.num)
+		}
+		dst = append(dst, e.s)
+	}
+	x.p.row = row
+	return dst
+}
+
+func (x *selection) slice(dst []entry, r, k int) []entry {
 	if x.listed {
 		return x.view.append(dst, r, k)
 	}

@@ -8,6 +8,13 @@ func mix(z uint64) uint64 {
 	return z ^ (z >> 31)
 }
 
+// unmix is the inverse of mix.
+func unmix(z uint64) uint64 {
+	z = (z ^ z>>31 ^ z>>62) * 0x319642b2d24d8ec3
+	z = (z ^ z>>27 ^ z>>54) * 0x96de1b173f119089
+	return z ^ z>>30 ^ z>>60
+}
+
 // hash folds several numbers into one.
 func hash(vs ...uint64) uint64 {
 	h := uint64(0x9e3779b97f4a7c15)

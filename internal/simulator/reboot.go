@@ -29,8 +29,9 @@ func (p *population) reboot(v *venue, at int64) {
 	second := (at/int64(time.Second) + 1) * int64(time.Second)
 	online := here.append(nil, 0, here.len())
 	// The list's order must not decide who comes back under which id.
-	slices.SortFunc(online, func(a, b *session) int { return cmp.Compare(a.num, b.num) })
-	for _, s := range online {
+	slices.SortFunc(online, func(a, b entry) int { return cmp.Compare(a.num, b.num) })
+	for _, e := range online {
+		s := e.s // none of the archive is online
 		pl, leaves := s.plan, s.end
 		for _, happens := range []*int64{&pl.changeAt, &pl.moveAt} {
 			*happens += s.since // still to come, or never

@@ -130,23 +130,29 @@ func personOf(guest uint64) person {
 // identity fills in what the platform shows about guest and device.
 func (s *session) identity(device int, v *Location) {
 	g := s.guest
-	d := hash(g, 10, uint64(device))
+	d := deviceOf(g, device)
 	s.rec = events.Session{
 		ID:                shortID(s.num),
 		LocationID:        v.ID,
 		LocationName:      v.Name,
 		GuestID:           shortID(mix(g)),
-		YasID:             uuid(hash(g, 11), hash(g, 12)),
+		YasID:             yasOf(g),
 		DeviceMAC:         macOf(d),
 		DeviceDescription: agents[hash(d, 1)%uint64(len(agents))],
 		LoginType:         logins[hash(g, 13)%uint64(len(logins))],
 		ServiceProfile:    profiles[hash(g, 14)%uint64(len(profiles))],
-		StartedAt:         time.Unix(0, s.start).UTC().Truncate(time.Second),
 	}
 	if s.rec.LoginType == "Access Code" {
 		s.rec.AccessCode = fmt.Sprintf("%06d", hash(g, 15)%1e6)
 	}
 }
+
+// startedAt is what is shown of a start.
+func (cfg *Config) startedAt(t int64) time.Time {
+	return time.Unix(0, t).UTC().Truncate(time.Second).Truncate(cfg.StartGrain)
+}
+
+func deviceOf(guest uint64, device int) uint64 { return hash(guest, 10, uint64(device)) }
 
 const hexDigits = "0123456789abcdef"
 
@@ -164,6 +170,8 @@ func macOf(h uint64) string {
 	}
 	return string(b)
 }
+
+func yasOf(guest uint64) string { return uuid(hash(guest, 11), hash(guest, 12)) }
 
 func uuid(hi, lo uint64) string {
 	hi = hi&^0xf000 | 0x4000

@@ -29,7 +29,7 @@ func (cfg Config) Validate() error {
 }
 
 // New returns a platform that is in its steady state now: sessions are online
-// since various times, and the history of the last hour exists. It panics with
+// since various times, and the history of Config.HistoryBefore and Archive exists. It panics with
 // the error of Config.Validate when cfg is not valid.
 //
 // The same cfg and the same calls at the same times give the same bytes. What

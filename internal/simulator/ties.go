@@ -32,7 +32,7 @@ func (p *population) filterHash(q Query) uint64 {
 // tied appends k sessions from rank r on, of the list in which those of equal
 // start stand in the order of one window. Only the groups that the page touches
 // are looked at.
-func (x *selection) tied(dst []*session, r, k int, window uint64) []*session {
+func (x *selection) tied(dst []entry, r, k int, window uint64) []entry {
 	if k == 0 {
 		return dst
 	}
@@ -41,8 +41,8 @@ func (x *selection) tied(dst []*session, r, k int, window uint64) []*session {
 	dst = x.slice(dst, from, to-from)
 	rows := dst[had:]
 	for i := 0; i < len(rows); {
-		n, key := i+1, rows[i].startKey()
-		for n < len(rows) && rows[n].startKey() == key {
+		n, key := i+1, rows[i].key
+		for n < len(rows) && rows[n].key == key {
 			n++
 		}
 		x.ties.permute(rows[i:n], window)
@@ -53,13 +53,17 @@ func (x *selection) tied(dst []*session, r, k int, window uint64) []*session {
 }
 
 // permute orders sessions of one start.
-func (t *ties) permute(group []*session, window uint64) {
+func (t *ties) permute(group []entry, window uint64) {
 	if len(group) < 2 {
 		return
 	}
 	e := t.p.tie[:0]
-	for _, s := range group {
-		e = append(e, entry{hash(window, s.num, uint64(t.p.updatedAt(s, t.p.now))), s.num, s})
+	for _, g := range group {
+		updated := int64(0)
+		if g.s != nil {
+			updated = t.p.updatedAt(g.s, t.p.now)
+		}
+		e = append(e, entry{hash(window, g.num, uint64(updated)), g.num, g.s})
 	}
 	slices.SortFunc(e, func(a, b entry) int {
 		if a.before(b) {
@@ -68,7 +72,7 @@ func (t *ties) permute(group []*session, window uint64) {
 		return 1
 	})
 	for i := range e {
-		group[i] = e[i].s
+		group[i].num, group[i].s = e[i].num, e[i].s
 	}
 	t.p.tie = e
 }
@@ -76,16 +80,16 @@ func (t *ties) permute(group []*session, window uint64) {
 // startAt is the key of the session at rank r of a list by start.
 func (x *selection) startAt(r int) uint64 {
 	if !x.listed {
-		return x.all[r].startKey()
+		return x.all[r].key
 	}
-	var one [1]*session
-	return x.view.append(one[:0], r, 1)[0].startKey()
+	var one [1]entry
+	return x.view.append(one[:0], r, 1)[0].key
 }
 
 // below returns how many sessions of a list by start have a smaller key.
 func (x *selection) below(key uint64) int {
 	if !x.listed {
-		return sort.Search(len(x.all), func(i int) bool { return x.all[i].startKey() >= key })
+		return sort.Search(len(x.all), func(i int) bool { return x.all[i].key >= key })
 	}
 	n := 0
 	for i := range x.view.x {
