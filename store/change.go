@@ -29,7 +29,7 @@ func (w *writing) session(id string) (*session, error) {
 	}
 	s := &session{}
 	w.store.known.RLock()
-	s.number, s.revision = w.store.online.number(id), w.store.online.revision(id)
+	s.revision, s.number = w.store.online.place(id)
 	w.store.known.RUnlock()
 	if s.number == 0 && id != "" {
 		record := w.ended.Get([]byte(id))

@@ -264,8 +264,8 @@ func (s *Store) checkTable(tx *bbolt.Tx) error {
 	switch {
 	case err != nil:
 		return err
-	case n != len(s.online.rows):
-		return damaged("%d sessions are online in memory, should be %d", len(s.online.rows), n)
+	case n != s.online.len():
+		return damaged("%d sessions are online in memory, should be %d", s.online.len(), n)
 	case !maps.Equal(at, s.online.at):
 		return damaged("in memory the locations have %v, should have %v", s.online.at, at)
 	}

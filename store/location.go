@@ -124,10 +124,7 @@ func (s *Store) All(f func(events.State) bool) error {
 	}
 	ids := make(map[string][]string)
 	s.known.RLock()
-	for id := range s.online.rows {
-		location := s.online.location(id)
-		ids[location] = append(ids[location], id)
-	}
+	s.online.each(func(id, location string) { ids[location] = append(ids[location], id) })
 	s.known.RUnlock()
 	for _, location := range slices.Sorted(maps.Keys(ids)) {
 		slices.Sort(ids[location])

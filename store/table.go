@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"strings"
 	"time"
 
@@ -12,16 +13,48 @@ import (
 
 // table holds the states of all sessions that are online, each in one text of some 150
 // bytes, so that nothing need be read from the file to compare them, and so that the
-// garbage collector has little to look through. Texts that sessions share are kept once.
+// garbage collector has next to nothing to look through. Texts that sessions share are
+// kept once.
 type table struct {
-	rows    map[string]string // by id, with which a row begins; see pack
-	at      map[string]int    // how many are at a location
+	rows    map[uint64]spot // by the hash of the id; see pack
+	twins   map[string]spot // by id, those whose hash another one has: hardly ever any
+	hash    func(id string) uint64
+	pile    pile
+	at      map[string]int // how many are at a location
 	texts   pool
 	scratch []byte
 }
 
 func newTable() table {
-	return table{rows: make(map[string]string), at: make(map[string]int), texts: pool{at: make(map[string]uint32)}}
+	seed := maphash.MakeSeed()
+	return table{
+		rows: make(map[uint64]spot), twins: make(map[string]spot), hash: func(id string) uint64 { return maphash.String(seed, id) },
+		at: make(map[string]int), texts: pool{at: make(map[string]uint32)},
+	}
+}
+
+// len is how many there are.
+func (t *table) len() int { return len(t.rows) + len(t.twins) }
+
+// find returns where the row of a session is, and the row without the id.
+func (t *table) find(id string) (s spot, row packed, ok bool) {
+	if s, ok = t.rows[t.hash(id)]; ok {
+		if is, row := cutID(t.pile.text(s)); is == id {
+			return s, row, true
+		}
+		if s, ok = t.twins[id]; ok {
+			_, row = cutID(t.pile.text(s))
+			return s, row, true
+		}
+	}
+	return spot{}, "", false
+}
+
+// cutID returns the id of a row, and the rest.
+func cutID(row string) (id string, rest packed) {
+	in := packed(row)
+	n := in.uvarint()
+	return string(in[:n]), in[n:]
 }
 
 // set keeps a state, and the number that its session has in the file; one that is not
@@ -32,8 +65,12 @@ func (t *table) set(st *events.State, number uint64) {
 	if !st.Session.Online {
 		return
 	}
-	row := t.pack(st, number)
-	t.rows[row[:len(id)]] = row
+	s := t.pile.add(t.pack(st, number))
+	if h := t.hash(id); t.taken(h) {
+		t.twins[strings.Clone(id)] = s
+	} else {
+		t.rows[h] = s
+	}
 	if t.at[location] == 0 {
 		// The text alone, not the record or document that it is a part of.
 		location = strings.Clone(location)
@@ -41,12 +78,17 @@ func (t *table) set(st *events.State, number uint64) {
 	t.at[location]++
 }
 
+func (t *table) taken(hash uint64) bool {
+	_, taken := t.rows[hash]
+	return taken
+}
+
 func (t *table) remove(id string) {
-	row, ok := t.rows[id]
+	s, row, ok := t.find(id)
 	if !ok {
 		return
 	}
-	st := t.unpack(id, row, func(text *string, shared uint32) {
+	st := unpack(id, row, func(text *string, shared uint32) {
 		*text = t.texts.of(shared)
 		t.texts.give(shared)
 	})
@@ -54,50 +96,99 @@ func (t *table) remove(id string) {
 	if t.at[location]--; t.at[location] == 0 {
 		delete(t.at, location)
 	}
-	delete(t.rows, id)
+	if _, twin := t.twins[id]; twin {
+		delete(t.twins, id)
+	} else {
+		t.free(t.hash(id))
+	}
+	if t.pile.remove(s) {
+		t.tidy(s.chunk)
+	}
+}
+
+// free gives a hash up, which a twin then takes: find looks for one only where it is taken.
+func (t *table) free(hash uint64) {
+	delete(t.rows, hash)
+	for id, s := range t.twins {
+		if t.hash(id) == hash {
+			t.rows[hash] = s
+			delete(t.twins, id)
+			return
+		}
+	}
+}
+
+// tidy moves what is kept in a chunk to another one.
+func (t *table) tidy(chunk uint32) {
+	t.pile.each(chunk, func(was spot, row string) {
+		id, _ := cutID(row)
+		if s, _, ok := t.find(id); !ok || s != was {
+			return
+		}
+		if _, twin := t.twins[id]; twin {
+			t.twins[id] = t.pile.add(row)
+		} else {
+			t.rows[t.hash(id)] = t.pile.add(row)
+		}
+	})
+	t.pile.drop(chunk)
+}
+
+// each calls f with the id and the location of each session.
+func (t *table) each(f func(id, location string)) {
+	of := func(s spot) {
+		id, row := cutID(t.pile.text(s))
+		st := t.unpack(id, row)
+		f(id, st.Session.LocationID)
+	}
+	for _, s := range t.rows {
+		of(s)
+	}
+	for _, s := range t.twins {
+		of(s)
+	}
 }
 
 // get returns the state of a session that is online.
 func (t *table) get(id string) (st events.State, ok bool) {
-	row, ok := t.rows[id]
+	_, row, ok := t.find(id)
 	if !ok {
 		return st, false
 	}
-	return t.unpack(id, row, func(text *string, shared uint32) { *text = t.texts.of(shared) }), true
+	return t.unpack(id, row), true
+}
+
+func (t *table) unpack(id string, row packed) events.State {
+	return unpack(id, row, func(text *string, shared uint32) { *text = t.texts.of(shared) })
 }
 
 // revision returns that of a session that is online, else zero.
 func (t *table) revision(id string) int64 {
-	row, ok := t.rows[id]
-	if !ok {
-		return 0
-	}
-	in := packed(row[len(id):])
-	return in.varint()
-}
-
-// location returns that of a session that is online.
-func (t *table) location(id string) string {
-	st, _ := t.get(id)
-	return st.Session.LocationID
+	revision, _ := t.place(id)
+	return revision
 }
 
 // number returns the number that a session has in the file; zero where it is not online.
 func (t *table) number(id string) uint64 {
-	row, ok := t.rows[id]
+	_, number := t.place(id)
+	return number
+}
+
+// place returns both.
+func (t *table) place(id string) (revision int64, number uint64) {
+	_, row, ok := t.find(id)
 	if !ok {
-		return 0
+		return 0, 0
 	}
-	in := packed(row[len(id):])
-	in.varint()
-	return in.uvarint()
+	revision = row.varint()
+	return revision, row.uvarint()
 }
 
 // pack returns the row of a state: its id, its numbers and times, how long its own texts
 // are and where in the pool those are that it shares, and its own texts.
 func (t *table) pack(st *events.State, number uint64) string {
 	s := &st.Session
-	b := append(t.scratch[:0], s.ID...)
+	b := append(binary.AppendUvarint(t.scratch[:0], uint64(len(s.ID))), s.ID...)
 	b = binary.AppendUvarint(binary.AppendVarint(b, st.Revision), number)
 	for _, n := range [...]int64{
 		st.Episode, s.DurationSeconds,
@@ -123,12 +214,11 @@ func (t *table) pack(st *events.State, number uint64) string {
 	return string(b)
 }
 
-// unpack returns the state of a row, and calls share with each text that others may have
+// unpack returns the state of a row without its id, and calls share with each text that others may have
 // as well, and its place in the pool.
-func (t *table) unpack(id, row string, share func(text *string, shared uint32)) (st events.State) {
-	in := packed(row[len(id):])
+func unpack(id string, in packed, share func(text *string, shared uint32)) (st events.State) {
 	s := &st.Session
-	s.ID, s.Online, st.Revision = row[:len(id)], true, in.varint()
+	s.ID, s.Online, st.Revision = id, true, in.varint()
 	in.uvarint() // its number in the file
 	for _, n := range [...]*int64{
 		&st.Episode, &s.DurationSeconds,
