@@ -109,11 +109,10 @@ func (s *Asking) open(b *block, at float64, room int, floor float64, skip func(*
 func (s *Asking) bound(now time.Time, t *Track, floor float64, asked []Window) {
 	s.blocks = s.blocks[:0]
 	at, position, surge := t.Rows.Seconds(now), t.head(now), t.surge.factor()
-	for _, b := range t.Rows.blocks {
-		b.refresh(at)
-		start := position
+	for i, b := range t.Rows.blocks {
+		f, start := t.Rows.face(i, at), position
 		if len(asked) > 0 {
-			position += b.sums.online(at, surge)
+			position += f.sums.online(at, surge)
 		}
 		if most := b.peakBy(at); most > floor && !(len(asked) > 0 && t.shows(asked, start, position)) {
 			s.blocks = append(s.blocks, bounded{most, b})

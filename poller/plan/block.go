@@ -9,17 +9,23 @@ import (
 const blockMax = 128
 
 type block struct {
+	of     *Rows
 	at     int // its index in the list
 	rows   []*Row
 	marks  []mark // of the rows, in their order
-	sums   ages
-	oldest *Row    // that was not seen for longest
-	seen   float64 // when that was, in seconds
-	stale  bool    // sums, oldest and peak are out of date
+	oldest *Row   // that was not seen for longest
 	// Of those who can be asked about by their address: the greatest root of what asking
 	// about one of them brought at a time, what it will be a horizon later, and by how
 	// much it grows a second at most; see peakBy. All are zero where there are none.
 	peak, peakAt, later, growth float64
+}
+
+// face is what a walk over all blocks needs of one. They lie side by side: with a million
+// sessions, fetching ten thousand blocks from all over memory would take a millisecond.
+type face struct {
+	sums  ages
+	seen  float64 // when the oldest was seen, in seconds
+	stale bool    // this, and the block's oldest and peak, are out of date
 }
 
 // mark is what sums and choices need of a row. Those of a block lie side by side, since
@@ -51,28 +57,33 @@ func (m *mark) worth(now float64) float64 {
 // noted has the row's block know what has changed about it.
 func (e *Row) noted() {
 	if b := e.block; b != nil {
-		b.marks[e.index()], b.stale = e.mark(), true
+		b.marks[e.index()] = e.mark()
+		b.spoil()
 	}
 }
+
+// spoil notes that what is known of all of its rows is out of date.
+func (b *block) spoil() { b.of.faces[b.at].stale = true }
 
 // insert puts a row at an index.
 func (b *block) insert(i int, e *Row) {
 	b.rows, b.marks = slices.Insert(b.rows, i, e), slices.Insert(b.marks, i, e.mark())
-	e.block, b.stale = b, true
+	e.block = b
+	b.spoil()
 }
 
 // remove takes a row out.
 func (b *block) remove(e *Row) {
 	i := e.index()
 	b.rows, b.marks = slices.Delete(b.rows, i, i+1), slices.Delete(b.marks, i, i+1)
-	e.block, b.stale = nil, true
+	e.block = nil
+	b.spoil()
 }
 
-// split takes the second half of a full block out, as one of its own.
-func (b *block) split() *block {
-	half := len(b.rows) / 2
+// split takes the rows of a full block from an index on out, as a block of their own.
+func (b *block) split(half int) *block {
 	rest := &block{
-		rows: append(make([]*Row, 0, blockMax+1), b.rows[half:]...), marks: append(make([]mark, 0, blockMax+1), b.marks[half:]...), stale: true,
+		of: b.of, rows: append(make([]*Row, 0, blockMax+1), b.rows[half:]...), marks: append(make([]mark, 0, blockMax+1), b.marks[half:]...),
 	}
 	for _, e := range rest.rows {
 		e.block = rest
@@ -90,17 +101,22 @@ func (b *block) join(next *block) {
 	b.rows, b.marks = append(b.rows, next.rows...), append(b.marks, next.marks...)
 }
 
-// refresh brings the sums up to date.
-func (b *block) refresh(now float64) {
-	if !b.stale {
-		return
+// face returns that of a block, brought up to date.
+func (r *Rows) face(at int, now float64) *face {
+	f := &r.faces[at]
+	if f.stale {
+		r.blocks[at].refresh(f, now)
 	}
-	b.stale = false
-	b.sums = ages{base: now}
+	return f
+}
+
+// refresh brings the sums up to date.
+func (b *block) refresh(f *face, now float64) {
+	*f = face{sums: ages{base: now}}
 	oldest, growth := 0, 0.0
 	for i := range b.marks {
 		m := &b.marks[i]
-		b.sums.add(m.at, m.rate(), 1)
+		f.sums.add(m.at, m.rate(), 1)
 		if m.at < b.marks[oldest].at {
 			oldest = i
 		}
@@ -108,7 +124,7 @@ func (b *block) refresh(now float64) {
 			growth = m.root
 		}
 	}
-	b.oldest, b.seen, b.growth = b.rows[oldest], b.marks[oldest].at, growth
+	b.oldest, f.seen, b.growth = b.rows[oldest], b.marks[oldest].at, growth
 	b.climb(now)
 }
 

@@ -174,24 +174,26 @@ func (p *pages) measure(now time.Time, overdue time.Duration) {
 	t := p.Rows.Seconds(now)
 	p.longest = p.limit(now)
 	start := p.corrected(position)
-	for _, b := range p.Rows.blocks {
-		b.refresh(t)
+	for i, b := range p.Rows.blocks {
+		f := p.Rows.face(i, t)
 		p.starts, p.before = append(p.starts, start), append(p.before, gain)
-		position += b.sums.online(t, surge)
+		position += f.sums.online(t, surge)
 		end := p.corrected(position)
-		first, seen, open := b.oldest, b.seen, 1.0
+		open := 1.0
 		if len(p.asked) > 0 {
-			if open -= p.covered(start, end); open < 1 {
-				if first = p.unasked(b, start, (end-start)/b.sums.n); first != nil {
-					seen = first.at
-				}
+			open -= p.covered(start, end)
+		}
+		if overdue > 0 && t-f.seen > overdue.Seconds() {
+			first := b.oldest
+			if open < 1 {
+				first = p.unasked(b, start, (end-start)/f.sums.n)
+			}
+			if first != nil && t-first.at > overdue.Seconds() {
+				p.late.add(first, first.at)
 			}
 		}
-		if first != nil && overdue > 0 && t-seen > overdue.Seconds() {
-			p.late.add(first, seen)
-		}
-		gain += open * b.sums.gain(t, 0)
-		roots += math.Sqrt(b.sums.n * b.sums.rate)
+		gain += open * f.sums.gain(t, 0)
+		roots += math.Sqrt(f.sums.n * f.sums.rate)
 		start = end
 	}
 	p.total = position
@@ -287,10 +289,11 @@ func (p *pages) layOut(now time.Time, low, high int, must, until *Row) (at, to f
 	r, surge := p.Rows, p.surge.factor()
 	p.fine, p.fineBefore = p.fine[:0], p.fineBefore[:0]
 	position, gain, t := 0.0, 0.0, r.Seconds(now)
-	for i, b := range r.blocks[low:high] {
-		position = max(position, p.starts[low+i])
+	for i := low; i < high; i++ {
+		b := r.blocks[i]
+		position = max(position, p.starts[i])
 		// What corrects where a block begins and ends holds within it, too.
-		scale := (p.starts[low+i+1] - p.starts[low+i]) / max(1, b.sums.online(t, surge))
+		scale := (p.starts[i+1] - p.starts[i]) / max(1, r.face(i, t).sums.online(t, surge))
 		for _, e := range b.rows {
 			p.fine, p.fineBefore = append(p.fine, position), append(p.fineBefore, gain)
 			if e == must {

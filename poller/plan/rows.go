@@ -103,6 +103,7 @@ type Rows struct {
 
 	began  time.Time // local clock: that of Row.at
 	blocks []*block
+	faces  []face // of the blocks, in their order
 	n      int
 }
 
@@ -149,16 +150,16 @@ func (r *Rows) Row(position int) *Row {
 // Oldest returns the row that was not seen for longest; nil where there is none.
 func (r *Rows) Oldest(now time.Time) *Row {
 	t := r.Seconds(now)
-	var oldest *block
-	for _, b := range r.blocks {
-		if b.refresh(t); oldest == nil || b.seen < oldest.seen {
-			oldest = b
+	oldest := -1
+	for i := range r.blocks {
+		if f := r.face(i, t); oldest < 0 || f.seen < r.faces[oldest].seen {
+			oldest = i
 		}
 	}
-	if oldest == nil {
+	if oldest < 0 {
 		return nil
 	}
-	return oldest.oldest
+	return r.blocks[oldest].oldest
 }
 
 // Unseen yields of each stretch of the list the row that was not seen for longest, where
@@ -167,8 +168,8 @@ func (r *Rows) Unseen(now time.Time, longer time.Duration) iter.Seq[*Row] {
 	t := r.Seconds(now)
 	before := t - longer.Seconds()
 	return func(yield func(*Row) bool) {
-		for _, b := range r.blocks {
-			if b.refresh(t); b.seen < before && !yield(b.oldest) {
+		for i := range r.blocks {
+			if r.face(i, t).seen < before && !yield(r.blocks[i].oldest) {
 				return
 			}
 		}
@@ -270,7 +271,7 @@ func (r *Rows) Between(after, before time.Time) iter.Seq[*Row] {
 func (r *Rows) Insert(e *Row) {
 	r.n++
 	if len(r.blocks) == 0 {
-		r.blocks = append(r.blocks, &block{})
+		r.blocks, r.faces = append(r.blocks, &block{of: r}), append(r.faces, face{})
 	}
 	at := sort.Search(len(r.blocks), func(i int) bool {
 		return len(r.blocks[i].rows) > 0 && r.before(e.Start, r.blocks[i].first().Start)
@@ -281,8 +282,11 @@ func (r *Rows) Insert(e *Row) {
 	if len(b.rows) <= blockMax {
 		return
 	}
-	rest := b.split()
-	r.blocks = slices.Insert(r.blocks, b.at+1, rest)
+	half := len(b.rows) / 2
+	if i == len(b.rows)-1 && b.at == len(r.blocks)-1 {
+		half = i // Rows come in their order, and fill one block after the other.
+	}
+	r.blocks, r.faces = slices.Insert(r.blocks, b.at+1, b.split(half)), slices.Insert(r.faces, b.at+1, face{stale: true})
 	r.number(b.at)
 }
 
@@ -294,10 +298,10 @@ func (r *Rows) Remove(e *Row) {
 	// A block with little left joins its neighbour, so that there are few.
 	if after := b.at + 1; after < len(r.blocks) && len(b.rows)+len(r.blocks[after].rows) <= blockMax/2 {
 		b.join(r.blocks[after])
-		r.blocks = slices.Delete(r.blocks, after, after+1)
+		r.blocks, r.faces = slices.Delete(r.blocks, after, after+1), slices.Delete(r.faces, after, after+1)
 		r.number(b.at)
 	} else if len(b.rows) == 0 {
-		r.blocks = slices.Delete(r.blocks, b.at, b.at+1)
+		r.blocks, r.faces = slices.Delete(r.blocks, b.at, b.at+1), slices.Delete(r.faces, b.at, b.at+1)
 		r.number(b.at)
 	}
 }

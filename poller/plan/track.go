@@ -172,8 +172,8 @@ func (t *Track) beyond(start int, now time.Time) {
 	}
 	t.length, t.lengthAt = (t.reach+empty)/2, now
 	t.at, t.front = t.head(now), t.front[:0]
-	for _, b := range t.Rows.blocks {
-		t.at += b.sums.n
+	for i := range t.Rows.faces {
+		t.at += t.Rows.faces[i].sums.n
 	}
 	t.shift = t.length - t.at
 	t.atFirst, t.firstShift = t.at, t.shift
@@ -184,19 +184,17 @@ func (t *Track) beyond(start int, now time.Time) {
 func (t *Track) positions(first, last *Row, now time.Time) (atFirst, atLast float64) {
 	position, surge := t.head(now), t.surge.factor()
 	s := t.Rows.Seconds(now)
-	for _, b := range t.Rows.blocks {
-		ofFirst, ofLast := first != nil && first.block == b, last != nil && last.block == b
-		if ofFirst {
+	for i := range t.Rows.blocks {
+		if first != nil && first.block.at == i {
 			atFirst, first = within(first, position, s, surge), nil
 		}
-		if ofLast {
+		if last != nil && last.block.at == i {
 			atLast, last = within(last, position, s, surge), nil
 		}
 		if first == nil && last == nil {
 			break
 		}
-		b.refresh(s)
-		position += b.sums.online(s, surge)
+		position += t.Rows.face(i, s).sums.online(s, surge)
 	}
 	return atFirst, atLast
 }
