@@ -12,16 +12,14 @@ import (
 // as long as the session lasts.
 type book struct {
 	rows           *plan.Rows
+	slots          *slots
 	at             map[[4]byte]occupants // by IPv4 address
 	askable, known int                   // sessions that can be asked about by their address, and that have one
 }
 
-// occupants are the sessions at one address: how many, and the first of them, unless it
-// has left.
-type occupants struct {
-	n     int
-	first *entry
-}
+// occupants are the sessions at one address: how many, and the slot of the first of them;
+// 0 once it has left.
+type occupants struct{ n, first int32 }
 
 // askable reports whether a session can be asked about by its address.
 func (e *entry) askable() bool {
@@ -58,14 +56,14 @@ func (b *book) enter(e *entry, a netip.Addr) {
 	b.known++
 	o, taken := b.at[e.place]
 	if !taken {
-		b.at[e.place] = occupants{1, e}
+		b.at[e.place] = occupants{1, e.slot}
 		b.askable++
 		return
 	}
 	b.at[e.place] = occupants{o.n + 1, o.first}
 	e.shared = true
 	b.mark(e)
-	b.share(o.first)
+	b.share(b.slots.of(o.first))
 }
 
 // leave takes a session from its address.
@@ -78,8 +76,8 @@ func (b *book) leave(e *entry) {
 	if !e.shared {
 		b.askable--
 	}
-	if o.first == e {
-		o.first = nil
+	if o.first == e.slot {
+		o.first = 0
 	}
 	if o.n--; o.n == 0 {
 		delete(b.at, e.place)
@@ -138,8 +136,9 @@ func (c *checks) locate(sessions []events.Session) {
 		}
 		// Somebody else was there since: the platform may answer for that session, though
 		// it is nobody that is watched, or has ended.
-		if o, _ := b.who(a); o.first != nil && o.first.ID != s.ID && (s.Online || s.StartedAt.IsZero() || !s.StartedAt.Before(o.first.Start)) {
-			b.share(o.first)
+		o, _ := b.who(a)
+		if first := b.slots.of(o.first); first != nil && first.ID != s.ID && (s.Online || s.StartedAt.IsZero() || !s.StartedAt.Before(first.Start)) {
+			b.share(first)
 		}
 	}
 }

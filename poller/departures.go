@@ -77,7 +77,7 @@ func (d *departures) survey(now time.Time, byAddress func(*entry) bool) {
 func (d *departures) cohortOf(l *location, byAddress func(*entry) bool) *cohort {
 	together := make(map[time.Time]int)
 	var start time.Time
-	for e := range l.sessions {
+	for e := range d.roster.at(l) {
 		together[e.Start]++
 	}
 	for s, n := range together {
@@ -91,14 +91,14 @@ func (d *departures) cohortOf(l *location, byAddress func(*entry) bool) *cohort 
 	c := l.cohort
 	if c == nil || !c.start.Equal(start) {
 		c = &cohort{start: start, read: d.Clock.Now()}
-		for e := range l.sessions {
+		for e := range d.roster.at(l) {
 			if e.Start.Equal(start) && e.Seen.Before(c.read) {
 				c.read = e.Seen
 			}
 		}
 	}
 	c.n = 0
-	for e := range l.sessions {
+	for e := range d.roster.at(l) {
 		if e.Start.Equal(start) && !byAddress(e) {
 			c.n++
 		}

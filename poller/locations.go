@@ -16,9 +16,9 @@ import (
 type location struct {
 	plan.Location
 	name     string
-	sessions map[*entry]struct{}
-	leaving  bool          // it is no longer configured: only its known sessions are of interest
-	tracking diff.Tracking // on the platform's clock, by looks whose records could all be read
+	sessions map[int32]struct{} // their slots; see roster.at
+	leaving  bool               // it is no longer configured: only its known sessions are of interest
+	tracking diff.Tracking      // on the platform's clock, by looks whose records could all be read
 	veil     veil
 	reading  *reading // of its list, under way; nil outside of one
 	readings int      // of its list so far
@@ -33,13 +33,13 @@ type location struct {
 // enter and leave are for sessions that come and go.
 func (p *location) enter(e *entry) {
 	if p.sessions == nil {
-		p.sessions = make(map[*entry]struct{})
+		p.sessions = make(map[int32]struct{})
 	}
-	p.sessions[e] = struct{}{}
+	p.sessions[e.slot] = struct{}{}
 }
 
 func (p *location) leave(e *entry) {
-	delete(p.sessions, e)
+	delete(p.sessions, e.slot)
 	p.Left(&e.Row)
 }
 
@@ -117,13 +117,15 @@ func (ps *locations) sized(perPage int) {
 	}
 }
 
-// certainBy notes that its list was read completely from a time on: without an order, it
-// is as old as the session that was seen least lately.
-func (p *location) certainBy(began time.Time, ordered bool) {
+// certainBy notes that a location's list was read completely from a time on: without an
+// order, it is as old as the session that was seen least lately.
+func (r *roster) certainBy(p *location, began time.Time, ordered bool) {
 	at := began
-	for e := range p.sessions {
-		if !ordered && e.Seen.Before(at) {
-			at = e.Seen
+	if !ordered {
+		for e := range r.at(p) {
+			if e.Seen.Before(at) {
+				at = e.Seen
+			}
 		}
 	}
 	if at.After(p.SeenAt) {

@@ -50,7 +50,7 @@ func (k *ledger) finished(ctx context.Context, r *reading, of *location) error {
 	ordered = ordered || r.pages == 1
 	presumed := k.missing.unshown(r, of, ordered)
 	if of != nil {
-		of.certainBy(r.began, ordered)
+		k.roster.certainBy(of, r.began, ordered)
 	} else {
 		k.tended = k.Clock.Now()
 		k.tend(k.tended, r.began)

@@ -19,6 +19,7 @@ import (
 // the others, whose start is not known or who were shown out of order, are loose.
 type roster struct {
 	entries map[string]*entry
+	slots   slots
 	track   *plan.Track
 	rows    *plan.Rows // the track's
 	loose   map[*entry]bool
@@ -26,6 +27,38 @@ type roster struct {
 	parted  map[string]float64        // when sessions had ended that an answer under way may still show; see stale
 	now     func() time.Time          // local clock
 	book    book
+}
+
+// slots number the entries from 1 on. What refers to each of them does so by number, since
+// the garbage collector follows each pointer: to a million of them, all over memory.
+type slots struct {
+	entries []*entry
+	vacant  []int32
+}
+
+func (s *slots) take(e *entry) {
+	if n := len(s.vacant); n > 0 {
+		e.slot, s.vacant = s.vacant[n-1], s.vacant[:n-1]
+	} else {
+		if len(s.entries) == 0 {
+			s.entries = append(s.entries, nil) // 0 is nobody.
+		}
+		e.slot, s.entries = int32(len(s.entries)), append(s.entries, nil)
+	}
+	s.entries[e.slot] = e
+}
+
+func (s *slots) give(e *entry) {
+	s.entries[e.slot] = nil
+	s.vacant = append(s.vacant, e.slot)
+}
+
+// of returns an entry; nil of 0.
+func (s *slots) of(slot int32) *entry {
+	if slot == 0 {
+		return nil
+	}
+	return s.entries[slot]
 }
 
 // entry is one online session. Its Seen is when the request was sent that last
@@ -42,6 +75,7 @@ type entry struct {
 
 	writes int32   // times that its figures were found changed
 	sought int32   // pages in a row that were read for it and did not show it
+	slot   int32   // its number in the roster's slots
 	place  [4]byte // its IPv4 address, in memory alone; see address
 	queued bool    // it is queued for verification, still
 	shared bool    // another session has, or had, the address too
@@ -70,8 +104,10 @@ type standing struct {
 type figures struct{ downloaded, uploaded events.Bytes }
 
 func newRoster(track *plan.Track, now func() time.Time) *roster {
-	return &roster{track: track, rows: track.Rows, now: now, book: book{rows: track.Rows},
+	r := &roster{track: track, rows: track.Rows, now: now,
 		entries: make(map[string]*entry), loose: make(map[*entry]bool), adrift: make(map[int64]map[*entry]bool), parted: make(map[string]float64)}
+	r.book = book{rows: track.Rows, slots: &r.slots}
+	return r
 }
 
 // of returns the entry of a row; nil of none.
@@ -105,6 +141,7 @@ func (r *roster) add(id string, at *location, since time.Time, m timing) *entry 
 		e.figures = figures{events.UnknownBytes, events.UnknownBytes}
 		r.track.Enter(&e.Row)
 		r.entries[id] = e
+		r.slots.take(e)
 		r.link(e)
 		at.enter(e)
 	}
@@ -145,6 +182,7 @@ func (r *roster) remove(id string) {
 		r.unlink(e)
 		r.book.leave(e)
 		delete(r.entries, id)
+		r.slots.give(e)
 	}
 }
 
@@ -244,7 +282,13 @@ func (r *roster) each(f func(*entry)) {
 // at yields the entries of a location; nil is all of them.
 func (r *roster) at(at *location) iter.Seq[*entry] {
 	if at != nil {
-		return maps.Keys(at.sessions)
+		return func(yield func(*entry) bool) {
+			for slot := range at.sessions {
+				if !yield(r.slots.of(slot)) {
+					return
+				}
+			}
+		}
 	}
 	return maps.Values(r.entries)
 }
