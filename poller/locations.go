@@ -22,6 +22,7 @@ type location struct {
 	veil     veil
 	reading  *reading // of its list, under way; nil outside of one
 	readings int      // of its list so far
+	moves    bool     // its rows do so faster than pages are read that are to be joined
 	// unsettled is how many readings of its list may be made to find all who began at
 	// once.
 	unsettled int

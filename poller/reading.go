@@ -28,6 +28,9 @@ const (
 	// rejoins is how often a page that shares nothing with the one before is
 	// followed by one that begins further back, before the reading goes on without.
 	rejoins = 3
+	// retryJoins is how many readings of a list there are to one that tries whether its
+	// pages can be joined, where they could not.
+	retryJoins = 10
 	// mostAlike is how many pages in a row may show mostly who was on the page before,
 	// and nobody new, before a list counts as read: a platform may give the same page for
 	// ever. It may give several in turn, so that mostBarren may show nobody new whatever
@@ -75,9 +78,7 @@ type reading struct {
 	alike    int             // of them, in a row, those that showed mostly who was on the page before
 	last     map[string]bool // ids on it, whether it was joined or not
 	repeats  bool            // the list counts as read, though the platform says that it goes on
-	records  int
-	twice    int // records that were meant to be read twice
-	fixed    int // the platform's own page size where it ignores per_page
+	fixed    int             // the platform's own page size where it ignores per_page
 }
 
 func newReading(began time.Time, turn int) *reading {
@@ -127,8 +128,6 @@ func (r *reading) add(page platform.Page, m timing) (done bool) {
 		r.alike = 0
 	}
 	r.last = ids
-	r.records += len(page.Sessions)
-	r.twice += min(len(page.Sessions), max(0, r.covered-r.asked.Start()))
 	if r.unjoined = r.unjoined || r.missed == rejoins; r.fixed == 0 && !joined && !r.unjoined {
 		r.missed++
 		return false
@@ -143,10 +142,10 @@ func (r *reading) add(page platform.Page, m timing) (done bool) {
 // repeating is what is said of such a list.
 const repeating = "a list shows the same sessions page after page and does not end: whoever else is online stays unknown; ask the platform's support why"
 
-// hidden is the part of the list that was on no page, as records betray that came
-// more often than the pages overlap: each stood where another should have.
+// hidden is the part of the list that was on no page: each record that came more often than
+// its position was read stood where another should have.
 func (r *reading) hidden() float64 {
-	return max(0, float64(r.records-len(r.shown)-r.twice)) / max(1, float64(r.records))
+	return max(0, 1-float64(len(r.shown))/max(1, float64(r.covered)))
 }
 
 // sizeOf returns the page size that the platform used: what it says, or else at
@@ -177,8 +176,8 @@ func (p *Poller) list(ctx context.Context, id string) error {
 	location := p.location(id, "")
 	r := location.reading
 	if r == nil {
-		r = newReading(p.Clock.Now(), location.readings)
-		location.reading, p.watched.read[id] = r, location
+		r = location.begin(p.Clock.Now())
+		p.watched.read[id] = location
 	}
 	online := true
 	w := r.next()
@@ -204,7 +203,7 @@ func (p *Poller) list(ctx context.Context, id string) error {
 			}
 		}
 		if done {
-			location.readings++
+			location.done(r)
 			left := location.unsettled - 1
 			if r.news <= len(r.shown)/newsShare {
 				left = 0
@@ -229,6 +228,21 @@ func (p *Poller) list(ctx context.Context, id string) error {
 		p.rates().PassAt(&location.Location, r.began)
 		return p.finished(ctx, r, location)
 	})
+}
+
+// begin begins a reading of its list.
+func (p *location) begin(now time.Time) *reading {
+	p.reading = newReading(now, p.readings)
+	p.reading.unjoined = p.moves && p.readings%retryJoins > 0
+	return p.reading
+}
+
+// done notes a reading that is complete.
+func (p *location) done(r *reading) {
+	if p.readings%retryJoins == 0 || r.unjoined {
+		p.moves = r.unjoined
+	}
+	p.readings++
 }
 
 // markOf is how a location is tracked once a reading of its list is done.

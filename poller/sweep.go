@@ -179,7 +179,7 @@ func (p *Poller) foresee(now time.Time) {
 	v.Followed = p.departures.follows
 	p.missing.overdue(now, v, p.planned.Overdue, p.sweep.pace)
 	p.missing.weigh(now)
-	v.Missing, v.Unsettled = p.missing.ids, p.watched.unsettled()
+	v.Missing, v.Sooner, v.Unsettled = p.missing.ids, p.missing.sooner, p.watched.unsettled()
 	v.Asked = q.pagesAsked(v.Asked[:0])
 	v.Placed = p.roster.placed
 	v.Figures, v.FiguresGain = p.pending.next(now)

@@ -56,7 +56,7 @@ func newTrial(t *testing.T, list []Message) *trial {
 
 func (tr *trial) settings() Settings {
 	return Settings{
-		Rules: testRules(), TickEvery: 2 * time.Millisecond, CheckpointEvery: 20 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		Rules: testRules(), TickEvery: 2 * time.Millisecond, CheckpointEvery: 20 * time.Millisecond, Log: slog.New(slog.NewTextHandler(tr.t.Output(), nil)),
 		LookedAt: func(string) time.Time {
 			if tr.over.Load() {
 				return time.UnixMilli(tr.looked.Add(60_000)).UTC()

@@ -56,6 +56,9 @@ type View struct {
 	// Missing holds the ids of sessions that lists failed to show, without proof that
 	// they are gone. The first is the one most worth a question.
 	Missing []string
+	// Sooner is true where further readings settle most of them sooner than questions do:
+	// ends that many readings agree on need no proof.
+	Sooner bool
 	// Probing is true where arrivals can be read from the end of the account's
 	// history, ProbeAge how long ago they were.
 	Probing  bool
