@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/internal/objects"
 )
 
 // checkpoint is the state at one sequence of one stream. It lies in an object
@@ -42,44 +44,63 @@ func (s *Service) checkpointStore(ctx context.Context, js jetstream.JetStream) (
 
 func (s *Service) checkpointName() string { return s.settings.Stream + "/" + s.filterSubject() }
 
-// restore takes the state from the checkpoint, if there is one that can be read.
-// Without it the stream is read from its start.
-func (s *Service) restore(ctx context.Context, js jetstream.JetStream) {
+// restore takes the state from the checkpoint, if there is one that can be read. Without it
+// the stream is read from its start, which tells of nobody whose events have left it: so an
+// error means that the checkpoint may be read later.
+func (s *Service) restore(ctx context.Context, js jetstream.JetStream) error {
 	c, err := s.load(ctx, js)
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return
-	}
 	var o *Occupancy
 	if err == nil {
 		c.Snapshot.Forget(s.settings.Forgotten)
 		o, err = Restore(s.settings.Limits, c.Snapshot)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, jetstream.ErrObjectNotFound):
+		return nil
+	case err == nil:
+	case errors.Is(err, errUnreadable), errors.Is(err, ErrSnapshot), errors.Is(err, jetstream.ErrBucketNotFound), s.hopeless():
 		s.settings.Log.Warn("occupancy: no checkpoint to go on from", "error", err)
-		return
+		return nil
+	default:
+		return err
 	}
+	s.hopeful = time.Time{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state, s.created, s.anchor = o, c.Created, c.Anchor
 	s.status.Epoch, s.status.Exact = c.Epoch, c.Exact
 	s.saved.Sequence = o.Sequence()
+	return nil
 }
+
+// hopeless notes that the checkpoint could not be read, and reports whether it could not for
+// so long that what there is has to do.
+func (s *Service) hopeless() bool {
+	now := s.settings.Now()
+	if s.hopeful.IsZero() {
+		s.hopeful = now
+	}
+	return now.Sub(s.hopeful) >= objects.Patience
+}
+
+// errUnreadable: the checkpoint is there as it was stored, and is none.
+var errUnreadable = errors.New("it is no checkpoint")
 
 func (s *Service) load(ctx context.Context, js jetstream.JetStream) (c checkpoint, err error) {
 	store, err := s.checkpointStore(ctx, js)
 	if err != nil {
 		return c, err
 	}
-	packed, err := store.GetBytes(ctx, s.checkpointName())
+	packed, err := objects.Get(ctx, js, store, s.settings.Bucket+"-state", s.checkpointName())
 	if err != nil {
-		return c, err
+		return c, fmt.Errorf("checkpoint %s: %w", s.checkpointName(), err)
 	}
 	r, err := gzip.NewReader(bytes.NewReader(packed))
 	if err == nil {
 		err = json.NewDecoder(r).Decode(&c)
 	}
 	if err != nil {
-		return c, fmt.Errorf("checkpoint %s: %w", s.checkpointName(), err)
+		return c, fmt.Errorf("checkpoint %s: %w: %w", s.checkpointName(), errUnreadable, err)
 	}
 	return c, nil
 }

@@ -139,7 +139,9 @@ func (s *Service) align(ctx context.Context, js jetstream.JetStream, stream jets
 	fresh, created := s.created.IsZero(), s.created
 	s.mu.RUnlock()
 	if fresh {
-		s.restore(ctx, js)
+		if err := s.restore(ctx, js); err != nil {
+			return err
+		}
 		s.mu.RLock()
 		created = s.created
 		s.mu.RUnlock()

@@ -76,6 +76,7 @@ type Service struct {
 	holes   holes
 	bucket  written
 	saved   written
+	hopeful time.Time  // since when the checkpoint is tried to be read in vain; of Run alone
 	saving  sync.Mutex // one at a time: the last one to begin is the last one to be stored
 	told    string     // why the stream cannot be read, as the log has it
 

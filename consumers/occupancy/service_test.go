@@ -2,9 +2,11 @@ package occupancy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"reflect"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -350,5 +352,41 @@ func TestRunIsForOnce(t *testing.T) {
 	stop()
 	if err := s.Run(t.Context(), js); !errors.Is(err, ErrRunning) {
 		t.Errorf("second Run: %v", err)
+	}
+}
+
+// unread refuses to read checkpoints a few times, as a server that is slow or just starts does.
+type unread struct {
+	jetstream.JetStream
+	times *atomic.Int32 // as often as this
+}
+
+func (u unread) ObjectStore(ctx context.Context, name string) (jetstream.ObjectStore, error) {
+	if u.times.Add(-1) >= 0 {
+		return nil, context.DeadlineExceeded
+	}
+	return u.JetStream.ObjectStore(ctx, name)
+}
+
+// TestCheckpointThatCannotBeReadNowIsReadLater: it alone knows of who came before what the
+// stream still has.
+func TestCheckpointThatCannotBeReadNowIsReadLater(t *testing.T) {
+	js := connect(t, startServer(t, t.TempDir(), -1))
+	stream := makeStream(t, js)
+	list := newVenue(16, 3, 30).messages(80, time.Second)
+	publish(t, js, list...)
+	settings := quickSettings()
+	s, stop := running(t, js, settings)
+	until(t, "live", reaches(s, 80))
+	stop()
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeSequence(70)); err != nil {
+		t.Fatal(err)
+	}
+	var times atomic.Int32
+	times.Store(2)
+	again, _ := running(t, unread{js, &times}, settings)
+	until(t, "live", reaches(again, 80))
+	if st := again.Status(); !st.Exact {
+		t.Errorf("what left the stream counts as unknown: %+v", st)
 	}
 }

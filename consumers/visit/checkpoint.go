@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/internal/objects"
 )
 
 // checkpoint is the state at one sequence of both streams.
@@ -48,11 +50,14 @@ func (s *Service) load(ctx context.Context, js jetstream.JetStream) (*checkpoint
 	if err != nil {
 		return nil, err
 	}
-	packed, err := store.GetBytes(ctx, checkpointName)
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
+	packed, err := objects.Get(ctx, js, store, s.settings.State, checkpointName)
+	switch {
+	case errors.Is(err, jetstream.ErrObjectNotFound):
 		return nil, nil
-	}
-	if err != nil {
+	case s.lost(err):
+		s.settings.Log.Warn("visits: the checkpoint cannot be read; reading the streams from their start", "error", err)
+		return nil, nil
+	case err != nil:
 		return nil, fmt.Errorf("checkpoint in %s: %w", s.settings.State, err)
 	}
 	var c checkpoint
@@ -65,6 +70,20 @@ func (s *Service) load(ctx context.Context, js jetstream.JetStream) (*checkpoint
 		return nil, nil
 	}
 	return &c, nil
+}
+
+// lost reports whether the checkpoint was damaged each time that it was read, for a while.
+func (s *Service) lost(err error) bool {
+	now := s.settings.Now()
+	switch {
+	case !errors.Is(err, objects.ErrDamaged):
+		s.damaged = time.Time{}
+	case s.damaged.IsZero():
+		s.damaged = now
+	default:
+		return now.Sub(s.damaged) >= objects.Patience
+	}
+	return false
 }
 
 // saveTime bounds how long saving may take. Without a deadline the client library gives each

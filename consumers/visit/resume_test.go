@@ -193,3 +193,45 @@ func TestErasedEventsAreNotMissed(t *testing.T) {
 		})
 	}
 }
+
+// TestDamagedCheckpointIsNone: parts of it may be lost with a disk, or be deleted by hand.
+func TestDamagedCheckpointIsNone(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func(jetstream.Stream) error{
+		"parts are gone": func(s jetstream.Stream) error {
+			return s.Purge(t.Context(), jetstream.WithPurgeSubject("$O."+DefaultState+".C.>"))
+		},
+		"its description is cut": func(s jetstream.Stream) error {
+			m, err := s.GetLastMsgForSubject(t.Context(), "$O."+DefaultState+".M.>")
+			if err == nil {
+				err = s.DeleteMsg(t.Context(), m.Sequence)
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tr := newTrial(t, story(t, `
+				started s1 g1 d1 a 0
+				started s2 g2 d2 a 1`))
+			s, stop := tr.start()
+			tr.publish(1)
+			until(t, "every event is in", tr.reached(s))
+			stop()
+			store, err := tr.js.Stream(t.Context(), "OBJ_"+DefaultState)
+			if err == nil {
+				err = damage(store)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			tr.publish(1)
+			settings, later := tr.settings(), time.Duration(0)
+			settings.Now = func() time.Time { later += 5 * time.Second; return time.Now().Add(later) }
+			s, stop = tr.startWith(settings)
+			until(t, "every event is in", tr.reached(s))
+			stop()
+			checked(t, tr.stored())
+		})
+	}
+}

@@ -19,6 +19,7 @@ import (
 type Service struct {
 	settings Settings
 	asked    chan chan error // to forget; see Forget
+	damaged  time.Time       // since when the checkpoint is; zero where it is not
 
 	mu     sync.Mutex
 	status Status
