@@ -85,11 +85,11 @@ func (c *Config) visitFaults() []error {
 func (a *app) lookedAt(name string) time.Time {
 	m, err := a.fleet.find(name)
 	if err != nil {
-		return time.Time{} // another process polls it
+		return time.Time{} // it has left the file: nobody looks any more
 	}
 	opened := m.open()
-	if opened == nil {
-		return time.Time{}
+	if opened == nil { // another process polls it, and decides by its looks; or nobody can now
+		return time.Unix(0, 1)
 	}
 	looked, now := time.Unix(0, m.metrics.looked.Load()), time.Now()
 	if unsent := opened.Unsent(now); unsent > now.Sub(looked) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,16 @@ func (tr *trial) lookingUntil(minute int) Settings {
 		return sec(60 * now)
 	}
 	return settings
+}
+
+// untilSaved waits for a checkpoint behind a session event.
+func (tr *trial) untilSaved(sequence uint64) {
+	tr.t.Helper()
+	s := New(tr.settings())
+	until(tr.t, "a checkpoint has every event", func() bool {
+		c, err := s.load(tr.t.Context(), tr.js)
+		return err == nil && c != nil && c.Snapshot.Sequence == sequence
+	})
 }
 
 // TestTimeGoesOnInASilenceAfterARestart: the last guest of the evening has left, the service
@@ -94,7 +105,7 @@ func TestPausedProcessSavesNoStateThatLacksWhatWasPublished(t *testing.T) {
 	until(t, "one visit is over", func() bool { st := s.Status(); return st.Live && st.Open == 1 })
 	stop()
 	tr.publish(2)
-	until(t, "a checkpoint has them", func() bool { c, err := s.load(t.Context(), tr.js); return err == nil && c.Snapshot.Sequence == 5 })
+	tr.untilSaved(5)
 	resume()
 	s, stop = tr.startWith(tr.lookingUntil(120))
 	until(t, "time went on", func() bool { st := s.Status(); return st.Live && st.Open == 1 })
@@ -163,6 +174,7 @@ func TestErasedEventsAreNotMissed(t *testing.T) {
 			s, stop := tr.start()
 			tr.publish(1)
 			until(t, "every event is in", tr.reached(s))
+			tr.untilSaved(1)
 			stop()
 			tr.publish(2)
 			input, err := tr.js.Stream(t.Context(), events.DefaultStream)
@@ -217,6 +229,7 @@ func TestDamagedCheckpointIsNone(t *testing.T) {
 			s, stop := tr.start()
 			tr.publish(1)
 			until(t, "every event is in", tr.reached(s))
+			tr.untilSaved(1)
 			stop()
 			store, err := tr.js.Stream(t.Context(), "OBJ_"+DefaultState)
 			if err == nil {
@@ -234,4 +247,33 @@ func TestDamagedCheckpointIsNone(t *testing.T) {
 			checked(t, tr.stored())
 		})
 	}
+}
+
+// TestTimeStandsStillWhereSomebodyElseLooks: who does not see that the platform is away would
+// end the visits of guests who come back meanwhile.
+func TestTimeStandsStillWhereSomebodyElseLooks(t *testing.T) {
+	t.Parallel()
+	tr := newTrial(t, story(t, `
+		started s1 g1 d1 a 0
+		ended s1 g1 d1 a 10`))
+	var ticks, here atomic.Int64
+	settings := tr.settings()
+	settings.Now = func() time.Time { return time.Now().Add(time.Duration(ticks.Load()) * time.Minute) }
+	settings.LookedAt = func(string) time.Time {
+		if n := ticks.Add(1); here.Load() > 0 {
+			return sec(60 * int(n))
+		}
+		return time.Unix(0, 1)
+	}
+	s, stop := tr.startWith(settings)
+	tr.publish(2)
+	until(t, "every event is in", tr.reached(s))
+	until(t, "two hours have gone by", func() bool { return ticks.Load() > 120 })
+	if n := s.Status().Open; n != 1 {
+		t.Errorf("%d visits are open, want that of the guest who has just left", n)
+	}
+	here.Store(1)
+	until(t, "the visit is over", func() bool { return s.Status().Open == 0 })
+	stop()
+	checked(t, tr.stored())
 }

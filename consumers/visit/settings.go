@@ -34,9 +34,10 @@ type Settings struct {
 	// Default 1 s.
 	TickEvery time.Duration
 	// LookedAt tells the time on an account's platform up to which its sessions were
-	// looked at, with what was seen in the stream; zero when not known here. It keeps visits
-	// open while nobody polls, or nothing can be published. Without it the time is this
-	// machine's, corrected by what the account's latest event shows.
+	// looked at, with what was seen in the stream; zero when nobody knows, and long ago when
+	// somebody else does. It keeps visits open while nobody polls, or nothing can be
+	// published. Without it the time is this machine's, corrected by what the account's
+	// latest event shows.
 	LookedAt func(account string) time.Time
 	// Count asks platforms how many sessions they have, so that visits have numbers; nil asks
 	// nobody. WholeHistory says that the platforms are known to forget nothing; else that is
