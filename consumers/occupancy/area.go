@@ -16,7 +16,8 @@ type Place struct{ Account, Location string }
 // area is what is known of one location, or of a whole account.
 type area struct {
 	account, id, name string
-	since             int64 // when its first event was seen
+	of                *account // nil of an account as a whole
+	since             int64    // when its first event was seen
 	sequence          uint64
 	seenAt            int64
 	all               map[string]*session   // of an account, by id; nil of a location
@@ -166,10 +167,14 @@ func (l *area) count(s *session) {
 	if mac := s.mac(); mac == "" {
 		l.anonymous++
 	} else {
-		l.devices.add(mac)
+		if h, fresh := l.devices.add(mac); fresh && l.of != nil {
+			l.of.devices.came(h, l)
+		}
 	}
 	if guest := s.guest(); guest != "" {
-		l.guests.add(guest)
+		if h, fresh := l.guests.add(guest); fresh && l.of != nil {
+			l.of.guests.came(h, l)
+		}
 	}
 }
 
@@ -183,10 +188,14 @@ func (l *area) forget(s *session) {
 	if mac := s.mac(); mac == "" {
 		l.anonymous--
 	} else {
-		l.devices.remove(mac)
+		if h, gone := l.devices.remove(mac); gone && l.of != nil {
+			l.of.devices.left(h, l)
+		}
 	}
 	if guest := s.guest(); guest != "" {
-		l.guests.remove(guest)
+		if h, gone := l.guests.remove(guest); gone && l.of != nil {
+			l.of.guests.left(h, l)
+		}
 	}
 }
 

@@ -1,9 +1,14 @@
 package occupancy
 
 import (
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -11,6 +16,7 @@ import (
 	"time"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/group"
 )
 
 // BenchmarkApply folds a stream of 3,000 sessions at 200 locations; Decode
@@ -168,5 +174,47 @@ func awaitText(b *testing.B, c net.Conn, text string) {
 			b.Fatal(err)
 		}
 		n += k
+	}
+}
+
+// BenchmarkGroups answers /v1/groups for a tree of three levels: 1,000 locations with
+// 100,000 online, in 50 regions of one country.
+func BenchmarkGroups(b *testing.B) {
+	const locations, regions, n = 1000, 50, 100_000
+	v := newVenue(8, locations, n)
+	var text strings.Builder
+	text.WriteString("groups:\n  - id: country\n    groups:\n")
+	for r := range regions {
+		fmt.Fprintf(&text, "      - id: region-%d\n        locations: [", r)
+		for l := r; l < locations; l += regions {
+			fmt.Fprintf(&text, "loc-%02d, ", l)
+		}
+		text.WriteString("]\n")
+	}
+	path := filepath.Join(b.TempDir(), "groups.yaml")
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	groups, err := group.Open(path, func() group.Only { return events.DefaultAccount }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var list []Message
+	for range n {
+		m := v.start()
+		// Each with a device of its own, and one guest in ten with two.
+		m.Event.Data.Session.DeviceMAC = fmt.Sprintf("02:00:00:%02x:%02x:%02x", v.made>>16&255, v.made>>8&255, v.made&255)
+		m.Event.Data.Session.GuestID = fmt.Sprint("guest-", v.made-v.made%10/9*(v.made%10/9))
+		list = append(list, m)
+		v.online = v.online[:0]
+	}
+	h := filled(b, Settings{Groups: groups}, list).Handler()
+	b.ReportAllocs()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/groups", http.NoBody))
+		if w.Code != http.StatusOK {
+			b.Fatal(w.Body)
+		}
 	}
 }

@@ -116,6 +116,8 @@ type account struct {
 	areas    map[string]*area
 	moves    []move // of the last hour, in the order in which they became known
 	total    *area
+	devices  spread
+	guests   spread
 }
 
 // tomb is what remains of an ended session.
@@ -279,7 +281,7 @@ func (o *Occupancy) account(name string) *account {
 
 func newAccount(name string) *account {
 	total := newTotal(name)
-	return &account{name: name, sessions: total.all, ended: map[string]tomb{}, areas: map[string]*area{}, total: total}
+	return &account{name: name, sessions: total.all, ended: map[string]tomb{}, areas: map[string]*area{}, total: total, devices: newSpread(), guests: newSpread()}
 }
 
 // area returns the location of s, made when it is new.
@@ -287,7 +289,7 @@ func (o *Occupancy) area(a *account, s *events.Session, seen int64) *area {
 	l := a.areas[s.LocationID]
 	if l == nil {
 		l = newArea(a.name, s.LocationID, seen)
-		a.areas[l.id] = l
+		l.of, a.areas[l.id] = a, l
 		if a.total.since == 0 {
 			a.total.since = seen
 		}

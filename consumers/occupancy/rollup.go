@@ -75,8 +75,8 @@ type Rollup struct {
 
 // rollup counts locations, each of which is in the list once, together.
 func (o *Occupancy) rollup(list []*area, now int64) (r Rollup) {
-	devices, accounts := union{}, map[string]union{}
 	in := make(map[*area]bool, len(list))
+	accounts := map[string][]*area{}
 	var seen int64
 	for _, l := range list {
 		in[l] = true
@@ -84,21 +84,18 @@ func (o *Occupancy) rollup(list []*area, now int64) (r Rollup) {
 		r.Online += l.online()
 		r.Uncertain += l.uncertain(o.gap)
 		r.Devices += l.anonymous
-		devices.add(&l.devices)
-		guests, ok := accounts[l.account]
-		if !ok {
-			guests = union{}
-			accounts[l.account] = guests
-		}
-		guests.add(&l.guests)
+		accounts[l.account] = append(accounts[l.account], l)
 		r.Arrivals.add(windows(&l.arrivals, now), 1)
 		r.Departures.add(windows(&l.departures, now), 1)
 	}
-	r.Devices += len(devices)
-	for name, guests := range accounts {
-		r.Guests += len(guests)
+	for name, areas := range accounts {
+		a := o.accounts[name]
+		r.Guests += a.guests.within(areas, in, guestsOf)
+		if len(accounts) == 1 {
+			r.Devices += a.devices.within(areas, in, devicesOf)
+		}
 		var within instants
-		for _, m := range o.accounts[name].moves {
+		for _, m := range a.moves {
 			if in[m.from] && in[m.to] {
 				within.at = append(within.at, m.at)
 			}
@@ -106,6 +103,13 @@ func (o *Occupancy) rollup(list []*area, now int64) (r Rollup) {
 		slices.Sort(within.at)
 		r.Arrivals.add(windows(&within, now), -1)
 		r.Departures.add(windows(&within, now), -1)
+	}
+	if len(accounts) > 1 { // a device may be seen in several
+		devices := union{}
+		for _, l := range list {
+			devices.add(&l.devices)
+		}
+		r.Devices += len(devices)
 	}
 	r.ObservedAt = fromMillis(seen)
 	return r

@@ -186,7 +186,7 @@ func Restore(l Limits, s Snapshot) (*Occupancy, error) {
 		for j := range as.Areas {
 			area := newArea(a.name, as.Areas[j].ID, 0)
 			area.restore(&as.Areas[j])
-			a.areas[area.id] = area
+			area.of, a.areas[area.id] = a, area
 			o.touch(area)
 		}
 		for j := range as.Sessions {
