@@ -234,13 +234,15 @@ func (p *process) kill(image func(from, to string) error) {
 	}
 	l.dir = next
 	l.faults["process"]++
-	now := l.sim.Now()
-	since := now
-	if !p.disk.waits.IsZero() {
-		since = now.Add(-time.Since(p.disk.waits))
+	now, waited := l.sim.Now(), time.Duration(0)
+	if time.Since(p.disk.waited.To) < time.Second {
+		waited = time.Since(p.disk.waited.From)
+	}
+	for began := range p.disk.waits {
+		waited = max(waited, time.Since(*began))
 	}
 	// What it was served and had no time to commit, or no room, counts for nothing.
-	l.kills = append(l.kills, simulator.Interval{From: since.Add(-20 * time.Second), To: now.Add(l.restartAfter + time.Second)})
+	l.kills = append(l.kills, simulator.Interval{From: now.Add(-waited - 20*time.Second), To: now.Add(l.restartAfter + time.Second)})
 	l.trouble = append(l.trouble, simulator.Interval{From: time.Now(), To: time.Now().Add(time.Minute)})
 	p.over <- fmt.Errorf("killed: %w", errInjected)
 }

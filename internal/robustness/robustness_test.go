@@ -37,6 +37,7 @@ func TestSeedThatFailedFailsAgain(t *testing.T) {
 func TestLivesThatFailedOnceDoNot(t *testing.T) {
 	for _, seed := range []uint64{
 		116057, // a record that could not be read was a session that had just come back
+		133545, // killed where there was room again for what it had in hand since the disk was full
 	} {
 		if broken := simulate(t, seed, &mutant{}).Broken; len(broken) > 0 {
 			t.Errorf("seed %d: %v", seed, broken)

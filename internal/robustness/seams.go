@@ -126,8 +126,10 @@ type disk struct {
 	p    *process
 	mu   sync.Mutex
 	dead atomic.Bool
-	// waits is since when the poller waits for a write; zero when it does not.
-	waits time.Time
+	// waits is since when the poller waits for each of its writes under way, and waited when
+	// it waited last for one.
+	waits  map[*time.Time]struct{}
+	waited simulator.Interval
 }
 
 // write passes a write on, with the faults that the script has for it.
@@ -135,8 +137,15 @@ func (d *disk) write(kind string, f func() error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if kind == "commit" || kind == "put" { // what the poller waits for
-		d.waits = time.Now()
-		defer func() { d.waits = time.Time{} }()
+		began := time.Now()
+		if d.waits == nil {
+			d.waits = map[*time.Time]struct{}{}
+		}
+		d.waits[&began] = struct{}{}
+		defer func() {
+			delete(d.waits, &began)
+			d.waited = simulator.Interval{From: began, To: time.Now()}
+		}()
 	}
 	for {
 		if d.dead.Load() {
