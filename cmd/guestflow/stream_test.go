@@ -157,12 +157,13 @@ func TestFullStreamIsSaidUntilThereIsRoom(t *testing.T) {
 		// What nobody is told of was not looked at, for whom the stream is all.
 		oldest := r.only().Store.Outbox().Oldest
 		before, _ := r.only().Client.Clock().Bounds(oldest)
-		if looked := r.lookedAt(events.DefaultAccount); oldest.IsZero() || looked.After(before) {
+		// What is known of the platform's clock changes a little from answer to answer.
+		if looked := r.lookedAt(events.DefaultAccount); oldest.IsZero() || looked.After(before.Add(100*time.Millisecond)) {
 			t.Fatalf("looked at until %v, though what was seen at %v is unsent", looked, before)
 		}
 		unsent := time.Since(oldest)
 		for _, l := range (&looks{fleet: r.fleet}).watched() {
-			if age, _ := (&looks{fleet: r.fleet}).age(l.Place); age < unsent {
+			if age, _ := (&looks{fleet: r.fleet}).age(l.Place); age < unsent-100*time.Millisecond {
 				t.Fatalf("%s was looked at %v ago, though what was seen %v ago is unsent", l.Location, age, unsent)
 			}
 		}
