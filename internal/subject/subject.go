@@ -286,7 +286,8 @@ func (s *search) event(e *events.Event) bool {
 		guests, devices, addresses = before(guests, p.GuestID), before(devices, p.DeviceMAC), before(addresses, p.DeviceIP)
 	}
 	mailed, named := s.mails(e.Account, v.GuestID, e.Data.Guest), s.is(e.Account, guests, devices)
-	if !mailed && !named && !s.sessions[session] {
+	// One that tells nobody's any more is how the stream knows the session.
+	if !mailed && !named && (!s.sessions[session] || v.DeviceDescription == events.Forgotten) {
 		return false
 	}
 	s.sessions[session] = true

@@ -55,6 +55,8 @@ func TestFindsOnePersonAndNobodyElse(t *testing.T) {
 	passed := told("5", "bob", "m4", "", 2) // from Ann's hands into Bob's
 	was := "ann"
 	passed.Data.Previous = &events.Previous{GuestID: &was}
+	nobody := told("1", "ann", "m1", "", 3)
+	nobody.Forget()
 	for _, e := range []events.Event{
 		told("1", "", "m1", "", 1),             // becomes Ann's with the next one
 		told("1", "ann", "m1", "", 2),          // 2
@@ -64,6 +66,7 @@ func TestFindsOnePersonAndNobodyElse(t *testing.T) {
 		told("5", "ann", "m4", "", 1),          // 6
 		passed.Sealed(),                        // 7
 		told("6", "bob", "m5", "", 1),          // 8
+		nobody.Sealed(),                        // 9: Ann's session goes on, and names nobody
 	} {
 		body, err := events.Encode(e)
 		put(events.Subjects{}.Of(e), body, err)
