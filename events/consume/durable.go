@@ -171,10 +171,16 @@ func (d *durable) stop() {
 	for {
 		msg, err := d.messages.Next(jetstream.NextMaxWait(closing))
 		if err != nil {
-			return
+			break
 		}
 		d.ahead = append(d.ahead, msg)
 	}
+	// Asked for the consumer, the server forgets a pull that nobody waits for any more. For
+	// such a pull nats-server 2.15.2 takes the first message that comes back, and puts it
+	// behind the others when it finds nobody there.
+	ctx, cancel := context.WithTimeout(context.Background(), closing)
+	defer cancel()
+	_, _ = d.consumer.Info(ctx)
 }
 
 func (d *durable) close() {
