@@ -20,10 +20,10 @@ const KeyRestored = "store/restored"
 const compactBatch = 16 << 20
 
 // Backup writes the file as it is to w, with everything that was staged and acknowledged
-// by then, and returns its bytes. Commits go on meanwhile; what they free is not used again
-// until Backup returns.
+// by then, but what waits for room in the outbox, and returns its bytes. Commits go on
+// meanwhile; what they free is not used again until Backup returns.
 func (s *Store) Backup(w io.Writer) (size int64, err error) {
-	if err := s.flushed(); err != nil {
+	if err := s.flushed(); err != nil && !errors.Is(err, ErrOutboxFull) {
 		return 0, err
 	}
 	if err := s.save(); err != nil {

@@ -19,23 +19,24 @@ type Person struct {
 	Cleanse func(*events.Event) bool
 }
 
-// Forgot counts what Forget changed.
+// Forgot counts what Forget changed in the file.
 type Forgot struct {
 	Sessions, Events int
 }
 
-// Forget takes a person out of states and outbox, and overwrites with zeros what the
-// file has in pages that are free. Events keep their ids, places and revisions. The state
+// Forget takes a person out of states and outbox, and out of what is staged and waits for
+// room there, and overwrites with zeros what the file has in pages that are free. Events keep their ids, places and revisions. The state
 // of a session that is online differs from what lists show of it from then on, in its
 // device's description, so that the next look publishes it as updated: the stream knows
 // it even where all of its events are deleted.
 func (s *Store) Forget(p Person) (Forgot, error) {
 	var did Forgot
-	if err := s.flushed(); err != nil {
+	if err := s.flushed(); err != nil && !errors.Is(err, ErrOutboxFull) {
 		return did, err
 	}
 	s.log.Lock()
 	defer s.log.Unlock()
+	s.forgetStaged(p)
 	var w *writing
 	err := s.update("forget a person", func(tx *bbolt.Tx) (err error) {
 		did, w = Forgot{}, s.begin(tx)
@@ -55,6 +56,25 @@ func (s *Store) Forget(p Person) (Forgot, error) {
 	s.online = table{} // read again when it is needed
 	s.known.Unlock()
 	return did, s.scrub()
+}
+
+// forgetStaged changes what is not written yet; log is held.
+func (s *Store) forgetStaged(p Person) {
+	s.staging.Lock()
+	defer s.staging.Unlock()
+	s.known.Lock()
+	defer s.known.Unlock()
+	for i := range s.queue {
+		for j := range s.queue[i].commit.Changes {
+			p.Cleanse(&s.queue[i].commit.Changes[j])
+		}
+	}
+	for id, at := range s.ahead {
+		if p.Has(&at.state.Session) {
+			at.state.Session.Forget()
+			s.ahead[id] = at
+		}
+	}
 }
 
 // forgetOnline changes the states of sessions that are online.

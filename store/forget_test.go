@@ -2,7 +2,9 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"os"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -105,6 +107,44 @@ func TestForgetLeavesNothingInTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	sound(t, openedAt(t, path, Options{Now: c.Now}))
+}
+
+// TestPeopleAreForgottenWhileTheOutboxIsFull, by what waits for room there, too.
+func TestPeopleAreForgottenWhileTheOutboxIsFull(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	s := opened(t, Options{Now: c.Now, OutboxMaxBytes: 1})
+	ann := func(id string) events.Event {
+		now := newSession(id, "here")
+		now.GuestID = "ann"
+		return follow(events.State{}, events.Started, now, c.Now())
+	}
+	commit(t, s, ann("stored"))
+	bob := arrival("bob", "here", c.Now())
+	if err := s.Stage(Commit{Changes: []events.Event{ann("staged"), bob}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Flush(); !errors.Is(err, ErrOutboxFull) {
+		t.Fatalf("error is %v, want ErrOutboxFull", err)
+	}
+	if did, err := s.Forget(person("ann")); err != nil || did != (Forgot{Sessions: 1, Events: 1}) {
+		t.Fatalf("%+v, %v", did, err)
+	}
+	if is := state(t, s, "staged"); is.Session.GuestID != "" || is.Revision != 1 {
+		t.Errorf("the state that is staged is %+v", is)
+	}
+	taken(t, s, 0, 1)
+	if err := s.Acked(Cursor{OutboxSeq: 1, StreamSeq: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	got := published(t, taken(t, s, 1, 10))
+	if len(got) != 2 || got[0].Data.Session.GuestID != "" || !reflect.DeepEqual(got[1], bob) {
+		t.Errorf("the outbox holds %+v", got)
+	}
+	sound(t, s)
 }
 
 // TestForgettingAgainTellsNothingNew: every start applies the whole list, and so does each

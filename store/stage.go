@@ -101,9 +101,9 @@ func (s *Store) follow(changes []events.Event, was map[string]int64) error {
 }
 
 // StageValue is Put for who need not wait: the value is never in the file before what
-// was staged before it.
+// was staged before it, with which it waits for room in the outbox.
 func (s *Store) StageValue(key string, value []byte) error {
-	if err := s.settled(1); err != nil {
+	if err := s.settled(1); err != nil && !errors.Is(err, ErrOutboxFull) {
 		return err
 	}
 	return s.enqueue(item{key: key, value: append([]byte(nil), value...)}, nil)
@@ -174,7 +174,7 @@ func (s *Store) enqueue(it item, was map[string]int64) error {
 	s.numbered++
 	s.queue = append(s.queue, it)
 	s.queued += it.weight()
-	if !s.writer {
+	if !s.writer && s.stuck == nil {
 		s.writer = true
 		go s.write()
 	}

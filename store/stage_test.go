@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"testing"
 
@@ -108,6 +109,46 @@ func TestStagedChangesWaitForRoomInTheOutbox(t *testing.T) {
 	if got := s.Outbox().Last; got != 2 {
 		t.Errorf("the outbox ends at %d, want 2", got)
 	}
+}
+
+// TestAFullOutboxHoldsUpChangesAlone: values need no room there, nor does a backup; and those
+// that were staged come behind the changes that wait for room.
+func TestAFullOutboxHoldsUpChangesAlone(t *testing.T) {
+	c := newClock()
+	s := opened(t, Options{Now: c.Now, OutboxMaxBytes: 1})
+	commit(t, s, arrival("a", "here", c.Now()))
+	if err := s.Stage(Commit{Changes: []events.Event{arrival("b", "here", c.Now())}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put("put", []byte("1")); err != nil {
+		t.Errorf("a value is not put: %v", err)
+	}
+	for _, value := range []string{"1", "2"} {
+		if err := s.StageValue("staged", []byte(value)); err != nil {
+			t.Errorf("a value is not staged: %v", err)
+		}
+	}
+	if _, err := s.Backup(io.Discard); err != nil {
+		t.Errorf("there is no backup: %v", err)
+	}
+	if put, err := s.Get("put"); err != nil || string(put) != "1" {
+		t.Errorf("the value that was put is %q, %v", put, err)
+	}
+	if staged, err := s.Get("staged"); err != nil || staged != nil {
+		t.Errorf("the value that was staged came before the changes: %q, %v", staged, err)
+	}
+	taken(t, s, 0, 1)
+	if err := s.Acked(Cursor{OutboxSeq: 1, StreamSeq: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if staged, err := s.Get("staged"); err != nil || string(staged) != "2" || s.Outbox().Last != 2 {
+		t.Errorf("with room again the value is %q, %v, and the outbox ends at %d", staged, err, s.Outbox().Last)
+	}
+	sound(t, s)
+	agree(t, s)
 }
 
 // TestABacklogIsWrittenInParts: what a transaction holds in memory is bounded, however

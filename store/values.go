@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 
 	"go.etcd.io/bbolt"
 )
@@ -17,9 +18,10 @@ func (s *Store) Get(key string) ([]byte, error) {
 }
 
 // Put keeps a small value under a key; an empty one removes it. It is durable when
-// Put returns. A value that is there already is not written again.
+// Put returns. A value that is there already is not written again. It needs no room in the
+// outbox, and comes before staged changes that wait for some.
 func (s *Store) Put(key string, value []byte) error {
-	if err := s.flushed(); err != nil {
+	if err := s.flushed(); err != nil && !errors.Is(err, ErrOutboxFull) {
 		return err
 	}
 	was, err := s.Get(key)

@@ -110,25 +110,35 @@ func TestNATSMayComeLateAndGo(t *testing.T) {
 }
 
 // TestFullOutboxPausesPolling: it is told, and once NATS is back all goes on, with
-// what the last look before the pause saw.
+// what the last look before the pause saw; at the very first start, too.
 func TestFullOutboxPausesPolling(t *testing.T) {
 	t.Parallel()
-	p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200, AccountingInterval: time.Minute}), newBroker(t)
-	b.start()
-	cfg := settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_NATS_URL=nats://"+b.addr)
-	cfg.OutboxMaxBytes = 220 << 10
-	r := launch(t, cfg)
-	r.eventuallyReady(http.StatusOK, "ready")
-	b.stop()
-	r.eventuallyReady(http.StatusServiceUnavailable, "polling: paused: ")
-	r.eventuallySees(`guestflow_poller_state{account="default",state="paused"}`, 1)
-	b.start()
-	r.eventuallyReady(http.StatusOK, "ready")
-	r.eventuallyCommitted(60)
+	for name, fill := range map[string]func(*broker, *running){
+		"NATS goes away": func(b *broker, r *running) {
+			b.start()
+			r.eventuallyReady(http.StatusOK, "ready")
+			b.stop()
+		},
+		"NATS was never there": func(*broker, *running) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, b := simulate(t, simulator.Config{Token: "right", Speed: 20, RateLimit: 1200, AccountingInterval: time.Minute}), newBroker(t)
+			cfg := settings(t, p, "GUESTFLOW_API_RATE_LIMIT=1200", "GUESTFLOW_NATS_URL=nats://"+b.addr)
+			cfg.OutboxMaxBytes = 220 << 10
+			r := launch(t, cfg)
+			fill(b, r)
+			r.eventuallyReady(http.StatusServiceUnavailable, "polling: paused: ")
+			r.eventuallySees(`guestflow_poller_state{account="default",state="paused"}`, 1)
+			b.start()
+			r.eventuallyReady(http.StatusOK, "ready")
+			r.eventuallyCommitted(400)
 
-	until := p.sim.Now().Add(-3 * time.Second)
-	r.endPublished()
-	verify(t, p, simulator.Checker{Until: until}, b.events())
+			until := p.sim.Now().Add(-3 * time.Second)
+			r.endPublished()
+			verify(t, p, simulator.Checker{Until: until}, b.events())
+		})
+	}
 }
 
 // TestStreamThatDiffersEndsTheProcess: it is not changed, and the error names what
