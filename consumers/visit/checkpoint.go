@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/guestflow/guestflow/internal/chain"
 	"github.com/guestflow/guestflow/internal/objects"
 )
 
@@ -111,6 +112,82 @@ func (s *Service) save(ctx context.Context, js jetstream.JetStream, c checkpoint
 	}
 	if err != nil {
 		return fmt.Errorf("saving the checkpoint in %s: %w", s.settings.State, err)
+	}
+	return nil
+}
+
+// A checkpoint holds every guest who is remembered, so one is worth its while only where
+// reading the events since the last one again would take a good part of that: one event in
+// savingShare guests and visits, or any where the last one is savingMost intervals old.
+const (
+	savingShare = 10
+	savingMost  = 10
+)
+
+// worthSaving reports whether a checkpoint is due.
+func (w *work) worthSaving() bool {
+	open, _ := w.reducer.Open()
+	kept := open
+	for _, a := range w.reducer.accounts {
+		kept += len(a.guests)
+	}
+	read := w.reducer.Sequence() - w.saved.sequence // as many events at most
+	return read*savingShare >= uint64(kept) || w.s.settings.Now().Sub(w.saved.at) >= savingMost*w.s.settings.CheckpointEvery
+}
+
+// checkpoint saves the state once all that it has made is stored.
+func (w *work) checkpoint(ctx context.Context) error {
+	// Steps of an earlier process that are still to be repeated are behind the state.
+	if w.known != nil && w.behind == 0 {
+		if err := w.caughtUp(ctx); err != nil {
+			return err
+		}
+	}
+	if w.known != nil {
+		return nil
+	}
+	if err := w.settle(ctx); err != nil {
+		return err
+	}
+	if err := w.alone(ctx); err != nil {
+		return err
+	}
+	c := checkpoint{
+		Input: w.input.Created, Anchor: w.anchor, Visits: w.output.Created, Last: w.writer.Last(), Snapshot: w.reducer.Snapshot(),
+		Horizons: w.counts.horizons(), Skews: w.skews(),
+	}
+	err := w.s.save(ctx, w.js, c)
+	if err == nil {
+		w.saved.sequence, w.saved.at = c.Snapshot.Sequence, w.s.settings.Now()
+	}
+	return err
+}
+
+// alone makes sure that no other process has published since: the state lacks what that one
+// decided, which happened before the state for all that a later start can tell.
+func (w *work) alone(ctx context.Context) error {
+	output, err := w.js.Stream(ctx, w.s.settings.Visits)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", w.s.settings.Visits, err)
+	}
+	if is := output.CachedInfo(); is.State.LastSeq != w.writer.Last() || !is.Created.Equal(w.output.Created) {
+		return fmt.Errorf("publishing visits: %w", chain.ErrOther)
+	}
+	return nil
+}
+
+// endTime bounds the last checkpoint.
+const endTime = 10 * time.Second
+
+// end saves the state where the service was asked to stop.
+func (w *work) end(ctx context.Context, asked bool) error {
+	if !asked {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	if err := w.checkpoint(ctx); err != nil {
+		w.s.settings.Log.Warn("visits: no checkpoint of the end; the next start reads a little more", "error", err)
 	}
 	return nil
 }
