@@ -20,7 +20,7 @@ func (s *Snapshot) Forget(list *forgotten.List) (changed bool) {
 		a := &s.Accounts[i]
 		of := func(v *visitSnapshot) bool {
 			device := func(mac string) bool { return list.Has(forgotten.MAC, a.Name, mac) }
-			return list.Has(forgotten.GuestID, a.Name, v.Guest) || v.Named != nil && list.Has(forgotten.Email, a.Name, v.Named.Email) || device(v.Device) || slices.ContainsFunc(v.Devices, device)
+			return list.Is(a.Name, v.Guest, v.Device, v.Named) || slices.ContainsFunc(v.Devices, device)
 		}
 		for j := range a.Visits {
 			if v := &a.Visits[j]; of(v) {

@@ -50,10 +50,7 @@ func TestTimeGoesOnInASilenceAfterARestart(t *testing.T) {
 			s, stop := tr.start()
 			tr.publish(2)
 			until(t, "every event is in", tr.reached(s))
-			until(t, "a checkpoint has them", func() bool {
-				c, err := s.load(t.Context(), tr.js)
-				return err == nil && c != nil && c.Snapshot.Sequence == 2
-			})
+			tr.untilSaved(2)
 			stop()
 			settings := tr.settings()
 			if !looks {

@@ -34,10 +34,8 @@ func cleanseSession(list *forgotten.List, of any) (document []byte, changed bool
 
 func cleanseVisit(list *forgotten.List, of any) (document []byte, changed bool, err error) {
 	e := of.(*visits.Event)
-	v, g := &e.Data.Visit, e.Data.Guest
-	changed = list.Has(forgotten.GuestID, e.Account, v.GuestID) || list.Has(forgotten.MAC, e.Account, v.DeviceMAC) || g != nil && list.Has(forgotten.Email, e.Account, g.Email)
-	if changed {
-		v.GuestID, v.DeviceMAC, e.Data.Guest = "", "", nil
+	if changed = list.Is(e.Account, e.Data.Visit.GuestID, e.Data.Visit.DeviceMAC, e.Data.Guest); changed {
+		e.Forget()
 		document, err = visits.Encode(*e)
 	}
 	return document, changed, err

@@ -72,12 +72,26 @@ func newBroker(t testing.TB) *broker {
 	t.Helper()
 	js := jetStreamOf(t, natstest.Run(t, &server.Options{JetStream: true, DontListen: true}))
 	b := &broker{js: js, ctx: t.Context(), t: t}
-	if _, err := js.CreateStream(b.ctx, jetstream.StreamConfig{
+	b.makeStream()
+	return b
+}
+
+func (b *broker) makeStream() {
+	b.t.Helper()
+	if _, err := b.js.CreateStream(b.ctx, jetstream.StreamConfig{
 		Name: events.DefaultStream, Subjects: []string{events.Subjects{}.All()}, Storage: jetstream.MemoryStorage,
 	}); err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	return b
+}
+
+// remakeStream deletes the stream of sessions, and makes it anew.
+func (b *broker) remakeStream() {
+	b.t.Helper()
+	if err := b.js.DeleteStream(b.ctx, events.DefaultStream); err != nil {
+		b.t.Fatal(err)
+	}
+	b.makeStream()
 }
 
 func (b *broker) publish(evs ...events.Event) {

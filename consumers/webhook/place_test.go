@@ -81,14 +81,7 @@ func TestAnotherStreamIsReadFromWhenTheOldOneEnded(t *testing.T) {
 	b.publish(evs[:3]...)
 	r.untilAccepted(t, evs[:3]...)
 	tr.stop()
-	if err := b.js.DeleteStream(b.ctx, events.DefaultStream); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.js.CreateStream(b.ctx, jetstream.StreamConfig{
-		Name: events.DefaultStream, Subjects: []string{events.Subjects{}.All()}, Storage: jetstream.MemoryStorage,
-	}); err != nil {
-		t.Fatal(err)
-	}
+	b.remakeStream()
 	b.publish(evs[3:]...)
 	tr.start(b)
 	r.untilAccepted(t, evs...)
@@ -135,14 +128,7 @@ func TestTriesAreNotThoseOfAnotherStream(t *testing.T) {
 	b.publish(evs[0])
 	tr.untilSeen("a", Failed, 5)
 	tr.stop()
-	if err := b.js.DeleteStream(b.ctx, events.DefaultStream); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.js.CreateStream(b.ctx, jetstream.StreamConfig{
-		Name: events.DefaultStream, Subjects: []string{events.Subjects{}.All()}, Storage: jetstream.MemoryStorage,
-	}); err != nil {
-		t.Fatal(err)
-	}
+	b.remakeStream()
 	b.publish(evs[1])
 	status.Store(http.StatusBadRequest)
 	tr.start(b)

@@ -120,7 +120,13 @@ func (l *List) Has(k Kind, account, value string) bool {
 
 // Names reports whether a session is of somebody on the list.
 func (l *List) Names(account string, s *events.Session) bool {
-	return !l.Empty() && (l.Has(GuestID, account, s.GuestID) || l.Has(MAC, account, s.DeviceMAC) || l.Has(Session, account, s.ID))
+	return l.Is(account, s.GuestID, s.DeviceMAC, nil) || l.Has(Session, account, s.ID)
+}
+
+// Is reports whether somebody of an account, known by what of these is not empty, is on the
+// list. Guest may be nil.
+func (l *List) Is(account, guestID, mac string, guest *events.Guest) bool {
+	return !l.Empty() && (l.Has(GuestID, account, guestID) || l.Has(MAC, account, mac) || guest != nil && l.Has(Email, account, guest.Email))
 }
 
 // Cleanse has an event forget whom the list says to, and reports whether it was to.
@@ -128,11 +134,7 @@ func (l *List) Cleanse(e *events.Event) bool {
 	if l.Empty() {
 		return false
 	}
-	of := l.Names(e.Account, &e.Data.Session)
-	if g := e.Data.Guest; g != nil {
-		of = of || l.Has(Email, e.Account, g.Email)
-	}
-	if of {
+	if s := &e.Data.Session; l.Names(e.Account, s) || l.Is(e.Account, s.GuestID, s.DeviceMAC, e.Data.Guest) {
 		e.Forget()
 		return true
 	}

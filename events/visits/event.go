@@ -159,6 +159,11 @@ type Observed struct {
 	End events.End `json:"end,omitempty"`
 }
 
+// Forget takes out whose visit it is. The event keeps its id.
+func (e *Event) Forget() {
+	e.Data.Visit.GuestID, e.Data.Visit.DeviceMAC, e.Data.Guest = "", "", nil
+}
+
 // Sealed returns e with its deterministic id: that of visit, kind and threshold.
 func (e Event) Sealed() Event {
 	h := sha256.New()

@@ -8,7 +8,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
-	"github.com/guestflow/guestflow/events/forgotten"
 	"github.com/guestflow/guestflow/events/visits"
 )
 
@@ -54,8 +53,8 @@ func (c *copying) stripped(body []byte) (subject, id string, _ []byte, err error
 		if err != nil {
 			return "", "", nil, err
 		}
-		if l, v := c.settings.Forgotten, &e.Data.Visit; l.Has(forgotten.GuestID, e.Account, v.GuestID) || l.Has(forgotten.MAC, e.Account, v.DeviceMAC) {
-			v.GuestID, v.DeviceMAC, e.Data.Guest = "", "", nil
+		if v := &e.Data.Visit; c.settings.Forgotten.Is(e.Account, v.GuestID, v.DeviceMAC, e.Data.Guest) {
+			e.Forget()
 		}
 		c.copy.stripVisit(&e)
 		body, err = visits.Encode(e)
