@@ -84,7 +84,7 @@ func (k *account) enrol(online int) error {
 		return err
 	}
 	for _, id := range displaced {
-		if e := k.roster.entries[id]; e != nil {
+		if e := k.roster.find(id); e != nil {
 			k.roster.displace(e)
 		}
 	}

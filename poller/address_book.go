@@ -56,7 +56,7 @@ func (b *book) enter(e *entry, a netip.Addr) {
 	b.known++
 	o, taken := b.at[e.place]
 	if !taken {
-		b.at[e.place] = occupants{1, e.slot}
+		b.at[e.place] = occupants{1, e.Slot}
 		b.askable++
 		return
 	}
@@ -76,7 +76,7 @@ func (b *book) leave(e *entry) {
 	if !e.shared {
 		b.askable--
 	}
-	if o.first == e.slot {
+	if o.first == e.Slot {
 		o.first = 0
 	}
 	if o.n--; o.n == 0 {
@@ -122,7 +122,7 @@ func (c *checks) locate(sessions []events.Session) {
 	for i := range sessions {
 		s := &sessions[i]
 		a := c.addressOf(s)
-		e := c.roster.entries[s.ID]
+		e := c.roster.find(s.ID)
 		if e != nil && s.Online {
 			// A record without it does not say that there is none.
 			if was := e.address(); a.IsValid() && a != was {

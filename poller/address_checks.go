@@ -127,7 +127,7 @@ func (c *checks) on() bool {
 // a round of these takes hardly more than the two answers that prove an end.
 func (c *checks) wanted() bool {
 	_, limit := c.Budgets[platform.Sessions].Used(c.Clock.Now())
-	round := float64(len(c.roster.entries)) / plan.MaxPerPage * budget.Window.Seconds() / float64(limit)
+	round := float64(c.roster.len()) / plan.MaxPerPage * budget.Window.Seconds() / float64(limit)
 	return round >= leastRound && (c.useful() || !c.Established())
 }
 
@@ -156,7 +156,7 @@ func (c *checks) nextSuspect(now time.Time) time.Time {
 		return now
 	}
 	for _, e := range c.suspects {
-		if from, ok := e.check.Suspect(c.rules()); ok && c.roster.entries[e.ID] == e {
+		if from, ok := e.check.Suspect(c.rules()); ok && c.roster.find(e.ID) == e {
 			next = min(next, from)
 		}
 	}
@@ -276,7 +276,7 @@ func (c *checks) checked(asked []question, told map[netip.Addr]int64, m timing) 
 	here, away, expected := 0, 0, 0.0
 	for _, q := range asked {
 		e := q.of
-		if e == nil || c.roster.entries[e.ID] != e || e.address() != q.address || e.check == nil || e.shown > sent {
+		if e == nil || c.roster.find(e.ID) != e || e.address() != q.address || e.check == nil || e.shown > sent {
 			continue // What is known is newer, or about another address.
 		}
 		of = append(of, e)
@@ -326,7 +326,7 @@ func (c *checks) tellFormers(asked []question, formers []former, told map[netip.
 		}
 		f := formers[i]
 		c.formers = slices.DeleteFunc(c.formers, func(o former) bool { return o.id == f.id })
-		if _, taken := c.roster.book.who(f.address); taken || c.roster.entries[f.id] != nil {
+		if _, taken := c.roster.book.who(f.address); taken || c.roster.find(f.id) != nil {
 			continue // It is back, or somebody else is there.
 		}
 		switch c.rules().Of(f.Former, c.replyTo(f.address, told, m)) {
@@ -361,7 +361,7 @@ func (c *checks) contradict(what string) {
 	} else if c.Contradictions == 1 {
 		c.Logger.Info("what addresses tell is not believed yet: "+what, "live_cases_needed", live, "gone_cases_needed", gone)
 	}
-	for _, e := range c.roster.entries {
+	for e := range c.roster.all() {
 		if e.check != nil {
 			e.check.Acquit()
 			e.check.verdict = address.Nothing
@@ -378,7 +378,7 @@ func (c *checks) audit(shown []events.Session, m timing) {
 	sent := c.roster.rows.Seconds(m.sent)
 	for i := range shown {
 		s := &shown[i]
-		e := c.roster.entries[s.ID]
+		e := c.roster.find(s.ID)
 		if e == nil || e.check == nil || !s.Online {
 			continue
 		}
@@ -407,7 +407,7 @@ func (c *checks) settleDoubts(now time.Time) {
 	for len(c.doubts) > 0 && t-c.doubts[0].since >= doubting {
 		d := c.doubts[0]
 		c.doubts = c.doubts[1:]
-		if c.roster.entries[d.of.ID] == d.of && !d.of.shared {
+		if c.roster.find(d.of.ID) == d.of && !d.of.shared {
 			c.contradict("another connection is told at the address of a session that a list shows online")
 		}
 	}

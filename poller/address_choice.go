@@ -73,7 +73,7 @@ func (c *checks) chooseSuspects(t float64) {
 	left := c.suspects[:0]
 	for _, e := range c.suspects {
 		from, ok := e.check.Suspect(c.rules())
-		if c.roster.entries[e.ID] != e || !ok || !e.askable() {
+		if c.roster.find(e.ID) != e || !ok || !e.askable() {
 			continue
 		}
 		left = append(left, e)
@@ -85,7 +85,7 @@ func (c *checks) chooseSuspects(t float64) {
 	clear(c.suspects[len(left):])
 	c.suspects = left
 	for _, id := range c.missing.ids[:min(len(c.missing.ids), platform.MaxIPs/2)] {
-		e := c.roster.entries[id]
+		e := c.roster.find(id)
 		if e != nil && e.askable() && !c.asked(e, t) && !c.has(e) && len(c.chosen) < 3*platform.MaxIPs/4 {
 			c.ask(e)
 			c.gain += max(0, t-c.roster.rows.Seconds(e.Seen)) / 2
@@ -101,7 +101,7 @@ func (c *checks) chooseFormers(t float64, proof bool) {
 	}
 	left := c.formers[:0]
 	for _, f := range c.formers {
-		if _, taken := c.roster.book.who(f.address); !taken && t-f.Ended.To <= keptFor && c.roster.entries[f.id] == nil {
+		if _, taken := c.roster.book.who(f.address); !taken && t-f.Ended.To <= keptFor && c.roster.find(f.id) == nil {
 			left = append(left, f)
 		}
 	}
@@ -153,10 +153,10 @@ func (c *checks) chooseBest(now time.Time, room int) {
 		}
 	}
 	best, gain := c.asking.Best(now, c.roster.track, room, c.requests.pagesAsked(nil), loose, func(row *plan.Row) bool {
-		return taken[row] || c.asked(c.roster.of(row), t)
+		return taken[row] || c.asked(c.roster.entry(row), t)
 	})
 	for _, row := range best {
-		c.ask(c.roster.of(row))
+		c.ask(c.roster.entry(row))
 	}
 	c.gain += gain
 }

@@ -30,7 +30,7 @@ func (c *checks) status() AddressPlan {
 	}
 	made.Stayed = c.Stayed
 	made.LiveNeeded, made.GoneNeeded, made.StayedNeeded = c.Needed()
-	if n := float64(len(c.roster.entries)); n > 0 {
+	if n := float64(c.roster.len()); n > 0 {
 		made.Alone, made.Located = float64(c.roster.book.askable)/n, float64(c.roster.book.known)/n
 	}
 	return made

@@ -26,7 +26,7 @@ func (k *ledger) apply(changes []events.Event, m timing) {
 				k.Sightings.Gone(s.ID)
 			}
 			k.part(s.ID, m.came)
-			if entry := k.roster.entries[s.ID]; entry != nil {
+			if entry := k.roster.find(s.ID); entry != nil {
 				if !k.ofPast(s) {
 					k.roster.track.Ended(&entry.Row, m.sent, k.Clock.Now())
 				}
@@ -48,7 +48,7 @@ func (k *ledger) ofPast(s *events.Session) bool {
 // touch keeps the roster in step with the sessions that were shown.
 func (k *ledger) touch(shown []events.Session, m timing) {
 	for i := range shown {
-		if e := k.roster.entries[shown[i].ID]; e != nil && shown[i].Online {
+		if e := k.roster.find(shown[i].ID); e != nil && shown[i].Online {
 			k.roster.touch(e, shown[i].StartedAt, m)
 			e.read(&shown[i])
 		}
@@ -63,7 +63,7 @@ func (k *ledger) attend(ev *evidence) {
 	}
 	k.checks.locate(ev.sessions)
 	for _, present := range ev.present {
-		if e := present.of; k.roster.entries[e.ID] == e {
+		if e := present.of; k.roster.find(e.ID) == e {
 			k.roster.touch(e, e.Start, timing{sent: present.at, came: ev.came})
 		}
 	}

@@ -59,7 +59,7 @@ func (p *Poller) count(ctx context.Context) error {
 		case lacks(err):
 			p.counting = counting{dueAt: m.came.Add(recheck)}
 		case err == nil:
-			p.counting.Count = Count{At: m.came, Counted: n, Known: len(p.roster.entries) - len(p.pending.ends)}
+			p.counting.Count = Count{At: m.came, Counted: n, Known: p.roster.len() - len(p.pending.ends)}
 			p.suspect(meta, m)
 		}
 		return nil

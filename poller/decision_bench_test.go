@@ -77,7 +77,7 @@ func (p *Poller) answer(look plan.Look, now time.Time, at map[*location][]*entry
 		for i := range look.Page.Size {
 			if row := p.roster.rows.Row(look.Page.Start() + i); row != nil {
 				rows = append(rows, row)
-				shown([]*entry{p.roster.of(row)})
+				shown([]*entry{p.roster.entry(row)})
 			}
 		}
 		p.roster.track.Found(rows, look.Page, len(rows), true, look.Follows, now)
@@ -95,7 +95,7 @@ func BenchmarkDecision(b *testing.B) {
 				bytes := float64(heap()-before) / float64(locations)
 				clock := p.Clock.(*stopped)
 				at := make(map[*location][]*entry)
-				for _, e := range p.roster.entries {
+				for e := range p.roster.all() {
 					at[e.at], at[nil] = append(at[e.at], e), append(at[nil], e)
 				}
 				looks := make(map[plan.Kind]int)

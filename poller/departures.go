@@ -57,7 +57,7 @@ const (
 
 // survey finds the cohorts now and then. ByAddress says of whom addresses tell sooner.
 func (d *departures) survey(now time.Time, byAddress func(*entry) bool) {
-	if now.Sub(d.surveyed) < surveying+time.Duration(len(d.roster.entries))*surveyingEach {
+	if now.Sub(d.surveyed) < surveying+time.Duration(d.roster.len())*surveyingEach {
 		return
 	}
 	d.surveyed, d.cohorts = now, d.cohorts[:0]
@@ -127,7 +127,7 @@ func (d *departures) next(now time.Time) (of *plan.Location, gain float64) {
 
 // follows reports whether what becomes of a session is read so: pages may wait.
 func (d *departures) follows(row *plan.Row) bool {
-	e := d.roster.of(row)
+	e := d.roster.entry(row)
 	if e == nil || e.at.cohort == nil || !e.at.cohort.start.Equal(e.Start) {
 		return false
 	}

@@ -146,11 +146,11 @@ func TestWhoseDeparturesAreRead(t *testing.T) {
 	if l, gain := c.departures.next(later); l == nil || l.ID != "hall" || gain <= 0 {
 		t.Fatalf("%+v brings %v", l, gain)
 	}
-	if hall, cafe := &c.roster.entries["0"].Row, &c.roster.entries["259"].Row; c.departures.follows(hall) || c.departures.follows(cafe) {
+	if hall, cafe := &c.roster.find("0").Row, &c.roster.find("259").Row; c.departures.follows(hall) || c.departures.follows(cafe) {
 		t.Error("pages wait though nothing was read yet")
 	}
-	c.roster.entries["0"].at.cohort.read = later
-	if hall, cafe := &c.roster.entries["0"].Row, &c.roster.entries["259"].Row; !c.departures.follows(hall) || c.departures.follows(cafe) {
+	c.roster.find("0").at.cohort.read = later
+	if hall, cafe := &c.roster.find("0").Row, &c.roster.find("259").Row; !c.departures.follows(hall) || c.departures.follows(cafe) {
 		t.Error("pages wait for whom is not read")
 	}
 	later = later.Add(time.Hour)

@@ -176,7 +176,7 @@ func (k *ledger) seenAt(id string) time.Time {
 	if h := k.pending.ends[id]; h != nil {
 		return h.end.Data.Observed.NotYetAt
 	}
-	e := k.roster.entries[id]
+	e := k.roster.find(id)
 	if e == nil || e.Seen.Before(k.begun) {
 		return time.Time{}
 	}
@@ -209,7 +209,7 @@ func (k *account) fresh(sessions []events.Session, sent time.Time) []events.Sess
 	since := k.roster.rows.Seconds(sent)
 	stale := func(s events.Session) bool {
 		parted, ok := k.roster.parted[s.ID]
-		e := k.roster.entries[s.ID]
+		e := k.roster.find(s.ID)
 		return e != nil && e.shown > since || ok && s.Online && parted > since
 	}
 	if !slices.ContainsFunc(sessions, stale) {
@@ -226,7 +226,7 @@ func (k *account) wantedOf(sessions []events.Session) []events.Session {
 	var wanted []events.Session
 	for i := range sessions {
 		location := k.watched.byID[sessions[i].LocationID]
-		if location != nil && (!location.leaving || k.roster.entries[sessions[i].ID] != nil) {
+		if location != nil && (!location.leaving || k.roster.find(sessions[i].ID) != nil) {
 			wanted = append(wanted, sessions[i])
 		}
 	}

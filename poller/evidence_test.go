@@ -99,8 +99,8 @@ func TestAHeldEndIsTakenBack(t *testing.T) {
 				t.Fatalf("%v ended; held %v", ended, c.pending.ends)
 			}
 			ev := evidence{timing: instant(noon.Add(7 * time.Second)), sessions: list[50:51], scope: scope}
-			if ended := c.answer(ev); len(ended) > 0 || len(c.pending.ends) > 0 || c.roster.entries["s050"] == nil {
-				t.Errorf("%v ended, held %v, known %t", ended, c.pending.ends, c.roster.entries["s050"] != nil)
+			if ended := c.answer(ev); len(ended) > 0 || len(c.pending.ends) > 0 || c.roster.find("s050") == nil {
+				t.Errorf("%v ended, held %v, known %t", ended, c.pending.ends, c.roster.find("s050") != nil)
 			}
 			if err := c.release(t.Context(), c.pending.overdue(noon.Add(time.Minute), c.whole)); err != nil {
 				t.Fatal(err)
@@ -260,8 +260,8 @@ func TestTheSweepComesBeforeQuestions(t *testing.T) {
 		for i := range 3 {
 			r := newReading(noon.Add(time.Duration(i+1)*time.Minute), i)
 			r.pages = 4
-			for id := range c.roster.entries {
-				r.shown[id] = id != "s150"
+			for e := range c.roster.all() {
+				r.shown[e.ID] = e.ID != "s150"
 			}
 			if err := c.finished(t.Context(), r, c.watched.byID["hall"]); err != nil {
 				t.Fatal(err)
@@ -365,12 +365,12 @@ func TestAnOrderThatProvesNothingHindersNoPresumption(t *testing.T) {
 		if contradicted {
 			c.accountList = order.List{Contradictions: 1}
 		}
-		gone, location := c.roster.entries["s050"], c.watched.byID["hall"]
+		gone, location := c.roster.find("s050"), c.watched.byID["hall"]
 		gone.doubt = presumedDoubt
 		r := newReading(noon.Add(time.Minute), 0)
 		r.pages = 2
-		for id := range c.roster.entries {
-			r.shown[id] = id != gone.ID
+		for e := range c.roster.all() {
+			r.shown[e.ID] = e.ID != gone.ID
 		}
 		if err := c.finished(t.Context(), r, location); err != nil {
 			t.Fatal(err)

@@ -43,7 +43,7 @@ func (k *ledger) absent(ev *evidence) (ids []string, reading order.Reading, err 
 	sent := k.roster.rows.Seconds(ev.sent)
 	absent := func(e *entry) bool { return !on[e.ID] && e.shown <= sent }
 	for _, id := range ev.missing {
-		if e := k.roster.entries[id]; e == nil && !on[id] || e != nil && absent(e) {
+		if e := k.roster.find(id); e == nil && !on[id] || e != nil && absent(e) {
 			ids = append(ids, id)
 		}
 	}
@@ -141,7 +141,7 @@ func (r *roster) records(sessions []events.Session, list scope) []order.Record {
 	for i := range sessions {
 		s := &sessions[i]
 		records[i] = order.Record{ID: s.ID, Start: s.StartedAt}
-		if e := r.entries[s.ID]; e != nil {
+		if e := r.find(s.ID); e != nil {
 			in := &e.in[list]
 			records[i].Written = e.writes > in.writes || e.written(s)
 			records[i].Placed = in.placed && e.Start.Equal(s.StartedAt)
@@ -205,7 +205,7 @@ func (k *account) notePositions(reading order.Reading, ev *evidence) error {
 	}
 	news := false
 	for _, id := range reading.Displaced {
-		e := k.roster.entries[id]
+		e := k.roster.find(id)
 		switch {
 		case e == nil || e.Start.IsZero() || e.in[ev.scope].displaced:
 		case ev.scope == ofAccount:
@@ -216,7 +216,7 @@ func (k *account) notePositions(reading order.Reading, ev *evidence) error {
 		}
 	}
 	for i := range ev.sessions {
-		if e := k.roster.entries[ev.sessions[i].ID]; e != nil {
+		if e := k.roster.find(ev.sessions[i].ID); e != nil {
 			in := &e.in[ev.scope]
 			in.placed = !in.displaced && (in.placed || !slices.Contains(reading.Doubtful, e.ID))
 			in.writes = e.writes

@@ -36,11 +36,11 @@ func (p *location) enter(e *entry) {
 	if p.sessions == nil {
 		p.sessions = make(map[int32]struct{})
 	}
-	p.sessions[e.slot] = struct{}{}
+	p.sessions[e.Slot] = struct{}{}
 }
 
 func (p *location) leave(e *entry) {
-	delete(p.sessions, e.slot)
+	delete(p.sessions, e.Slot)
 	p.Left(&e.Row)
 }
 

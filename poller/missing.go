@@ -120,7 +120,7 @@ func (q *verifyQueue) add(id string) {
 	if q.requests.asking(plan.Verify, id) {
 		return
 	}
-	if e := q.roster.entries[id]; e != nil && !e.queued {
+	if e := q.roster.find(id); e != nil && !e.queued {
 		e.missed, e.queued = max(1, q.Clock.Now().Sub(q.begun)), true
 		q.ids = append(q.ids, id)
 	}
@@ -134,7 +134,7 @@ func (k *account) waits(e *entry) bool { return e.missed > 0 && e.Seen.Sub(k.beg
 func (q *verifyQueue) weigh(now time.Time) {
 	first := min(len(q.ids), mostSettled)
 	missing := slices.DeleteFunc(q.ids[:first], func(id string) bool {
-		e := q.roster.entries[id]
+		e := q.roster.find(id)
 		if e == nil || !q.waits(e) {
 			if e != nil {
 				e.queued = false
@@ -155,13 +155,13 @@ func (q *verifyQueue) weigh(now time.Time) {
 	waits := make(map[*location]float64)
 	looked := missing[:min(len(missing), mostWeighed)]
 	for _, id := range looked {
-		e := q.roster.entries[id]
+		e := q.roster.find(id)
 		e.at.missing = 0
 		waits[e.at] += min(now.Sub(e.Seen), mostWait).Seconds()
 	}
 	best, most, presumable := 0, -1.0, 0
 	for i, id := range looked {
-		e := q.roster.entries[id]
+		e := q.roster.find(id)
 		if e.at.Cost() > 1 {
 			presumable++
 		}
@@ -200,7 +200,7 @@ const mostWeighed = 256
 // one page, it asks for that.
 func (p *Poller) verify(ctx context.Context, id string) error {
 	p.missing.ids = slices.DeleteFunc(p.missing.ids, func(missing string) bool { return missing == id })
-	e := p.roster.entries[id]
+	e := p.roster.find(id)
 	if e != nil {
 		e.queued = false
 	}
@@ -267,7 +267,7 @@ func (q *verifyQueue) overdue(now time.Time, v *plan.View, planned, pace time.Du
 		return
 	}
 	const most = 10
-	pages := float64(len(q.roster.entries)) / float64(q.roster.track.Size)
+	pages := float64(q.roster.len()) / float64(q.roster.track.Size)
 	// Probes, and these questions themselves, make the rounds longer.
 	each := max(1/v.Budget, pace.Seconds())
 	limit := max(time.Duration((2.4*pages*each+10)*float64(time.Second)), planned*5/4)
@@ -277,7 +277,7 @@ func (q *verifyQueue) overdue(now time.Time, v *plan.View, planned, pace time.Du
 	var late []*entry
 	for row := range q.roster.rows.Unseen(now, limit) {
 		if now.Sub(row.Seen) > followedOverdue*limit || !v.Followed(row) {
-			late = append(late, q.roster.of(row))
+			late = append(late, q.roster.entry(row))
 		}
 	}
 	for e := range q.roster.loose {

@@ -320,7 +320,7 @@ func (p *Poller) decide(now time.Time) (look plan.Look, at time.Time) {
 	p.foresee(now)
 	p.planned = p.Strategy.Next(now, &p.view)
 	for _, row := range p.planned.Aside {
-		p.missing.setAside(p.roster.of(row))
+		p.missing.setAside(p.roster.entry(row))
 	}
 	if look = p.planned.Look; p.pastDue() {
 		look = plan.Look{Kind: plan.Past}

@@ -133,7 +133,7 @@ func (p *Poller) askPast(ctx context.Context, q platform.Query, past diff.Span, 
 		}
 		for i := range answer.Sessions {
 			// The same key sorts the sessions online.
-			if e := p.roster.entries[answer.Sessions[i].ID]; e != nil && !slices.Contains(reading.Displaced, e.ID) && !slices.Contains(reading.Doubtful, e.ID) {
+			if e := p.roster.find(answer.Sessions[i].ID); e != nil && !slices.Contains(reading.Displaced, e.ID) && !slices.Contains(reading.Doubtful, e.ID) {
 				e.in[ofAccount].placed = e.in[ofAccount].placed || !e.in[ofAccount].displaced
 			}
 		}

@@ -50,7 +50,7 @@ func ascending(t *rapid.T, r *roster) {
 	n := 0
 	var last *plan.Row
 	for row := range r.rows.All() {
-		e := r.of(row)
+		e := r.entry(row)
 		if e == nil || &e.Row != row || r.loose[e] {
 			t.Fatalf("the rows are broken at %s", row.ID)
 		}
@@ -60,8 +60,8 @@ func ascending(t *rapid.T, r *roster) {
 		last = row
 		n++
 	}
-	if n != r.rows.Len() || n+len(r.loose) != len(r.entries) {
-		t.Fatalf("there are %d rows of %d, %d are loose, %d known", r.rows.Len(), n, len(r.loose), len(r.entries))
+	if n != r.rows.Len() || n+len(r.loose) != r.len() {
+		t.Fatalf("there are %d rows of %d, %d are loose, %d known", r.rows.Len(), n, len(r.loose), r.len())
 	}
 }
 

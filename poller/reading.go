@@ -198,7 +198,7 @@ func (p *Poller) list(ctx context.Context, id string) error {
 			first: w.Number == 1, last: ends(page, w),
 		}
 		for i := range page.Sessions {
-			if p.roster.entries[page.Sessions[i].ID] == nil {
+			if p.roster.find(page.Sessions[i].ID) == nil {
 				r.news++
 			}
 		}

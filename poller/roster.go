@@ -3,7 +3,6 @@ package poller
 import (
 	"cmp"
 	"iter"
-	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -18,47 +17,14 @@ import (
 // the platform's list follows from their start stand in its rows, in that order;
 // the others, whose start is not known or who were shown out of order, are loose.
 type roster struct {
-	entries map[string]*entry
-	slots   slots
-	track   *plan.Track
-	rows    *plan.Rows // the track's
-	loose   map[*entry]bool
-	adrift  map[int64]map[*entry]bool // those of the loose whose start is known, by its second
-	parted  map[string]float64        // when sessions had ended that an answer under way may still show; see stale
-	now     func() time.Time          // local clock
-	book    book
-}
-
-// slots number the entries from 1 on. What refers to each of them does so by number, since
-// the garbage collector follows each pointer: to a million of them, all over memory.
-type slots struct {
-	entries []*entry
-	vacant  []int32
-}
-
-func (s *slots) take(e *entry) {
-	if n := len(s.vacant); n > 0 {
-		e.slot, s.vacant = s.vacant[n-1], s.vacant[:n-1]
-	} else {
-		if len(s.entries) == 0 {
-			s.entries = append(s.entries, nil) // 0 is nobody.
-		}
-		e.slot, s.entries = int32(len(s.entries)), append(s.entries, nil)
-	}
-	s.entries[e.slot] = e
-}
-
-func (s *slots) give(e *entry) {
-	s.entries[e.slot] = nil
-	s.vacant = append(s.vacant, e.slot)
-}
-
-// of returns an entry; nil of 0.
-func (s *slots) of(slot int32) *entry {
-	if slot == 0 {
-		return nil
-	}
-	return s.entries[slot]
+	slots  // its entries
+	track  *plan.Track
+	rows   *plan.Rows // the track's
+	loose  map[*entry]bool
+	adrift map[int64]map[*entry]bool // those of the loose whose start is known, by its second
+	parted map[string]float64        // when sessions had ended that an answer under way may still show; see stale
+	now    func() time.Time          // local clock
+	book   book
 }
 
 // entry is one online session. Its Seen is when the request was sent that last
@@ -75,7 +41,6 @@ type entry struct {
 
 	writes int32   // times that its figures were found changed
 	sought int32   // pages in a row that were read for it and did not show it
-	slot   int32   // its number in the roster's slots
 	place  [4]byte // its IPv4 address, in memory alone; see address
 	queued bool    // it is queued for verification, still
 	shared bool    // another session has, or had, the address too
@@ -105,27 +70,30 @@ type figures struct{ downloaded, uploaded events.Bytes }
 
 func newRoster(track *plan.Track, now func() time.Time) *roster {
 	r := &roster{track: track, rows: track.Rows, now: now,
-		entries: make(map[string]*entry), loose: make(map[*entry]bool), adrift: make(map[int64]map[*entry]bool), parted: make(map[string]float64)}
+		slots: newSlots(), loose: make(map[*entry]bool), adrift: make(map[int64]map[*entry]bool), parted: make(map[string]float64)}
 	r.book = book{rows: track.Rows, slots: &r.slots}
 	return r
 }
 
-// of returns the entry of a row; nil of none.
-func (r *roster) of(row *plan.Row) *entry {
+// entry returns the one of a row, or of its session where the row has left; nil of none.
+func (r *roster) entry(row *plan.Row) *entry {
 	if row == nil {
 		return nil
 	}
-	return r.entries[row.ID]
+	if e := r.of(row.Slot); e != nil && &e.Row == row {
+		return e
+	}
+	return r.find(row.ID)
 }
 
 // placed reports whether a session stands in its position in the account's list.
-func (r *roster) placed(row *plan.Row) bool { return r.of(row).in[ofAccount].placed }
+func (r *roster) placed(row *plan.Row) bool { return r.entry(row).in[ofAccount].placed }
 
 // rowsOf returns the rows of sessions; nil for those that are not known.
 func (r *roster) rowsOf(sessions []events.Session) []*plan.Row {
 	rows := make([]*plan.Row, len(sessions))
 	for i := range sessions {
-		if e := r.entries[sessions[i].ID]; e != nil {
+		if e := r.find(sessions[i].ID); e != nil {
 			rows[i] = &e.Row
 		}
 	}
@@ -134,14 +102,13 @@ func (r *roster) rowsOf(sessions []events.Session) []*plan.Row {
 
 // add makes a session known at a location, last seen at a moment.
 func (r *roster) add(id string, at *location, since time.Time, m timing) *entry {
-	e := r.entries[id]
+	e := r.find(id)
 	if e == nil {
 		id = strings.Clone(id) // The id alone, not the record that it is a part of.
 		e = &entry{Row: r.rows.NewRow(id, &at.Location, since, m.sent), at: at, shown: r.rows.Seconds(m.came)}
 		e.figures = figures{events.UnknownBytes, events.UnknownBytes}
 		r.track.Enter(&e.Row)
-		r.entries[id] = e
-		r.slots.take(e)
+		r.take(e)
 		r.link(e)
 		at.enter(e)
 	}
@@ -167,7 +134,7 @@ func (r *roster) touch(e *entry, since time.Time, m timing) {
 
 // move notes that a session is at another location.
 func (r *roster) move(id string, to *location) {
-	if e := r.entries[id]; e != nil {
+	if e := r.find(id); e != nil {
 		e.at.leave(e)
 		to.enter(e)
 		to.Joined(&e.Row)
@@ -177,12 +144,11 @@ func (r *roster) move(id string, to *location) {
 
 // remove forgets a session that is not online any more.
 func (r *roster) remove(id string) {
-	if e := r.entries[id]; e != nil {
+	if e := r.find(id); e != nil {
 		e.at.leave(e)
 		r.unlink(e)
 		r.book.leave(e)
-		delete(r.entries, id)
-		r.slots.give(e)
+		r.give(e)
 	}
 }
 
@@ -237,7 +203,7 @@ func (r *roster) displace(e *entry) {
 // disorder notes that the order of a list was lost: who was out of it may stand in it
 // once there is one, and nobody has a position until then.
 func (r *roster) disorder(list scope) {
-	for _, e := range r.entries {
+	for e := range r.all() {
 		e.in[list] = standing{writes: e.writes}
 	}
 	if list == ofAccount {
@@ -250,7 +216,7 @@ func (r *roster) turn(newestFirst bool) {
 	r.rows.Reset(newestFirst)
 	clear(r.loose)
 	clear(r.adrift)
-	all := slices.Collect(maps.Values(r.entries))
+	all := slices.Collect(r.all())
 	slices.SortFunc(all, func(a, b *entry) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
 	for _, e := range all {
 		r.link(e)
@@ -272,7 +238,7 @@ func (r *roster) oldest(now time.Time) *plan.Row {
 // each calls f with each session.
 func (r *roster) each(f func(*entry)) {
 	for row := range r.rows.All() {
-		f(r.of(row))
+		f(r.entry(row))
 	}
 	for e := range r.loose {
 		f(e)
@@ -284,13 +250,13 @@ func (r *roster) at(at *location) iter.Seq[*entry] {
 	if at != nil {
 		return func(yield func(*entry) bool) {
 			for slot := range at.sessions {
-				if !yield(r.slots.of(slot)) {
+				if !yield(r.of(slot)) {
 					return
 				}
 			}
 		}
 	}
-	return maps.Values(r.entries)
+	return r.all()
 }
 
 // within yields the entries of the rows whose start lies strictly between two; zero
@@ -298,7 +264,7 @@ func (r *roster) at(at *location) iter.Seq[*entry] {
 func (r *roster) within(after, before time.Time) iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
 		for row := range r.rows.Between(after, before) {
-			if !yield(r.of(row)) {
+			if !yield(r.entry(row)) {
 				return
 			}
 		}

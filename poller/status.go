@@ -203,7 +203,7 @@ func (p *Poller) publishStatus(now time.Time) {
 		p.late = late
 		if late {
 			p.Logger.Warn("the requests that the platform allows do not permit the maximum staleness: raise GUESTFLOW_MAX_STALENESS, ask for a higher limit, or split the locations over two keys",
-				"online", len(p.roster.entries), "round", next.Plan.Forecast.Round())
+				"online", p.roster.len(), "round", next.Plan.Forecast.Round())
 		} else {
 			p.Logger.Info("the maximum staleness can be kept again")
 		}
@@ -212,7 +212,7 @@ func (p *Poller) publishStatus(now time.Time) {
 
 // reckon says what was learned of the account, and what the planner can make of it.
 func (p *Poller) reckon() Plan {
-	v, online := &p.view, len(p.roster.entries)
+	v, online := &p.view, p.roster.len()
 	made := Plan{
 		Order: "none", Roams: p.roaming, Gaps: len(p.history.probe.Gaps), Pending: len(p.pending.ends), Late: p.planned.Late, Count: p.counting.Count,
 		Past: p.history.status(), Addresses: p.checks.status(), Missing: len(p.missing.ids), Hidden: p.missing.hidden, Look: p.planned.Kind, Why: p.planned.Why,

@@ -77,7 +77,7 @@ func (p *Poller) swept(ctx context.Context, look plan.Look, answer platform.Page
 	if ev.first && p.accountList.Direction == order.NewestFirst || ev.last && p.accountList.Direction == order.OldestFirst {
 		t.Edge(m.sent)
 	}
-	p.missing.unfound(p.roster.of(look.For), m.sent)
+	p.missing.unfound(p.roster.entry(look.For), m.sent)
 	if w.Number == 1 {
 		s.whole = ev.last
 	}
@@ -110,7 +110,7 @@ const tending = 8 * time.Millisecond
 
 // tendOften does that where sweeps are not made in rounds.
 func (p *Poller) tendOften(now time.Time) {
-	if now.Sub(p.tended) < time.Duration(len(p.roster.entries))*tending {
+	if now.Sub(p.tended) < time.Duration(p.roster.len())*tending {
 		return
 	}
 	if at := p.certain(now); !at.IsZero() {
@@ -151,7 +151,7 @@ func (p *Poller) foresee(now time.Time) {
 	}
 	_, limit := p.Budgets[platform.Sessions].Used(now)
 	v.Budget = float64(limit) / budget.Window.Seconds()
-	v.Online = len(p.roster.entries)
+	v.Online = p.roster.len()
 	v.Ordered, v.Whole = p.accountList.Established(), p.sweep.whole && v.Online < wholeMost
 	p.whole = v.Whole
 	if !v.Ordered && now.Sub(p.disordered) > recheck {

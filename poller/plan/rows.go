@@ -16,6 +16,8 @@ type Row struct {
 	Start time.Time
 	// Seen is when the request was sent that last showed it.
 	Seen time.Time
+	// Slot is the number by which whoever keeps the rows knows it.
+	Slot int32
 
 	askable bool    // see Rows.Ask
 	at      float64 // Seen in seconds, as sums count it
