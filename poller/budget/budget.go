@@ -23,6 +23,10 @@ const (
 	// back is missing a minute later, and so on for ever. A little haste fills such
 	// gaps within some minutes; more would bunch the requests and lengthen them.
 	pace = 1.02
+	// catchUp is how much of the limit may go out at once after something came late: where
+	// requests follow each other within milliseconds, every timer is late by a part of
+	// that, which haste does not make good. Limits below 1,200 a minute have one request.
+	catchUp = 100 * time.Millisecond
 	// frugality is what a refusal leaves of the limit, recovery how long it takes
 	// to gain one request a window back.
 	frugality = 0.75
@@ -72,7 +76,7 @@ func New(limit int, log *Log, now time.Time) *Budget {
 		limit:   limit,
 		current: float64(limit),
 		raised:  now,
-		spacing: rate.NewLimiter(spacingOf(limit), 1),
+		spacing: rate.NewLimiter(spacingOf(limit), burstOf(limit)),
 		log:     log,
 	}
 	if log != nil {
@@ -100,6 +104,8 @@ func (b *Budget) free() int {
 }
 
 func spacingOf(limit int) rate.Limit { return rate.Limit(pace * float64(limit) / Window.Seconds()) }
+
+func burstOf(limit int) int { return max(1, int(time.Duration(limit)*catchUp/Window)) }
 
 // Next returns the earliest time at which another request may go out, not
 // before now.
@@ -246,6 +252,7 @@ func (b *Budget) Allowed(now time.Time, limit int) {
 	b.limit = limit
 	b.current = min(b.current, float64(b.limit))
 	b.spacing.SetLimitAt(now, spacingOf(b.limit))
+	b.spacing.SetBurstAt(now, burstOf(b.limit))
 }
 
 func (b *Budget) recover(now time.Time) {

@@ -111,6 +111,31 @@ func TestBudgetIsUsed(t *testing.T) {
 	}
 }
 
+// TestHighBudgetIsUsed: at 5 ms from request to request, though timers wake who waits a
+// millisecond late, and once in a while something takes the processor for longer.
+func TestHighBudgetIsUsed(t *testing.T) {
+	const limit, minutes = 12_000, 5
+	b := New(limit, nil, noon)
+	now, sent := noon, 0
+	for now.Sub(noon) < minutes*time.Minute {
+		for at := b.Next(now); at.After(now); at = b.Next(now) {
+			now = at.Add(time.Duration(sent*37%1500) * time.Microsecond)
+		}
+		if sent%1000 == 0 {
+			now = now.Add(80 * time.Millisecond)
+		}
+		answered, at := b.Take(now)
+		if answered == nil {
+			t.Fatalf("no request at %v, which was said to be free; the next one at %v", now, at)
+		}
+		sent++
+		answered(now.Add(3 * time.Millisecond)) // others go out meanwhile
+	}
+	if want := minutes * limit * 98 / 100; sent < want {
+		t.Errorf("%d requests in %d min, want at least %d", sent, minutes, want)
+	}
+}
+
 func TestRefusalShrinksTheBudgetForAWhile(t *testing.T) {
 	b := New(60, nil, noon)
 	b.Refused(noon, 30*time.Second)

@@ -42,6 +42,10 @@ func Recorded(path string) ([]Exchange, error) {
 func Assumed(limit int, from, to time.Time) []Exchange {
 	every := time.Duration(float64(time.Second) / float64(spacingOf(limit)))
 	var log []Exchange
+	for i := range burstOf(limit) - 1 {
+		at := to.Add(-time.Duration(i+1) * time.Nanosecond) // no two are the same
+		log = append(log, Exchange{Sent: at, Answered: at})
+	}
 	for at := to; at.After(from.Add(-every)) && len(log) < limit; at = at.Add(-every) {
 		log = append(log, Exchange{Sent: at, Answered: at})
 	}

@@ -2,6 +2,7 @@ package budget
 
 import (
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -10,7 +11,12 @@ import (
 // minute than if it had sent the former one's requests itself, those that nobody wrote
 // down included.
 func TestTakeoverKeepsTheLimit(t *testing.T) {
-	const limit = 60
+	for _, limit := range []int{60, 3000} {
+		t.Run(strconv.Itoa(limit), func(t *testing.T) { takeOver(t, limit) })
+	}
+}
+
+func takeOver(t *testing.T, limit int) {
 	dir := t.TempDir()
 	former, err := OpenLog(filepath.Join(dir, "former"), limit)
 	if err != nil {
@@ -19,7 +25,7 @@ func TestTakeoverKeepsTheLimit(t *testing.T) {
 	now := time.Now()
 	b := New(limit, former, now.Add(-30*time.Second))
 	sent := 0
-	for at := now.Add(-30 * time.Second); at.Before(now.Add(-5 * time.Second)); at = b.Next(at.Add(time.Millisecond)) {
+	for at := now.Add(-30 * time.Second); at.Before(now.Add(-5 * time.Second)); at = b.Next(at.Add(time.Microsecond)) {
 		answered, _ := b.Take(at)
 		answered(at)
 		sent++
@@ -44,8 +50,8 @@ func TestTakeoverKeepsTheLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if used, least := used(path), sent+5; used < least || used > least+3 {
-		t.Errorf("%d requests of the last minute are known, want %d, or up to 3 more", used, least)
+	if used, least := used(path), sent+limit/12+burstOf(limit)-1; used < least || used > least+max(3, limit/300) {
+		t.Errorf("%d requests of the last minute are known, want %d, or hardly more", used, least)
 	}
 	// It ended in good order.
 	path = filepath.Join(dir, "clean")
