@@ -111,7 +111,7 @@ var libraries = map[string][]string{
 	"internal/handwritten": {"github.com/goccy/go-yaml"},
 	"internal/natstest":    {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"},
 	"internal/journey":     {"github.com/nats-io/nats.go"},
-	"internal/pipeline":    {"github.com/nats-io/nats.go", "go.etcd.io/bbolt", "golang.org/x/time"},
+	"internal/pipeline":    {"github.com/nats-io/nats.go", "go.etcd.io/bbolt", "golang.org/x/time", "golang.org/x/sys"},
 	"internal/robustness":  {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go", "github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog"},
 }
 

@@ -62,25 +62,15 @@ type usage struct {
 	peak    int64 // bytes
 }
 
-// ticks a second, in which Linux tells CPU time whatever its clock.
-const ticks = 100
-
 func (c *process) usage() (u usage, err error) {
 	dir := filepath.Join("/proc", strconv.Itoa(c.cmd.Process.Pid))
-	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
-	if errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, "io")); errors.Is(err, os.ErrNotExist) {
 		return u, errors.Join(c.alive(), fmt.Errorf("what a process uses is read from /proc, which Linux alone has: %w", err))
 	} else if err != nil {
 		return u, err
 	}
-	// The name, in parentheses, may contain spaces.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	for _, i := range []int{11, 12} { // user and system
-		n, err := strconv.ParseInt(fields[i], 10, 64)
-		if err != nil {
-			return u, fmt.Errorf("%s/stat: %w", dir, err)
-		}
-		u.cpu += time.Duration(n) * time.Second / ticks
+	if u.cpu, err = cpuOf(c.cmd.Process.Pid); err != nil {
+		return u, fmt.Errorf("%s: its clock of CPU time: %w", c.name, err)
 	}
 	if u.written, err = named(filepath.Join(dir, "io"), "wchar:"); err != nil {
 		return u, err
