@@ -46,6 +46,8 @@ func TestOnePageProvesNobodyWrong(t *testing.T) {
 	}
 }
 
+// ascending holds the roster against itself: everybody stands in the rows, in order, or is
+// loose, and whoever is loose is found by the second of the start.
 func ascending(t *rapid.T, r *roster) {
 	n := 0
 	var last *plan.Row
@@ -62,6 +64,25 @@ func ascending(t *rapid.T, r *roster) {
 	}
 	if n != r.rows.Len() || n+len(r.loose) != r.len() {
 		t.Fatalf("there are %d rows of %d, %d are loose, %d known", r.rows.Len(), n, len(r.loose), r.len())
+	}
+	adrift := 0
+	for second, there := range r.adrift {
+		for e := range there {
+			if !r.loose[e] || e.Start.Unix() != second {
+				t.Fatalf("%s of %v stands among those of %d, and is loose: %t", e.ID, e.Start, second, r.loose[e])
+			}
+		}
+		if adrift += len(there); len(there) == 0 {
+			t.Fatalf("nobody is left of %d, which is still there", second)
+		}
+	}
+	for e := range r.loose {
+		if !e.Start.IsZero() {
+			adrift--
+		}
+	}
+	if adrift != 0 {
+		t.Fatalf("%d are adrift that are not loose, or loose and not found", adrift)
 	}
 }
 
