@@ -123,7 +123,7 @@ func (s *Service) worthSaving() bool {
 
 // write writes a checkpoint as JSON that has no sessions yet, and those of each of its
 // accounts, one by one: all of them together would take as much memory again as the state.
-func (c *checkpoint) write(w io.Writer, sessions [][]session) error {
+func (c *checkpoint) write(w io.Writer, rosters []*roster) error {
 	out := list{w: w}
 	out.json = json.NewEncoder(&out.room)
 	whole := *c
@@ -135,10 +135,12 @@ func (c *checkpoint) write(w io.Writer, sessions [][]session) error {
 		a := c.Snapshot.Accounts[i]
 		a.Sessions = []sessionSnapshot{}
 		out.open(&a, "]}")
-		for j := range sessions[i] {
-			out.comma(j)
-			of = sessions[i][j].snapshot()
+		n := 0
+		for v := range rosters[i].each() {
+			out.comma(n)
+			of = rosters[i].snapshot(v)
 			out.open(&of, "")
+			n++
 		}
 		out.put([]byte("]}"))
 	}
@@ -198,11 +200,11 @@ func (s *Service) replace(ctx context.Context, js jetstream.JetStream) error {
 	c := checkpoint{
 		Created: s.created, Filter: s.filterSubject(), Epoch: s.status.Epoch, Anchor: s.anchor, Exact: s.status.Exact,
 	}
-	var sessions [][]session
-	c.Snapshot, sessions = s.state.freeze()
+	var rosters []*roster
+	c.Snapshot, rosters = s.state.freeze()
 	s.mu.RUnlock()
 
-	err := s.put(ctx, js, func(w io.Writer) error { return c.write(w, sessions) })
+	err := s.put(ctx, js, func(w io.Writer) error { return c.write(w, rosters) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {

@@ -26,15 +26,15 @@ func TestCheckpointIsTheWholeStateAsJSON(t *testing.T) {
 			o.Apply(m)
 		}
 		if accounts == 3 {
-			for _, s := range o.account("account1").sessions {
+			for s := range o.account("account1").total.sessions() {
 				o.giveUp(o.account("account1"), s)
 			}
 		}
 		c := checkpoint{Created: epoch, Filter: "f", Epoch: "e", Anchor: "a", Exact: true}
-		var sessions [][]session
-		c.Snapshot, sessions = o.freeze()
+		var rosters []*roster
+		c.Snapshot, rosters = o.freeze()
 		var written bytes.Buffer
-		if err := c.write(&written, sessions); err != nil {
+		if err := c.write(&written, rosters); err != nil {
 			t.Fatal(err)
 		}
 		var got checkpoint
@@ -54,7 +54,7 @@ func TestCheckpointIsTheWholeStateAsJSON(t *testing.T) {
 func TestDistinctCountsAsASetDoes(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		d, want := newDistinct(), map[string]int{}
+		d, want := distinct{}, map[string]int{}
 		for range rapid.IntRange(1, 100).Draw(t, "steps") {
 			text := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "text")
 			if want[text] > 0 && rapid.Bool().Draw(t, "remove") {

@@ -13,16 +13,15 @@ type distinct struct {
 	again map[uint64]int32 // how often besides
 }
 
-func newDistinct() distinct {
-	return distinct{once: map[uint64]struct{}{}}
-}
-
 var seed = maphash.MakeSeed()
 
 // add reports whether it was not there before.
 func (d *distinct) add(text string) (h uint64, fresh bool) {
 	h = maphash.String(seed, text)
 	if !d.has(h) {
+		if d.once == nil {
+			d.once = map[uint64]struct{}{}
+		}
 		d.once[h] = struct{}{}
 		return h, true
 	}
@@ -58,11 +57,14 @@ func (d *distinct) len() int { return len(d.once) }
 // spread is where everybody counted is, in one account. Few are at several of its locations
 // at once, so that locations are counted together without looking at everybody.
 type spread struct {
-	home    map[uint64]*area   // of who is at one location
+	home    map[uint64]int32   // the number of the location of who is at one
 	several map[uint64][]*area // of who is at more
 }
 
-func newSpread() spread { return spread{map[uint64]*area{}, map[uint64][]*area{}} }
+func newSpread() spread { return spread{map[uint64]int32{}, map[uint64][]*area{}} }
+
+// len is how many there are.
+func (s *spread) len() int { return len(s.home) + len(s.several) }
 
 // came notes that somebody is at a location who was not there before.
 func (s *spread) came(h uint64, l *area) {
@@ -70,11 +72,11 @@ func (s *spread) came(h uint64, l *area) {
 	switch {
 	case at != nil:
 		s.several[h] = append(at, l)
-	case home != nil:
+	case home != 0:
 		delete(s.home, h)
-		s.several[h] = []*area{home, l}
+		s.several[h] = []*area{l.of.roster.places[home-1], l}
 	default:
-		s.home[h] = l
+		s.home[h] = l.number
 	}
 }
 
@@ -86,7 +88,7 @@ func (s *spread) left(h uint64, l *area) {
 		delete(s.home, h)
 	case 1:
 		delete(s.several, h)
-		s.home[h] = at[0]
+		s.home[h] = at[0].number
 	default:
 		s.several[h] = at
 	}

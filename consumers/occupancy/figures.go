@@ -78,9 +78,8 @@ func (o *Occupancy) figures(now time.Time, ages LookAge, days Days, watched []Wa
 			}
 		}
 		for _, l := range slices.AppendSeq(untold, maps.Values(a.areas)) {
-			f := Figure{
-				Place: l.place(), Name: l.name, Online: l.online(), Devices: l.devices.len() + l.anonymous, Guests: l.guests.len(),
-			}
+			f := Figure{Place: l.place(), Name: l.name, Online: l.online()}
+			f.Devices, f.Guests = l.distinct()
 			f.LookedAt, f.Fewer, f.More = o.certainty(a, l, ms, ages)
 			if u, ok := a.usual(l, ms, o.limits.Zone, days, sessions); ok {
 				f.Usual = &u

@@ -24,7 +24,7 @@ func (o *Occupancy) Renumber() {
 			l.sequence = 0
 			o.touch(l)
 		}
-		for _, s := range a.sessions {
+		for s := range a.roster.each() {
 			s.sequence = 0
 		}
 	}
@@ -33,14 +33,14 @@ func (o *Occupancy) Renumber() {
 // suspect notes that revisions of a session are missing. Where no gap of the stream
 // explains it, the stream lost acknowledged messages without a trace, and those of
 // other sessions with them.
-func (o *Occupancy) suspect(s *session) {
-	if s != nil && s.sequence >= o.gap {
+func (o *Occupancy) suspect(s session) {
+	if s.row != nil && s.sequence >= o.gap {
 		o.gap = o.sequence
 	}
 }
 
 // uncertain reports whether s had no event since the latest gap.
-func (s *session) uncertain(gap uint64) bool { return s.sequence < gap }
+func (s *row) uncertain(gap uint64) bool { return s.sequence < gap }
 
 // settle looks at the uncertain sessions once a minute of the time of observations,
 // which was before until now.
@@ -50,7 +50,7 @@ func (o *Occupancy) settle(before int64) {
 	}
 	left := false
 	for _, a := range o.accounts {
-		for _, s := range a.sessions {
+		for s := range a.roster.each() {
 			switch {
 			case !s.uncertain(o.gap):
 			case s.doubtedAt == 0:
@@ -69,13 +69,14 @@ func (o *Occupancy) settle(before int64) {
 
 // giveUp takes a session out of the counts from when it became uncertain. It is no
 // departure, since nobody knows when it left, or whether.
-func (o *Occupancy) giveUp(a *account, s *session) {
+func (o *Occupancy) giveUp(a *account, s session) {
 	at := max(s.doubtedAt, s.countedAt)
-	for _, l := range []*area{s.place, a.total} {
-		l.forget(s)
-		l.steps.add(at, -1, o.observed-o.limits.History.Milliseconds())
+	l := a.roster.place(s)
+	a.remove(s)
+	for _, from := range []*area{l, a.total} {
+		from.steps.add(at, -1, o.observed-o.limits.History.Milliseconds())
 	}
-	o.touch(s.place)
+	o.touch(l)
 	o.counters.Settled++
 }
 

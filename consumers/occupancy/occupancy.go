@@ -109,15 +109,15 @@ type Occupancy struct {
 // account keeps what belongs to one platform account; ids of sessions and
 // locations are unique only within it.
 type account struct {
-	name     string
-	sessions map[string]*session // the same map as total.all
-	ended    map[string]tomb
-	queue    []grave // of ended, oldest first
-	areas    map[string]*area
-	moves    []move // of the last hour, in the order in which they became known
-	total    *area
-	devices  spread
-	guests   spread
+	name    string
+	roster  roster
+	ended   map[string]tomb
+	queue   []grave // of ended, oldest first
+	areas   map[string]*area
+	moves   []move // of the last hour, in the order in which they became known
+	total   *area
+	devices spread
+	guests  spread
 }
 
 // tomb is what remains of an ended session.
@@ -140,7 +140,7 @@ func NewOccupancy(l Limits) *Occupancy {
 // online is the number of sessions in all accounts.
 func (o *Occupancy) online() (n int) {
 	for _, a := range o.accounts {
-		n += len(a.sessions)
+		n += a.roster.online
 	}
 	return n
 }
@@ -199,14 +199,11 @@ func (o *Occupancy) Apply(m Message) {
 		o.delays.add(seen - at)
 	}
 	o.transit(a, was, e, at, seen)
-	if s := a.sessions[e.Data.Session.ID]; s != nil {
-		s.sequence, s.doubtedAt = o.sequence, 0
-	}
 	o.settle(before)
 }
 
 // transit moves one session from where it was to where e shows it.
-func (o *Occupancy) transit(a *account, was *session, e *events.Event, at, seen int64) {
+func (o *Occupancy) transit(a *account, was session, e *events.Event, at, seen int64) {
 	data := &e.Data.Session
 	here := o.area(a, data, seen)
 	if e.Data.Observed.Backfilled {
@@ -219,51 +216,52 @@ func (o *Occupancy) transit(a *account, was *session, e *events.Event, at, seen 
 		at = max(at, tombed.endedAt) // a start that the platform dates before the end
 	}
 	switch {
-	case was == nil && data.Online:
+	case was.row == nil && data.Online:
 		counted := e.Kind == events.Started || e.Kind == events.Resumed
 		entered := at
 		if !counted { // online before it was seen
 			entered, at = nonzero(toMillis(data.StartedAt), at), seen
 		}
-		s := &session{place: here, enteredAt: entered, cameAt: entered, countedAt: at}
-		s.fill(e)
+		s := a.roster.add(was.after(e))
+		s.enteredAt, s.cameAt, s.countedAt = entered, entered, at
+		a.roster.fill(&s, e, o.sequence)
+		here.count(s)
 		if e.Kind == events.Discovered {
 			at = entered // of one that was missed the curve begins with the look
 		}
-		o.enter(here, s, at, counted)
-		o.enter(a.total, s, at, counted)
-	case was == nil: // the end of a session of which nothing else is known
+		o.enter(here, at, counted)
+		o.enter(a.total, at, counted)
+	case was.row == nil: // the end of a session of which nothing else is known
 		o.depart(here, at, nonzero(toMillis(data.StartedAt), at))
 		o.depart(a.total, at, nonzero(toMillis(data.StartedAt), at))
 		a.remember(e, at, seen)
 	case !data.Online:
 		at = max(at, was.enteredAt, was.countedAt)
-		o.leave(was.place, was, at, was.enteredAt)
-		o.leave(a.total, was, at, was.cameAt)
+		from := a.roster.place(was)
+		o.leave(from, at, was.enteredAt)
+		o.leave(a.total, at, was.cameAt)
+		a.remove(was)
 		a.remember(e, at, seen)
-		if was.place != here {
-			o.touch(was.place)
+		if from != here {
+			o.touch(from)
 		}
-	case was.place != here:
+	case was.row.place != here.number:
 		at = max(at, was.enteredAt, was.countedAt)
-		from := was.place
-		o.leave(from, was, at, was.enteredAt)
-		a.total.forget(was)
-		was.place, was.enteredAt, was.countedAt = here, at, at
-		was.fill(e)
-		o.enter(here, was, at, true)
+		from := a.roster.place(was)
+		o.leave(from, at, was.enteredAt)
+		from.forget(was)
+		was.enteredAt, was.countedAt = at, at
+		a.roster.fill(&was, e, o.sequence)
+		here.count(was)
+		o.enter(here, at, true)
 		a.moved(from, here, at, o.observed-recentWindow.Milliseconds())
-		a.total.count(was)
 		o.touch(from)
 	case was.mac() == data.DeviceMAC && was.guest() == data.GuestID: // nearly always
-		was.fill(e)
-		a.sessions[was.id()] = was // lets the text go that the key was a part of
+		a.roster.fill(&was, e, o.sequence)
 	default:
 		here.forget(was)
-		a.total.forget(was)
-		was.fill(e)
+		a.roster.fill(&was, e, o.sequence)
 		here.count(was)
-		a.total.count(was)
 	}
 	here.sequence, here.seenAt = o.sequence, max(here.seenAt, seen)
 	a.total.sequence, a.total.seenAt = o.sequence, max(a.total.seenAt, seen)
@@ -280,8 +278,25 @@ func (o *Occupancy) account(name string) *account {
 }
 
 func newAccount(name string) *account {
-	total := newTotal(name)
-	return &account{name: name, sessions: total.all, ended: map[string]tomb{}, areas: map[string]*area{}, total: total, devices: newSpread(), guests: newSpread()}
+	a := &account{
+		name: name, roster: newRoster(), ended: map[string]tomb{}, areas: map[string]*area{}, total: newArea(name, "", 0),
+		devices: newSpread(), guests: newSpread(),
+	}
+	a.total.of = a
+	return a
+}
+
+// join makes a location one of the account.
+func (a *account) join(l *area) {
+	a.areas[l.id] = l
+	a.roster.places = append(a.roster.places, l)
+	l.of, l.number = a, int32(len(a.roster.places))
+}
+
+// remove takes a session out of those who are online.
+func (a *account) remove(s session) {
+	a.roster.place(s).forget(s)
+	a.roster.remove(s)
 }
 
 // area returns the location of s, made when it is new.
@@ -289,7 +304,7 @@ func (o *Occupancy) area(a *account, s *events.Session, seen int64) *area {
 	l := a.areas[s.LocationID]
 	if l == nil {
 		l = newArea(a.name, s.LocationID, seen)
-		l.of, a.areas[l.id] = a, l
+		a.join(l)
 		if a.total.since == 0 {
 			a.total.since = seen
 		}
@@ -301,14 +316,14 @@ func (o *Occupancy) area(a *account, s *events.Session, seen int64) *area {
 }
 
 // state returns what is known of a session, as events.State.Apply wants it.
-func (a *account) state(id string) (events.State, *session) {
-	if s := a.sessions[id]; s != nil {
+func (a *account) state(id string) (events.State, session) {
+	if s := a.roster.find(id); s.row != nil {
 		return events.State{Session: events.Session{ID: id, Online: true}, Revision: s.revision, Episode: s.episode}, s
 	}
 	if t, ok := a.ended[id]; ok {
-		return events.State{Session: events.Session{ID: id}, Revision: t.revision, Episode: t.episode}, nil
+		return events.State{Session: events.Session{ID: id}, Revision: t.revision, Episode: t.episode}, session{}
 	}
-	return events.State{}, nil
+	return events.State{}, session{}
 }
 
 // remember keeps what an ended session leaves.

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unique"
 )
 
 // snapshotVersion counts incompatible changes of Snapshot's JSON form.
@@ -86,21 +85,21 @@ type moveSnapshot struct {
 
 // Snapshot copies the state.
 func (o *Occupancy) Snapshot() Snapshot {
-	s, sessions := o.freeze()
-	for i, of := range sessions {
+	s, rosters := o.freeze()
+	for i, of := range rosters {
 		a := &s.Accounts[i]
-		a.Sessions = make([]sessionSnapshot, 0, len(of))
-		for j := range of {
-			a.Sessions = append(a.Sessions, of[j].snapshot())
+		a.Sessions = make([]sessionSnapshot, 0, of.online)
+		for v := range of.each() {
+			a.Sessions = append(a.Sessions, of.snapshot(v))
 		}
 		slices.SortFunc(a.Sessions, func(a, b sessionSnapshot) int { return strings.Compare(a.ID, b.ID) })
 	}
 	return s
 }
 
-// freeze copies the state, and the sessions of each account beside it, in any order.
-func (o *Occupancy) freeze() (Snapshot, [][]session) {
-	var sessions [][]session
+// freeze copies the state, and who is online in each account beside it.
+func (o *Occupancy) freeze() (Snapshot, []*roster) {
+	var rosters []*roster
 	s := Snapshot{
 		Version: snapshotVersion, Sequence: o.sequence, Gap: o.gap, Observed: o.observed, Counters: o.counters,
 		Clock:    clock{slices.Clone(o.clock.Latest)},
@@ -110,13 +109,9 @@ func (o *Occupancy) freeze() (Snapshot, [][]session) {
 	for _, name := range slices.Sorted(maps.Keys(o.accounts)) {
 		a := o.accounts[name]
 		s.Accounts = append(s.Accounts, a.snapshot())
-		all := make([]session, 0, len(a.sessions))
-		for _, v := range a.sessions {
-			all = append(all, *v)
-		}
-		sessions = append(sessions, all)
+		rosters = append(rosters, a.roster.copy())
 	}
-	return s, sessions
+	return s, rosters
 }
 
 // snapshot is without sessions.
@@ -140,12 +135,12 @@ func (a *account) snapshot() accountSnapshot {
 	return s
 }
 
-func (s *session) snapshot() sessionSnapshot {
-	name, email := s.names()
+func (r *roster) snapshot(s session) sessionSnapshot {
+	t := r.traits.of(s.row.traits)
 	return sessionSnapshot{
-		ID: s.id(), Location: s.place.id, Guest: s.guest(), Yas: s.text(ownYas), GuestName: name, Email: email,
+		ID: s.id(), Location: r.place(s).id, Guest: s.guest(), Yas: s.text(ownYas), GuestName: s.text(ownName), Email: s.text(ownEmail),
 		MAC: s.mac(), IP: s.text(ownIP), Code: s.text(ownCode),
-		Description: s.description.Value(), Login: s.login.Value(), Profile: s.profile.Value(),
+		Description: t.description, Login: t.login, Profile: t.profile,
 		Numbers: [12]int64{
 			s.revision, s.episode, s.startedAt, s.seenAt, s.cameAt, s.enteredAt, s.countedAt,
 			s.duration, s.downloaded, s.upload, int64(s.sequence), s.doubtedAt,
@@ -186,7 +181,7 @@ func Restore(l Limits, s Snapshot) (*Occupancy, error) {
 		for j := range as.Areas {
 			area := newArea(a.name, as.Areas[j].ID, 0)
 			area.restore(&as.Areas[j])
-			area.of, a.areas[area.id] = a, area
+			a.join(area)
 			o.touch(area)
 		}
 		for j := range as.Sessions {
@@ -212,16 +207,11 @@ func (a *account) restore(v *sessionSnapshot) error {
 	if place == nil {
 		return fmt.Errorf("%w: session %q is at location %q, which is missing", ErrSnapshot, v.ID, v.Location)
 	}
-	n := v.Numbers
-	s := &session{
-		place: place, description: unique.Make(v.Description), login: unique.Make(v.Login), profile: unique.Make(v.Profile),
-		revision: n[0], episode: n[1], startedAt: n[2], seenAt: n[3], cameAt: n[4], enteredAt: n[5], countedAt: n[6],
-		duration: n[7], downloaded: n[8], upload: n[9], sequence: uint64(n[10]), doubtedAt: n[11],
-	}
-	s.identify([ownTexts]string{v.ID, v.Guest, v.Yas, v.MAC, v.IP, v.Code})
-	s.call(v.GuestName, v.Email)
+	s, n := a.roster.add([ownTexts]string{v.ID, v.Guest, v.Yas, v.MAC, v.IP, v.Code, v.GuestName, v.Email}), v.Numbers
+	a.roster.share(&s, traits{v.Description, v.Login, v.Profile})
+	s.revision, s.episode, s.startedAt, s.seenAt, s.cameAt, s.enteredAt, s.countedAt = n[0], n[1], n[2], n[3], n[4], n[5], n[6]
+	s.duration, s.downloaded, s.upload, s.sequence, s.doubtedAt = n[7], n[8], n[9], uint64(n[10]), n[11]
 	place.count(s)
-	a.total.count(s)
 	return nil
 }
 

@@ -101,11 +101,12 @@ type History struct {
 func (l *area) view(now int64, recent int, gap uint64) Location {
 	v := Location{
 		Account: l.account, ID: l.id, Name: l.name,
-		Online: l.online(), Uncertain: l.uncertain(gap), Devices: l.devices.len() + l.anonymous, Guests: l.guests.len(),
+		Online: l.online(), Uncertain: l.uncertain(gap),
 		Arrivals: windows(&l.arrivals, now), Departures: windows(&l.departures, now),
 		Dwell: Dwell{Stays: len(l.stays.sorted), P50Seconds: l.stays.quantile(0.5), P90Seconds: l.stays.quantile(0.9)},
 		Since: fromMillis(l.since), Sequence: l.sequence, ObservedAt: fromMillis(l.seenAt),
 	}
+	v.Devices, v.Guests = l.distinct()
 	if recent > 0 {
 		_, v.Recent = l.curve(now, recent)
 	}
@@ -220,14 +221,14 @@ func (o *Occupancy) Sessions(p Place, after string, limit int) ([]Session, strin
 	if l == nil {
 		return nil, "", false
 	}
-	all := make([]*session, 0, l.online())
+	all := make([]session, 0, l.online())
 	at, id, paged := parseCursor(after)
 	for s := range l.sessions() {
 		if !paged || s.enteredAt < at || s.enteredAt == at && s.id() > id {
 			all = append(all, s)
 		}
 	}
-	slices.SortFunc(all, func(a, b *session) int {
+	slices.SortFunc(all, func(a, b session) int {
 		return cmp.Or(cmp.Compare(b.enteredAt, a.enteredAt), cmp.Compare(a.id(), b.id()))
 	})
 	next := ""
@@ -237,12 +238,12 @@ func (o *Occupancy) Sessions(p Place, after string, limit int) ([]Session, strin
 	}
 	views := make([]Session, len(all))
 	for i, s := range all {
-		views[i] = s.view()
+		views[i] = l.of.roster.view(s)
 	}
 	return views, next, true
 }
 
-func cursorOf(s *session) string { return strconv.FormatInt(s.enteredAt, 36) + "." + s.id() }
+func cursorOf(s session) string { return strconv.FormatInt(s.enteredAt, 36) + "." + s.id() }
 
 func parseCursor(c string) (at int64, id string, ok bool) {
 	for i := range len(c) {
@@ -254,12 +255,12 @@ func parseCursor(c string) (at int64, id string, ok bool) {
 	return 0, "", false
 }
 
-func (s *session) view() Session {
-	name, email := s.names()
+func (r *roster) view(s session) Session {
+	t := r.traits.of(s.row.traits)
 	return Session{
-		ID: s.id(), LocationID: s.place.id, GuestID: s.guest(), GuestName: name, GuestEmail: email, YasID: s.text(ownYas),
-		DeviceMAC: s.mac(), DeviceIP: s.text(ownIP), DeviceDescription: s.description.Value(), AccessCode: s.text(ownCode),
-		LoginType: s.login.Value(), ServiceProfile: s.profile.Value(),
+		ID: s.id(), LocationID: r.place(s).id, GuestID: s.guest(), GuestName: s.text(ownName), GuestEmail: s.text(ownEmail), YasID: s.text(ownYas),
+		DeviceMAC: s.mac(), DeviceIP: s.text(ownIP), DeviceDescription: t.description, AccessCode: s.text(ownCode),
+		LoginType: t.login, ServiceProfile: t.profile,
 		StartedAt: fromMillis(s.startedAt), EnteredAt: fromMillis(s.enteredAt), ObservedAt: fromMillis(s.seenAt),
 		DurationSeconds: s.duration, DownloadedBytes: s.downloaded, UploadedBytes: s.upload, Revision: s.revision,
 	}

@@ -1,0 +1,94 @@
+package occupancy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestRosterHasWhoIsOnline whoever comes, goes and gets other texts, of whatever length, where
+// many ids have the same hash. A copy stays as it was.
+func TestRosterHasWhoIsOnline(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		a := newAccount("a")
+		a.join(newArea("a", "l", 0))
+		r := &a.roster
+		r.hash = func(id string) uint32 { return uint32(len(id) % 3) }
+		type known struct {
+			texts [ownTexts]string
+			traits
+		}
+		want := map[string]known{}
+		draw := func(id string) (k known) {
+			for i := range k.texts {
+				k.texts[i] = strings.Repeat(string(rune('a'+i)), rapid.SampledFrom([]int{0, 1, 17, 127, 128, 300}).Draw(t, "length"))
+			}
+			k.texts[ownID], k.description = id, rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "traits")
+			return k
+		}
+		seen := func(of *roster) map[string]known {
+			all := map[string]known{}
+			for s := range of.each() {
+				k := known{traits: of.traits.of(s.row.traits)}
+				for i := range k.texts {
+					k.texts[i] = s.text(i)
+				}
+				all[s.id()] = k
+			}
+			return all
+		}
+		var copied *roster
+		var then map[string]known
+		for range rapid.IntRange(1, 300).Draw(t, "steps") {
+			id := fmt.Sprint("s", rapid.IntRange(0, 120).Draw(t, "id"))
+			s := r.find(id)
+			_, there := want[id]
+			if (s.row != nil) != there {
+				t.Fatalf("%s: found %t, want %t", id, s.row != nil, there)
+			}
+			k := draw(id)
+			switch {
+			case !there:
+				s = r.add(k.texts)
+				r.share(&s, k.traits)
+				a.areas["l"].count(s)
+				want[id] = k
+			case rapid.Bool().Draw(t, "goes"):
+				a.remove(s)
+				delete(want, id)
+			default:
+				a.areas["l"].forget(s)
+				r.identify(&s, k.texts)
+				r.share(&s, k.traits)
+				a.areas["l"].count(s)
+				want[id] = k
+			}
+			if copied == nil && len(want) > 40 {
+				copied, then = r.copy(), maps.Clone(want)
+			}
+		}
+		if !maps.Equal(seen(r), want) || r.online != len(want) {
+			t.Fatalf("%d are online:\n%v\nwant\n%v", r.online, seen(r), want)
+		}
+		if copied != nil && !maps.Equal(seen(copied), then) {
+			t.Fatalf("the copy has\n%v\nwant\n%v", seen(copied), then)
+		}
+		var here []string
+		for s := range a.areas["l"].sessions() {
+			here = append(here, s.id())
+			a.remove(s)
+		}
+		slices.Sort(here)
+		if !slices.Equal(here, slices.Sorted(maps.Keys(want))) || a.total.online() != 0 || len(r.first) != 0 || len(r.traits.at) != 0 {
+			t.Fatalf("at the location are %v; left are %d, %v, %v", here, a.total.online(), r.first, r.traits.at)
+		}
+		if devices, guests := a.total.distinct(); devices != 0 || guests != 0 {
+			t.Fatalf("of nobody, %d devices and %d guests are left", devices, guests)
+		}
+	})
+}
