@@ -125,7 +125,7 @@ func (s *Service) publish() ([]Place, bool) {
 	totals, err := json.Marshal(s.state.Totals(nil, now, 0))
 	s.mu.Unlock()
 	if len(parts) > 0 && err == nil {
-		s.feed.add(occupancyFrame(parts, totals, s.totalsOf))
+		s.feed.add(&frame{places: parts, totals: totals, totalsOf: s.totalsOf})
 	}
 	return changed, true
 }

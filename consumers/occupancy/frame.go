@@ -9,8 +9,8 @@ import (
 	"github.com/guestflow/guestflow/internal/group"
 )
 
-// frame is one server-sent message, shared by every client. It is encoded when
-// the first client needs it, and once.
+// frame is one server-sent message, shared by every client. It is encoded when the first
+// client needs it, and once.
 type frame struct {
 	// Of an event: its sequence in the stream and what tells whom it concerns;
 	// before is the location that a moving session came from.
@@ -19,15 +19,28 @@ type frame struct {
 	kind                      events.Kind
 	account, location, before string
 	body                      []byte // as the stream holds it
-	clear, masked             func() []byte
-	// The same for whoever does not see the location before; nil where there is none.
-	cameClear, cameMasked func() []byte
-	// Of a change of occupancy: the changed locations, and the totals of some.
-	places []placed
-	totals func(of *group.Set) []byte
-	// text is the message of a frame that is no event.
+	// Of a change of occupancy: the changed locations, the totals of all as JSON, and what
+	// makes those of some.
+	places   []placed
+	totals   []byte
+	totalsOf func(of *group.Set) []byte
+	// text is the message of a frame that is neither.
 	text []byte
+
+	mu    sync.Mutex
+	shown *[ways][]byte
+	some  map[*group.Set][]byte // totals
 }
+
+// The ways in which a message is shown: the latter two to whoever does not see the location
+// that a session came from.
+const (
+	clearly = iota
+	hiding
+	clearlyCome
+	hidingCome
+	ways
+)
 
 // placed is the part of an occupancy frame for one location, for clients that
 // asked for that location alone.
@@ -46,28 +59,33 @@ func eventFrame(m Message, body []byte, epoch string) *frame {
 	if p := e.Data.Previous; p != nil && p.LocationID != nil {
 		f.before = *p.LocationID
 	}
-	f.clear = sync.OnceValue(func() []byte { return f.message(body) })
-	f.masked = f.changed(Masked)
-	if f.before != "" {
-		f.cameClear = f.changed(withoutOrigin)
-		f.cameMasked = f.changed(func(e events.Event) events.Event { return Masked(withoutOrigin(e)) })
-	}
 	return f
 }
 
-// changed makes the message of another event than the stream holds, once.
-func (f *frame) changed(how func(events.Event) events.Event) func() []byte {
-	return sync.OnceValue(func() []byte {
-		e, err := events.Decode(f.body)
-		if err != nil {
-			return nil // it was decoded before it came here
-		}
-		body, err := events.Encode(how(e))
-		if err != nil {
-			return nil
-		}
-		return f.message(body)
-	})
+// in returns the message as it is shown in a way, which encode makes.
+func (f *frame) in(way int, encode func() []byte) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.shown == nil {
+		f.shown = new([ways][]byte)
+	}
+	if f.shown[way] == nil {
+		f.shown[way] = encode()
+	}
+	return f.shown[way]
+}
+
+// changed is the message of another event than the stream holds.
+func (f *frame) changed(how func(events.Event) events.Event) []byte {
+	e, err := events.Decode(f.body)
+	if err != nil {
+		return nil // it was decoded before it came here
+	}
+	body, err := events.Encode(how(e))
+	if err != nil {
+		return nil
+	}
+	return f.message(body)
 }
 
 // withoutOrigin returns e without the location that the session came from: it did come from
@@ -104,24 +122,26 @@ func sse(event, id string, data []byte) []byte {
 	return append(append(b, data...), '\n', '\n')
 }
 
-// occupancyFrame returns the frame that tells every client what changed. of makes the
-// totals of some locations, for clients that see them alone: once for each of them, when
-// the first one needs it.
-func occupancyFrame(places []placed, totals []byte, of func(*group.Set) []byte) *frame {
-	var mu sync.Mutex
-	made := map[*group.Set][]byte{}
-	return &frame{places: places, text: sse("occupancy", "", occupancyBody(places, totals)), totals: func(set *group.Set) []byte {
-		mu.Lock()
-		defer mu.Unlock()
-		if made[set] == nil {
-			made[set] = of(set)
-		}
-		return made[set]
-	}}
+// of returns the totals of a set of locations, for clients that see them alone: made once
+// for each of them, when the first one needs it.
+func (f *frame) of(set *group.Set) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.some == nil {
+		f.some = map[*group.Set][]byte{}
+	}
+	if f.some[set] == nil {
+		f.some[set] = f.totalsOf(set)
+	}
+	return f.some[set]
 }
 
 func occupancyBody(places []placed, totals []byte) []byte {
-	b := []byte(`{"locations":[`)
+	size := len(totals) + 32
+	for i := range places {
+		size += len(places[i].body) + 1
+	}
+	b := append(make([]byte, 0, size), `{"locations":[`...)
 	for i := range places {
 		if i > 0 {
 			b = append(b, ',')
@@ -134,9 +154,9 @@ func occupancyBody(places []placed, totals []byte) []byte {
 
 // size is what the frame costs in memory when it is encoded both ways.
 func (f *frame) size() int {
-	n := 400 + 3*len(f.body) + len(f.text)
+	n := 400 + 3*len(f.body) + len(f.text) + len(f.totals)
 	for i := range f.places {
-		n += len(f.places[i].body) + 64
+		n += 2*len(f.places[i].body) + 64
 	}
 	return n
 }
@@ -166,9 +186,11 @@ func (c *filter) bytes(f *frame) []byte {
 		}
 		totals := []byte("[]")
 		if c.account == "" && c.location == "" {
-			totals = f.totals(c.scope)
+			totals = f.of(c.scope)
 		}
 		return sse("occupancy", "", occupancyBody(mine, totals))
+	case len(f.places) > 0:
+		return f.in(clearly, func() []byte { return sse("occupancy", "", occupancyBody(f.places, f.totals)) })
 	}
 	return f.text
 }
@@ -190,11 +212,13 @@ func (c *filter) event(f *frame) []byte {
 	case !c.wants(f):
 		return nil
 	case came && c.clear:
-		return f.cameClear()
+		return f.in(clearlyCome, func() []byte { return f.changed(withoutOrigin) })
 	case came:
-		return f.cameMasked()
+		return f.in(hidingCome, func() []byte {
+			return f.changed(func(e events.Event) events.Event { return Masked(withoutOrigin(e)) })
+		})
 	case c.clear:
-		return f.clear()
+		return f.in(clearly, func() []byte { return f.message(f.body) })
 	}
-	return f.masked()
+	return f.in(hiding, func() []byte { return f.changed(Masked) })
 }
