@@ -111,25 +111,12 @@ type Occupancy struct {
 type account struct {
 	name    string
 	roster  roster
-	ended   map[string]tomb
-	queue   []grave // of ended, oldest first
+	ended   ended
 	areas   map[string]*area
 	moves   []move // of the last hour, in the order in which they became known
 	total   *area
 	devices spread
 	guests  spread
-}
-
-// tomb is what remains of an ended session.
-type tomb struct {
-	revision, episode int64
-	endedAt           int64
-}
-
-type grave struct {
-	id       string
-	revision int64 // of the tomb; another one means that this grave is void
-	at       int64 // observed
 }
 
 // NewOccupancy returns the state before the first event of a stream.
@@ -176,7 +163,7 @@ func (o *Occupancy) Apply(m Message) {
 		seen = toMillis(m.Stored)
 	}
 	a := o.account(e.Account)
-	a.bury(o.observed - o.limits.Ended.Milliseconds())
+	a.ended.bury(o.observed - o.limits.Ended.Milliseconds())
 
 	known, was := a.state(e.Data.Session.ID)
 	_, err := known.Apply(*e)
@@ -210,10 +197,11 @@ func (o *Occupancy) transit(a *account, was session, e *events.Event, at, seen i
 		here.past(toMillis(data.StartedAt))
 		a.total.past(toMillis(data.StartedAt))
 	}
-	tombed, resting := a.ended[data.ID]
-	delete(a.ended, data.ID)
-	if resting {
-		at = max(at, tombed.endedAt) // a start that the platform dates before the end
+	if was.row == nil {
+		if t := a.ended.find(data.ID); t != nil {
+			t.void = true
+			at = max(at, t.endedAt) // a start that the platform dates before the end
+		}
 	}
 	switch {
 	case was.row == nil && data.Online:
@@ -279,7 +267,7 @@ func (o *Occupancy) account(name string) *account {
 
 func newAccount(name string) *account {
 	a := &account{
-		name: name, roster: newRoster(), ended: map[string]tomb{}, areas: map[string]*area{}, total: newArea(name, "", 0),
+		name: name, roster: newRoster(), ended: newEnded(), areas: map[string]*area{}, total: newArea(name, "", 0),
 		devices: newSpread(), guests: newSpread(),
 	}
 	a.total.of = a
@@ -320,7 +308,7 @@ func (a *account) state(id string) (events.State, session) {
 	if s := a.roster.find(id); s.row != nil {
 		return events.State{Session: events.Session{ID: id, Online: true}, Revision: s.revision, Episode: s.episode}, s
 	}
-	if t, ok := a.ended[id]; ok {
+	if t := a.ended.find(id); t != nil {
 		return events.State{Session: events.Session{ID: id}, Revision: t.revision, Episode: t.episode}, session{}
 	}
 	return events.State{}, session{}
@@ -329,19 +317,7 @@ func (a *account) state(id string) (events.State, session) {
 // remember keeps what an ended session leaves.
 func (a *account) remember(e *events.Event, at, seen int64) {
 	d := &e.Data
-	a.ended[d.Session.ID] = tomb{revision: d.Revision, episode: d.Episode, endedAt: at}
-	a.queue = append(a.queue, grave{id: d.Session.ID, revision: d.Revision, at: seen})
-}
-
-// bury forgets the sessions whose end was seen before the given time.
-func (a *account) bury(before int64) {
-	for len(a.queue) > 0 && a.queue[0].at < before {
-		g := a.queue[0]
-		a.queue = a.queue[1:]
-		if t, ok := a.ended[g.id]; ok && t.revision == g.revision {
-			delete(a.ended, g.id)
-		}
-	}
+	a.ended.add(tomb{id: d.Session.ID, revision: d.Revision, episode: d.Episode, endedAt: at, seenAt: seen})
 }
 
 // touch notes that a location changed, for Changed.

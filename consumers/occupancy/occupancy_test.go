@@ -353,8 +353,8 @@ func TestEndedSessionsAreForgottenInTime(t *testing.T) {
 		f.apply(eventOf(id, "bar", 1, events.Started, minutes(i)))
 		f.apply(eventOf(id, "bar", 2, events.Ended, minutes(i)))
 	}
-	if a := f.o.accounts[""]; len(a.ended) > 3 || len(a.queue) > 3 {
-		t.Errorf("%d of 50 ended sessions are remembered", len(a.ended))
+	if ended := &f.o.accounts[""].ended; len(ended.tombs) > 3 || len(ended.last) > 3 {
+		t.Errorf("%d of 50 ended sessions are remembered", len(ended.tombs))
 	}
 }
 

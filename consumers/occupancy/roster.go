@@ -2,7 +2,6 @@ package occupancy
 
 import (
 	"encoding/binary"
-	"hash/maphash"
 	"iter"
 	"slices"
 	"strings"
@@ -99,7 +98,7 @@ func (s *session) guest() string { return s.text(ownGuest) }
 func (s *session) mac() string   { return s.text(ownMAC) }
 
 func newRoster() roster {
-	return roster{first: map[uint32]int32{}, hash: func(id string) uint32 { return uint32(maphash.String(seed, id)) }, traits: newPool()}
+	return roster{first: map[uint32]int32{}, hash: hashOf, traits: newPool()}
 }
 
 // of returns the session with a number.

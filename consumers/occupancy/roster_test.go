@@ -92,3 +92,36 @@ func TestRosterHasWhoIsOnline(t *testing.T) {
 		}
 	})
 }
+
+// TestEndedAreKnownUntilTheyAreBuried, in the order in which they came, also where ids have
+// the same hash and sessions come back.
+func TestEndedAreKnownUntilTheyAreBuried(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		d, want := newEnded(), map[string]int64{}
+		d.hash = func(id string) uint32 { return uint32(len(id) % 2) }
+		for now := range int64(rapid.IntRange(1, 200).Draw(t, "steps")) {
+			id := fmt.Sprint("s", rapid.IntRange(0, 30).Draw(t, "id"))
+			at, there := want[id]
+			switch found := d.find(id); {
+			case (found != nil) != there || there && found.seenAt != at:
+				t.Fatalf("%s: found %+v, want %t of %d", id, found, there, at)
+			case there:
+				found.void = true
+				delete(want, id)
+			default:
+				d.add(tomb{id: id, seenAt: now})
+				want[id] = now
+			}
+			if rapid.IntRange(0, 9).Draw(t, "bury") == 0 {
+				before := now - int64(rapid.IntRange(0, 20).Draw(t, "age"))
+				d.bury(before)
+				maps.DeleteFunc(want, func(_ string, at int64) bool { return at < before })
+			}
+		}
+		d.bury(1000)
+		if len(d.tombs) != 0 || len(d.last) != 0 {
+			t.Fatalf("left are %v, %v", d.tombs, d.last)
+		}
+	})
+}

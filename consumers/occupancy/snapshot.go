@@ -118,15 +118,15 @@ func (o *Occupancy) freeze() (Snapshot, []*roster) {
 func (a *account) snapshot() accountSnapshot {
 	s := accountSnapshot{
 		Name: a.name, Total: a.total.snapshot(),
-		Areas: make([]areaSnapshot, 0, len(a.areas)), Ended: make([]tombSnapshot, 0, len(a.ended)),
+		Areas: make([]areaSnapshot, 0, len(a.areas)), Ended: make([]tombSnapshot, 0, len(a.ended.tombs)),
 	}
 	for _, l := range a.areas {
 		s.Areas = append(s.Areas, l.snapshot())
 	}
 	slices.SortFunc(s.Areas, func(a, b areaSnapshot) int { return strings.Compare(a.ID, b.ID) })
-	for _, g := range a.queue {
-		if t, ok := a.ended[g.id]; ok && t.revision == g.revision { // else the grave is void
-			s.Ended = append(s.Ended, tombSnapshot{g.id, [4]int64{t.revision, t.episode, t.endedAt, g.at}})
+	for _, t := range a.ended.tombs {
+		if !t.void {
+			s.Ended = append(s.Ended, tombSnapshot{t.id, [4]int64{t.revision, t.episode, t.endedAt, t.seenAt}})
 		}
 	}
 	for _, m := range a.moves {
@@ -195,8 +195,7 @@ func Restore(l Limits, s Snapshot) (*Occupancy, error) {
 			}
 		}
 		for _, t := range as.Ended {
-			a.ended[t.ID] = tomb{revision: t.Numbers[0], episode: t.Numbers[1], endedAt: t.Numbers[2]}
-			a.queue = append(a.queue, grave{id: t.ID, revision: t.Numbers[0], at: t.Numbers[3]})
+			a.ended.add(tomb{id: t.ID, revision: t.Numbers[0], episode: t.Numbers[1], endedAt: t.Numbers[2], seenAt: t.Numbers[3]})
 		}
 	}
 	return o, nil
