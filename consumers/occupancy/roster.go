@@ -204,7 +204,7 @@ func (c *chunk) renew(of *row, size int) {
 	size += c.kept(of, func(*row, string) {})
 	room := &strings.Builder{}
 	if c.room == nil { // for all of them, by the first
-		room.Grow(max(size, min(chunkRows*size, 4<<10)))
+		room.Grow(max(size, min((chunkRows+2)*size, 8<<10)))
 	} else {
 		room.Grow(size + size/2)
 	}
