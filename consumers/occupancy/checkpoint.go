@@ -223,14 +223,14 @@ const saveTime = 2 * time.Minute
 // put replaces the checkpoint, which goes to the server while it is written: of a million
 // sessions it has more than a hundred megabytes.
 func (s *Service) put(ctx context.Context, js jetstream.JetStream, write func(io.Writer) error) error {
+	store, err := s.checkpointStore(ctx, js) // where nobody answers, that is known soon
+	if err != nil {
+		return fmt.Errorf("saving checkpoint %s: %w", s.checkpointName(), err)
+	}
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, saveTime)
 		defer cancel()
-	}
-	store, err := s.checkpointStore(ctx, js)
-	if err != nil {
-		return fmt.Errorf("saving checkpoint %s: %w", s.checkpointName(), err)
 	}
 	r, w := io.Pipe()
 	var writing sync.WaitGroup
