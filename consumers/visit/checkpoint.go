@@ -93,11 +93,6 @@ func (s *Service) lost(err error) bool {
 const saveTime = 2 * time.Minute
 
 func (s *Service) save(ctx context.Context, js jetstream.JetStream, c checkpoint) error {
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, saveTime)
-		defer cancel()
-	}
 	var packed bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed) // the level is a valid one
 	if err := json.NewEncoder(w).Encode(c); err != nil {
@@ -106,11 +101,16 @@ func (s *Service) save(ctx context.Context, js jetstream.JetStream, c checkpoint
 	if err := w.Close(); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	store, err := s.checkpoints(ctx, js)
-	if err == nil {
-		_, err = store.PutBytes(ctx, checkpointName, packed.Bytes())
-	}
+	store, err := s.checkpoints(ctx, js) // where nobody answers, that is known soon
 	if err != nil {
+		return fmt.Errorf("saving the checkpoint: %w", err)
+	}
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, saveTime)
+		defer cancel()
+	}
+	if _, err := store.PutBytes(ctx, checkpointName, packed.Bytes()); err != nil {
 		return fmt.Errorf("saving the checkpoint in %s: %w", s.settings.State, err)
 	}
 	return nil

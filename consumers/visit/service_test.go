@@ -5,16 +5,20 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
 	"github.com/guestflow/guestflow/events/visits"
+	"github.com/guestflow/guestflow/internal/blackhole"
 	"github.com/guestflow/guestflow/internal/natstest"
 )
 
@@ -346,5 +350,35 @@ func TestSettingsThatCannotWorkAreNamed(t *testing.T) {
 		if err := New(settings).Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
+	}
+}
+
+// TestCheckpointIsGivenUpWhereNobodyAnswers: looking up where it belongs takes no longer than
+// any request, though writing a large one may.
+func TestCheckpointIsGivenUpWhereNobodyAnswers(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(natstest.Run(t, &server.Options{JetStream: true}).ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hole, err := blackhole.To(u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(hole.Close)
+	nc, err := nats.Connect("nats://" + hole.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(50*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hole.Forget()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer time.AfterFunc(10*time.Second, cancel).Stop()
+	if err := New(Settings{Rules: testRules()}).save(ctx, js, checkpoint{}); err == nil || ctx.Err() != nil {
+		t.Errorf("error is %v, want that of a request that nobody answers", err)
 	}
 }
