@@ -215,9 +215,10 @@ func (l *List) Read(p Page) Reading {
 	return r
 }
 
-// learn takes a page that is sorted for evidence.
+// learn takes a page that is sorted for evidence. One without two starts that differ, as
+// that of a location where nobody is, says nothing of any direction.
 func (l *List) learn(d Direction, records []Record, in []bool) {
-	if l.Established() {
+	if l.Established() || !tells(records) {
 		return
 	}
 	if d != l.toward {
@@ -317,6 +318,21 @@ func direction(records []Record) Direction {
 		return OldestFirst
 	}
 	return NewestFirst
+}
+
+// tells reports whether two records have starts that differ.
+func tells(records []Record) bool {
+	var first time.Time
+	for i := range records {
+		switch s := records[i].Start; {
+		case s.IsZero():
+		case first.IsZero():
+			first = s
+		case !s.Equal(first):
+			return true
+		}
+	}
+	return false
 }
 
 // sorted returns which records stand in order: as many as possible, and those that

@@ -10,6 +10,7 @@ package order
 //	records that were not written count          TestOrderNeedsEvidence
 //	those written that stand at an end count     TestWrittenRecordsAtAnEndSayLittle
 //	against is 0                                 TestAWrittenRecordOutOfOrderCountsAgainst
+//	a page without two starts is evidence        TestAPageThatTellsNoDirectionChangesNothing
 //	expected is not taken back                   TestAnOrderThatIsExpectedNeedsLess
 //	writes do not count                          TestOrderNeedsEvidence
 //	leaving is 1                                 TestARecordThatLeftItsPlaceTakesTheOrder
@@ -202,6 +203,29 @@ func TestOrderNeedsEvidence(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAPageThatTellsNoDirectionChangesNothing: as one of a location where nobody is, or of
+// sessions that all began at once, whichever way the others are sorted.
+func TestAPageThatTellsNoDirectionChangesNothing(t *testing.T) {
+	for _, d := range []Direction{NewestFirst, OldestFirst} {
+		starts := falling(30)
+		if d == OldestFirst {
+			slices.Reverse(starts)
+		}
+		for name, between := range map[string][]Record{
+			"empty": nil, "one record": records(7), "equal starts": records(7, 7, 7), "unknown starts": records(0, 0, 7),
+		} {
+			var l List
+			for range 7 {
+				l.Read(Page{Records: between, First: true})
+				l.Read(Page{Records: records(starts...)})
+			}
+			if !l.Established() {
+				t.Errorf("%s, %s between: not established by as many pages as it takes without", d, name)
+			}
+		}
 	}
 }
 
