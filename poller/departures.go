@@ -2,6 +2,7 @@ package poller
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/guestflow/guestflow/poller/order"
@@ -21,6 +22,13 @@ type cohort struct {
 	start time.Time // platform's clock
 	n     int       // how many of them the lists alone can tell of
 	read  time.Time // local clock: what became of them is known up to then, as far as pages show it
+
+	// unseen is how many of them have probably ended unseen, waits for how long these have
+	// waited together, in seconds, at a time.
+	unseen, waits float64
+	reckoned      time.Time // local clock
+	// ended is how many of them the last complete reading showed, tied that under way.
+	ended, tied int
 
 	began     time.Time // local clock: when the reading under way began
 	at        int       // the position at which the next page is to begin
@@ -51,6 +59,13 @@ const (
 	// inherited is what it is worth more where a former process read them last: for how
 	// long nobody did is not known.
 	inherited = 1e6
+	// hiddenWeight has pages read twice as often as what they show is worth. Weights from 1
+	// to 8 make no difference to the mean delay in the benchmark's E9; 99 % of the ends after
+	// a restart are seen soonest with 4.
+	hiddenWeight = 4
+	// variants is how many readings there are whose pages have another size: equal pages hide
+	// the same sessions.
+	variants = 6
 	// followed is how long ago they were read at most for pages to wait.
 	followed = 2 * time.Minute
 )
@@ -96,12 +111,16 @@ func (d *departures) cohortOf(l *location, byAddress func(*entry) bool) *cohort 
 				c.read = e.Seen
 			}
 		}
+		c.reckoned = c.read
 	}
 	c.n = 0
 	for e := range d.roster.at(l) {
 		if e.Start.Equal(start) && !byAddress(e) {
 			c.n++
 		}
+	}
+	if c.n == 0 {
+		c.unseen, c.waits = 0, 0
 	}
 	return c
 }
@@ -112,9 +131,14 @@ func (d *departures) next(now time.Time) (of *plan.Location, gain float64) {
 	if now.Before(d.faulty) {
 		return nil, 0
 	}
+	for _, l := range d.watched.emptied(now) {
+		if g := l.emptied.gain(now); g > gain && !d.requests.asking(plan.Departures, l.ID) {
+			of, gain = &l.Location, g
+		}
+	}
 	for _, l := range d.cohorts {
-		age := now.Sub(l.cohort.read).Seconds()
-		g := float64(l.cohort.n) * d.rates().HazardAt(&l.Location) * age * age / 2
+		l.cohort.pass(now, d.rates().HazardAt(&l.Location))
+		g := l.cohort.gain()
 		if l.cohort.read.Before(d.begun) && now.Sub(d.begun) < followed {
 			g += inherited
 		}
@@ -124,6 +148,32 @@ func (d *departures) next(now time.Time) (of *plan.Location, gain float64) {
 	}
 	return of, gain
 }
+
+// pass lets time pass, in which so many of them end a second.
+func (c *cohort) pass(now time.Time, hazard float64) {
+	t, ends := max(0, now.Sub(c.reckoned).Seconds()), float64(c.n)*hazard
+	c.waits += c.unseen*t + ends*t*t/2
+	c.unseen += ends * t
+	c.reckoned = now
+}
+
+// gain is what the next page brings: each shows other ones of those who have ended, as
+// many as it has room for. Whom it hides waits for one after it, and that may be hidden
+// again, so each is worth more than what it shows.
+func (c *cohort) gain() float64 {
+	return hiddenWeight * c.waits * min(1, plan.MaxPerPage/float64(max(1, c.ended)))
+}
+
+// showed takes a page into account that shows so many of them.
+func (c *cohort) showed(n int) {
+	c.tied += n
+	if c.readings > 0 && n > 0 {
+		c.hides(1 - float64(n)/float64(max(c.ended, n)))
+	}
+}
+
+// hides leaves of those who have ended unseen the part that was not shown.
+func (c *cohort) hides(part float64) { c.unseen, c.waits = c.unseen*part, c.waits*part }
 
 // follows reports whether what becomes of a session is read so: pages may wait.
 func (d *departures) follows(row *plan.Row) bool {
@@ -137,21 +187,37 @@ func (d *departures) follows(row *plan.Row) bool {
 
 // ask asks for the next page of the ended sessions of a cohort's location.
 func (d *departures) ask(ctx context.Context, p *Poller, id string) error {
-	c := d.watched.byID[id].cohort
+	l, direction := d.watched.byID[id], d.accountList.Direction
+	if e := l.emptied; e != nil {
+		w, query := e.query(id)
+		return d.read(ctx, p, query, func(answer platform.Page, _ timing, ends int) {
+			if e.told(w, answer, ends) && l.emptied == e {
+				l.emptied = nil
+			}
+		})
+	}
+	c := l.cohort
 	if c == nil {
 		return nil
 	}
-	direction := d.accountList.Direction
-	w := windowFrom(c.at, overlap+2*(c.readings%5)) // Other pages hide others.
+	w := c.window()
 	ended := false
 	query := platform.Query{LocationID: id, Online: &ended, Page: w.Number, PerPage: w.Size}
 	if direction == order.OldestFirst {
 		query.StartDate = dayBefore(c.start)
 	}
+	return d.read(ctx, p, query, func(answer platform.Page, m timing, _ int) { c.found(w, answer, direction, m) })
+}
+
+// read asks for a page of ended sessions, takes it, and goes on from it, with how many of
+// those on it were known to be online.
+func (d *departures) read(ctx context.Context, p *Poller, query platform.Query, then func(platform.Page, timing, int)) error {
+	direction := d.accountList.Direction
 	return p.askSessions(ctx, query, func(answer platform.Page, m timing, err error) error {
 		if err != nil {
 			return nil
 		}
+		ends := d.roster.knownOf(answer.Sessions)
 		ev := evidence{timing: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: ofHistory}
 		if err := p.take(ctx, ev); err != nil {
 			return err
@@ -161,9 +227,14 @@ func (d *departures) ask(ctx context.Context, p *Poller, id string) error {
 			d.Logger.Warn("the list of ended sessions cannot be used: who began at once is asked about one by one", "reason", reason, "again_in", recheck)
 			return nil
 		}
-		c.found(w, answer, direction, m)
+		then(answer, m, ends)
 		return nil
 	})
+}
+
+// window is the next page. Other pages hide others, so that those of each reading differ.
+func (c *cohort) window() plan.Window {
+	return windowAmong(c.at, overlap, plan.MaxPerPage-c.readings%variants, variants)
 }
 
 // unusable says why a page of ended sessions tells nothing; empty where it does.
@@ -189,6 +260,13 @@ func (c *cohort) found(w plan.Window, answer platform.Page, d order.Direction, m
 	if d == order.NewestFirst {
 		first, last = last, first
 	}
+	n := 0
+	for i := range answer.Sessions {
+		if answer.Sessions[i].StartedAt.Equal(c.start) {
+			n++
+		}
+	}
+	c.showed(n)
 	done := false
 	switch {
 	case first.IsZero() && w.Number == 1:
@@ -197,10 +275,10 @@ func (c *cohort) found(w plan.Window, answer platform.Page, d order.Direction, m
 		c.high = w.Start()
 		c.seek()
 	case !c.inside && d.Before(last, c.start):
-		c.low, done = covered, !answer.More
+		c.low, c.tied, done = covered, 0, !answer.More
 		c.seek()
 	case !c.inside && !d.Before(first, c.start) && w.Number > 1:
-		c.high = w.Start()
+		c.high, c.tied = w.Start(), 0
 		c.seek()
 	default:
 		if !c.inside {
@@ -214,7 +292,10 @@ func (c *cohort) found(w plan.Window, answer platform.Page, d order.Direction, m
 		c.at, done = covered, !answer.More || d.Before(c.start, last)
 	}
 	if done || c.pages == mostDeparturePages {
-		c.read = c.began
+		c.read, c.ended, c.tied = c.began, c.tied, 0
+		if full := math.Ceil(float64(c.ended) / plan.MaxPerPage); c.readings == 0 || c.ended == 0 {
+			c.hides(math.Pow(1-1/max(1, full), full))
+		}
 		c.at, c.high, c.jump, c.pages, c.inside = c.low, 0, 0, 0, false
 		c.readings++
 	}

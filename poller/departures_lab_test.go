@@ -56,3 +56,47 @@ func TestWhoLeavesACrowdIsSeenSoon(t *testing.T) {
 	}
 	l.check(simulator.Checker{Until: until, Passes: 5})
 }
+
+// TestARestartOfALargeVenueIsSeenSoon: its ended sessions tell who has left before the sweep
+// has been by.
+func TestARestartOfALargeVenueIsSeenSoon(t *testing.T) {
+	t.Parallel()
+	cfg := town()
+	cfg.Seed, cfg.Speed, cfg.Ties, cfg.RebootsPerHour = 6, 1, true, 3
+	cfg.Locations = append(simulator.Venues("cafe%d", 150, 15), simulator.Venues("hall%d", 2, 400)...)
+	l := newLab(t, cfg, adaptive)
+	l.run(30 * time.Minute)
+
+	ended := make(map[string]time.Time)
+	for _, e := range l.events() {
+		if e.Kind == events.Ended {
+			ended[e.Data.Session.ID] = e.Data.Observed.At
+		}
+	}
+	left, until := make(map[time.Time][]string), l.clock.Now().Add(-3*time.Minute)
+	for _, x := range l.truth.All() {
+		if x.Kind == simulator.TruthEnd && x.Time.Before(until) && x.Time.After(l.clock.Now().Add(-25*time.Minute)) {
+			left[x.Time] = append(left[x.Time], x.Session)
+		}
+	}
+	restarts, ends, waited := 0, 0, time.Duration(0)
+	for at, ids := range left {
+		if len(ids) < 200 {
+			continue
+		}
+		restarts++
+		for _, id := range ids {
+			if ended[id].IsZero() {
+				t.Errorf("session %s: it left %v before the end, and is online still", id, l.clock.Now().Sub(at))
+				continue
+			}
+			ends++
+			waited += ended[id].Sub(at)
+		}
+	}
+	mean := waited / time.Duration(max(1, ends))
+	if restarts < 2 || mean > 35*time.Second {
+		t.Errorf("%d ends in %d restarts were seen after %v", ends, restarts, mean)
+	}
+	l.check(simulator.Checker{Until: until, Passes: 5})
+}

@@ -44,7 +44,7 @@ func TestReadingOfDeparturesShowsAll(t *testing.T) {
 			}
 			shown, want := make(map[string]bool), 0
 			for pages := 1; c.readings == reading; pages++ {
-				w := windowFrom(c.at, overlap+2*(c.readings%5))
+				w := c.window()
 				answer := paged(ended, w)
 				for i := range answer.Sessions {
 					if s := answer.Sessions[i]; s.StartedAt.Equal(together) {
@@ -160,5 +160,53 @@ func TestWhoseDeparturesAreRead(t *testing.T) {
 	}
 	if n := plan.MaxPerPage; n <= crowded {
 		t.Errorf("%d fit a page of %d", crowded, n)
+	}
+}
+
+// Equal pages hide the same sessions, so no page of a reading is one of those before.
+func TestReadingsOfDeparturesDiffer(t *testing.T) {
+	var ended []events.Session
+	for i := range 1100 {
+		s := events.Session{ID: fmt.Sprint(i), StartedAt: noon.Add(-time.Duration(i) * time.Second)}
+		if i >= 738 && i < 1038 {
+			s.StartedAt = noon.Add(-738 * time.Second)
+		}
+		ended = append(ended, s)
+	}
+	c := cohort{start: noon.Add(-738 * time.Second)}
+	inside := make(map[plan.Window]int)
+	for c.readings <= variants {
+		w := c.window()
+		if n := inside[w]; c.readings > 0 && n > 0 {
+			t.Errorf("reading %d has the page %+v of reading %d", c.readings, w, n)
+		}
+		if c.readings > 0 {
+			inside[w] = c.readings
+		}
+		c.found(w, paged(ended, w), order.NewestFirst, instant(noon))
+	}
+	if len(inside) < 3*variants {
+		t.Errorf("%d pages in %d readings", len(inside), variants)
+	}
+}
+
+// What a page hides has waited ever since, and is worth as much.
+func TestWhatPagesOfDeparturesHideStaysWorth(t *testing.T) {
+	c := cohort{start: noon, n: 300, readings: 1, ended: 200, reckoned: noon}
+	c.pass(noon.Add(time.Minute), 1e-3)
+	before := c.gain()
+	if c.showed(100); c.gain() != before/2 {
+		t.Errorf("half are shown: %v of %v is left", c.gain(), before)
+	}
+	half := c.gain()
+	c.pass(noon.Add(time.Minute+time.Second), 0)
+	if c.gain() <= half {
+		t.Errorf("those that are hidden wait on: %v, %v a second before", c.gain(), half)
+	}
+	if c.showed(0); c.gain() == 0 {
+		t.Error("a page that shows none tells of them")
+	}
+	if c.showed(250); c.gain() != 0 {
+		t.Errorf("all are shown: %v", c.gain())
 	}
 }

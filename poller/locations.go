@@ -27,6 +27,7 @@ type location struct {
 	// once.
 	unsettled int
 	lately    time.Time // scratch of tend
+	emptied   *emptied  // all who were there left at once; nil outside of that
 	cohort    *cohort   // those who began at once there; nil where they are not too many for a page
 	missing   int       // sessions that are missing there, where one page of its list answers for all
 }
@@ -93,6 +94,7 @@ type locations struct {
 	plan     []*plan.Location     // the same
 	read     map[string]*location // whose list is being read
 	restless int                  // of how many unsettled is not zero
+	emptying []*location          // of which emptied is not nil
 	// perPage is the platform's own page size where it ignores per_page; else zero.
 	perPage int
 }

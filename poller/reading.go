@@ -42,13 +42,16 @@ const (
 
 // windowFrom returns the page that reaches furthest among those that begin at
 // least back records before position covered.
-func windowFrom(covered, back int) plan.Window {
+func windowFrom(covered, back int) plan.Window { return windowAmong(covered, back, plan.MaxPerPage, 1) }
+
+// windowAmong does so among those of most records, of so many fewer, and so on.
+func windowAmong(covered, back, most, fewer int) plan.Window {
 	begin := covered - back
 	if begin <= 0 {
-		return plan.Window{Number: 1, Size: plan.MaxPerPage}
+		return plan.Window{Number: 1, Size: most}
 	}
-	best := plan.Window{Number: 1, Size: plan.MaxPerPage}
-	for size := plan.MaxPerPage; size >= plan.MaxPerPage/2; size-- {
+	best := plan.Window{Number: 1, Size: most}
+	for size := most; size >= plan.MaxPerPage/2; size -= fewer {
 		w := plan.Window{Number: begin/size + 1, Size: size}
 		if w.End() > best.End() {
 			best = w

@@ -23,12 +23,15 @@ const (
 	togetherMany = 30
 	// leastAgain is how often that is at least: a reading of five pages hides a third of
 	// who began at once, and who has ended stands nowhere else. It goes on while it shows
-	// anybody new, mostAgain times at most.
+	// many new ones, mostAgain times at most.
 	leastAgain, mostAgain = 2, 6
 	// mostSettling is how often a list of several pages is read until hardly anybody on
 	// it is new: one in newsShare.
 	mostSettling = 8
-	newsShare    = 100
+	newsShare    = 30
+	// fewNews is how many a reading of the history may have shown of whom nobody knew, for
+	// it to be the last.
+	fewNews = 10
 )
 
 // unsettle looks for sessions that began at once.
@@ -57,6 +60,9 @@ func (k *ledger) unsettle(ev *evidence, changes []events.Event) {
 		n := groups[g]
 		if location := k.watched.byID[g.location]; location != nil && n >= togetherLeast && float64(n) >= min(togetherMany, togetherShare*float64(location.Online)) {
 			k.watched.unsettle(location, mostSettling)
+			if n >= togetherMany && k.accountList.Established() {
+				k.watched.empty(location, g.start, k.Clock.Now(), k.accountList.Direction)
+			}
 			if ev.scope == ofHistory && n >= togetherMany {
 				k.history.readAgain(g.start)
 			}
@@ -102,7 +108,7 @@ func (r *historyReader) newcomers(changes []events.Event) {
 }
 
 // enough reports whether no further reading is worth its pages: the last one was a whole
-// list on one page, or has shown nobody new after several.
+// list on one page, or has shown hardly anybody new after several.
 func (g *gap) enough(onePage bool) bool {
-	return g.Again == 0 || onePage || g.Again >= mostAgain || g.Again >= leastAgain && g.News == 0
+	return g.Again == 0 || onePage || g.Again >= mostAgain || g.Again >= leastAgain && g.News <= fewNews
 }
