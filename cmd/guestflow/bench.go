@@ -45,10 +45,12 @@ have columns of their own.`,
 			if len(estates) > 0 {
 				plan.Estates = estates
 			}
-			if seeds < 1 {
-				return usageError("--seeds: use 1 or more")
+			if cmd.Flags().Changed("seeds") {
+				if seeds < 1 {
+					return usageError("--seeds: use 1 or more")
+				}
+				plan.Seeds = freshness.Seeds(seeds)
 			}
-			plan.Seeds = plan.Seeds[:min(seeds, len(plan.Seeds))]
 			if len(weights) > 0 {
 				if slices.Min(weights) <= 0 {
 					return usageError("--start-weights: use numbers above 0")
@@ -76,7 +78,7 @@ have columns of their own.`,
 	run.Flags().BoolVar(&asJSON, "json", false, "one JSON object a row")
 	run.Flags().StringVar(&into, "into", "", "a file to write the table into as well, between its marks (internal/freshness/README.md)")
 	run.Flags().StringSliceVar(&estates, "estates", nil, "estates to run, for instance E2,E4 (default all)")
-	run.Flags().IntVar(&seeds, "seeds", 3, "seeds to take the mean of, up to 3")
+	run.Flags().IntVar(&seeds, "seeds", 0, "seeds to take the mean of (default 3, with --short 1)")
 	run.Flags().Float64SliceVar(&weights, "start-weights", nil, "run the adaptive policy alone, with each of these values of START_WEIGHT")
 	bench.AddCommand(run, benchPipelineCommand(), benchPartCommand())
 	return bench

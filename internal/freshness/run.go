@@ -102,10 +102,15 @@ type Row struct {
 	RatioRestart    float64 `json:"ratio_restart,omitempty"`
 	// RatioLists is the mean over all changes in parts of that without addresses.
 	RatioLists float64 `json:"ratio_lists_alone,omitempty"`
+	// RatioListsError is the standard error of that: of the mean over the seeds of the ratio
+	// on the same traces. Zero with one seed.
+	RatioListsError float64 `json:"ratio_lists_alone_error,omitempty"`
 	// Proof is the part of the measured time in which addresses were proof, Contradictions
 	// how often they were found to be wrong.
 	Proof          float64 `json:"proof,omitempty"`
 	Contradictions int     `json:"contradictions,omitempty"`
+
+	seed uint64
 }
 
 // epoch is when every run begins: noon of a day, UTC.
@@ -131,7 +136,7 @@ func (r Run) Do(ctx context.Context) (Row, error) {
 		// the work.
 		Rules: diff.Rules{TrafficMinBytes: math.MaxInt64},
 	}
-	row := Row{Estate: r.Estate, Policy: r.Policy, Order: orderName(r.Order), SharedBudget: r.SharedBudget, StartWeight: r.StartWeight}
+	row := Row{seed: r.Seed, Estate: r.Estate, Policy: r.Policy, Order: orderName(r.Order), SharedBudget: r.SharedBudget, StartWeight: r.StartWeight}
 	if r.Policy == Checked {
 		settings.Addresses, row.Addresses, row.Answers = w, cfg.Addresses.String(), r.Answers
 	}

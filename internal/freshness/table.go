@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -48,7 +49,7 @@ func (v Variant) lists() Variant {
 
 // Full is the whole benchmark: minutes of computing.
 func Full() Plan {
-	p := Plan{Estates: simulator.Estates(), Seeds: []uint64{1, 2, 3}, Warmup: 30 * time.Minute, Horizon: time.Hour}
+	p := Plan{Estates: simulator.Estates(), Seeds: Seeds(3), Warmup: 30 * time.Minute, Horizon: time.Hour}
 	// So few end in E1 that it takes an hour to learn what addresses tell. E7 has bursts
 	// after an hour, and 40 minutes later.
 	p.Warmups = map[string]time.Duration{"E1": 75 * time.Minute}
@@ -79,7 +80,7 @@ const answersEstate = "E2"
 // Short is enough to see whether something broke: seconds of computing.
 func Short() Plan {
 	return Plan{
-		Estates: simulator.Estates(), Seeds: []uint64{1}, Warmup: 10 * time.Minute, Horizon: 20 * time.Minute,
+		Estates: simulator.Estates(), Seeds: Seeds(1), Warmup: 10 * time.Minute, Horizon: 20 * time.Minute,
 		Variants: []Variant{
 			{Policy: "round-robin", Order: simulator.NewestFirst},
 			{Policy: "adaptive", Order: simulator.NewestFirst},
@@ -133,6 +134,7 @@ func (p Plan) Run(ctx context.Context, row func(Row)) error {
 		failed  error
 		todo    = make(chan job)
 		means   = make(map[measured]float64)
+		alone   = make(map[measured][]Row)
 	)
 	finish := func(j job, r Row, err error) {
 		mu.Lock()
@@ -143,10 +145,11 @@ func (p Plan) Run(ctx context.Context, row func(Row)) error {
 		rows[j.at] = append(rows[j.at], r)
 		for printed < n && len(rows[printed]) == len(p.Seeds) && failed == nil {
 			m, v := average(rows[printed]), of[printed]
-			means[measured{m.Estate, v}] = m.AllMean
+			means[measured{m.Estate, v}], alone[measured{m.Estate, v}] = m.AllMean, rows[printed]
 			m.RatioRoundRobin = ratio(m.AllMean, means[measured{m.Estate, Variant{Policy: "round-robin"}}])
 			if v.Policy == Checked {
 				m.RatioLists = ratio(m.AllMean, means[measured{m.Estate, v.lists()}])
+				m.RatioListsError = ratioError(rows[printed], alone[measured{m.Estate, v.lists()}])
 			}
 			row(m)
 			printed++
@@ -180,6 +183,35 @@ func ratio(x, base float64) float64 {
 		return 0
 	}
 	return x / base
+}
+
+// ratioError is the standard error of the mean ratio of two policies on the same traces;
+// zero where fewer than two seeds have both.
+func ratioError(rows, base []Row) float64 {
+	of := make(map[uint64]float64)
+	for i := range base {
+		of[base[i].seed] = base[i].AllMean
+	}
+	var ratios []float64
+	for i := range rows {
+		if b := of[rows[i].seed]; b > 0 {
+			ratios = append(ratios, rows[i].AllMean/b)
+		}
+	}
+	n, middle, squares := float64(len(ratios)), mean(ratios), 0.0
+	for _, r := range ratios {
+		squares += (r - middle) * (r - middle)
+	}
+	return math.Sqrt(squares / max(1, n*(n-1)))
+}
+
+// Seeds are the first n: each has traces of its own.
+func Seeds(n int) []uint64 {
+	seeds := make([]uint64, n)
+	for i := range seeds {
+		seeds[i] = uint64(i + 1)
+	}
+	return seeds
 }
 
 // average is the mean over seeds; of counts that must be zero and of maxima it is
