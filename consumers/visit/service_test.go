@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -91,7 +92,8 @@ func (tr *trial) startWith(settings Settings) (s *Service, stop func()) {
 				tr.t.Errorf("Run: %v", err)
 			}
 		case <-time.After(patience):
-			tr.t.Error("Run does not end")
+			stacks := make([]byte, 1<<20)
+			tr.t.Errorf("Run does not end:\n%s", stacks[:runtime.Stack(stacks, true)])
 		}
 	})
 	tr.t.Cleanup(stop)
