@@ -51,6 +51,7 @@ type machine struct {
 	exit      error         // how, then
 	said      *tail
 	kills     []simulator.Interval
+	tried     []string // what was done to them, and when it began
 	// How often kill -9 ended them.
 	killed, natsKilled int
 	troubles           []string // violations that the checker does not see

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +53,7 @@ func try(all *table, trials []trial, with string) {
 		rows[i].Guarantee, rows[i].Faults = "all of these, with "+with, t.name
 		rows[i].Trials++
 		began := m.sim.Now()
+		m.tried = append(m.tried, began.Format(time.TimeOnly)+" "+t.name)
 		err := t.harm(m, r)
 		m.excuse(began)
 		if err == nil {
@@ -126,6 +129,7 @@ func (m *machine) verdict(all *table, calm time.Duration) int {
 	for _, t := range m.truth.All() {
 		if t.Kind == simulator.TruthLimited {
 			report.Faults[OverLimit]++
+			report.First = cmp.Or(report.First, fmt.Sprintf("over the limit: %s was refused at %v; tried: %v", t.Endpoint, t.Time.Format(time.TimeOnly), strings.Join(m.tried, ", ")))
 		}
 	}
 	n := 0
