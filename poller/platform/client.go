@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/guestflow/guestflow/events"
@@ -92,6 +93,8 @@ type Client struct {
 	// addresses that Privacy hides, where Config.Guests is set.
 	addresses addresses
 	dialect   dialect
+	// http1 is set while the platform does not speak HTTP/2; see once.
+	http1 atomic.Bool
 	// seen is what could not be read so far.
 	seen struct {
 		sync.Mutex
@@ -145,14 +148,16 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	base.Path, base.RawPath = strings.TrimRight(base.Path, "/"), strings.TrimRight(base.RawPath, "/")
-	return &Client{
+	c := &Client{
 		cfg: cfg, base: base, clock: &Clock{},
 		http: &http.Client{
 			Transport: cfg.Transport,
 			// A redirect would carry the token to wherever it points.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-	}, nil
+	}
+	c.http1.Store(base.Scheme == "http") // TLS may agree on HTTP/2, and does not send again on a new connection
+	return c, nil
 }
 
 // sendable reports whether v can be part of a header's value.
@@ -360,6 +365,7 @@ func (c *Client) getInto(ctx context.Context, room *bytes.Buffer, endpoint Endpo
 	if err != nil {
 		return nil, m, &Error{Kind: Malformed, Endpoint: endpoint, Err: err}
 	}
+	c.once(req)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	if c.cfg.Token != "" {
@@ -382,6 +388,7 @@ func (c *Client) getInto(ctx context.Context, room *bytes.Buffer, endpoint Endpo
 	defer resp.Body.Close()
 	m.Received = c.cfg.Now()
 	m.Status = resp.StatusCode
+	c.http1.Store(resp.ProtoMajor == 1)
 	m.Limit, m.Remaining = headerInt(resp.Header, "X-RateLimit-Limit"), headerInt(resp.Header, "X-RateLimit-Remaining")
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		m.Date = date
@@ -401,6 +408,16 @@ func (c *Client) getInto(ctx context.Context, room *bytes.Buffer, endpoint Endpo
 		return nil, m, &Error{Kind: TooLarge, Endpoint: endpoint, Meta: m, Err: fmt.Errorf("more than %d bytes", c.cfg.MaxBody)}
 	}
 	return bytes.TrimPrefix(body, []byte("\ufeff")), m, nil // some frameworks begin with a byte order mark
+}
+
+// once has net/http send a request one time. Where a connection that served others ends
+// before the answer, it sends a GET again by itself, unless it has a body, be that empty: the
+// platform may have counted both, and the budget knows of one. HTTP/2 says which were not
+// taken, and shows the empty body.
+func (c *Client) once(req *http.Request) {
+	if c.http1.Load() {
+		req.Body = io.NopCloser(strings.NewReader(""))
+	}
 }
 
 func headerInt(h http.Header, name string) int {
