@@ -235,6 +235,16 @@ func (p *provider) during(what string, after time.Duration, do func()) {
 	p.faults = append(p.faults, simulator.Interval{From: from, To: time.Now().Add(after + settling)})
 }
 
+// calm is when some of what was served after the last fault counts.
+func (p *provider) calm() (at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.faults); n > 0 {
+		at = p.faults[n-1].To.Add(2 * settling)
+	}
+	return at
+}
+
 // settling is how long it may take until what was served is in the stream.
 const settling = 3 * time.Second
 
@@ -325,8 +335,11 @@ func (p *provider) told(js jetstream.JetStream) {
 		}
 		return all
 	}
-	before := count()
+	before, calm := count(), p.calm()
 	eventually(p.t, func() string {
+		if time.Now().Before(calm) {
+			return "what is served counts again from " + calm.Format(time.TimeOnly)
+		}
 		now := count()
 		for name := range p.platforms {
 			for _, kind := range []events.Kind{events.Started, events.Ended} {
