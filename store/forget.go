@@ -25,10 +25,10 @@ type Forgot struct {
 }
 
 // Forget takes a person out of states and outbox, and out of what is staged and waits for
-// room there, and overwrites with zeros what the file has in pages that are free. Events keep their ids, places and revisions. The state
-// of a session that is online differs from what lists show of it from then on, in its
-// device's description, so that the next look publishes it as updated: the stream knows
-// it even where all of its events are deleted.
+// room there, and overwrites with zeros what the file has in pages that are free. Events
+// keep their ids, places and revisions. The state of a session that is online differs from
+// what lists show of it from then on, in its device's description, so that the next look
+// publishes it as updated: the stream knows it even where all of its events are deleted.
 func (s *Store) Forget(p Person) (Forgot, error) {
 	var did Forgot
 	if err := s.flushed(); err != nil && !errors.Is(err, ErrOutboxFull) {
