@@ -2,10 +2,12 @@ package platform
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestNoRequestGoesOutTwice: net/http sends a request again by itself where a connection that
@@ -53,5 +55,32 @@ func countRequests(t *testing.T, start func(*httptest.Server)) {
 	}
 	if n := counted.Load(); n != asked {
 		t.Errorf("the platform counted %d requests of %d", n, asked)
+	}
+}
+
+// TestIdleConnectionIsLeft before the platform leaves it: a request that it closes one upon
+// would be lost.
+func TestIdleConnectionIsLeft(t *testing.T) {
+	t.Parallel()
+	left := make(chan struct{}, 1)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"data":[]}`) }))
+	server.Config.ConnState = func(_ net.Conn, is http.ConnState) {
+		if is == http.StateClosed {
+			left <- struct{}{}
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	c, err := New(Config{BaseURL: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Sessions(t.Context(), Query{}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-left:
+	case <-time.After(30 * time.Second):
+		t.Error("it is still open after half a minute")
 	}
 }

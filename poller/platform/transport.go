@@ -5,16 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/guestflow/guestflow/internal/outbound"
 )
 
 // variables are the settings that an error of TLS may be about.
+// idleTime is for how long a connection may wait for the next request. A server that closes it
+// in the very moment in which one is sent answers nothing, and no request is sent again (see
+// Client.once): gunicorn does so after 2 s, Apache and Node.js after 5 s unless told otherwise.
+const idleTime = 1500 * time.Millisecond
+
 var variables = outbound.Names{URL: "GUESTFLOW_API_URL", CA: "GUESTFLOW_API_CA", Cert: "GUESTFLOW_API_CLIENT_CERT", Key: "GUESTFLOW_API_CLIENT_KEY"}
 
 // transport makes the connections to the platform.
 func (c Config) transport() (http.RoundTripper, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.IdleConnTimeout = idleTime
 	t.MaxIdleConnsPerHost = 4
 	t.OnProxyConnectResponse = outbound.ProxyAnswered
 	files, err := outbound.ReadPEM(c.CA, c.ClientCert, c.ClientKey, variables)
