@@ -109,20 +109,20 @@ func (q *requests) pagesAsked(pages []plan.Window) []plan.Window {
 func (q *requests) ask(ctx context.Context, endpoint platform.Endpoint, send func() (platform.Meta, error), then func(timing, error) error) error {
 	limit := q.Budgets[endpoint]
 	m := timing{sent: q.Clock.Now()}
-	answered, free := limit.Take(m.sent)
-	for answered == nil {
+	ended, free := limit.Take(m.sent)
+	for ended == nil {
 		if err := q.Clock.Sleep(ctx, free.Sub(m.sent)); err != nil {
 			return err
 		}
 		m.sent = q.Clock.Now()
-		answered, free = limit.Take(m.sent)
+		ended, free = limit.Take(m.sent)
 	}
 	var meta platform.Meta
 	var err error
 	carry := func() {
 		meta, err = send()
 		m.came = q.Clock.Now()
-		answered(m.came)
+		ended(m.came, meta.Answered(err))
 	}
 	f := &request{look: q.looking, sent: m.sent}
 	f.finish = func() error {

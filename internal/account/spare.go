@@ -33,13 +33,13 @@ func (a *Account) SpareCount(ctx context.Context, q platform.Query) (int, error)
 	if a.settings.SharedLimit {
 		return 0, ErrShared
 	}
-	answered, err := takeSpare(ctx, poller.SystemClock{}, a.Poller.Budgets[platform.Count], a.spared.Add(1))
+	ended, err := takeSpare(ctx, poller.SystemClock{}, a.Poller.Budgets[platform.Count], a.spared.Add(1))
 	if err != nil {
 		return 0, err
 	}
 	n, meta, err := a.Client.Count(ctx, q)
 	now := time.Now()
-	answered(now)
+	ended(now, meta.Answered(err))
 	limit := a.Poller.Budgets[platform.Count]
 	limit.Allowed(now, meta.Limit)
 	if err != nil && ctx.Err() == nil {
@@ -55,7 +55,7 @@ func (a *Account) SpareCount(ctx context.Context, q platform.Query) (int, error)
 
 // takeSpare takes the nth spare request, once it was free for a while and others have
 // theirs.
-func takeSpare(ctx context.Context, clock poller.Clock, b *budget.Budget, nth int64) (answered func(time.Time), err error) {
+func takeSpare(ctx context.Context, clock poller.Clock, b *budget.Budget, nth int64) (ended budget.Ended, err error) {
 	for {
 		now := clock.Now()
 		next := b.Next(now)
@@ -74,8 +74,8 @@ func takeSpare(ctx context.Context, clock poller.Clock, b *budget.Budget, nth in
 		if used, limit = b.Used(now); used >= limit-max(1, limit/sparePart) || b.Next(now).After(now) {
 			continue
 		}
-		if answered, _ = b.Take(now); answered != nil {
-			return answered, nil
+		if ended, _ = b.Take(now); ended != nil {
+			return ended, nil
 		}
 	}
 }

@@ -22,9 +22,9 @@ func TestSpareRequestsAreThoseThatNobodyWants(t *testing.T) {
 		for !ended {
 			asked := clock.Now()
 			for {
-				if answered, _ := b.Take(clock.Now()); answered != nil {
+				if ended, _ := b.Take(clock.Now()); ended != nil {
 					sent = append(sent, clock.Now())
-					answered(clock.Now())
+					ended(clock.Now(), true)
 					break
 				}
 				_ = clock.Sleep(t.Context(), 900*time.Millisecond)
@@ -34,13 +34,13 @@ func TestSpareRequestsAreThoseThatNobodyWants(t *testing.T) {
 		}
 	})
 	for n := range wanted {
-		answered, err := takeSpare(t.Context(), clock, b, int64(n))
+		ended, err := takeSpare(t.Context(), clock, b, int64(n))
 		if err != nil {
 			t.Fatal(err)
 		}
 		sent = append(sent, clock.Now())
 		_ = clock.Sleep(t.Context(), 200*time.Millisecond)
-		answered(clock.Now())
+		ended(clock.Now(), true)
 	}
 	ended = true
 	took := clock.Now().Sub(begun)

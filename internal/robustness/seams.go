@@ -32,11 +32,15 @@ type way struct {
 	forget bool
 }
 
-// ask is one request that has reached the platform.
+// ask is one request that has reached the platform, which counted it then.
 type ask struct {
 	endpoint platform.Endpoint
 	at       time.Time
 }
+
+// longestQueue is how much later the platform counts a request, at most, whose answer nobody
+// waits for any longer.
+const longestQueue = 15 * time.Second
 
 var errConnection = errors.New("read: connection reset by peer")
 
@@ -56,12 +60,16 @@ func (w *way) RoundTrip(r *http.Request) (*http.Response, error) {
 		w.l.struck("API", 30*time.Second)
 		return nil, errConnection
 	}
+	lost := back < loss
+	counted := time.Now()
+	if lost {
+		counted = counted.Add(time.Duration(back / loss * float64(longestQueue)))
+	}
 	w.mu.Lock()
 	if !w.forget {
-		w.asks = append(w.asks, ask{endpointOf(r.URL.Path), time.Now()})
+		w.asks = append(w.asks, ask{endpointOf(r.URL.Path), counted})
 	}
 	w.mu.Unlock()
-	lost := back < loss
 	answer, err := w.serve(r, lost)
 	if err == nil && lost {
 		w.l.struck("API", 30*time.Second)

@@ -115,6 +115,7 @@ func (c *Checker) over(r *Report, asks []ask) {
 		return
 	}
 	last := make(map[platform.Endpoint][]time.Time)
+	asks = slices.SortedFunc(slices.Values(asks), func(a, b ask) int { return a.at.Compare(b.at) })
 	for _, a := range asks {
 		at := append(last[a.endpoint], a.at)
 		if len(at) > c.Limit {

@@ -14,13 +14,13 @@ func BenchmarkRequest(b *testing.B) {
 			now := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 			budget := New(limit, nil, now)
 			for b.Loop() {
-				answered, at := budget.Take(now)
-				for answered == nil {
+				ended, at := budget.Take(now)
+				for ended == nil {
 					now = at
-					answered, at = budget.Take(now)
+					ended, at = budget.Take(now)
 				}
 				budget.Used(now)
-				answered(now.Add(time.Millisecond))
+				ended(now.Add(time.Millisecond), true)
 			}
 		})
 	}

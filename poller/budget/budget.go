@@ -27,6 +27,10 @@ const (
 	// requests follow each other within milliseconds, every timer is late by a part of
 	// that, which haste does not make good. Limits below 1,200 a minute have one request.
 	catchUp = 100 * time.Millisecond
+	// queued is for how long a request that got no answer may be counted yet. It may wait
+	// in the platform's queue, whose worker takes it although nobody waits for the answer:
+	// a worker of PHP learns that only when it writes.
+	queued = 15 * time.Second
 	// frugality is what a refusal leaves of the limit, recovery how long it takes
 	// to gain one request a window back.
 	frugality = 0.75
@@ -36,10 +40,10 @@ const (
 // Budget spends one endpoint's requests. It is safe for concurrent use.
 //
 // Its proof: with limit L, a request is allowed only while fewer than L others
-// are under way or were answered (or timed out) within the last Window+Margin. If
-// a window of the server's held L+1 requests, it would count the one sent last
+// are under way or were answered within the last Window+Margin, or given up on within that
+// and queued. If a window of the server's held L+1 requests, it would count the one sent last
 // after its sending, so the others within a Window before that, and each of these
-// was answered later than it was counted.
+// was answered later than it was counted, or given up on no longer before than queued.
 type Budget struct {
 	mu      sync.Mutex
 	limit   int       // configured, or lower where the platform says so
@@ -58,8 +62,8 @@ type Budget struct {
 	claim    time.Time // the request that may go out then is claimed; zero is none
 }
 
-// exchange is one request: when it went out and when its answer came in; the
-// latter is zero while it is under way.
+// exchange is one request: when it went out and when its answer came in, or, where none did,
+// when it is no longer counted by the platform; the latter is zero while it is under way.
 type exchange struct{ sent, answered time.Time }
 
 // slot is one of the requests that a window may hold.
@@ -132,7 +136,7 @@ func (b *Budget) Free(now time.Time) time.Time {
 }
 
 // TakeClaimed is Take for whoever has the claim.
-func (b *Budget) TakeClaimed(now time.Time) (answered func(time.Time), at time.Time) {
+func (b *Budget) TakeClaimed(now time.Time) (ended Ended, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.claim = time.Time{}
@@ -172,11 +176,13 @@ func (b *Budget) next(now time.Time) time.Time {
 	return at
 }
 
-// Take spends one request at now. The returned function is to be called once,
-// when the answer has come or the wait for it has ended. Where no request may go
-// out yet, since another goroutine was faster, answered is nil, and at is when to
-// try again.
-func (b *Budget) Take(now time.Time) (answered func(time.Time), at time.Time) {
+// Ended tells that a request ended at a time, and whether it was answered. It is to be called
+// once.
+type Ended func(at time.Time, answered bool)
+
+// Take spends one request at now. Where no request may go out yet, since another goroutine
+// was faster, ended is nil, and at is when to try again.
+func (b *Budget) Take(now time.Time) (ended Ended, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if at = b.unclaimed(now); at.After(now) {
@@ -185,7 +191,7 @@ func (b *Budget) Take(now time.Time) (answered func(time.Time), at time.Time) {
 	return b.take(now)
 }
 
-func (b *Budget) take(now time.Time) (answered func(time.Time), at time.Time) {
+func (b *Budget) take(now time.Time) (ended Ended, at time.Time) {
 	if at = b.next(now); at.After(now) {
 		return nil, at
 	}
@@ -196,10 +202,13 @@ func (b *Budget) take(now time.Time) (answered func(time.Time), at time.Time) {
 		b.sent.pop()
 	}
 	b.record(s)
-	return func(at time.Time) {
+	return func(at time.Time, answered bool) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.underWay = slices.DeleteFunc(b.underWay, func(o slot) bool { return o.at == s.at })
+		if !answered {
+			at = at.Add(queued)
+		}
 		s.answered = at
 		b.idle.insert(s, func(o slot) bool { return o.answered.After(at) })
 		b.record(s)

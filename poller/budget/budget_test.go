@@ -12,9 +12,9 @@ import (
 
 var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 
-// TestNeverOverTheLimit: however long answers take, and however often the process
-// is killed and started again, no 60 s of the server's clock hold more requests
-// than the limit.
+// TestNeverOverTheLimit: however long answers take, whether they are waited for or not, and
+// however often the process is killed and started again, no 60 s of the server's clock hold
+// more requests than the limit.
 func TestNeverOverTheLimit(t *testing.T) {
 	dir := t.TempDir()
 	n := 0
@@ -34,13 +34,14 @@ func TestNeverOverTheLimit(t *testing.T) {
 		var counted []time.Time
 		type request struct {
 			came     time.Time
-			answered func(time.Time)
+			ended    Ended
+			answered bool
 		}
 		var underWay []request
 		pass := func(to time.Time) {
 			slices.SortFunc(underWay, func(a, b request) int { return a.came.Compare(b.came) })
 			for len(underWay) > 0 && !underWay[0].came.After(to) {
-				underWay[0].answered(underWay[0].came)
+				underWay[0].ended(underWay[0].came, underWay[0].answered)
 				underWay = underWay[1:]
 			}
 			now = to
@@ -49,19 +50,25 @@ func TestNeverOverTheLimit(t *testing.T) {
 			for at := b.Next(now); at.After(now); at = b.Next(now) {
 				pass(at)
 			}
-			answered, _ := b.Take(now)
+			ended, _ := b.Take(now)
 			trip := time.Duration(rapid.IntRange(0, 3000).Draw(t, "trip, ms")) * time.Millisecond
 			share := rapid.Float64Range(0, 1).Draw(t, "counted at")
-			counted = append(counted, now.Add(time.Duration(share*float64(trip))))
-			if len(underWay) < 3 && rapid.Bool().Draw(t, "beside the next") {
-				underWay = append(underWay, request{now.Add(trip), answered})
+			killed := rapid.IntRange(0, 9).Draw(t, "killed") == 0
+			answered := !killed && rapid.IntRange(0, 4).Draw(t, "given up") > 0
+			held := trip
+			if !answered {
+				held += queued
+			}
+			counted = append(counted, now.Add(time.Duration(share*float64(held))))
+			if !killed && len(underWay) < 3 && rapid.Bool().Draw(t, "beside the next") {
+				underWay = append(underWay, request{now.Add(trip), ended, answered})
 				continue
 			}
 			pass(now.Add(trip))
-			if rapid.IntRange(0, 9).Draw(t, "killed") == 0 {
-				// Before the answer was noted, or after.
+			if killed {
+				// Before the end was noted, or after.
 				if rapid.Bool().Draw(t, "noted") {
-					answered(now)
+					ended(now, false)
 				}
 				if err := log.Close(); err != nil {
 					t.Fatal(err)
@@ -71,7 +78,7 @@ func TestNeverOverTheLimit(t *testing.T) {
 				b, log = open(now)
 				continue
 			}
-			answered(now)
+			ended(now, answered)
 		}
 		log.Close()
 		slices.SortFunc(counted, time.Time.Compare)
@@ -97,14 +104,14 @@ func TestBudgetIsUsed(t *testing.T) {
 		for at := b.Next(now); at.After(now); at = b.Next(now) {
 			now = at
 		}
-		answered, _ := b.Take(now)
+		ended, _ := b.Take(now)
 		sent++
 		trip := time.Duration(50+sent*37%150) * time.Millisecond
 		if sent%100 == 0 {
 			trip = 2 * time.Second
 		}
 		now = now.Add(trip)
-		answered(now)
+		ended(now, true)
 	}
 	if want := hours * 3600 * 98 / 100; sent < want {
 		t.Errorf("%d requests in %d h, want at least %d", sent, hours, want)
@@ -126,12 +133,12 @@ func TestHighBudgetIsUsed(t *testing.T) {
 		if sent%1000 == 0 {
 			now = now.Add(80 * time.Millisecond)
 		}
-		answered, at := b.Take(now)
-		if answered == nil {
+		ended, at := b.Take(now)
+		if ended == nil {
 			t.Fatalf("no request at %v, which was said to be free; the next one at %v", now, at)
 		}
 		sent++
-		answered(now.Add(3 * time.Millisecond)) // others go out meanwhile
+		ended(now.Add(3*time.Millisecond), true) // others go out meanwhile
 		counted = append(counted, now.Add(time.Duration(sent%4)*time.Millisecond))
 	}
 	slices.SortFunc(counted, time.Time.Compare)
@@ -194,8 +201,8 @@ func TestDamagedLogCountsAsFull(t *testing.T) {
 // TestClaimedRequestIsKept for who made the claim, and lapses.
 func TestClaimedRequestIsKept(t *testing.T) {
 	b := New(60, nil, noon)
-	answered, _ := b.Take(noon)
-	answered(noon)
+	ended, _ := b.Take(noon)
+	ended(noon, true)
 	at := b.Next(noon)
 	b.Claim(noon)
 	if later := b.Next(noon); later.Sub(at) < 900*time.Millisecond {
@@ -208,7 +215,7 @@ func TestClaimedRequestIsKept(t *testing.T) {
 	if taken == nil {
 		t.Fatal("the claim was not honoured")
 	}
-	taken(at)
+	taken(at, true)
 	if again, free := b.TakeClaimed(at); again != nil || free.Sub(at) < 900*time.Millisecond {
 		t.Errorf("two requests at once, the next at %v", free)
 	}

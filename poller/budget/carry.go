@@ -84,9 +84,7 @@ func merge(path string, limit int, more func(own []exchange, now time.Time) []Ex
 	log = slices.DeleteFunc(log, func(x exchange) bool { return x.sent.IsZero() })
 	for _, x := range added {
 		e := exchange{sent: x.Sent, answered: x.Answered}
-		if e.answered.IsZero() || e.answered.After(now) {
-			e.answered = now
-		}
+		e.answered = endOf(e, now)
 		if !slices.ContainsFunc(log, func(was exchange) bool { return was.sent.Equal(e.sent) }) {
 			log = append(log, e)
 		}

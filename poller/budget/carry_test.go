@@ -26,8 +26,8 @@ func takeOver(t *testing.T, limit int) {
 	b := New(limit, former, now.Add(-30*time.Second))
 	sent := 0
 	for at := now.Add(-30 * time.Second); at.Before(now.Add(-5 * time.Second)); at = b.Next(at.Add(time.Microsecond)) {
-		answered, _ := b.Take(at)
-		answered(at)
+		ended, _ := b.Take(at)
+		ended(at, true)
 		sent++
 	}
 	left, err := Recorded(filepath.Join(dir, "former"))

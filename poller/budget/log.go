@@ -56,8 +56,7 @@ func OpenLog(path string, limit int) (*Log, error) {
 func (l *Log) Close() error { return errors.Join(l.fault, l.file.Close()) }
 
 // restored returns the requests of former processes, oldest first, and writes
-// the file anew with them. A request without an answer counts as answered now,
-// one from the future as well: the clock was set back.
+// the file anew with them.
 func (l *Log) restored(now time.Time) []exchange {
 	boot := bootID()
 	content, err := io.ReadAll(io.NewSectionReader(l.file, 0, int64(logHeader+l.limit*logSlot+1)))
@@ -75,14 +74,22 @@ func (l *Log) restored(now time.Time) []exchange {
 		for i, x := range log {
 			// By now's monotonic reading, which a clock that is set leaves alone.
 			log[i].sent = now.Add(x.sent.Sub(now))
-			log[i].answered = now.Add(min(0, x.answered.Sub(now)))
-			if x.answered.IsZero() {
-				log[i].answered = now
-			}
+			log[i].answered = now.Add(endOf(x, now).Sub(now))
 		}
 	}
 	l.rewrite(log)
 	return log
+}
+
+// endOf is when a request that somebody else sent counts as answered: one that was under way
+// may be counted yet, as one that was given up on, and nothing is longer than that. What has
+// a later time is from before the clock was set back.
+func endOf(x exchange, now time.Time) time.Time {
+	latest := now.Add(queued)
+	if x.answered.IsZero() || x.answered.After(latest) {
+		return latest
+	}
+	return x.answered
 }
 
 // rewrite writes the file anew.

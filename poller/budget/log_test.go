@@ -28,8 +28,8 @@ func TestClockThatIsSetAgesNoRequest(t *testing.T) {
 				for at := b.Next(now); at.After(now); at = b.Next(now) {
 					now = at
 				}
-				answered, _ := b.Take(now)
-				answered(now)
+				ended, _ := b.Take(now)
+				ended(now, true)
 			}
 			for range 20 {
 				send()

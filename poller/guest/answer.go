@@ -27,8 +27,8 @@ func (g *Lookup) ask(ctx context.Context, all []candidate) error {
 		asked[c.address] = append(asked[c.address], c)
 		patience = max(patience, c.Until.Sub(now))
 	}
-	answered, _ := g.Budget.TakeClaimed(now)
-	if answered == nil {
+	ended, _ := g.Budget.TakeClaimed(now)
+	if ended == nil {
 		return nil // a look was faster
 	}
 	g.asked = now
@@ -36,7 +36,7 @@ func (g *Lookup) ask(ctx context.Context, all []candidate) error {
 	defer cancel()
 	guests, meta, err := g.Platform.Guests(bounded, ips)
 	came := g.Clock.Now()
-	answered(came)
+	ended(came, meta.Answered(err))
 	g.Budget.Allowed(came, meta.Limit)
 	if g.Observer != nil {
 		g.Observer.LookedUp(came.Sub(now), err)

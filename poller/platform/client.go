@@ -234,6 +234,9 @@ type Meta struct {
 	Bytes            int64 // of the body, decompressed
 }
 
+// Answered reports whether an exchange that ended in err had an answer, good or bad.
+func (m Meta) Answered(err error) bool { return err == nil || m.Status != 0 }
+
 // Page is one page of sessions.
 type Page struct {
 	Meta
