@@ -50,51 +50,61 @@ type bucketWriter struct {
 	hashes  map[Place]uint64 // of what is in the bucket
 }
 
-// write is the goroutine that publishes what the state says: to the browsers, to
-// the bucket and to the checkpoint. It ends with ctx, after a last checkpoint.
-func (s *Service) write(ctx context.Context, js jetstream.JetStream) {
-	w := &bucketWriter{s: s, seed: maphash.MakeSeed(), hashes: map[Place]uint64{}}
+// mostDue is how many changes wait for the bucket; the next review finds the rest.
+const mostDue = 100_000
+
+// show is the goroutine that tells browsers what the state says, and the bucket's what has
+// changed. It waits for nobody.
+func (s *Service) show(ctx context.Context, changed chan<- []Place) {
 	round := time.NewTicker(s.settings.WriteEvery)
 	defer round.Stop()
-	save := time.NewTicker(s.settings.CheckpointEvery)
-	defer save.Stop()
+	var due []Place
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-round.C:
+		}
+		places, ok := s.publish()
+		if !ok {
+			continue
+		}
+		if due = append(due, places...); len(due) > mostDue {
+			due = nil
+		}
+		select {
+		case changed <- due:
+			due = nil
+		default: // the bucket is being written
+		}
+	}
+}
+
+// fill is the goroutine that keeps the bucket equal to the state.
+func (s *Service) fill(ctx context.Context, js jetstream.JetStream, changed <-chan []Place) {
+	w := &bucketWriter{s: s, seed: maphash.MakeSeed(), hashes: map[Place]uint64{}}
 	var due []Place // to be written, the bucket having failed
 	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
-			if !js.Conn().IsConnected() {
-				return // the next start reads on from the checkpoint before
-			}
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			s.report("saving the state", s.save(last, js))
 			return
-		case <-save.C:
-			if !s.worthSaving() {
-				continue
-			}
-			s.report("saving the state", s.save(ctx, js))
-		case <-round.C:
-			changed, ok := s.publish()
-			if !ok {
-				continue
-			}
-			due = append(due, changed...)
-			err := w.round(ctx, js, due, n%reviewEvery == 0)
-			if err == nil || len(due) > 100_000 { // the next review finds the rest
-				due = nil
-			}
-			s.mu.Lock()
-			before := s.bucket.Error
-			s.bucket.Error = ""
-			if err != nil {
-				s.bucket.Error = err.Error()
-			}
-			again := s.bucket.Error == before
-			s.mu.Unlock()
-			if !again {
-				s.report("writing the bucket", err)
-			}
+		case places := <-changed:
+			due = append(due, places...)
+		}
+		err := w.round(ctx, js, due, n%reviewEvery == 0)
+		if err == nil || len(due) > mostDue {
+			due = nil
+		}
+		s.mu.Lock()
+		before := s.bucket.Error
+		s.bucket.Error = ""
+		if err != nil {
+			s.bucket.Error = err.Error()
+		}
+		again := s.bucket.Error == before
+		s.mu.Unlock()
+		if !again {
+			s.report("writing the bucket", err)
 		}
 	}
 }
@@ -249,8 +259,15 @@ func (w *bucketWriter) put(ctx context.Context, bodies map[Place][]byte) error {
 		first error
 		slots = make(chan struct{}, 16)
 	)
+	failed := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return first != nil
+	}
 	for p, body := range bodies {
-		slots <- struct{}{}
+		if slots <- struct{}{}; failed() { // the others would wait in vain
+			break
+		}
 		wait.Go(func() {
 			defer func() { <-slots }()
 			_, err := w.store.Put(ctx, Key(p), body)

@@ -105,6 +105,27 @@ func (s *Service) load(ctx context.Context, js jetstream.JetStream) (c checkpoin
 	return c, nil
 }
 
+// checkpoints is the goroutine that saves the state now and then, and when ctx has ended.
+func (s *Service) checkpoints(ctx context.Context, js jetstream.JetStream) {
+	due := time.NewTicker(s.settings.CheckpointEvery)
+	defer due.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-due.C:
+			if s.worthSaving() {
+				s.report("saving the state", s.save(ctx, js))
+			}
+		}
+	}
+	if !js.Conn().IsConnected() {
+		return // the next start reads on from the checkpoint before
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	s.report("saving the state", s.save(last, js))
+}
+
 // A checkpoint holds every session, so one is worth its while only where reading the
 // events since the last one again would take a good part of that: one event in
 // savingShare sessions, or any where the last one is savingMost intervals old.

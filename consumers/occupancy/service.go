@@ -128,7 +128,10 @@ func (s *Service) Run(ctx context.Context, js jetstream.JetStream) error {
 	}
 	defer close(s.stopped)
 	var wait sync.WaitGroup
-	wait.Go(func() { s.write(ctx, js) })
+	changed := make(chan []Place)
+	wait.Go(func() { s.show(ctx, changed) })
+	wait.Go(func() { s.fill(ctx, js, changed) })
+	wait.Go(func() { s.checkpoints(ctx, js) })
 	if s.settings.Visits != "" {
 		wait.Go(func() { s.countVisits(ctx, js) })
 	}
