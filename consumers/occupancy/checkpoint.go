@@ -28,18 +28,10 @@ type checkpoint struct {
 	Snapshot Snapshot  `json:"snapshot"`
 }
 
-func (s *Service) checkpointStore(ctx context.Context, js jetstream.JetStream) (jetstream.ObjectStore, error) {
-	name := s.settings.Bucket + "-state"
-	store, err := js.ObjectStore(ctx, name)
-	if errors.Is(err, jetstream.ErrBucketNotFound) && !s.settings.Declared {
-		store, err = js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
-			Bucket: name, Replicas: s.settings.Replicas, Description: "guestflow: checkpoints of the occupancy of a stream",
-		})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("object store %s: %w", name, err)
-	}
-	return store, nil
+func (s *Service) checkpointStore(ctx context.Context, js jetstream.JetStream) (*objects.Store, error) {
+	return objects.Open(ctx, js, jetstream.ObjectStoreConfig{
+		Bucket: s.settings.Bucket + "-state", Replicas: s.settings.Replicas, Description: "guestflow: checkpoints of the occupancy of a stream",
+	}, s.settings.Declared)
 }
 
 func (s *Service) checkpointName() string { return s.settings.Stream + "/" + s.filterSubject() }
@@ -91,7 +83,7 @@ func (s *Service) load(ctx context.Context, js jetstream.JetStream) (c checkpoin
 	if err != nil {
 		return c, err
 	}
-	packed, err := objects.Get(ctx, js, store, s.settings.Bucket+"-state", s.checkpointName())
+	packed, err := store.Get(ctx, s.checkpointName())
 	if err != nil {
 		return c, fmt.Errorf("checkpoint %s: %w", s.checkpointName(), err)
 	}
@@ -236,22 +228,12 @@ func (s *Service) replace(ctx context.Context, js jetstream.JetStream) error {
 	return nil
 }
 
-// saveTime bounds how long saving may take. Without a deadline the client library gives each
-// part of an object 5 s, all of which are sent at once: a large one would never be saved
-// where the server is slow.
-const saveTime = 2 * time.Minute
-
 // put replaces the checkpoint, which goes to the server while it is written: of a million
 // sessions it has more than a hundred megabytes.
 func (s *Service) put(ctx context.Context, js jetstream.JetStream, write func(io.Writer) error) error {
 	store, err := s.checkpointStore(ctx, js) // where nobody answers, that is known soon
 	if err != nil {
 		return fmt.Errorf("saving checkpoint %s: %w", s.checkpointName(), err)
-	}
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, saveTime)
-		defer cancel()
 	}
 	r, w := io.Pipe()
 	var writing sync.WaitGroup
@@ -263,7 +245,7 @@ func (s *Service) put(ctx context.Context, js jetstream.JetStream, write func(io
 		}
 		w.CloseWithError(err)
 	})
-	_, err = store.Put(ctx, jetstream.ObjectMeta{Name: s.checkpointName()}, r)
+	err = store.Put(ctx, s.checkpointName(), r)
 	r.CloseWithError(err) // ends the writer, too, where the server did not take it all
 	writing.Wait()
 	if err != nil {

@@ -31,18 +31,10 @@ type checkpoint struct {
 
 const checkpointName = "checkpoint"
 
-func (s *Service) checkpoints(ctx context.Context, js jetstream.JetStream) (jetstream.ObjectStore, error) {
-	name := s.settings.State
-	store, err := js.ObjectStore(ctx, name)
-	if errors.Is(err, jetstream.ErrBucketNotFound) && !s.settings.Declared {
-		store, err = js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
-			Bucket: name, Replicas: s.settings.Replicas, Description: "guestflow: checkpoint of the visits",
-		})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("object store %s: %w", name, err)
-	}
-	return store, nil
+func (s *Service) checkpoints(ctx context.Context, js jetstream.JetStream) (*objects.Store, error) {
+	return objects.Open(ctx, js, jetstream.ObjectStoreConfig{
+		Bucket: s.settings.State, Replicas: s.settings.Replicas, Description: "guestflow: checkpoint of the visits",
+	}, s.settings.Declared)
 }
 
 // load returns nil where there is no checkpoint, or none that can be read.
@@ -51,7 +43,7 @@ func (s *Service) load(ctx context.Context, js jetstream.JetStream) (*checkpoint
 	if err != nil {
 		return nil, err
 	}
-	packed, err := objects.Get(ctx, js, store, s.settings.State, checkpointName)
+	packed, err := store.Get(ctx, checkpointName)
 	switch {
 	case errors.Is(err, jetstream.ErrObjectNotFound):
 		return nil, nil
@@ -87,11 +79,6 @@ func (s *Service) lost(err error) bool {
 	return false
 }
 
-// saveTime bounds how long saving may take. Without a deadline the client library gives each
-// part of an object 5 s, all of which are sent at once: a large one would never be saved
-// where the server is slow.
-const saveTime = 2 * time.Minute
-
 func (s *Service) save(ctx context.Context, js jetstream.JetStream, c checkpoint) error {
 	var packed bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed) // the level is a valid one
@@ -105,12 +92,7 @@ func (s *Service) save(ctx context.Context, js jetstream.JetStream, c checkpoint
 	if err != nil {
 		return fmt.Errorf("saving the checkpoint: %w", err)
 	}
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, saveTime)
-		defer cancel()
-	}
-	if _, err := store.PutBytes(ctx, checkpointName, packed.Bytes()); err != nil {
+	if err := store.Put(ctx, checkpointName, &packed); err != nil {
 		return fmt.Errorf("saving the checkpoint in %s: %w", s.settings.State, err)
 	}
 	return nil

@@ -1,10 +1,11 @@
-// Package objects reads what was saved in an object store of JetStream, however large it is
-// and however slow the server, and tells what cannot be read now from what never can.
+// Package objects saves and reads what lies in an object store of JetStream, however large it
+// is and however slow the server, and tells what cannot be read now from what never can.
 package objects
 
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,9 +18,11 @@ import (
 // a server of a cluster was asked which does not know yet what was stored instead.
 var ErrDamaged = errors.New("parts of it are missing or damaged")
 
-// wait bounds how long reading may take. Without a deadline the client library gives all of an
+// wait bounds how long reading, or saving, may take. Without a deadline the client library gives all of an
 // object 5 s. patience bounds how long nothing may come: where the server ends amid an object,
 // nothing does any more.
+//
+// Without a deadline each part that is saved has 5 s, too, and all of them are sent at once.
 const (
 	wait     = 2 * time.Minute
 	patience = 20 * time.Second
@@ -27,20 +30,47 @@ const (
 
 var errStalled = errors.New("nothing more of it comes")
 
+// Store is an object store.
+type Store struct {
+	js      jetstream.JetStream
+	objects jetstream.ObjectStore
+	bucket  string
+}
+
+// Open finds the store, or makes it unless it is declared elsewhere.
+func Open(ctx context.Context, js jetstream.JetStream, c jetstream.ObjectStoreConfig, declared bool) (*Store, error) {
+	found, err := js.ObjectStore(ctx, c.Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) && !declared {
+		found, err = js.CreateObjectStore(ctx, c)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("object store %s: %w", c.Bucket, err)
+	}
+	return &Store{js, found, c.Bucket}, nil
+}
+
+// stream is that which the store is kept in.
+func (s *Store) stream(ctx context.Context) (jetstream.Stream, error) {
+	return s.js.Stream(ctx, "OBJ_"+s.bucket)
+}
+
+// parts is the subject of an object's parts, "*" of those of all.
+func (s *Store) parts(nuid string) string { return "$O." + s.bucket + ".C." + nuid }
+
 // Get returns an object, jetstream.ErrObjectNotFound where there is none, or ErrDamaged.
-func Get(ctx context.Context, js jetstream.JetStream, store jetstream.ObjectStore, bucket, name string) ([]byte, error) {
+func (s *Store) Get(ctx context.Context, name string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	is, err := store.GetInfo(ctx, name)
+	is, err := s.objects.GetInfo(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	// The client library waits in vain for parts that are not there.
-	stream, err := js.Stream(ctx, "OBJ_"+bucket)
+	stream, err := s.stream(ctx)
 	if err != nil {
 		return nil, err
 	}
-	parts := "$O." + bucket + ".C." + is.NUID
+	parts := s.parts(is.NUID)
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(parts))
 	if err != nil {
 		return nil, err
@@ -48,7 +78,7 @@ func Get(ctx context.Context, js jetstream.JetStream, store jetstream.ObjectStor
 	if n := info.State.Subjects[parts]; n != uint64(is.Chunks) {
 		return nil, fmt.Errorf("%d of %d parts: %w", n, is.Chunks, ErrDamaged)
 	}
-	body, err := read(ctx, store, name, patience)
+	body, err := read(ctx, s.objects, name, patience)
 	if errors.Is(err, jetstream.ErrDigestMismatch) {
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
@@ -103,3 +133,70 @@ func (n noting) Read(p []byte) (int, error) {
 // Patience is how long something must not have been readable to count as lost: what replaces
 // it may be under way.
 const Patience = time.Minute
+
+// Put stores what r has in the place of a former object of that name.
+func (s *Store) Put(ctx context.Context, name string, r io.Reader) error {
+	return s.put(ctx, name, r, abandoned)
+}
+
+func (s *Store) put(ctx context.Context, name string, r io.Reader, abandoned time.Duration) error {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wait)
+		defer cancel()
+	}
+	if _, err := s.objects.Put(ctx, jetstream.ObjectMeta{Name: name}, r); err != nil {
+		return err
+	}
+	_ = s.sweep(ctx, abandoned) // the next time does
+	return nil
+}
+
+// abandoned is the age of parts that nobody can be about to make an object of.
+const abandoned = 2 * wait
+
+// sweep removes the parts of no object. Whoever ends while it saves one leaves them there for
+// ever, and so does the client library where its context ends; they may name people.
+func (s *Store) sweep(ctx context.Context, age time.Duration) error {
+	stream, err := s.stream(ctx)
+	if err != nil {
+		return err
+	}
+	parts, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.parts("*")))
+	if err != nil || len(parts.State.Subjects) <= 1 {
+		return err
+	}
+	// What became an object meanwhile is among the objects.
+	objects, err := stream.Info(ctx, jetstream.WithSubjectFilter("$O."+s.bucket+".M.*"))
+	if err != nil {
+		return err
+	}
+	var now time.Time // by the server's clock: the object that was just saved is the latest
+	for subject := range objects.State.Subjects {
+		m, err := stream.GetLastMsgForSubject(ctx, subject)
+		if err != nil {
+			return err
+		}
+		var is jetstream.ObjectInfo
+		if err := json.Unmarshal(m.Data, &is); err != nil {
+			return err
+		}
+		delete(parts.State.Subjects, s.parts(is.NUID))
+		if m.Time.After(now) {
+			now = m.Time
+		}
+	}
+	for subject := range parts.State.Subjects {
+		m, err := stream.GetLastMsgForSubject(ctx, subject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && now.Sub(m.Time) < age {
+			continue
+		}
+		if err == nil {
+			err = stream.Purge(ctx, jetstream.WithPurgeSubject(subject))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

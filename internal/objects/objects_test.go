@@ -48,28 +48,28 @@ func (o *stuckObject) Read(p []byte) (int, error) {
 
 func (o *stuckObject) Close() error { return nil }
 
-func saved(t *testing.T, body []byte) (jetstream.JetStream, jetstream.ObjectStore) {
+func saved(t *testing.T, body []byte) *Store {
 	t.Helper()
-	js := natstest.New(t).JetStream()
-	store, err := js.CreateObjectStore(t.Context(), jetstream.ObjectStoreConfig{Bucket: "state"})
+	s, err := Open(t.Context(), natstest.New(t).JetStream(), jetstream.ObjectStoreConfig{Bucket: "state"}, false)
 	if err == nil {
-		_, err = store.PutBytes(t.Context(), "o", body)
+		err = s.Put(t.Context(), "o", bytes.NewReader(body))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return js, store
+	return s
 }
 
 // TestReadingEndsWithItsContext, though the client library looks at that between two parts
 // alone.
 func TestReadingEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	js, store := saved(t, []byte("body"))
-	s := &stuck{ObjectStore: store, read: make(chan struct{}), end: t.Context()}
+	store := saved(t, []byte("body"))
+	s := &stuck{ObjectStore: store.objects, read: make(chan struct{}), end: t.Context()}
+	store.objects = s
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-s.read; cancel() }()
-	if _, err := Get(ctx, js, s, "state", "o"); !errors.Is(err, context.Canceled) {
+	if _, err := store.Get(ctx, "o"); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v, want that of the context", err)
 	}
 }
@@ -78,8 +78,8 @@ func TestReadingEndsWithItsContext(t *testing.T) {
 // may take.
 func TestReadingEndsWhereNothingComes(t *testing.T) {
 	t.Parallel()
-	_, store := saved(t, []byte("body"))
-	s := &stuck{ObjectStore: store, read: make(chan struct{}), end: t.Context()}
+	store := saved(t, []byte("body"))
+	s := &stuck{ObjectStore: store.objects, read: make(chan struct{}), end: t.Context()}
 	if _, err := read(t.Context(), s, "o", time.Millisecond); !errors.Is(err, errStalled) {
 		t.Errorf("error is %v, want that nothing came", err)
 	}
@@ -89,11 +89,63 @@ func TestReadingEndsWhereNothingComes(t *testing.T) {
 func TestWhatWasSavedIsRead(t *testing.T) {
 	t.Parallel()
 	body := bytes.Repeat([]byte("guest"), 100_000)
-	js, store := saved(t, body)
-	if got, err := Get(t.Context(), js, store, "state", "o"); err != nil || !bytes.Equal(got, body) {
+	s := saved(t, body)
+	if got, err := s.Get(t.Context(), "o"); err != nil || !bytes.Equal(got, body) {
 		t.Errorf("%d bytes of %d, %v", len(got), len(body), err)
 	}
-	if _, err := Get(t.Context(), js, store, "state", "other"); !errors.Is(err, jetstream.ErrObjectNotFound) {
+	if _, err := s.Get(t.Context(), "other"); !errors.Is(err, jetstream.ErrObjectNotFound) {
 		t.Errorf("error is %v, want that there is none", err)
+	}
+}
+
+// ending is an object of which a first part is saved when the context ends.
+type ending struct {
+	parts int
+	end   context.CancelFunc
+}
+
+func (e *ending) Read(p []byte) (int, error) {
+	if e.parts++; e.parts > 1 {
+		e.end()
+	}
+	return len(p), nil
+}
+
+// TestPartsOfNoObjectAreRemoved: whoever ends amid saving leaves them behind. Those of others,
+// who may be about to save, stay for a while.
+func TestPartsOfNoObjectAreRemoved(t *testing.T) {
+	t.Parallel()
+	body := bytes.Repeat([]byte("guest"), 100_000)
+	s := saved(t, body)
+	if err := s.Put(t.Context(), "another", bytes.NewReader(body)); err != nil {
+		t.Fatal(err)
+	}
+	kinds := func() int {
+		stream, err := s.stream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter(s.parts("*")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(info.State.Subjects)
+	}
+	for range 3 {
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := s.Put(ctx, "o", &ending{end: cancel}); !errors.Is(err, context.Canceled) {
+			t.Fatalf("error is %v, want that of the context", err)
+		}
+	}
+	if err := s.Put(t.Context(), "o", bytes.NewReader(body)); err != nil || kinds() != 5 {
+		t.Errorf("%d objects and what is left of some, want 5: %v", kinds(), err)
+	}
+	if err := s.put(t.Context(), "o", bytes.NewReader(body), 0); err != nil || kinds() != 2 {
+		t.Errorf("%d objects and what is left of some, want 2: %v", kinds(), err)
+	}
+	for _, name := range []string{"o", "another"} {
+		if got, err := s.Get(t.Context(), name); err != nil || !bytes.Equal(got, body) {
+			t.Errorf("%s: %d bytes of %d, %v", name, len(got), len(body), err)
+		}
 	}
 }
