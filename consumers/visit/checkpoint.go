@@ -117,8 +117,20 @@ func (w *work) worthSaving() bool {
 	return read*savingShare >= uint64(kept) || w.s.settings.Now().Sub(w.saved.at) >= savingMost*w.s.settings.CheckpointEvery
 }
 
-// checkpoint saves the state once all that it has made is stored.
+// checkpoint saves the state as it is now.
 func (w *work) checkpoint(ctx context.Context) error {
+	if err := w.arrive(); err != nil {
+		return err
+	}
+	if err := w.depart(ctx); err != nil {
+		return err
+	}
+	return w.arrive()
+}
+
+// depart begins to save the state once all that it has made is stored. Visits go on
+// meanwhile: a large state takes its time.
+func (w *work) depart(ctx context.Context) error {
 	// Steps of an earlier process that are still to be repeated are behind the state.
 	if w.known != nil && w.behind == 0 {
 		if err := w.caughtUp(ctx); err != nil {
@@ -138,10 +150,20 @@ func (w *work) checkpoint(ctx context.Context) error {
 		Input: w.input.Created, Anchor: w.anchor, Visits: w.output.Created, Last: w.writer.Last(), Snapshot: w.reducer.Snapshot(),
 		Horizons: w.counts.horizons(), Skews: w.skews(),
 	}
-	err := w.s.save(ctx, w.js, c)
-	if err == nil {
-		w.saved.sequence, w.saved.at = c.Snapshot.Sequence, w.s.settings.Now()
+	w.saved.sequence, w.saved.at = c.Snapshot.Sequence, w.s.settings.Now()
+	done := make(chan error, 1)
+	w.saving = done
+	go func() { done <- w.s.save(ctx, w.js, c) }()
+	return nil
+}
+
+// arrive waits for the checkpoint that is on its way, where one is.
+func (w *work) arrive() error {
+	if w.saving == nil {
+		return nil
 	}
+	err := <-w.saving
+	w.saving = nil
 	return err
 }
 

@@ -46,6 +46,9 @@ func (s *Snapshot) Forget(list *forgotten.List) (changed bool) {
 
 // forget has the state forget, and the checkpoint as well.
 func (w *work) forget(ctx context.Context) error {
+	if err := w.arrive(); err != nil { // it has not forgotten
+		return err
+	}
 	snapshot := w.reducer.Snapshot()
 	if snapshot.Forget(w.s.settings.Forgotten) {
 		var err error

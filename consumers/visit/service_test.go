@@ -79,8 +79,12 @@ func (tr *trial) start() (s *Service, stop func()) {
 
 func (tr *trial) startWith(settings Settings) (s *Service, stop func()) {
 	tr.t.Helper()
+	return tr.startOn(tr.server.JetStream(), settings)
+}
+
+func (tr *trial) startOn(js jetstream.JetStream, settings Settings) (s *Service, stop func()) {
+	tr.t.Helper()
 	s = New(settings)
-	js := tr.server.JetStream()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, js) }()

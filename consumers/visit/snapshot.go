@@ -168,7 +168,8 @@ func (v *open) snapshot(a *account, online []hexKey) visitSnapshot {
 		Named: a.named[v], Over: v.over, Unnamed: v.unnamed, First: v.first, Number: v.number,
 	}
 	if v.days >= 0 {
-		s.Days = &v.days
+		days := v.days
+		s.Days = &days
 	}
 	devices := []string{v.device}
 	if x := v.more; x != nil {

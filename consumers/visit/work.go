@@ -48,6 +48,7 @@ type work struct {
 		sequence uint64
 		at       time.Time
 	}
+	saving chan error // gets what came of a checkpoint that is on its way; nil while none is
 }
 
 // open finds the streams and where to go on.
@@ -190,6 +191,7 @@ func (w *work) run(ctx context.Context) error {
 	defer w.reader.Close()
 	defer pump.Wait()
 	defer w.counts.asking.Wait()
+	defer func() { _ = w.arrive() }() // broken off
 	defer w.stop()
 	defer stop()
 
@@ -199,41 +201,39 @@ func (w *work) run(ctx context.Context) error {
 	defer save.Stop()
 	w.report()
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return nil
 		case done := <-w.s.asked:
-			err := w.forget(ctx)
-			done <- err
-			if err != nil && !errors.Is(err, errBehind) {
-				return err
+			err = w.forget(ctx)
+			if done <- err; errors.Is(err, errBehind) {
+				err = nil
 			}
 		case m := <-messages:
-			if err := w.apply(ctx, m.msg, m.meta); err != nil {
-				return err
-			}
+			err = w.apply(ctx, m.msg, m.meta)
 		case err := <-failed:
 			if ctx.Err() != nil {
 				return nil
 			}
 			return fmt.Errorf("reading stream %s: %w", w.s.settings.Stream, err)
 		case <-tick.C:
-			if err := w.tick(ctx); err != nil {
-				return err
+			if err = w.tick(ctx); err == nil {
+				w.ask(stopped)
 			}
-			w.ask(stopped)
 		case f := <-w.counts.findings:
-			if err := w.take(ctx, f); err != nil {
-				return err
+			if err = w.take(ctx, f); err == nil {
+				w.ask(stopped)
 			}
-			w.ask(stopped)
 		case <-save.C:
-			if !w.worthSaving() {
-				continue
+			if w.saving == nil && w.worthSaving() {
+				err = w.depart(stopped)
 			}
-			if err := w.checkpoint(ctx); err != nil {
-				return err
-			}
+		case err = <-w.saving:
+			w.saving = nil
+		}
+		if err != nil {
+			return err
 		}
 	}
 }

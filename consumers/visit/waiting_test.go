@@ -1,0 +1,68 @@
+package visit
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// slow is a NATS to which checkpoints are on their way until the test lets them arrive.
+type slow struct {
+	jetstream.JetStream
+	asked   *atomic.Int32
+	answers <-chan struct{}
+}
+
+type slowStore struct {
+	jetstream.ObjectStore
+	slow
+}
+
+func (n slow) ObjectStore(ctx context.Context, name string) (jetstream.ObjectStore, error) {
+	store, err := n.JetStream.ObjectStore(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return slowStore{store, n}, nil
+}
+
+func (s slowStore) Put(ctx context.Context, meta jetstream.ObjectMeta, r io.Reader) (*jetstream.ObjectInfo, error) {
+	s.asked.Add(1)
+	select {
+	case <-s.answers:
+		return s.ObjectStore.Put(ctx, meta, r)
+	case <-ctx.Done():
+		return nil, errors.New("not saved")
+	}
+}
+
+// TestVisitsDoNotWaitForACheckpoint: that of very many guests takes minutes where the way to
+// the server is narrow, and who arrives meanwhile is to be welcomed.
+func TestVisitsDoNotWaitForACheckpoint(t *testing.T) {
+	t.Parallel()
+	told, all := crowd(rand.New(rand.NewPCG(17, 5)), 8, 120)
+	tr := newTrial(t, told.messages())
+	if _, err := tr.js.CreateObjectStore(t.Context(), jetstream.ObjectStoreConfig{Bucket: DefaultState}); err != nil {
+		t.Fatal(err)
+	}
+	answers, asked := make(chan struct{}), &atomic.Int32{}
+	s, stop := tr.startOn(slow{tr.server.JetStream(), asked, answers}, tr.settings())
+	tr.publish(20)
+	until(t, "a checkpoint is on its way", func() bool { return asked.Load() > 0 })
+	tr.publish(len(tr.list))
+	until(t, "every event is in", tr.reached(s))
+	if n := asked.Load(); n != 1 {
+		t.Errorf("%d checkpoints are on their way at a time", n)
+	}
+	close(answers)
+	same(t, tr.ended(s), all)
+	stop()
+	again, _ := tr.start()
+	until(t, "every event is in", tr.reached(again))
+	same(t, tr.stored(), all)
+}
