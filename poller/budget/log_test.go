@@ -3,6 +3,7 @@ package budget
 import (
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -57,4 +58,31 @@ func TestClockThatIsSetAgesNoRequest(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTimeAgesRequests: so it does where time is simulated, which no clock of the system is.
+func TestTimeAgesRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 3
+		path := filepath.Join(t.TempDir(), "requests")
+		for range 2 {
+			log, err := OpenLog(path, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := New(limit, log, time.Now())
+			if used, _ := b.Used(time.Now()); used != 0 {
+				t.Errorf("%d requests of the last minute, want none", used)
+			}
+			for range limit {
+				time.Sleep(time.Until(b.Next(time.Now())))
+				ended, _ := b.Take(time.Now())
+				ended(time.Now(), true)
+			}
+			if err := log.Close(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(Window + Margin)
+		}
+	})
 }
