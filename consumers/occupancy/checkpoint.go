@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/internal/objects"
@@ -50,7 +51,8 @@ func (s *Service) restore(ctx context.Context, js jetstream.JetStream) error {
 	case errors.Is(err, jetstream.ErrObjectNotFound):
 		return nil
 	case err == nil:
-	case errors.Is(err, errUnreadable), errors.Is(err, ErrSnapshot), errors.Is(err, jetstream.ErrBucketNotFound), s.hopeless():
+	case errors.Is(err, errUnreadable), errors.Is(err, ErrSnapshot), errors.Is(err, jetstream.ErrBucketNotFound),
+		errors.Is(err, nats.ErrPermissionViolation), s.hopeless():
 		s.settings.Log.Warn("occupancy: no checkpoint to go on from", "error", err)
 		return nil
 	default:

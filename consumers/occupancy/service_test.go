@@ -10,9 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events"
+	"github.com/guestflow/guestflow/internal/natstest"
 )
 
 // snapshotOf returns what the service holds, without what depends on when the
@@ -389,4 +392,30 @@ func TestCheckpointThatCannotBeReadNowIsReadLater(t *testing.T) {
 	if st := again.Status(); !st.Exact {
 		t.Errorf("what left the stream counts as unknown: %+v", st)
 	}
+}
+
+// TestMissingRightToTheCheckpointIsNotWaitedFor: it does not come by waiting.
+func TestMissingRightToTheCheckpointIsNotWaitedFor(t *testing.T) {
+	users := []*server.User{{Username: "all", Password: "x"}, {Username: "some", Password: "x", Permissions: &server.Permissions{
+		Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.INFO.OBJ_guest-occupancy-state"}},
+	}}}
+	ns := natstest.Run(t, &server.Options{JetStream: true, Users: users})
+	as := func(user string) jetstream.JetStream {
+		nc, err := nats.Connect(ns.ClientURL(), nats.UserInfo(user, "x"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(500*time.Millisecond))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return js
+	}
+	makeStream(t, as("all"))
+	publish(t, as("all"), newVenue(16, 3, 30).messages(20, time.Second)...)
+	settings, now := quickSettings(), time.Now()
+	settings.Now = func() time.Time { return now }
+	s, _ := running(t, as("some"), settings)
+	until(t, "live", reaches(s, 20))
 }

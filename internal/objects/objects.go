@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -18,11 +20,10 @@ import (
 // a server of a cluster was asked which does not know yet what was stored instead.
 var ErrDamaged = errors.New("parts of it are missing or damaged")
 
-// wait bounds how long reading, or saving, may take. Without a deadline the client library gives all of an
-// object 5 s. patience bounds how long nothing may come: where the server ends amid an object,
-// nothing does any more.
-//
-// Without a deadline each part that is saved has 5 s, too, and all of them are sent at once.
+// wait bounds how long reading, or saving, may take. Without a deadline the client library
+// gives all of an object that is read 5 s, and each part that is saved, though it sends all of
+// them at once. patience bounds how long nothing may come: where the server ends amid an
+// object, nothing does any more.
 const (
 	wait     = 2 * time.Minute
 	patience = 20 * time.Second
@@ -43,10 +44,22 @@ func Open(ctx context.Context, js jetstream.JetStream, c jetstream.ObjectStoreCo
 	if errors.Is(err, jetstream.ErrBucketNotFound) && !declared {
 		found, err = js.CreateObjectStore(ctx, c)
 	}
+	s := &Store{js, found, c.Bucket}
 	if err != nil {
-		return nil, fmt.Errorf("object store %s: %w", c.Bucket, err)
+		return nil, fmt.Errorf("object store %s: %w", c.Bucket, s.why(err))
 	}
-	return &Store{js, found, c.Bucket}, nil
+	return s, nil
+}
+
+// why adds what the server forbids to an error of waiting for its answer: it does not answer
+// then.
+func (s *Store) why(err error) error {
+	forbids := s.js.Conn().LastError()
+	if (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errStalled)) &&
+		errors.Is(forbids, nats.ErrPermissionViolation) && strings.Contains(forbids.Error(), s.bucket) {
+		return fmt.Errorf("%w: %w", err, forbids)
+	}
+	return err
 }
 
 // stream is that which the store is kept in.
@@ -57,10 +70,14 @@ func (s *Store) stream(ctx context.Context) (jetstream.Stream, error) {
 // parts is the subject of an object's parts, "*" of those of all.
 func (s *Store) parts(nuid string) string { return "$O." + s.bucket + ".C." + nuid }
 
-// Get returns an object, jetstream.ErrObjectNotFound where there is none, or ErrDamaged.
+// Get returns an object, jetstream.ErrObjectNotFound where there is none, or ErrDamaged. The
+// error is nats.ErrPermissionViolation, too, where a right is missing.
 func (s *Store) Get(ctx context.Context, name string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
+	body, err := s.get(ctx, name)
+	return body, s.why(err)
+}
+
+func (s *Store) get(ctx context.Context, name string) ([]byte, error) {
 	is, err := s.objects.GetInfo(ctx, name)
 	if err != nil {
 		return nil, err
@@ -78,6 +95,8 @@ func (s *Store) Get(ctx context.Context, name string) ([]byte, error) {
 	if n := info.State.Subjects[parts]; n != uint64(is.Chunks) {
 		return nil, fmt.Errorf("%d of %d parts: %w", n, is.Chunks, ErrDamaged)
 	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
 	body, err := read(ctx, s.objects, name, patience)
 	if errors.Is(err, jetstream.ErrDigestMismatch) {
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
@@ -89,15 +108,15 @@ func (s *Store) Get(ctx context.Context, name string) ([]byte, error) {
 // library looks at ctx between two parts alone, and may wait for one until the deadline: whoever
 // reads is then left to that.
 func read(ctx context.Context, store jetstream.ObjectStore, name string, patience time.Duration) ([]byte, error) {
-	object, err := store.Get(ctx, name)
-	if err != nil {
-		return nil, err
-	}
 	var body bytes.Buffer
 	came, done := make(chan struct{}, 1), make(chan error, 1)
 	go func() {
-		_, err := body.ReadFrom(noting{object, came})
-		done <- errors.Join(err, object.Close())
+		object, err := store.Get(ctx, name)
+		if err == nil {
+			_, err = body.ReadFrom(noting{object, came})
+			err = errors.Join(err, object.Close())
+		}
+		done <- err
 	}()
 	stalled := time.NewTimer(patience)
 	defer stalled.Stop()

@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/internal/natstest"
@@ -146,6 +149,55 @@ func TestPartsOfNoObjectAreRemoved(t *testing.T) {
 	for _, name := range []string{"o", "another"} {
 		if got, err := s.Get(t.Context(), name); err != nil || !bytes.Equal(got, body) {
 			t.Errorf("%s: %d bytes of %d, %v", name, len(got), len(body), err)
+		}
+	}
+}
+
+// unopened is a store that does not say that it gives an object.
+type unopened struct{ jetstream.ObjectStore }
+
+func (unopened) Get(ctx context.Context, _ string, _ ...jetstream.GetObjectOpt) (jetstream.ObjectResult, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestReadingEndsWhereItDoesNotBegin: without the right to make a consumer there is no answer.
+func TestReadingEndsWhereItDoesNotBegin(t *testing.T) {
+	t.Parallel()
+	if _, err := read(t.Context(), unopened{}, "o", time.Millisecond); !errors.Is(err, errStalled) {
+		t.Errorf("error is %v, want that nothing came", err)
+	}
+}
+
+// TestMissingRightIsSaid: the server does not answer what it forbids.
+func TestMissingRightIsSaid(t *testing.T) {
+	t.Parallel()
+	for _, right := range []string{"$JS.API.STREAM.INFO.OBJ_state", "$JS.API.DIRECT.GET.OBJ_state.>"} {
+		server := natstest.Run(t, &server.Options{JetStream: true, Users: []*server.User{{Username: "all", Password: "x"}, {
+			Username: "some", Password: "x", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{right}}},
+		}}})
+		as := func(user string) jetstream.JetStream {
+			nc, err := nats.Connect(server.ClientURL(), nats.UserInfo(user, "x"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(nc.Close)
+			js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(500*time.Millisecond))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return js
+		}
+		c := jetstream.ObjectStoreConfig{Bucket: "state"}
+		if _, err := Open(t.Context(), as("all"), c, false); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(t.Context(), as("some"), c, false)
+		if err == nil {
+			_, err = s.Get(t.Context(), "o")
+		}
+		if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), strings.TrimSuffix(right, ".>")) {
+			t.Errorf("without %s: %v", right, err)
 		}
 	}
 }
