@@ -50,7 +50,7 @@ type sessionKey struct{ account, id string }
 
 type lane struct {
 	key     sessionKey
-	queue   []*job // by sequence
+	queue   []*job // by sequence, or as they came where the stream delivers nothing twice
 	running *job
 	awaited uint64 // sequence of the event that goes first; 0 = none
 	timer   *time.Timer
@@ -81,14 +81,10 @@ func (l *lanes) put(j *job) bool {
 		l.byKey[key] = n
 	}
 	seq := j.delivery.Sequence
-	if n.running != nil && n.running.delivery.Sequence == seq {
-		return true // delivered twice: what becomes of the one in hand counts for both
-	}
-	at, twice := slices.BinarySearchFunc(n.queue, seq, func(j *job, seq uint64) int { return cmp.Compare(j.delivery.Sequence, seq) })
-	if twice {
-		n.queue[at] = j
-	} else {
-		n.queue = slices.Insert(n.queue, at, j)
+	if l.slots != nil { // nothing comes twice; the same sequence is another stream's
+		n.queue = append(n.queue, j)
+	} else if !n.enqueue(j) {
+		return true
 	}
 	if n.awaited == seq {
 		n.timer.Stop()
@@ -96,6 +92,22 @@ func (l *lanes) put(j *job) bool {
 	}
 	if j := l.advance(n); j != nil {
 		l.hands.Go(func() { l.run(n, j) })
+	}
+	return true
+}
+
+// enqueue puts j where its sequence belongs. It returns false where that is in hand already:
+// what becomes of it counts for both.
+func (n *lane) enqueue(j *job) bool {
+	seq := j.delivery.Sequence
+	if n.running != nil && n.running.delivery.Sequence == seq {
+		return false
+	}
+	at, twice := slices.BinarySearchFunc(n.queue, seq, func(j *job, seq uint64) int { return cmp.Compare(j.delivery.Sequence, seq) })
+	if twice {
+		n.queue[at] = j
+	} else {
+		n.queue = slices.Insert(n.queue, at, j)
 	}
 	return true
 }
