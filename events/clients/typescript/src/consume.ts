@@ -3,7 +3,7 @@ import type { NatsConnection } from "@nats-io/nats-core";
 import { Verdict } from "./errors.js";
 import { decode, type EventOf, type Kind, kindOf, kinds } from "./event.js";
 import { MemoryRevisions, type Revisions, sessionOf } from "./revisions.js";
-import { pause } from "./pause.js";
+import { longest, pause } from "./pause.js";
 import { open, type Source } from "./source.js";
 import { filters } from "./subjects.js";
 import type { Event } from "./types.js";
@@ -117,7 +117,7 @@ export async function consume<K extends Kind = Kind>(
   settings.onReady?.();
   const handling = new AbortController();
   let grace: NodeJS.Timeout | undefined;
-  const stop = () => { grace = setTimeout(() => handling.abort(s.signal.reason), s.grace); };
+  const stop = () => { grace = setTimeout(() => handling.abort(s.signal.reason), Math.min(s.grace, longest)); };
   s.signal.addEventListener("abort", stop);
   try {
     const run = new Run(s, source, handle as (delivery: Delivery, signal: AbortSignal) => unknown, handling.signal);
@@ -215,7 +215,7 @@ class Run {
       if (!failure || failure.final) await this.s.revisions.set(session, revision);
       return failure;
     } catch (error) { // of the revisions
-      return { error, delivery, subject: m.subject, sequence: m.seq, final: false, retry: Math.max(0, this.s.backoff(attempt)) };
+      return { error, delivery, subject: m.subject, sequence: m.seq, final: false, retry: bounded(this.s.backoff(attempt)) };
     } finally {
       clearInterval(beat);
     }
@@ -230,8 +230,12 @@ class Run {
     if (this.s.maxDeliver > 0 && attempt >= this.s.maxDeliver) {
       return { ...of, error: new Error(`gave up after ${attempt} attempts: ${reason(why)}`, { cause: why }), final: true, retry: 0 };
     }
-    return { ...of, error: why, final: false, retry: Math.max(0, typeof said?.retry === "number" ? said.retry : this.s.backoff(attempt)) };
+    return { ...of, error: why, final: false, retry: bounded(typeof said?.retry === "number" ? said.retry : this.s.backoff(attempt)) };
   }
+}
+
+function bounded(retry: number): number {
+  return Math.min(Math.max(0, retry), longest);
 }
 
 /** An error as it may stand in a line of the protocol. */

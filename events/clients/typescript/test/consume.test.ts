@@ -172,6 +172,24 @@ test("a handler that takes too long to end is told so", async (t) => {
   assert.deepEqual(run.failures.map((f) => (f.error as Error).message), ["told"]);
 });
 
+test("a handler may take as long as it wants", async (t) => {
+  const venue = await Venue.open(t);
+  let finish = () => {};
+  let told = false;
+  const run = await venue.start({ durable: "crm", grace: Infinity }, (_, signal) => new Promise<void>((resolve) => {
+    signal.addEventListener("abort", () => { told = true; });
+    finish = resolve;
+  }));
+  await venue.publish(example("started", "a", 1));
+  await run.calls(1);
+  const ended = run.end();
+  await venue.publish(example("started", "b", 1));
+  await venue.publish(example("started", "c", 1));
+  finish();
+  await ended;
+  assert.equal(told, false);
+});
+
 test("where revisions cannot be kept, the event comes again", async (t) => {
   const venue = await Venue.open(t);
   let fails = 1;
