@@ -25,6 +25,8 @@ type history struct {
 	events       int
 }
 
+func newHistory() history { return history{states: make(map[string]events.State)} }
+
 func (h *history) take(e *events.Event) {
 	h.events++
 	h.span(e.Data.Observed.At, e.Data.Observed.At)
@@ -61,15 +63,24 @@ func (h *history) join(part history) {
 func (h *history) kept(now time.Time) []events.State {
 	states := make([]events.State, 0, len(h.states))
 	for _, st := range h.states {
-		if st.Session.Online || now.Sub(st.SeenAt) < store.DefaultEndedRetention {
+		if isKept(&st, now) {
 			states = append(states, st)
 		}
 	}
 	return states
 }
 
-// decodeAtOnce is how many messages are decoded in one go.
-const decodeAtOnce = 512
+func isKept(st *events.State, now time.Time) bool {
+	return st.Session.Online || now.Sub(st.SeenAt) < store.DefaultEndedRetention
+}
+
+const (
+	// decodeAtOnce is how many messages are decoded in one go.
+	decodeAtOnce = 512
+	// joinAfter is after how many of those what they came to is joined: a stream of a month
+	// has the sessions of a month, and hardly any that are not over.
+	joinAfter = 64
+)
 
 // historian reads the events of an account up to a stream sequence. One goroutine takes
 // messages from the connection, others decode them.
@@ -79,14 +90,21 @@ type historian struct {
 	tail   func(context.Context) (uint64, error) // where the account ends by the stream's leader
 	prefix string                                // of the account's subjects
 
-	place  uint64 // the sequence up to which messages were taken
-	filled []jetstream.Msg
-	work   chan []jetstream.Msg
+	place     uint64 // the sequence up to which messages were taken
+	filled    []jetstream.Msg
+	work      chan []jetstream.Msg
+	undecoded sync.WaitGroup // batches
+	handed    int            // batches since what they came to was joined
+	joinAfter int
+	parts     []history // of those who decode; theirs while anything is undecoded
+	whole     history
+	over      func(*events.State) bool // nobody needs to know of the session any more
 }
 
-// readHistory reads the account's events up to a stream sequence.
-func (a *Account) readHistory(ctx context.Context, last uint64) (history, error) {
-	r := historian{Account: a, last: last, tail: func(ctx context.Context) (uint64, error) {
+// readHistory reads the account's events up to a stream sequence, and leaves out sessions
+// that are over.
+func (a *Account) readHistory(ctx context.Context, last uint64, over func(*events.State) bool) (history, error) {
+	r := historian{Account: a, last: last, over: over, joinAfter: joinAfter, tail: func(ctx context.Context) (uint64, error) {
 		tail, err := publisher.FindTail(ctx, a.link.JetStream(), a.settings.Stream, a.settings.Subjects, a.settings.Name)
 		return tail.Seq, err
 	}}
@@ -98,18 +116,36 @@ func (r *historian) all(ctx context.Context) (history, error) {
 	a := r.Account
 	r.work = make(chan []jetstream.Msg, 4)
 	r.prefix = strings.TrimSuffix(a.settings.Subjects.AccountFilter(a.settings.Name), "*.*")
-	parts := make([]history, max(2, runtime.GOMAXPROCS(0)))
+	r.whole = newHistory()
+	r.parts = make([]history, max(2, runtime.GOMAXPROCS(0)))
 	var decoding sync.WaitGroup
-	for i := range parts {
-		decoding.Go(func() { parts[i] = r.decode() })
+	for i := range r.parts {
+		r.parts[i] = newHistory()
+		decoding.Go(func() { r.decode(&r.parts[i]) })
 	}
 	err := r.read(ctx)
+	r.join()
 	close(r.work)
 	decoding.Wait()
-	for _, part := range parts[1:] {
-		parts[0].join(part)
+	return r.whole, err
+}
+
+// join waits until everything is decoded, joins what it came to, and leaves out who is over:
+// whatever is told of them later has a higher revision.
+func (r *historian) join() {
+	r.undecoded.Wait()
+	r.handed = 0
+	for i := range r.parts {
+		r.whole.join(r.parts[i])
 	}
-	return parts[0], err
+	for i := range r.parts {
+		for id := range r.parts[i].states {
+			if st, ok := r.whole.states[id]; ok && r.over(&st) {
+				delete(r.whole.states, id)
+			}
+		}
+		r.parts[i] = newHistory()
+	}
 }
 
 // errLagging: a consumer lives on one server of a cluster, which may hold less of the stream
@@ -217,15 +253,19 @@ func (r *historian) take(msg jetstream.Msg) {
 }
 
 func (r *historian) hand() {
-	if len(r.filled) > 0 {
-		r.work <- r.filled
-		r.filled = make([]jetstream.Msg, 0, decodeAtOnce)
+	if len(r.filled) == 0 {
+		return
+	}
+	r.undecoded.Add(1)
+	r.work <- r.filled
+	r.filled = make([]jetstream.Msg, 0, decodeAtOnce)
+	if r.handed++; r.handed >= r.joinAfter {
+		r.join()
 	}
 }
 
 // decode makes a history of the messages that it is handed.
-func (r *historian) decode() history {
-	h := history{states: make(map[string]events.State)}
+func (r *historian) decode(h *history) {
 	for batch := range r.work {
 		for _, msg := range batch {
 			e, err := events.Decode(msg.Data())
@@ -236,6 +276,6 @@ func (r *historian) decode() history {
 			}
 			h.take(&e)
 		}
+		r.undecoded.Done()
 	}
-	return h
 }

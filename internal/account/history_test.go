@@ -72,7 +72,7 @@ func TestHistoryIsTheAccountsAlone(t *testing.T) {
 	last["gone"] = gone
 	for account, want := range map[string]int{"many": 60, "few": 7, "gone": 2} {
 		a := &Account{link: there{js}, settings: Settings{Name: account, Stream: events.DefaultStream, Log: slog.New(slog.DiscardHandler)}}
-		h, err := a.readHistory(t.Context(), last[account])
+		h, err := a.readHistory(t.Context(), last[account], func(*events.State) bool { return false })
 		if err != nil || h.events != want || len(h.states) != want {
 			t.Errorf("account %s: %d events of %d sessions, %v; want %d", account, h.events, len(h.states), err, want)
 		}
@@ -91,7 +91,7 @@ func TestHistoryIsReadToItsEnd(t *testing.T) {
 	js := server.JetStream()
 	asked := 0
 	a := &Account{link: there{js}, settings: Settings{Name: "a", Stream: events.DefaultStream, Log: slog.New(slog.DiscardHandler)}}
-	r := historian{Account: a, last: 8, tail: func(context.Context) (uint64, error) {
+	r := historian{Account: a, last: 8, joinAfter: joinAfter, over: func(*events.State) bool { return false }, tail: func(context.Context) (uint64, error) {
 		if asked++; asked <= 2 {
 			arrivals(t, js, "a", 4) // from the leader, after it was read
 		}
@@ -100,5 +100,57 @@ func TestHistoryIsReadToItsEnd(t *testing.T) {
 	h, err := r.all(t.Context())
 	if err != nil || h.events != 8 || asked != 2 {
 		t.Errorf("%d events, %v, after it was said %d times that there is more; want 8 after 2 times", h.events, err, asked)
+	}
+}
+
+// TestHistoryForgetsWhoIsOver: a stream of a month holds the sessions of a month, and memory
+// those alone that are not over, and some more.
+func TestHistoryForgetsWhoIsOver(t *testing.T) {
+	t.Parallel()
+	server := natstest.New(t)
+	server.CreateStream(events.DefaultStream, events.DefaultPrefix+".>")
+	js := server.JetStream()
+	at := time.Now().UTC().Truncate(time.Second)
+	const sessions = 4 * decodeAtOnce
+	last := uint64(0)
+	publish := func(session, revision int, kind events.Kind) {
+		e := events.Event{Account: "a", Kind: kind, Time: at}
+		e.Data = events.Data{Revision: int64(revision), Observed: events.Observed{At: at}}
+		e.Data.Session = events.Session{ID: fmt.Sprint("s", session), LocationID: "place", Online: kind != events.Ended, StartedAt: at}
+		if kind == events.Ended {
+			e.Data.Observed.End = events.EndReported
+		}
+		e = e.Sealed()
+		body, err := events.Encode(e)
+		if err == nil {
+			_, err = js.PublishAsync((events.Subjects{}).Of(e), body)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		last++
+	}
+	for i := range sessions { // an end comes in the next batch of those that are decoded at once
+		publish(i, 1, events.Started)
+		if i >= decodeAtOnce {
+			publish(i-decodeAtOnce, 2, events.Ended)
+		}
+	}
+	publish(0, 3, events.Resumed)
+	<-js.PublishAsyncComplete()
+	a := &Account{link: there{js}, settings: Settings{Name: "a", Stream: events.DefaultStream, Log: slog.New(slog.DiscardHandler)}}
+	r := historian{Account: a, last: last, joinAfter: 1}
+	r.tail = func(context.Context) (uint64, error) { return last, nil }
+	most := 0
+	r.over = func(st *events.State) bool {
+		most = max(most, len(r.whole.states))
+		return !st.Session.Online
+	}
+	h, err := r.all(t.Context())
+	if err != nil || h.events != int(last) || len(h.states) != decodeAtOnce+1 || h.states["s0"].Revision != 3 {
+		t.Errorf("%d events, %d sessions, the first %+v, %v; want %d events of %d sessions", h.events, len(h.states), h.states["s0"], err, last, decodeAtOnce+1)
+	}
+	if most > 2*decodeAtOnce {
+		t.Errorf("%d sessions were in memory at a time, of which at most %d were online", most, decodeAtOnce)
 	}
 }

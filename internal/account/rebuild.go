@@ -59,7 +59,13 @@ func (a *Account) rebuild(ctx context.Context) error {
 	if tail.Seq == 0 {
 		return a.Store.Put(store.KeyRestored, nil) // nothing was published since
 	}
-	h, err := a.readHistory(ctx, tail.Seq)
+	h, err := a.readHistory(ctx, tail.Seq, func(st *events.State) bool {
+		if isKept(st, began) {
+			return false
+		}
+		was, known, err := a.Store.State(st.Session.ID)
+		return err == nil && !(known && was.Session.Online) // else it may seem to have outlived the stream
+	})
 	if err != nil {
 		return fmt.Errorf("account %s: rebuild the state from stream %s: %w", s.Name, s.Stream, err)
 	}
