@@ -475,3 +475,34 @@ func TestLapsing(t *testing.T) {
 		}
 	}
 }
+
+// TestBucketThatIsMadeAnewHidesNobody: its revisions begin anew, those of former keys too.
+func TestBucketThatIsMadeAnewHidesNobody(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, 6)
+	a := e.start("a")
+	e.start("b")
+	e.eventually(map[string]int{"a": 3, "b": 3})
+	kv, err := a.js.KeyValue(t.Context(), DefaultBucket)
+	for range 3000 { // so that the new one does not reach them
+		if err == nil {
+			_, err = kv.Put(t.Context(), "another", nil)
+		}
+	}
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for _, key := range []string{"process.a", "process.b", "process.a"} { // and heard of the other's
+		var is jetstream.KeyValueEntry
+		for was := uint64(3000); err == nil && (is == nil || is.Revision() <= was); <-ticker.C {
+			is, err = kv.Get(t.Context(), key)
+		}
+	}
+	if err == nil {
+		err = a.js.DeleteKeyValue(t.Context(), DefaultBucket)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.start("c") // makes the bucket
+	e.eventually(map[string]int{"a": 2, "b": 2, "c": 2})
+}

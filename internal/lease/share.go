@@ -62,6 +62,7 @@ type entry struct {
 	owner    string
 	at       time.Time // when its last write was seen
 	revision uint64
+	written  time.Time // by the server's clock
 	record   record
 }
 
@@ -197,9 +198,12 @@ func (s *Sharer) note(u jetstream.KeyValueEntry) bool {
 		return known
 	}
 	if known && was.revision >= u.Revision() {
-		return false
+		if !u.Created().After(was.written) {
+			return false
+		}
+		s.watch.said = 0 // the bucket was made anew, and its revisions begin anew
 	}
-	e := entry{at: time.Now(), revision: u.Revision(), owner: strings.TrimPrefix(k, processPrefix)}
+	e := entry{at: time.Now(), revision: u.Revision(), written: u.Created(), owner: strings.TrimPrefix(k, processPrefix)}
 	if strings.HasPrefix(k, leasePrefix) {
 		_ = json.Unmarshal(u.Value(), &e.record) // what cannot be read belongs to nobody, and expires
 		e.owner = e.record.Owner
