@@ -503,6 +503,7 @@ func TestBucketThatIsMadeAnewHidesNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.start("c") // makes the bucket
+	e.eventually(map[string]int{}) // nobody's lease is known any more
+	e.start("c")                   // makes the bucket
 	e.eventually(map[string]int{"a": 2, "b": 2, "c": 2})
 }
