@@ -99,15 +99,20 @@ func (s *Service) isReady() bool {
 
 func (s *Service) receive(msg jetstream.Msg, meta *jetstream.MsgMetadata) {
 	m := Message{Sequence: meta.Sequence.Stream, Stored: meta.Timestamp}
-	body := msg.Data()
-	e, err := events.Decode(body)
-	if err == nil && s.settings.Forgotten.Cleanse(&e) {
-		body, err = events.Encode(e)
-	}
+	e, body, err := s.decode(msg)
 	if m.Event = e; err != nil {
 		s.settings.Log.Warn("occupancy: message is no event; skipped", "stream", s.settings.Stream, "sequence", m.Sequence, "subject", msg.Subject(), "error", err)
 	}
 	s.take(m, body, msg.Headers().Get(jetstream.MsgIDHeader), meta.NumPending, err == nil)
+}
+
+// decode returns an event, and its document, without who is forgotten.
+func (s *Service) decode(msg jetstream.Msg) (e events.Event, body []byte, err error) {
+	body = msg.Data()
+	if e, err = events.Decode(body); err == nil && s.settings.Forgotten.Cleanse(&e) {
+		body, err = events.Encode(e)
+	}
+	return e, body, err
 }
 
 // behind notes how much there is to read.

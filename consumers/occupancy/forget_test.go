@@ -196,3 +196,31 @@ func TestNoEarlierCheckpointComesBehindForgetting(t *testing.T) {
 		t.Errorf("the checkpoint names whom it forgot: %v, %v", changed, err)
 	}
 }
+
+// TestReplayNamesNobodyWhoIsForgotten, though the stream has the events still.
+func TestReplayNamesNobodyWhoIsForgotten(t *testing.T) {
+	js := connect(t, startServer(t, t.TempDir(), -1))
+	makeStream(t, js)
+	list := newVenue(31, 3, 40).messages(900, time.Second)
+	publish(t, js, list...)
+	settings := quickSettings()
+	settings.FeedBytes, settings.Unmasked = 20<<10, true // all but the last few are read from the stream
+	settings.Forgotten = forgotten.NewList(forgetKey)
+	who := list[0].Event.Data.Session
+	if who.GuestID == "" {
+		t.Fatal("the first session has no guest")
+	}
+	settings.Forgotten.Add([]string{forgotten.KeyMark(forgetKey), forgotten.Mark(forgetKey, forgotten.GuestID, "", who.GuestID)})
+	s, _ := running(t, js, settings)
+	until(t, "live", reaches(s, 900))
+	l := listen(t, serve(t, s), "/v1/stream", "Last-Event-ID", "0")
+	for n := range list {
+		m := l.until(t, "session")
+		if strings.Contains(m.data, who.GuestID) {
+			t.Fatalf("event %d, %s, names who is forgotten: %s", n+1, m.id, m.data)
+		}
+		if n == 0 && !strings.Contains(m.data, who.ID) {
+			t.Errorf("the first event does not tell of its session: %s", m.data)
+		}
+	}
+}

@@ -381,8 +381,8 @@ func (c *client) replay(ctx context.Context, upTo uint64) error {
 			if barred = c.current(); barred != nil || meta.Sequence.Stream >= upTo {
 				return false, nil
 			}
-			if e, err := events.Decode(msg.Data()); err == nil {
-				f := eventFrame(Message{Sequence: meta.Sequence.Stream, Event: e}, msg.Data(), c.epoch)
+			if e, body, err := s.decode(msg); err == nil {
+				f := eventFrame(Message{Sequence: meta.Sequence.Stream, Event: e}, body, c.epoch)
 				_, gone = c.frames([]*frame{f})
 			}
 			return gone == nil, nil
