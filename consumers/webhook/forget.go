@@ -9,19 +9,33 @@ import (
 // document is a job's event as it may be told by now: it may have been in hand, or waited
 // here, when the person was forgotten and the event's message was deleted.
 func (r *runner) document(j *job) ([]byte, error) {
-	if cleanse := j.event.topic.cleanse; j.bad == nil && cleanse != nil {
-		document, changed, err := cleanse(r.o.Forgotten, j.event.of)
-		if err != nil {
-			return nil, err
-		}
-		if changed {
-			j.cleansed = document
-		}
+	if j.document == nil {
+		j.document = j.msg.Data()
 	}
-	if j.cleansed != nil {
-		return j.cleansed, nil
+	if j.bad != nil {
+		return j.document, nil
 	}
-	return j.msg.Data(), nil
+	document, err := j.event.untold(r.o.Forgotten, j.document)
+	if err == nil {
+		j.document = document
+	}
+	return document, err
+}
+
+// untold returns the event's document without who is forgotten, of whom it does not tell
+// from then on; as it is where it tells of nobody.
+func (n *notice) untold(list *forgotten.List, document []byte) ([]byte, error) {
+	if n.topic.cleanse == nil {
+		return document, nil
+	}
+	cleansed, changed, err := n.topic.cleanse(list, n.of)
+	switch {
+	case err != nil:
+		return nil, err
+	case changed:
+		return cleansed, nil
+	}
+	return document, nil
 }
 
 func cleanseSession(list *forgotten.List, of any) (document []byte, changed bool, err error) {

@@ -3,6 +3,7 @@ package webhook
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -119,5 +120,50 @@ func TestWhoIsForgottenMeanwhileIsNamedNoMore(t *testing.T) {
 		if bytes.Contains(l.Event, []byte(guest)) || !bytes.Contains(l.Event, []byte(`"subject":"`+l.Subject+`"`)) {
 			t.Errorf("a dead letter is %s", l.Event)
 		}
+	}
+}
+
+// TestWhoIsForgottenDuringAReplayIsNamedNoMore, by tries that follow nor by the dead letter.
+func TestWhoIsForgottenDuringAReplayIsNamedNoMore(t *testing.T) {
+	t.Parallel()
+	const guest = "guest-to-forget"
+	b := newBroker(t)
+	answers := make(chan int)
+	r := newReceiver(t, func(w http.ResponseWriter, r received) {
+		select {
+		case status := <-answers:
+			w.WriteHeader(status)
+		case <-r.gone:
+		}
+	})
+	tr := newTrial(t, b, endpointYAML("a", r.URL, "timeout: 30s"))
+	tr.Forgotten = forgotten.NewList(forgetKey)
+	e := sample(events.Started, "s1", 1)
+	e.Data.Session.GuestID = guest
+	b.publish(e.Sealed())
+	done := make(chan error, 1)
+	go func() {
+		report, err := tr.Replay(b.ctx, ReplayRequest{Endpoint: "a", Since: time.Now().Add(-time.Hour)})
+		if err == nil && report.Failed != 1 {
+			err = fmt.Errorf("report %+v", report)
+		}
+		done <- err
+	}()
+	r.untilRequests(t, 1)
+	tr.Forgotten.Add([]string{forgotten.KeyMark(forgetKey), forgotten.Mark(forgetKey, forgotten.GuestID, "", guest)})
+	for range replayTries {
+		answers <- http.StatusInternalServerError
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for i, got := range r.asked() {
+		if named := bytes.Contains(got.body, []byte(guest)); named != (i == 0) {
+			t.Errorf("request %d names the guest: %v", i+1, named)
+		}
+	}
+	letters, err := tr.DeadLetters(b.ctx, "a", 0)
+	if err != nil || len(letters) != 1 || bytes.Contains(letters[0].Event, []byte(guest)) {
+		t.Errorf("dead letters %+v, %v", letters, err)
 	}
 }

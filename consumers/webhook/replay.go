@@ -135,7 +135,7 @@ type again struct {
 	of       notice
 	sequence uint64
 	document []byte
-	after    func(ctx context.Context, a answer, reason string, tries int) error
+	after    func(ctx context.Context, a answer, reason string, tries int, document []byte) error
 }
 
 type lanes struct {
@@ -193,7 +193,9 @@ func (r *replayer) send(ctx context.Context, ev again) {
 		if r.pace(ctx) != nil {
 			return
 		}
-		a = r.sender.send(ctx, parcel{id: ev.id, of: ev.of, document: ev.document, delivery: replayed}, false)
+		if ev.document, a.err = ev.of.untold(r.o.Forgotten, ev.document); a.err == nil {
+			a = r.sender.send(ctx, parcel{id: ev.id, of: ev.of, document: ev.document, delivery: replayed}, false)
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -209,7 +211,7 @@ func (r *replayer) send(ctx context.Context, ev again) {
 	if v == accepted {
 		reason = ""
 	}
-	err := ev.after(ctx, a, reason, n)
+	err := ev.after(ctx, a, reason, n, ev.document)
 	if err == nil && v != accepted {
 		err = errors.New(reason)
 	}
@@ -254,7 +256,7 @@ func (r *replayer) letters(ctx context.Context, req ReplayRequest, lanes *lanes)
 		}
 		return true, lanes.put(ctx, again{
 			id: ev.id, of: ev, line: ev.account + "\x00" + ev.subject, sequence: l.Sequence, document: l.Event,
-			after: func(ctx context.Context, _ answer, reason string, _ int) error {
+			after: func(ctx context.Context, _ answer, reason string, _ int, _ []byte) error {
 				if reason != "" {
 					return nil
 				}
@@ -299,13 +301,13 @@ func (r *replayer) stretch(ctx context.Context, req ReplayRequest, lanes *lanes)
 		}
 		return true, lanes.put(ctx, again{
 			id: ev.id, of: ev, line: ev.account + "\x00" + ev.subject, sequence: meta.Sequence.Stream, document: m.Data(),
-			after: func(ctx context.Context, a answer, reason string, tries int) error {
+			after: func(ctx context.Context, a answer, reason string, tries int, document []byte) error {
 				if reason == "" {
 					return nil
 				}
 				return r.graves.bury(ctx, DeadLetter{
 					Endpoint: r.endpoint.Name, EventID: ev.id, Reason: "replay: " + reason, Tries: tries,
-					Status: a.status, StreamSequence: meta.Sequence.Stream, Event: m.Data(),
+					Status: a.status, StreamSequence: meta.Sequence.Stream, Event: document,
 				})
 			},
 		})

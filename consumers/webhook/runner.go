@@ -28,8 +28,9 @@ type job struct {
 	counted bool
 	// sending is set by the loop; from then on the request's goroutine owns msg.
 	sending bool
-	// cleansed is the event without who was forgotten since it was handed out; nil else.
-	cleansed []byte
+	// document is the event as it was told last, without who was forgotten since it was
+	// handed out; nil before.
+	document []byte
 }
 
 // line is what an ordered endpoint keeps in order: a session, or a visit.
