@@ -107,12 +107,16 @@ func (k *Keeper) Run(ctx context.Context, js jetstream.JetStream) error {
 func (c *copying) run(ctx context.Context, js jetstream.JetStream) {
 	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0))
 	for ctx.Err() == nil {
-		err := c.work(ctx, js, pauses.Reset)
+		went := false
+		err := c.work(ctx, js, func() { went = true })
 		if ctx.Err() != nil {
 			return
 		}
-		if c.failed(err); errors.Is(err, chain.ErrOther) {
-			continue
+		c.failed(err)
+		// Where another process copies, too, one of them is enough: to find out each time what it
+		// has copied costs more than copying does.
+		if went && !errors.Is(err, chain.ErrOther) {
+			pauses.Reset()
 		}
 		select {
 		case <-time.After(pauses.NextBackOff()):

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -413,5 +414,31 @@ func TestVisitsAndWhoIsForgotten(t *testing.T) {
 	}
 	if e := b.holds("GUEST_SESSIONS_WITHOUT_EMAIL")[0]; e.Data.Session.GuestID != "" || e.Data.Session.DeviceMAC != "" {
 		t.Errorf("who is forgotten is in the copy: %+v", e.Data.Session)
+	}
+}
+
+// TestKeepersDoNotRace: of several processes, those that another one is ahead of let it copy
+// for a while.
+func TestKeepersDoNotRace(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.stream(events.DefaultStream, jetstream.StreamConfig{Subjects: []string{events.Subjects{}.All()}, AllowDirect: true})
+	policy := Policy{Fields: map[Field]time.Duration{Email: 700 * time.Hour}, Events: 17520 * time.Hour}
+	name := policy.Copies()[0].Stream(events.DefaultStream)
+	for range 4 {
+		b.run(Settings{Policy: policy})
+	}
+	var begun atomic.Int64
+	if _, err := b.js.Conn().Subscribe("$JS.API.CONSUMER.CREATE."+events.DefaultStream+".>", func(*nats.Msg) { begun.Add(1) }); err != nil {
+		t.Fatal(err)
+	}
+	const n = 300
+	for i := range n {
+		b.publish(i, i+1)
+		b.eventually(fmt.Sprint("event ", i, " is copied"), func() bool { return b.size(name) == i+1 })
+	}
+	b.expect(policy.Copies()[0], n)
+	if begun := begun.Load(); begun > n {
+		t.Errorf("the stream was begun to be read %d times for %d events", begun, n)
 	}
 }
