@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math"
+	"sort"
 	"time"
 )
 
@@ -38,6 +39,7 @@ type pages struct {
 	// page which begins there; and the first two of single sessions.
 	starts, before, gains []float64
 	fine, fineBefore      []float64
+	groups                []int // the index of the first of those who began with each of these
 }
 
 // choice is the page to read next, and what that would bring.
@@ -106,9 +108,8 @@ func (p *pages) choose(now time.Time, v *View, overdue time.Duration) {
 			continue
 		}
 		first, last := r.group(e)
-		if r.count(first, last)+2*int(p.margin+1) <= p.Size {
+		if r.count(first, last)+2*int(p.margin+1) <= p.Size && p.fit(now, first, last, false) {
 			p.chosen.overdue, p.chosen.follows = e, false
-			p.fit(now, first, last, false)
 			return
 		}
 		// No page has all who began with it, and each shows others of them: that it is
@@ -251,7 +252,7 @@ func (p *pages) after(at int) int {
 
 // fit chooses number and size of the page: the one that is worth most of those
 // that hold two sessions and all between them, or begin about behind the first.
-func (p *pages) fit(now time.Time, must, until *Row, behind bool) {
+func (p *pages) fit(now time.Time, must, until *Row, behind bool) (found bool) {
 	r := p.Rows
 	margin, best := p.margin, must.block.at
 	low, high := best, best+1
@@ -280,14 +281,17 @@ func (p *pages) fit(now time.Time, must, until *Row, behind bool) {
 			}
 		}
 	}
+	found = p.chosen.gain >= 0
 	p.chosen.gain = max(p.chosen.gain, 0)
+	return found
 }
 
 // layOut works out the position and the gain of each row of some blocks, and returns
 // where two of them stand.
 func (p *pages) layOut(now time.Time, low, high int, must, until *Row) (at, to float64) {
 	r, surge := p.Rows, p.surge.factor()
-	p.fine, p.fineBefore = p.fine[:0], p.fineBefore[:0]
+	p.fine, p.fineBefore, p.groups = p.fine[:0], p.fineBefore[:0], p.groups[:0]
+	group, start := 0, time.Time{}
 	position, gain, t := 0.0, 0.0, r.Seconds(now)
 	for i := low; i < high; i++ {
 		b := r.blocks[i]
@@ -295,6 +299,10 @@ func (p *pages) layOut(now time.Time, low, high int, must, until *Row) (at, to f
 		// What corrects where a block begins and ends holds within it, too.
 		scale := (p.starts[i+1] - p.starts[i]) / max(1, r.face(i, t).sums.online(t, surge))
 		for _, e := range b.rows {
+			if n := len(p.groups); n == 0 || !e.Start.Equal(start) {
+				group, start = n, e.Start
+			}
+			p.groups = append(p.groups, group)
 			p.fine, p.fineBefore = append(p.fine, position), append(p.fineBefore, gain)
 			if e == must {
 				at = position
@@ -331,22 +339,46 @@ func (p *pages) worth(n, size int, at, to, margin float64, behind bool) (gain fl
 	if to > end || !behind && at < start {
 		return 0, false, false
 	}
-	return p.until(end) - p.until(start) - (lateness-1)*skipped, true, false
+	return p.shown(start, end) - (lateness-1)*skipped, true, false
+}
+
+// shown is the gain of a page between two positions. It tells nobody gone of those whom it
+// cuts off from others who began with them, if a page has room for them all.
+func (p *pages) shown(start, end float64) float64 {
+	if before, behind, ok := p.cut(start + 1); ok && start > 0 && before < start+1 {
+		start = behind
+	}
+	if before, _, ok := p.cut(end - 1); ok {
+		end = before
+	}
+	return max(0, p.until(end)-p.until(start))
+}
+
+// cut returns where those begin and end who began with whoever stands at a position; false
+// where nobody did, or more than a page has room for.
+func (p *pages) cut(position float64) (before, behind float64, ok bool) {
+	i := p.index(position)
+	if i == len(p.groups) {
+		return 0, 0, false
+	}
+	first, end := p.groups[i], i+1
+	for end < len(p.groups) && p.groups[end] == first {
+		end++
+	}
+	if n := end - first; n == 1 || n+2*int(p.margin+1) > p.Size {
+		return 0, 0, false
+	}
+	return p.fine[first], p.fine[end], true
 }
 
 // until is the gain of what stands before a position around which fit has looked.
 func (p *pages) until(position float64) float64 {
-	xs := p.fine
-	n := len(xs)
-	// They stand nearly evenly, so this is nearly it.
-	i := max(0, min(n-1, int((position-xs[0])*float64(n-1)/max(1, xs[n-1]-xs[0]))))
-	for i > 0 && xs[i] > position {
-		i--
-	}
-	for i+1 < n && xs[i+1] < position {
-		i++
-	}
-	return interpolate(xs, p.fineBefore, i, position)
+	return interpolate(p.fine, p.fineBefore, p.index(position), position)
+}
+
+// index is that of the last row that stands before a position, or the first one.
+func (p *pages) index(position float64) int {
+	return max(0, sort.SearchFloat64s(p.fine, position)-1)
 }
 
 // interpolate returns y at x, which does not lie before xs[i].

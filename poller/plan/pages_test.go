@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -102,5 +103,90 @@ func TestEveryDecisionSaysWhy(t *testing.T) {
 				t.Errorf("%s: %T changed the view from\n%s to\n%s", name, strategy, before, after)
 			}
 		}
+	}
+}
+
+// TestNoPageIsAskedInVain: where no page begins and ends so that all who began with an overdue
+// session stand on it, none is asked for.
+func TestNoPageIsAskedInVain(t *testing.T) {
+	const n, together = 600, 80
+	for at, possible := range map[int]bool{120: false, 240: false, 270: true, 320: false, 500: true} {
+		track, now := NewTrack(noon), noon.Add(10*time.Minute)
+		hall := track.Rates.Location("hall", noon)
+		for i := range n {
+			ago, seen := 2*i, now
+			if i >= at && i < at+together {
+				ago, seen = 2*at, noon
+			}
+			e := track.listed(fmt.Sprint(i), &hall, ago, seen)
+			e.rate = 1e-18
+			e.noted()
+		}
+		track.Edge(now)
+		v := &View{Online: n, Budget: 1, Ordered: true, Rates: track.Rates, Track: track, Placed: func(*Row) bool { return true }}
+		var p pages
+		p.choose(now, v, 9*time.Minute)
+		w := p.chosen.Window
+		if asked := p.chosen.overdue != nil; asked != possible {
+			t.Errorf("%d from position %d on are overdue: page %+v, chosen for them: %t, want %t", together, at, w, asked, possible)
+		}
+		if possible && (w.Start() >= at || w.End() <= at+together) {
+			t.Errorf("%d from position %d on are overdue: page %+v has not all", together, at, w)
+		}
+	}
+}
+
+// TestPagesAreWorthWhatTheyTell: nothing of those whom they cut off from others who began
+// with them, unless no page could have all of these.
+func TestPagesAreWorthWhatTheyTell(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 0))
+	cuts := 0
+	for range 200 {
+		track, now := NewTrack(noon), noon.Add(time.Minute)
+		hall := track.Rates.Location("hall", noon)
+		var groups [][2]int // where each begins and ends
+		var rows []*Row
+		for len(rows) < 300 {
+			together := 1
+			if rng.IntN(4) == 0 {
+				together += rng.IntN(150)
+			}
+			first := len(rows)
+			for range together {
+				e := track.listed(fmt.Sprint(len(rows)), &hall, first, noon)
+				e.rate = 1e-18
+				e.noted()
+				rows = append(rows, e)
+			}
+			for range together {
+				groups = append(groups, [2]int{first, len(rows)})
+			}
+		}
+		p := pages{Track: track, margin: 1}
+		p.measure(now, 0)
+		p.layOut(now, 0, len(track.Rows.blocks), rows[0], rows[0])
+		each := p.fineBefore[1]
+		for range 50 {
+			start := rng.IntN(len(rows) - 100)
+			end := start + 50 + rng.IntN(51)
+			want := 0.0
+			for i := start; i < end; i++ {
+				g := groups[i]
+				n := g[1] - g[0]
+				switch whole := (start == 0 || g[0] > start) && g[1] < end; {
+				case whole || n == 1 || n > MaxPerPage-4:
+					want += each
+				default:
+					cuts++
+				}
+			}
+			// Positions are no whole numbers, quite.
+			if got := p.shown(max(0, float64(start)-0.25), float64(end)+0.25); math.Abs(got-want) > 0.6*each {
+				t.Fatalf("page from %d to %d: worth %.3f sessions, want %.0f; groups %v", start, end, got/each, want/each, groups[start:end])
+			}
+		}
+	}
+	if cuts < 1000 {
+		t.Errorf("%d sessions were cut off: the test shows nothing", cuts)
 	}
 }

@@ -27,6 +27,7 @@ type Track struct {
 	atFirst, firstShift float64
 	at, shift           float64
 	surge               surge
+	cut                 float64 // cutOff, smoothed
 	reach               float64 // as many sessions the list had when a page was last read that did not end it
 	// How many the list had at most when its end was last read, or guessed; zero
 	// where that is not known.
@@ -116,6 +117,7 @@ func (t *Track) Found(page []*Row, w Window, covers int, more, follows bool, now
 		return
 	}
 	t.anchor(page, w.Start(), follows, now)
+	t.cut += (cutOff(page, w.Number > 1, more) - t.cut) / cutMemory
 	t.reach = float64(w.Start() + covers)
 	switch {
 	case !more:
@@ -124,6 +126,28 @@ func (t *Track) Found(page []*Row, w Window, covers int, more, follows bool, now
 		t.length = 0
 	}
 }
+
+// cutOff is which part of a page's sessions began with its first or its last one, where
+// others of these may stand before or behind it: of none of them it tells that it is gone.
+func cutOff(page []*Row, before, behind bool) float64 {
+	known := make([]*Row, 0, len(page))
+	for _, e := range page {
+		if e != nil {
+			known = append(known, e)
+		}
+	}
+	n := 0
+	for i, e := range known {
+		last := len(known) - 1
+		if before && i > 0 && e.Start.Equal(known[0].Start) || behind && i < last && e.Start.Equal(known[last].Start) {
+			n++
+		}
+	}
+	return float64(n) / float64(max(1, len(known)))
+}
+
+// cutMemory is over how many pages what they cut off is smoothed.
+const cutMemory = 30
 
 // anchor notes where a page was found, by its first and last session that is in the
 // rows.
