@@ -13,6 +13,7 @@ import (
 
 	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/events/visits"
+	"github.com/guestflow/guestflow/internal/chain"
 )
 
 // Service makes the stream of visits. New makes one.
@@ -73,24 +74,40 @@ func (s *Service) Run(ctx context.Context, js jetstream.JetStream) error {
 	if err := s.settings.Check(); err != nil {
 		return err
 	}
-	pause := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+	pauses := newPauses()
 	for ctx.Err() == nil {
 		before := s.Status().Sequence
 		err := s.connected(ctx, js)
 		if ctx.Err() != nil {
 			break
 		}
-		if s.Status().Sequence > before {
-			pause.Reset()
-		}
 		s.failed(err)
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause.NextBackOff()):
+		case <-time.After(waitAfter(err, s.Status().Sequence > before, pauses)):
 		}
 	}
 	return nil
+}
+
+// leastPause and mostPause bound the time between two tries.
+const (
+	leastPause = 100 * time.Millisecond
+	mostPause  = 5 * time.Second
+)
+
+func newPauses() backoff.BackOff {
+	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(leastPause), backoff.WithMaxInterval(mostPause), backoff.WithMaxElapsedTime(0))
+}
+
+// waitAfter is how long to wait after an error, before which session events were applied or
+// not. Where another process makes the same visits, one of them is enough: whoever is late
+// begins anew with the checkpoint, at each visit as it were.
+func waitAfter(err error, advanced bool, pauses backoff.BackOff) time.Duration {
+	if advanced && !errors.Is(err, chain.ErrOther) {
+		pauses.Reset()
+	}
+	return pauses.NextBackOff()
 }
 
 // failed notes why nothing can be done at the moment.

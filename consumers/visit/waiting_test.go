@@ -3,12 +3,17 @@ package visit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/guestflow/guestflow/events/consume"
+	"github.com/guestflow/guestflow/internal/chain"
 )
 
 // slow is a NATS to which checkpoints are on their way until the test lets them arrive.
@@ -65,4 +70,21 @@ func TestVisitsDoNotWaitForACheckpoint(t *testing.T) {
 	again, _ := tr.start()
 	until(t, "every event is in", tr.reached(again))
 	same(t, tr.stored(), all)
+}
+
+// TestServicesDoNotRace: of several processes that make the same visits, those that another one
+// is ahead of let it go on for a while, since each time they begin anew with the checkpoint.
+func TestServicesDoNotRace(t *testing.T) {
+	t.Parallel()
+	pauses := newPauses()
+	var wait time.Duration
+	for range 20 {
+		wait = waitAfter(fmt.Errorf("publishing a visit: %w", chain.ErrOther), true, pauses)
+	}
+	if wait < mostPause/2 {
+		t.Errorf("it waits for %v where another process was faster each time, want half of %v at least", wait, mostPause)
+	}
+	if wait = waitAfter(consume.ErrAway, true, pauses); wait > 2*leastPause {
+		t.Errorf("it waits for %v where the connection was lost after it went on, want about %v", wait, leastPause)
+	}
 }
