@@ -21,6 +21,7 @@ type Service struct {
 	settings Settings
 	asked    chan chan error // to forget; see Forget
 	damaged  time.Time       // since when the checkpoint is; zero where it is not
+	clocks   map[string]*clock
 
 	mu     sync.Mutex
 	status Status
@@ -52,7 +53,7 @@ type Status struct {
 // New returns a service with these settings; Run reports what is wrong with them.
 func New(settings Settings) *Service {
 	settings = settings.withDefaults()
-	return &Service{settings: settings, asked: make(chan chan error), begun: settings.Now(), status: Status{Published: map[visits.Kind]uint64{}}}
+	return &Service{settings: settings, asked: make(chan chan error), clocks: map[string]*clock{}, begun: settings.Now(), status: Status{Published: map[visits.Kind]uint64{}}}
 }
 
 // Status returns the present state.

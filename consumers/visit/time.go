@@ -9,7 +9,8 @@ import (
 	"github.com/guestflow/guestflow/events/consume"
 )
 
-// clock is an account's time, as far as it is known.
+// clock is an account's time, as far as it is known. It outlives a work: that one begins
+// anew soon after another is no silence.
 type clock struct {
 	skew  time.Duration // this machine's clock minus the platform's
 	known bool          // that was shown by an event
@@ -19,10 +20,10 @@ type clock struct {
 
 // clock returns that of an account, which is made where there is none.
 func (w *work) clock(account string) *clock {
-	c := w.clocks[account]
+	c := w.s.clocks[account]
 	if c == nil {
 		c = &clock{}
-		w.clocks[account] = c
+		w.s.clocks[account] = c
 	}
 	return c
 }
@@ -31,7 +32,7 @@ func (w *work) clock(account string) *clock {
 // after a restart.
 func (w *work) skews() map[string]time.Duration {
 	all := map[string]time.Duration{}
-	for account, c := range w.clocks {
+	for account, c := range w.s.clocks {
 		if c.known {
 			all[account] = c.skew
 		}
@@ -48,7 +49,7 @@ func (w *work) tick(ctx context.Context) error {
 		return err
 	}
 	due := map[string]time.Time{}
-	for account, c := range w.clocks {
+	for account, c := range w.s.clocks {
 		at, known := w.timeOf(account, c)
 		if !known {
 			continue

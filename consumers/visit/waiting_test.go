@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/guestflow/guestflow/events/consume"
+	"github.com/guestflow/guestflow/events/visits"
 	"github.com/guestflow/guestflow/internal/chain"
 )
 
@@ -86,5 +87,33 @@ func TestServicesDoNotRace(t *testing.T) {
 	}
 	if wait = waitAfter(consume.ErrAway, true, pauses); wait > 2*leastPause {
 		t.Errorf("it waits for %v where the connection was lost after it went on, want about %v", wait, leastPause)
+	}
+}
+
+// TestBeginningAnewDelaysNoDecision: a process that another one is ahead of again and again
+// begins anew each time. That is no silence after which time waits, and time is asked as soon
+// as all is in.
+func TestBeginningAnewDelaysNoDecision(t *testing.T) {
+	t.Parallel()
+	tr := newTrial(t, story(t, `
+		started s1 g1 m1 a 1
+		ended s1 g1 m1 a 2`))
+	settings := tr.settings()
+	settings.TickEvery = time.Hour
+	s, _ := tr.startWith(settings)
+	tr.publish(2)
+	until(t, "every event is in", tr.reached(s))
+	anew := func(minute int) {
+		tr.looked.Store(sec(60 * minute).UnixMilli())
+		tr.server.Stop()
+		until(t, "the connection is lost", func() bool { return !s.Status().Live })
+		tr.server.Start()
+		until(t, "every event is in", tr.reached(s))
+	}
+	anew(40) // the visit is over since 34, if nothing else has shown by 42
+	anew(42)
+	until(t, "the visit is over", func() bool { return s.Status().Open == 0 })
+	if out := tr.stored(); len(out) != 2 || out[1].Event.Kind != visits.Ended {
+		t.Errorf("the stream has %+v", out)
 	}
 }

@@ -42,7 +42,7 @@ type work struct {
 	behind   uint64
 	// horizons are those of the checkpoint.
 	horizons map[string]Horizon
-	clocks   map[string]*clock
+	asked    bool // time was, since all was in
 	// saved is of the last checkpoint.
 	saved struct {
 		sequence uint64
@@ -61,7 +61,7 @@ func (s *Service) open(ctx context.Context, js jetstream.JetStream) (*work, erro
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", s.settings.Visits, err)
 	}
-	w := &work{s: s, js: js, stream: input, input: input.CachedInfo(), output: output.CachedInfo(), clocks: map[string]*clock{}}
+	w := &work{s: s, js: js, stream: input, input: input.CachedInfo(), output: output.CachedInfo()}
 	after, err := w.begin(ctx, input)
 	if err != nil {
 		return nil, err
@@ -139,8 +139,10 @@ func (w *work) begin(ctx context.Context, input jetstream.Stream) (after uint64,
 		if w.reducer, err = Restore(w.s.settings.Rules, c.Snapshot); err == nil {
 			w.anchor, w.resumed = c.Anchor, true
 			for account := range w.reducer.accounts {
-				skew, known := c.Skews[account]
-				w.clocks[account] = &clock{skew: skew, known: known}
+				if w.s.clocks[account] == nil {
+					skew, known := c.Skews[account]
+					w.s.clocks[account] = &clock{skew: skew, known: known}
+				}
 			}
 			w.saved.sequence, w.saved.at = c.Snapshot.Sequence, w.s.settings.Now()
 			if err := w.missed(ctx, c.Snapshot.Sequence); err != nil {
@@ -200,6 +202,9 @@ func (w *work) run(ctx context.Context) error {
 	save := time.NewTicker(w.s.settings.CheckpointEvery)
 	defer save.Stop()
 	w.report()
+	if err := w.askTime(ctx); err != nil {
+		return err
+	}
 	for {
 		var err error
 		select {
@@ -274,7 +279,17 @@ func (w *work) apply(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMe
 	if w.behind == 0 || meta.Sequence.Stream%1024 == 0 {
 		w.report()
 	}
-	return nil
+	return w.askTime(ctx)
+}
+
+// askTime asks it once all is in: the next turn to ask may be too late where another process
+// is faster with the next visit.
+func (w *work) askTime(ctx context.Context) error {
+	if w.asked || w.behind > 0 {
+		return nil
+	}
+	w.asked = true
+	return w.tick(ctx)
 }
 
 // ask asks what the session events do not tell, once all of them are in.
