@@ -15,8 +15,8 @@ import (
 )
 
 // demoWebhooks gives the demo endpoints of its own unless it has others: a receiver in this
-// process that takes who arrives, and refuses one visit in twenty, so that there are dead
-// letters to be sent again. close ends the receiver.
+// process that welcomes who arrives, nobody of the history, and refuses one visit in twenty,
+// so that there are dead letters to be sent again. close ends the receiver.
 func demoWebhooks(cfg *Config, dir string) (close func(), err error) {
 	if cfg.WebhooksFile != "" {
 		return func() {}, nil
@@ -39,7 +39,7 @@ func demoWebhooks(cfg *Config, dir string) (close func(), err error) {
 		loyalty += ", stream: visits"
 	}
 	text := "endpoints:\n"
-	for _, e := range []struct{ name, wants string }{{"welcome", "kinds: [started]"}, {"loyalty", loyalty}} {
+	for _, e := range []struct{ name, wants string }{{"welcome", "kinds: [started], max_age: 15m"}, {"loyalty", loyalty}} {
 		text += fmt.Sprintf("  - {name: %s, url: 'http://%s/%s', secrets: ['whsec_%s'], allow_private: true, %s}\n",
 			e.name, l.Addr(), e.name, base64.StdEncoding.EncodeToString(secret), e.wants)
 	}

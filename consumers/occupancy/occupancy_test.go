@@ -346,6 +346,35 @@ func TestDwellIsExactForTheLatestStays(t *testing.T) {
 	}
 }
 
+// TestDwellIsOfTheLatestEnds: the history becomes known after what is newer.
+func TestDwellIsOfTheLatestEnds(t *testing.T) {
+	var s stays
+	for i := range int64(StaySample) {
+		s.add(100_000+i, 60, 0)
+	}
+	for i := range int64(StaySample) {
+		s.add(90_000-i, 7200, 0) // of a backfill, newest first
+	}
+	if len(s.sorted) != StaySample || s.quantile(1) != 60 {
+		t.Errorf("%d stays up to %d s: those of the history took the places of later ones", len(s.sorted), s.quantile(1))
+	}
+	for i := range int64(StaySample) {
+		s.add(200_000+i, 30, 150_000)
+	}
+	s.add(100_000, 7200, 150_000)
+	if len(s.sorted) != StaySample || s.quantile(1) != 30 {
+		t.Errorf("%d stays up to %d s, want the later ones alone", len(s.sorted), s.quantile(1))
+	}
+	s = stays{}
+	for _, at := range []int64{3000, 1000} {
+		s.add(at, at, 0)
+	}
+	s.add(4000, 4000, 2000)
+	if len(s.sorted) != 2 || s.quantile(0) != 3000 {
+		t.Errorf("stays %v: one before the window remains behind a later one", s.sorted)
+	}
+}
+
 func TestEndedSessionsAreForgottenInTime(t *testing.T) {
 	f := &feed{o: NewOccupancy(Limits{Ended: time.Minute})}
 	for i := range 50 {

@@ -1,6 +1,7 @@
 package occupancy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -226,6 +227,8 @@ func (l *area) restore(s *areaSnapshot) {
 		l.stays.sorted = append(l.stays.sorted, int32(v[1]))
 	}
 	slices.Sort(l.stays.sorted)
+	// An earlier version kept them in the order in which they became known.
+	slices.SortStableFunc(l.stays.ring, func(a, b stay) int { return cmp.Compare(a.ended, b.ended) })
 	for _, v := range s.Steps {
 		l.steps.list = append(l.steps.list, step{v[0], v[1]})
 	}

@@ -33,8 +33,8 @@ func (s *instants) within(from, to int64) int {
 	return last - first
 }
 
-// stays are the latest finished stays: a ring in the order in which they became
-// known, and their lengths sorted, so that a quantile is one look.
+// stays are the latest finished stays: a ring in the order of their ends, since a backfill
+// tells of those long ago last, and their lengths sorted, so that a quantile is one look.
 type stays struct {
 	ring   []stay
 	sorted []int32 // seconds
@@ -46,18 +46,32 @@ type stay struct {
 }
 
 func (s *stays) add(ended, seconds, horizon int64) {
-	for len(s.ring) > 0 && (s.ring[0].ended < horizon || len(s.ring) >= StaySample) {
-		i, _ := slices.BinarySearch(s.sorted, s.ring[0].seconds)
-		s.sorted = slices.Delete(s.sorted, i, i+1)
-		s.ring = s.ring[1:]
+	for len(s.ring) > 0 && s.ring[0].ended < horizon {
+		s.dropFirst()
 	}
 	if ended < horizon {
 		return
 	}
+	if len(s.ring) >= StaySample {
+		if ended < s.ring[0].ended {
+			return
+		}
+		s.dropFirst()
+	}
 	length := int32(min(seconds, 1<<31-1))
 	i, _ := slices.BinarySearch(s.sorted, length)
 	s.sorted = slices.Insert(s.sorted, i, length)
-	s.ring = append(s.ring, stay{ended, length})
+	at := len(s.ring)
+	for at > 0 && s.ring[at-1].ended > ended {
+		at--
+	}
+	s.ring = slices.Insert(s.ring, at, stay{ended, length})
+}
+
+func (s *stays) dropFirst() {
+	i, _ := slices.BinarySearch(s.sorted, s.ring[0].seconds)
+	s.sorted = slices.Delete(s.sorted, i, i+1)
+	s.ring = s.ring[1:]
 }
 
 // quantile returns the length, in seconds, that the fraction q of the stays does

@@ -176,15 +176,16 @@ func (c custom) factors() []float64 {
 	return week
 }
 
-// Demo returns 20 venues with some 420 sessions online, where several things a
-// minute happen of each kind: life runs four times as fast as the clock. The weeks
-// before the start went slower, so that an hour of them is a page of sessions.
+// Demo returns 20 venues with some 420 sessions online, where some 25 come and as many go
+// each minute: life runs four times as fast as the clock, and stays of 10 minutes are usual.
+// So they are in the hour before the start, of which the page's figures are made first. The
+// weeks before that went slower, so that an hour of them is a page of sessions.
 func Demo() Config {
 	cfg := Config{
 		Seed: 1, HasLocations: true, HasCount: true,
-		Stay: Stay{25 * time.Minute, 0.9}, Speed: 4, DevicesPerGuest: 1.3,
-		HistoryBefore: 5 * time.Minute, Archive: 35 * 24 * time.Hour, ArchiveSpeed: 0.07,
-		ReturnProbability: 0.4, Regulars: 30, RoamProbability: 0.06, MoveProbability: 0.01, ChangeProbability: 0.05, ResumeProbability: 0.04,
+		Stay: Stay{time.Hour, 0.9}, Speed: 4, DevicesPerGuest: 1.3,
+		HistoryBefore: time.Hour, Archive: 35 * 24 * time.Hour, ArchiveSpeed: 0.2,
+		ReturnProbability: 0.4, Regulars: 30, RoamProbability: 0.06, MoveProbability: 0.02, ChangeProbability: 0.1, ResumeProbability: 0.06,
 	}
 	for i, v := range []struct {
 		name, city, country string
