@@ -311,3 +311,21 @@ func TestSharing(t *testing.T) {
 		}
 	}
 }
+
+// TestFlagSwallowsNoOther: an unset variable before a flag, as in --guest $ID --yes, leaves
+// its value out, and the next flag is no value.
+func TestFlagSwallowsNoOther(t *testing.T) {
+	environment(t)
+	for args, want := range map[string]string{
+		"subject forget --guest --yes":                         "--guest: its value is missing, since --yes follows it",
+		"subject export --email --platform --out x.json":       "--email: its value is missing, since --platform follows it",
+		"tail --location --no-follow":                          "--location: its value is missing, since --no-follow follows it",
+		"export sessions --group --out=x.csv":                  "--group: its value is missing, since --out=x.csv follows it",
+		"webhooks replay crm --file --all":                     "--file: its value is missing, since --all follows it",
+		"export sessions --location -k --out x.csv --format 1": "--format 1",
+	} {
+		if code, _, errs := invoke(strings.Fields(args)...); code != 2 || !strings.Contains(errs, want) {
+			t.Errorf("%s: exit code %d, %s; want %q", args, code, errs, want)
+		}
+	}
+}

@@ -156,6 +156,10 @@ func (x *exporting) run(cmd *cobra.Command, table string) error {
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", name, err)
 	}
+	state := stream.CachedInfo().State
+	if x.request.After > state.LastSeq {
+		return fmt.Errorf("--after %d: stream %s ends at %d, so the number is of another stream, or of one before it was deleted; leave --after out", x.request.After, name, state.LastSeq)
+	}
 	var report export.Report
 	fill := func(out io.Writer) (err error) {
 		report, err = tables[table](cmd.Context(), stream, x.request, out)
@@ -174,7 +178,11 @@ func (x *exporting) run(cmd *cobra.Command, table string) error {
 			return err
 		}
 	}
-	fmt.Fprintln(cmd.ErrOrStderr(), "guestflow: "+inWords(report))
+	told := inWords(report)
+	if after := x.request.After; after > 0 && after+1 < state.FirstSeq {
+		told += fmt.Sprintf("; what stood between %d and %d has left the stream and is not in the table: export more often, or with a longer GUESTFLOW_STREAM_MAX_AGE", after, state.FirstSeq)
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), "guestflow: "+told)
 	return nil
 }
 

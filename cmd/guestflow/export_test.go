@@ -42,6 +42,7 @@ func TestExportWritesWholeFiles(t *testing.T) {
 	}{
 		{"sessions --out " + file, 0, "1 rows of sessions, complete until "},
 		{"sessions --after 1 --out " + filepath.Join(dir, "none.csv"), 0, "go on with --after 1"},
+		{"sessions --after 2", 1, "--after 2: stream GUEST_SESSIONS ends at 1"},
 		{"sessions --k 5", 0, "1 left out, since fewer than 5 people stand behind them"},
 		{"sessions --group in", 2, "set GUESTFLOW_GROUPS_FILE"},
 		{"occupancy", 0, "0 rows of occupancy, complete until "},
@@ -74,5 +75,32 @@ func TestExportWritesWholeFiles(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 4 { // two tables, two reports
 		t.Errorf("there are %v, %v", left, err)
+	}
+}
+
+// TestExportTellsWhatIsGone: what left the stream since the last run is in no table, and
+// that is said.
+func TestExportTellsWhatIsGone(t *testing.T) {
+	url := natsServer(t, server.Options{})
+	js := jetStreamAt(t, url)
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.DefaultStream, Subjects: []string{events.Subjects{}.All()}, AllowDirect: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if _, err := js.Publish(t.Context(), "guest.sessions.default.bar.ended", []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeSequence(4)); err != nil {
+		t.Fatal(err)
+	}
+	environment(t, "GUESTFLOW_NATS_URL="+url)
+	const gone = "has left the stream"
+	for after, told := range map[string]bool{"0": false, "2": true, "3": false, "5": false} {
+		code, _, errs := invoke("export", "sessions", "--after", after)
+		if code != 0 || strings.Contains(errs, gone) != told {
+			t.Errorf("--after %s: exit code %d, %s", after, code, errs)
+		}
 	}
 }

@@ -92,7 +92,13 @@ func prepare(c *cobra.Command, ran *bool) {
 	} else if c.Args != nil {
 		c.Args = plainArguments(c.Args)
 	}
-	run := c.RunE
+	before, run := c.PreRunE, c.RunE
+	c.PreRunE = func(c *cobra.Command, args []string) error { // before cobra says which flags are missing
+		if err := flagsHaveValues(c); err != nil || before == nil {
+			return err
+		}
+		return before(c, args)
+	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		*ran = true
 		if c.Annotations[service] != "" {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // plainArguments has what args refuses said in the words of the command's usage line. A
@@ -60,6 +61,24 @@ func plainFlag(_ *cobra.Command, err error) error {
 		return err
 	}
 	return fmt.Errorf("%s: use %s", strings.TrimSuffix(err.Error(), ": "+cause.Error()), want)
+}
+
+// flagsHaveValues refuses a flag that took another one for its value, as where an unset
+// variable stands between the two.
+func flagsHaveValues(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		for _, v := range values {
+			name, _, _ := strings.Cut(strings.TrimPrefix(v, "--"), "=")
+			if strings.HasPrefix(v, "--") && c.Flags().Lookup(name) != nil && err == nil {
+				err = fmt.Errorf("--%s: its value is missing, since %s follows it", f.Name, v)
+			}
+		}
+	})
+	return err
 }
 
 // nearest are the known names that go on where name ends; where there are none, those
