@@ -118,6 +118,21 @@ func TestListSaysNothingOfWhatCameAfterIt(t *testing.T) {
 	}
 }
 
+// TestSetBackClockKeepsNobodyOnline: what was seen a day from now was told by a clock that
+// has been set back since, and is no sight of a later look.
+func TestSetBackClockKeepsNobodyOnline(t *testing.T) {
+	l := newLedger(diff.Rules{})
+	l.look(t, "hall", list(0))
+	l.look(t, "hall", list(24*60, session("a", startedAt(minute(2)))))
+	events := l.look(t, "hall", list(3))
+	if got := told(events); got != "ended a inferred" {
+		t.Fatalf("a list without a tells %q", got)
+	}
+	if o := events[0].Data.Observed; o.NotYetAt.After(o.At) {
+		t.Errorf("it had not ended at %v, after it had at %v", o.NotYetAt, o.At)
+	}
+}
+
 func TestEndedSessionIsNotMissed(t *testing.T) {
 	l := newLedger(diff.Rules{})
 	l.look(t, "hall", list(0, session("a")))

@@ -234,7 +234,7 @@ func (c *comparison) worth(old, now events.Bytes) bool {
 // missing ends a session that is gone: no record reports its end, so its figures
 // are the last ones published, and its time is bounded.
 func (c *comparison) missing(old events.State) {
-	if !old.Session.Online || old.SeenAt.After(c.snap.From) {
+	if !old.Session.Online || old.SeenAt.After(c.snap.From) && old.SeenAt.Sub(c.snap.At) < latestAnswer {
 		// It ended before, or another look saw it since this one began, so its
 		// page may have been read before it came online.
 		return
@@ -247,6 +247,10 @@ func (c *comparison) missing(old events.State) {
 	}
 	c.end(old, last, end, c.seenAt(old), false)
 }
+
+// latestAnswer is more than any look takes: what was seen so long after one was told by a
+// clock of the platform that has been set back since.
+const latestAnswer = time.Hour
 
 // ending is how sure an end is, and by what.
 type ending struct {

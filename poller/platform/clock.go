@@ -12,7 +12,10 @@ import (
 //	Date − Received ≤ offset < Date + 1 s − Sent
 //
 // The bounds of all answers are intersected. Where they contradict, the platform's
-// clock was set, or the machine has slept, and the estimate starts anew. That the local
+// clock was set, or the machine has slept, and the estimate starts anew: at once, or
+// where the machine's own clock knows nothing of a step of minutes, once every answer has
+// said the same for a while. One of several servers may be off by a day, and a time from
+// the future in one event would hold up whoever reads them for as long. That the local
 // clock is set changes nothing, also of moments before: how time has passed since the
 // first answer is read off the monotonic clock. The zero Clock knows nothing and takes
 // the local clock for the platform's. It is safe for concurrent use.
@@ -21,7 +24,26 @@ type Clock struct {
 	known     bool
 	first     time.Time // when the first answer came
 	low, high time.Duration
+	agreed    int           // answers that contradicted nothing
+	wall      time.Duration // by how much the platform was ahead of the local clock as it was set
+	doubt     doubt
 }
+
+// doubt is a step that is not believed yet.
+type doubt struct {
+	since     time.Time // of the first answer that told of it; zero where there is none
+	low, high time.Duration
+}
+
+const (
+	// doubtful is how far answers may be off one another before the platform is asked
+	// for longer: a clock that is set, as a rule is set by less.
+	doubtful = 2 * time.Minute
+	// believed is for how long every answer has to say so.
+	believed = 5 * time.Minute
+	// agreement is how many answers make the first ones certain.
+	agreement = 3
+)
 
 // steady is a moment of the local clock as that would have told it had nobody set it
 // since the first answer. One without a monotonic reading is one of the clock as it is
@@ -57,13 +79,33 @@ func (c *Clock) Sample(sent, received, date time.Time) {
 	if low > high {
 		return // the local clock, which has no monotonic one beside it, was set back in between
 	}
+	wall := date.Sub(received.Round(0))
 	if c.known {
 		l, h := max(low, c.low-creep), min(high, c.high+creep)
-		if l <= h {
+		switch {
+		case l <= h:
 			low, high = l, h
+			c.agreed++
+		case c.doubts(low, high, wall, c.steady(received)):
+			return
+		default:
+			c.agreed = 0
 		}
 	}
-	c.known, c.low, c.high = true, low, high
+	c.known, c.low, c.high, c.wall, c.doubt = true, low, high, wall, doubt{}
+}
+
+// doubts reports whether bounds that contradict those that are known are left out for now.
+func (c *Clock) doubts(low, high, wall time.Duration, at time.Time) bool {
+	if c.agreed < agreement || low-c.high <= doubtful && c.low-high <= doubtful || (wall-c.wall).Abs() <= doubtful {
+		return false
+	}
+	if l, h := max(low, c.doubt.low-creep), min(high, c.doubt.high+creep); !c.doubt.since.IsZero() && l <= h {
+		c.doubt.low, c.doubt.high = l, h
+		return at.Sub(c.doubt.since) < believed
+	}
+	c.doubt = doubt{at, low, high}
+	return true
 }
 
 // Bounds returns the earliest and the latest time that the platform's clock can
