@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"sync"
 	"time"
@@ -228,7 +227,7 @@ GUESTFLOW_ALERTS_FILE names a file of rules.`,
 			if err != nil {
 				return fmt.Errorf("stream %s: %w", alerts.DefaultStream, err)
 			}
-			show := func(m jetstream.Msg) error { return showAlert(cmd.OutOrStdout(), m, asJSON) }
+			show := showing(cmd, alerts.Decode, alertText, asJSON)
 			subjects := []string{alerts.Subjects{}.All()}
 			if noFollow {
 				return consume.Past(cmd.Context(), stream, from, subjects, func(m jetstream.Msg, _ *jetstream.MsgMetadata) (bool, error) {
@@ -281,16 +280,8 @@ func alertsCheckCommand() *cobra.Command {
 	return c
 }
 
-// showAlert writes one event.
-func showAlert(out io.Writer, m jetstream.Msg, asJSON bool) error {
-	if asJSON {
-		_, err := fmt.Fprintf(out, "%s\n", m.Data())
-		return err
-	}
-	e, err := alerts.Decode(m.Data())
-	if err != nil {
-		return err
-	}
+// alertText is an event in one line.
+func alertText(e alerts.Event) string {
 	a := &e.Data.Alert
 	text := fmt.Sprintf("%s  %-7s  %s  %s: %d %s (%d to %d), %s %.4g", e.Time.Format(time.RFC3339), e.Kind, orDash(a.LocationName), a.Rule,
 		a.Value, a.Figure, a.Low, a.High, a.What, a.Threshold)
@@ -300,8 +291,7 @@ func showAlert(out io.Writer, m jetstream.Msg, asJSON bool) error {
 	if e.Kind == alerts.Cleared {
 		text += ", " + string(a.Reason) + " after " + a.ClearedAt.Sub(a.RaisedAt).Round(time.Second).String()
 	}
-	_, err = fmt.Fprintln(out, printable(text))
-	return err
+	return text
 }
 
 func describeAlerts(into map[string]*prometheus.Desc, constant prometheus.Labels) {

@@ -1,10 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -159,7 +160,7 @@ GUESTFLOW_VISITS is true, and guestflow visits run in a process of its own.`,
 			if err != nil {
 				return fmt.Errorf("stream %s: %w", visits.DefaultStream, err)
 			}
-			show := func(m jetstream.Msg) error { return showVisit(cmd.OutOrStdout(), m, asJSON) }
+			show := showing(cmd, visits.Decode, visitText, asJSON)
 			if noFollow {
 				return consume.Past(cmd.Context(), stream, from, subjects, func(m jetstream.Msg, _ *jetstream.MsgMetadata) (bool, error) {
 					return true, show(m)
@@ -235,16 +236,28 @@ func readVisits(ctx context.Context, js jetstream.JetStream, stream jetstream.St
 	}
 }
 
-// showVisit writes one event.
-func showVisit(out io.Writer, m jetstream.Msg, asJSON bool) error {
-	if asJSON {
-		_, err := fmt.Fprintf(out, "%s\n", m.Data())
+// showing writes events, and says which messages are none: whoever else may write to a
+// stream, what follows is shown.
+func showing[E any](cmd *cobra.Command, decode func([]byte) (E, error), text func(E) string, asJSON bool) func(jetstream.Msg) error {
+	return func(m jetstream.Msg) (err error) {
+		e, bad := decode(m.Data())
+		switch {
+		case bad != nil:
+			_, err = fmt.Fprintln(cmd.ErrOrStderr(), printable(fmt.Sprintf("warning: a message on %s is left out: %v", m.Subject(), bad)))
+		case asJSON:
+			var line bytes.Buffer
+			if err = json.Compact(&line, m.Data()); err == nil {
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), line.String())
+			}
+		default:
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), printable(text(e)))
+		}
 		return err
 	}
-	e, err := visits.Decode(m.Data())
-	if err != nil {
-		return err
-	}
+}
+
+// visitText is an event in one line.
+func visitText(e visits.Event) string {
 	v := &e.Data.Visit
 	who := v.GuestID
 	if v.Identity == visits.ByDevice {
@@ -265,8 +278,7 @@ func showVisit(out io.Writer, m jetstream.Msg, asJSON bool) error {
 	if v.Group == "" && v.LocationName != "" {
 		place = v.LocationName
 	}
-	_, err = fmt.Fprintln(out, printable(fmt.Sprintf("%s  %-7s  %s  %s %s  %s", e.Time.Format(time.RFC3339), e.Kind, place, v.Identity, orDash(who), what)))
-	return err
+	return fmt.Sprintf("%s  %-7s  %s  %s %s  %s", e.Time.Format(time.RFC3339), e.Kind, place, v.Identity, orDash(who), what)
 }
 
 // whichVisit tells what is known of the visit's number.
