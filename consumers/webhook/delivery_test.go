@@ -418,6 +418,48 @@ func TestLogTellsWhenAnEndpointFails(t *testing.T) {
 	}
 }
 
+// TestUnreadableRecordIsToldOnce, and tried again by one goroutine, however often somebody
+// writes it.
+func TestUnreadableRecordIsToldOnce(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	tr := newTrial(t, b, endpointYAML("a", "http://127.0.0.1:1/"))
+	log := &syncBuffer{}
+	tr.Log = slog.New(slog.NewTextHandler(log, nil))
+	var asleep, slept atomic.Int64
+	most := func() (n int64) {
+		began := slept.Load()
+		tr.eventually("200 waits", func() bool {
+			n = max(n, asleep.Load())
+			return slept.Load() >= began+200
+		})
+		return n
+	}
+	tr.Sleep = func(ctx context.Context, d time.Duration) error {
+		asleep.Add(1)
+		defer func() { asleep.Add(-1); slept.Add(1) }()
+		return sleep(ctx, d)
+	}
+	tr.start(b)
+	before := most()
+	kv, err := b.js.KeyValue(b.ctx, DefaultBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if _, err := kv.PutString(b.ctx, disabledKey+"a", "rubbish"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tr.eventually("the warning", func() bool { return strings.Contains(log.String(), "cannot read whether") })
+	if after := most(); after > before+2 {
+		t.Errorf("%d goroutines wait for their turn, %d before", after, before)
+	}
+	if n := strings.Count(log.String(), "cannot read whether"); n != 1 {
+		t.Errorf("%d lines of one fault:\n%s", n, log.String())
+	}
+}
+
 func TestLogShowsNoSecretAndNoURL(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)

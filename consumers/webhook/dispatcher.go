@@ -298,25 +298,31 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	}
 	background.Go(func() { d.follow(ctx, o, w, wake) })
 	background.Go(func() {
+		var reported reported
 		for ctx.Err() == nil {
-			if err := records.changes(ctx, wake); err != nil {
+			if err := records.changes(ctx, wake); reported.news(err) {
 				o.Log.Warn("webhooks: cannot watch for disabled endpoints; trying again", "error", err)
 			}
 			_ = o.Sleep(ctx, o.ReloadEvery) // its error is that ctx ended
 		}
 	})
-	s := supervisor{o: o, records: records, graves: graves, running: map[string]*served{}, told: map[string]Disabled{}}
+	s := supervisor{o: o, records: records, graves: graves, running: map[string]*served{}, told: map[string]Disabled{}, unread: map[string]*reported{}}
+	again := make(chan struct{}, 1) // holds one while a retry waits
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	background.Go(func() { d.writeStandings(writing, o, records, graves) })
 	defer stopWriting() // after the last endpoint has stopped
 	defer s.stop()
 	for {
 		if !s.apply(ctx, w.config()) {
-			background.Go(func() {
-				if o.Sleep(ctx, o.ReloadEvery) == nil {
+			select {
+			case again <- struct{}{}:
+				background.Go(func() {
+					_ = o.Sleep(ctx, o.ReloadEvery) // its error is that ctx ended
+					<-again
 					wake()
-				}
-			})
+				})
+			default:
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -324,6 +330,21 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		case <-changed:
 		}
 	}
+}
+
+// reported is what was logged last of something that is tried again and again.
+type reported string
+
+// news reports whether an error is another one than was logged.
+func (r *reported) news(err error) bool {
+	if err == nil {
+		*r = ""
+		return false
+	}
+	text := reported(err.Error())
+	fresh := text != *r
+	*r = text
+	return fresh
 }
 
 func (d *Dispatcher) follow(ctx context.Context, o options, w *watched, wake func()) {
@@ -342,7 +363,7 @@ func (d *Dispatcher) follow(ctx context.Context, o options, w *watched, wake fun
 // writeStandings keeps the records, and the count of dead letters, up to date until
 // ctx ends, and once more then.
 func (d *Dispatcher) writeStandings(ctx context.Context, o options, r *records, graves *graveyard) {
-	reported := ""
+	var reported reported
 	write := func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, storeWait)
 		defer cancel()
@@ -351,12 +372,7 @@ func (d *Dispatcher) writeStandings(ctx context.Context, o options, r *records, 
 		if counting == nil {
 			o.standings.buried(func(endpoint string) uint64 { return dead[graves.subject(endpoint)] })
 		}
-		err = errors.Join(err, counting)
-		switch {
-		case err == nil:
-			reported = ""
-		case err.Error() != reported:
-			reported = err.Error()
+		if err = errors.Join(err, counting); reported.news(err) {
 			o.Log.Warn("webhooks: cannot write down how the endpoints fare; trying again", "error", err)
 		}
 	}

@@ -16,6 +16,7 @@ type supervisor struct {
 	graves  *graveyard
 	running map[string]*served
 	told    map[string]Disabled // what was logged, by endpoint
+	unread  map[string]*reported
 	wg      sync.WaitGroup
 }
 
@@ -37,8 +38,11 @@ func (s *supervisor) apply(ctx context.Context, cfg Config) (complete bool) {
 	for _, e := range cfg.Endpoints {
 		log := s.o.Log.With("endpoint", e.Name)
 		disabled, err := s.records.disabled(ctx, e)
-		if err != nil {
-			if ctx.Err() == nil {
+		if s.unread[e.Name] == nil {
+			s.unread[e.Name] = new(reported)
+		}
+		if fresh := s.unread[e.Name].news(err); err != nil {
+			if fresh && ctx.Err() == nil {
 				log.Warn("webhooks: cannot read whether the endpoint is disabled; it stays as it is", "error", err)
 			}
 			wanted[e.Name] = s.running[e.Name] != nil
