@@ -94,6 +94,9 @@ type mark struct {
 	id     string
 }
 
+// Wrote reports whether a message of the stream is guestflow's, whichever process wrote it.
+func Wrote(h nats.Header) bool { return markOf(0, h).writer != "" }
+
 func markOf(seq uint64, h nats.Header) mark {
 	m := mark{seq: seq, id: h.Get(jetstream.MsgIDHeader)}
 	n, err := strconv.ParseUint(h.Get(HeaderSeq), 10, 64)

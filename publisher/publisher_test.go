@@ -197,6 +197,13 @@ func TestBehind(t *testing.T) {
 	publish(other)
 	behind(one, true)
 	behind(other, false)
+	// Somebody's `nats pub` hides nothing of what is before it.
+	if _, err := js.Publish(testContext(t), "guest.sessions.a.x.started", []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	behind(newMemory("a"), true)
+	behind(one, true)
+	behind(other, false)
 }
 
 // TestStrayMessageDoesNotStop: somebody tries `nats pub` on the account's subjects.

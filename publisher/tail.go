@@ -43,8 +43,9 @@ func (p *Publisher) Behind(ctx context.Context) (bool, error) {
 	return knowsNothing(c, q.own, s) || decide(c, q.own, s).fenced, nil
 }
 
-// knowsNothing reports whether a store never published, while the stream holds events of the
-// account.
+// knowsNothing reports whether a store never published, while the stream holds messages of
+// the account that it did not write. Behind one that somebody published by hand there may
+// be those of another outbox.
 func knowsNothing(c Cursor, own string, s sight) bool {
-	return c.OutboxSeq == 0 && c.StreamSeq == 0 && s.last.writer != "" && s.last.writer != own
+	return c.OutboxSeq == 0 && c.StreamSeq == 0 && s.tail != 0 && (s.last.writer == "" || s.last.writer != own)
 }

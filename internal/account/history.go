@@ -269,7 +269,10 @@ func (r *historian) decode(h *history) {
 	for batch := range r.work {
 		for _, msg := range batch {
 			e, err := events.Decode(msg.Data())
-			if err != nil { // no event; somebody published it by hand
+			if err == nil && !publisher.Wrote(msg.Headers()) {
+				err = errors.New("guestflow did not write it")
+			}
+			if err != nil { // somebody published it by hand
 				meta, _ := msg.Metadata()
 				r.settings.Log.Warn("rebuilding the state: a message is left out", "account", r.settings.Name, "sequence", meta.Sequence.Stream, "error", err)
 				continue

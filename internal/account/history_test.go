@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"testing"
 	"time"
 
@@ -30,11 +31,7 @@ func arrivals(t *testing.T, js jetstream.JetStream, account string, n int) uint6
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := nats.NewMsg((events.Subjects{}).Of(e))
-		m.Data = body
-		m.Header.Set(publisher.HeaderOutbox, "another's")
-		m.Header.Set(publisher.HeaderSeq, fmt.Sprint(i+1))
-		ack, err := js.PublishMsg(t.Context(), m)
+		ack, err := js.PublishMsg(t.Context(), written(e, body, i+1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,9 +40,18 @@ func arrivals(t *testing.T, js jetstream.JetStream, account string, n int) uint6
 	return last
 }
 
+// written is an event's message as another process would have published it.
+func written(e events.Event, body []byte, seq int) *nats.Msg {
+	m := nats.NewMsg((events.Subjects{}).Of(e))
+	m.Data = body
+	m.Header.Set(publisher.HeaderOutbox, "another's")
+	m.Header.Set(publisher.HeaderSeq, fmt.Sprint(seq))
+	return m
+}
+
 // TestHistoryIsTheAccountsAlone, whether the server is asked for the account's events or,
-// which is faster where most are, for all of them. A message that is no event is left
-// out, and so is what came behind the sequence that was asked for. The last one may have
+// which is faster where most are, for all of them. A message that is no event, or
+// that guestflow did not write, is left out, and so is what came behind the sequence that was asked for. The last one may have
 // gone meanwhile.
 func TestHistoryIsTheAccountsAlone(t *testing.T) {
 	t.Parallel()
@@ -57,6 +63,15 @@ func TestHistoryIsTheAccountsAlone(t *testing.T) {
 	last["few"] = arrivals(t, js, "few", 7)
 	ack, err := js.Publish(t.Context(), events.DefaultPrefix+".many.place-1.started", []byte("no event"))
 	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := arrival("s1") // edited, and sent by hand
+	foreign.Account, foreign.Data.Revision = "many", math.MaxInt64
+	body, err := events.Encode(foreign.Sealed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ack, err = js.Publish(t.Context(), events.DefaultPrefix+".many.place-1.started", body); err != nil {
 		t.Fatal(err)
 	}
 	last["many"] = ack.Sequence
@@ -75,6 +90,9 @@ func TestHistoryIsTheAccountsAlone(t *testing.T) {
 		h, err := a.readHistory(t.Context(), last[account], func(*events.State) bool { return false })
 		if err != nil || h.events != want || len(h.states) != want {
 			t.Errorf("account %s: %d events of %d sessions, %v; want %d", account, h.events, len(h.states), err, want)
+		}
+		if st := h.states["s1"]; st.Revision != 1 {
+			t.Errorf("account %s: %+v", account, st)
 		}
 		if st := h.states["s0"]; st.Revision != 1 || !st.Session.Online || !h.since.Equal(st.SeenAt) {
 			t.Errorf("account %s: %+v since %v", account, st, h.since)

@@ -70,7 +70,7 @@ func TestRestoredStateKeepsWhoOutlivedTheStream(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := js.Publish(t.Context(), subjects.Of(e), body, jetstream.WithMsgID(e.ID)); err != nil {
+				if _, err := js.PublishMsg(t.Context(), written(e, body, 1), jetstream.WithMsgID(e.ID)); err != nil {
 					t.Fatal(err)
 				}
 			}

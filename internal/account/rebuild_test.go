@@ -90,7 +90,7 @@ func fill(b *testing.B, js jetstream.JetStream, subjects events.Subjects, sessio
 			if err != nil {
 				b.Fatal(err)
 			}
-			if _, err := js.PublishAsync(subjects.Of(e), body, jetstream.WithMsgID(e.ID)); err != nil {
+			if _, err := js.PublishMsgAsync(written(e, body, i+1), jetstream.WithMsgID(e.ID)); err != nil {
 				b.Fatal(err)
 			}
 			if i%2000 == 0 {

@@ -26,7 +26,7 @@ func TestRebuiltStateIsTrackedSinceTheStreamBegan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.Publish(t.Context(), subjects.Of(e), body, jetstream.WithMsgID(e.ID)); err != nil {
+	if _, err := js.PublishMsg(t.Context(), written(e, body, 1), jetstream.WithMsgID(e.ID)); err != nil {
 		t.Fatal(err)
 	}
 	values := func(at time.Time) map[string][]byte {
