@@ -45,6 +45,10 @@ type Limits struct {
 // rest on: they are exact for these.
 const StaySample = 512
 
+// aheadMost is how far a platform's clock may be ahead of the stream's server's. A later time
+// than that is no clock's, and would move the windows of all accounts there.
+const aheadMost = 24 * time.Hour
+
 // recentWindow is the longest window of arrivals and departures.
 const recentWindow = time.Hour
 
@@ -158,9 +162,10 @@ func (o *Occupancy) Apply(m Message) {
 	}
 	o.sequence = m.Sequence
 	e := &m.Event
-	seen := toMillis(e.Data.Observed.At)
-	if seen == 0 {
-		seen = toMillis(m.Stored)
+	seen, stored := toMillis(e.Data.Observed.At), toMillis(m.Stored)
+	sound := seen != 0 && (stored == 0 || seen-stored <= aheadMost.Milliseconds())
+	if !sound {
+		seen = stored
 	}
 	a := o.account(e.Account)
 	a.ended.bury(o.observed - o.limits.Ended.Milliseconds())
@@ -180,7 +185,9 @@ func (o *Occupancy) Apply(m Message) {
 	o.counters.Events++
 	before := o.observed
 	o.observed = max(o.observed, seen)
-	o.clock.add(toMillis(m.Stored) - seen)
+	if sound {
+		o.clock.add(stored - seen)
+	}
 	at := min(nonzero(toMillis(e.Time), seen), seen) // nothing is seen before it happens
 	if e.Kind == events.Started && !e.Data.Observed.Backfilled {
 		o.delays.add(seen - at)

@@ -226,6 +226,26 @@ func (f *feed) at(t *testing.T, location string, now time.Time) Location {
 
 func minutes(n int) time.Time { return epoch.Add(time.Duration(n) * time.Minute) }
 
+// TestTimeOfNobodysClockMovesNothing: whoever may write to one account's subjects cannot set
+// the clock of all.
+func TestTimeOfNobodysClockMovesNothing(t *testing.T) {
+	f := &feed{o: NewOccupancy(Limits{})}
+	f.apply(eventOf("a", "bar", 1, events.Started, minutes(0)))
+	odd := eventOf("odd", "bar", 1, events.Started, minutes(70_000*60))
+	odd.Account, odd.Data.Observed.At = "other", odd.Time
+	f.sequence++
+	f.o.Apply(Message{Sequence: f.sequence, Stored: minutes(1), Event: odd})
+	f.apply(eventOf("b", "bar", 1, events.Started, minutes(2)))
+	f.apply(eventOf("a", "bar", 2, events.Ended, minutes(3)))
+	v := f.at(t, "bar", minutes(4))
+	if v.Arrivals.M5 != 2 || v.Departures.M5 != 1 || v.Dwell.Stays != 1 || f.o.ObservedAt() != minutes(3) {
+		t.Errorf("%+v, observed at %v", v, f.o.ObservedAt())
+	}
+	if now := f.o.PlatformTime(minutes(4)); now != minutes(4) {
+		t.Errorf("it is %v, want %v", now, minutes(4))
+	}
+}
+
 func TestMoveTakesTheSessionAlong(t *testing.T) {
 	f := &feed{o: NewOccupancy(Limits{})}
 	f.apply(eventOf("a", "bar", 1, events.Started, minutes(0)))

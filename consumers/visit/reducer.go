@@ -58,6 +58,19 @@ func (r *Reducer) Open() (open, present int) { return r.open, r.present }
 // Skip moves on past a message that holds no event.
 func (r *Reducer) Skip(sequence uint64) { r.sequence = max(r.sequence, sequence) }
 
+// aheadMost is how far a platform's clock may be ahead of the stream's server's. A later time
+// than that is no clock's, and would hold up the account's visits until it comes.
+const aheadMost = 24 * time.Hour
+
+// seenAt is the platform's time of an event that the server stored at a time.
+func seenAt(e *events.Event, stored time.Time) time.Time {
+	at := e.Data.Observed.At
+	if at.IsZero() || !stored.IsZero() && at.Sub(stored) > aheadMost {
+		return stored
+	}
+	return at
+}
+
 // Apply folds one message in and returns the events that it makes certain, valid until
 // the next call. A message whose sequence is not newer than the last one's is ignored.
 func (r *Reducer) Apply(m Message) []Output {
@@ -72,7 +85,7 @@ func (r *Reducer) Apply(m Message) []Output {
 		a = newAccount(e.Account)
 		r.accounts[e.Account] = a
 	}
-	seen := cmp.Or(toMillis(e.Data.Observed.At), toMillis(m.Stored))
+	seen := toMillis(seenAt(e, m.Stored))
 	r.seen = seen
 	if late := r.rules.Lateness.Milliseconds(); a.watermark > 0 && seen-a.watermark > late {
 		a.gap = m.Sequence

@@ -45,6 +45,30 @@ func TestVisitsAreThoseOfTheDefinition(t *testing.T) {
 	}
 }
 
+// TestTimeOfNobodysClockKeepsNoVisitOpen: an event from far ahead is none of the time that
+// the stream tells.
+func TestTimeOfNobodysClockKeepsNoVisitOpen(t *testing.T) {
+	told := newTeller()
+	s := events.Session{ID: "s", GuestID: "g", LocationID: "a", Online: true, StartedAt: sec(0)}
+	told.tell(events.Started, s, 0, 5, 0)
+	odd := events.Session{ID: "odd", GuestID: "other", LocationID: "a", Online: true, StartedAt: sec(1 << 30)}
+	told.tell(events.Started, odd, 1<<30, 1<<30, 0)
+	s.Online, s.EndedAt = false, sec(600)
+	told.tell(events.Ended, s, 600, 605, 600)
+	list := told.messages()
+	list[1], list[2] = list[2], list[1]
+	list[1].Sequence, list[1].Stored, list[2].Sequence = 2, sec(10), 3
+	ended := 0
+	for _, o := range fold(NewReducer(Rules{}), list) {
+		if o.Event.Kind == visits.Ended {
+			ended++
+		}
+	}
+	if ended != 1 {
+		t.Errorf("%d visits ended", ended)
+	}
+}
+
 // returns checks which visits are said to be first ones, how long after the last one they
 // came, and that exactly those guests lapsed who did not come back in time.
 func returns(t *testing.T, seed uint64, out []Output, all map[string]want) {

@@ -270,7 +270,7 @@ func (w *work) apply(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMe
 	} else {
 		w.s.settings.Forgotten.Cleanse(&e)
 		c := w.clock(e.Account)
-		c.skew, c.known = meta.Timestamp.Sub(e.Data.Observed.At), true
+		c.skew, c.known = meta.Timestamp.Sub(seenAt(&e, meta.Timestamp)), true
 		if err := w.publish(ctx, w.reducer.Apply(Message{Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Event: e})); err != nil {
 			return err
 		}
