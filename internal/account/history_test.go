@@ -141,7 +141,7 @@ func TestHistoryForgetsWhoIsOver(t *testing.T) {
 		e = e.Sealed()
 		body, err := events.Encode(e)
 		if err == nil {
-			_, err = js.PublishAsync((events.Subjects{}).Of(e), body)
+			_, err = js.PublishMsgAsync(written(e, body, revision))
 		}
 		if err != nil {
 			t.Fatal(err)
