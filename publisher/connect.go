@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -156,7 +155,7 @@ func (s ConnectSettings) options() ([]nats.Option, error) {
 // nkeyOf is nats.NkeyOptionFromSeed, which does not see the seed behind a byte order
 // mark.
 func nkeyOf(path string) (nats.Option, error) {
-	data, err := os.ReadFile(path)
+	data, err := handwritten.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +194,11 @@ func (s ConnectSettings) check() error {
 		if file.path == "" {
 			continue
 		}
-		if _, err := os.ReadFile(file.path); err != nil {
+		data, err := handwritten.ReadFile(file.path)
+		if err == nil && len(data) == 0 { // as a pipe is, on which the client would wait for ever
+			err = fmt.Errorf("%s is empty", file.path)
+		}
+		if err != nil {
 			return fmt.Errorf("GUESTFLOW_NATS_%s: %w; name a file that this user may read", file.variable, err)
 		}
 	}

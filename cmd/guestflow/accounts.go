@@ -66,7 +66,7 @@ type accountsLoader struct {
 func (l *accountsLoader) load() ([]Config, error) {
 	path := l.base.AccountsFile
 	l.files = []string{path}
-	data, err := os.ReadFile(path)
+	data, err := handwritten.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("GUESTFLOW_ACCOUNTS_FILE: %w; give the path of an existing file", err)
 	}
@@ -275,5 +275,5 @@ func (l *accountsLoader) path(path string) string {
 func (l *accountsLoader) read(path string) ([]byte, error) {
 	path = l.path(path)
 	l.files = append(l.files, path)
-	return os.ReadFile(path)
+	return handwritten.ReadFile(path)
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/guestflow/guestflow/internal/handwritten"
 	"github.com/guestflow/guestflow/publisher/embedded"
 )
 
@@ -41,7 +42,7 @@ func embeddedToken(cfg Config) (string, error) {
 	if cfg.NATSURL != "" || cfg.NATSUser != "" || cfg.NATSToken != "" {
 		return cfg.NATSToken, nil
 	}
-	b, err := os.ReadFile(cfg.tokenPath())
+	b, err := handwritten.ReadFile(cfg.tokenPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/guestflow/guestflow/internal/account"
+	"github.com/guestflow/guestflow/internal/handwritten"
 	"github.com/guestflow/guestflow/internal/lease"
 	"github.com/guestflow/guestflow/poller"
 	"github.com/guestflow/guestflow/publisher"
@@ -175,7 +175,7 @@ func (f *fleet) load() ([]Config, error) {
 func content(files []string) [sha256.Size]byte {
 	h := sha256.New()
 	for _, name := range files {
-		data, err := os.ReadFile(name)
+		data, err := handwritten.ReadFile(name)
 		fmt.Fprintf(h, "%q %d %v\n", name, len(data), err)
 		h.Write(data)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/guestflow/guestflow/consumers/occupancy"
+	"github.com/guestflow/guestflow/internal/handwritten"
 )
 
 // logLevels are those that can be asked for.
@@ -75,7 +76,7 @@ func (l *logLevel) hangUp() {
 		l.log.Info("hung up: nothing to do; the endpoints file is read when it changes, GUESTFLOW_LOG_LEVEL_FILE at each SIGHUP, and variables at the start")
 		return
 	}
-	b, err := os.ReadFile(l.file)
+	b, err := handwritten.ReadFile(l.file)
 	if err == nil {
 		err = l.set(unwrapped(string(b)), "SIGHUP")
 	}

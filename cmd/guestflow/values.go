@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"reflect"
 	"strings"
 
@@ -58,7 +57,7 @@ func fileOr(environ []string, name, raw string) (value, from string, err error) 
 	if strings.TrimSpace(raw) != "" {
 		return strings.TrimSpace(raw), from, fmt.Errorf("%s and %s are both set; keep one", name, from)
 	}
-	data, err := os.ReadFile(path)
+	data, err := handwritten.ReadFile(path)
 	if err != nil {
 		return "", from, fmt.Errorf("%s: %w; name a file that this user may read", from, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"slices"
 	"time"
@@ -26,7 +25,7 @@ const (
 // Load reads and checks a rules file, YAML or JSON. The error names the file and the line
 // of everything that is wrong. groups are those that there are; nil is none.
 func Load(path string, groups *group.Tree) (Rules, error) {
-	data, err := os.ReadFile(path)
+	data, err := handwritten.ReadFile(path)
 	return parseFile(path, data, err, groups)
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"reflect"
 	"sync"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/guestflow/guestflow/events/alerts"
 	"github.com/guestflow/guestflow/events/consume"
 	"github.com/guestflow/guestflow/internal/group"
+	"github.com/guestflow/guestflow/internal/handwritten"
 )
 
 // Source tells the figures of all locations, and the time of the platform. It reports
@@ -100,7 +100,7 @@ func New(s Settings) (*Service, error) {
 // counts once two looks found the same: the first may have come amid a write, and what is
 // left out would be cleared.
 func (s *Service) read() error {
-	data, err := os.ReadFile(s.settings.File)
+	data, err := handwritten.ReadFile(s.settings.File)
 	var groups *group.Tree
 	if s.settings.Groups != nil {
 		groups = s.settings.Groups() // another pointer each time that their file has changed

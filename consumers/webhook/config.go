@@ -127,7 +127,7 @@ func (e Endpoint) LogValue() slog.Value { return slog.StringValue(e.String()) }
 // absent; nil when every field may be there. groups are those that there are; nil
 // is none.
 func Load(path string, absent Absent, groups *group.Tree) (Config, error) {
-	data, err := os.ReadFile(path)
+	data, err := handwritten.ReadFile(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("webhook endpoints: %w; give the path of an existing file", err)
 	}
@@ -136,7 +136,7 @@ func Load(path string, absent Absent, groups *group.Tree) (Config, error) {
 
 // load tells the files that the content refers to with an error too.
 func load(path string, data []byte, absent Absent, groups *group.Tree) (Config, error) {
-	l := loader{folder: filepath.Dir(path), absent: absent, groups: groups, env: os.LookupEnv, read: os.ReadFile}
+	l := loader{folder: filepath.Dir(path), absent: absent, groups: groups, env: os.LookupEnv, read: handwritten.ReadFile}
 	cfg, err := l.parse(data)
 	if err != nil {
 		cfg, err = Config{}, fmt.Errorf("webhook endpoints file %s: %w", path, err)

@@ -3,11 +3,11 @@ package webhook
 import (
 	"crypto/sha256"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 
 	"github.com/guestflow/guestflow/internal/group"
+	"github.com/guestflow/guestflow/internal/handwritten"
 )
 
 // watched is an endpoints file that is followed by its content, the groups, and that of the
@@ -44,7 +44,7 @@ func (w *watched) content() [sha256.Size]byte {
 	h := sha256.New()
 	fmt.Fprintf(h, "%p\n", treeOf(w.groups)) // another one each time that their file has changed
 	for _, f := range append([]string{w.path}, w.files...) {
-		data, err := os.ReadFile(f)
+		data, err := handwritten.ReadFile(f)
 		fmt.Fprintf(h, "%q %d %v\n", f, len(data), err)
 		h.Write(data)
 	}

@@ -30,7 +30,7 @@ func Load(path string, only Only) (*Tree, error) {
 
 // load reads the file, and notes which files it refers to.
 func (l *loader) load() (*Tree, error) {
-	data, err := os.ReadFile(l.path)
+	data, err := handwritten.ReadFile(l.path)
 	if err != nil {
 		return nil, fmt.Errorf("groups: %w; give the path of an existing file", err)
 	}
@@ -382,5 +382,5 @@ func (l *loader) read(path string) ([]byte, error) {
 		path = filepath.Join(filepath.Dir(l.path), path)
 	}
 	l.files = append(l.files, path) // also one that is still to be made
-	return os.ReadFile(path)
+	return handwritten.ReadFile(path)
 }

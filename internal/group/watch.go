@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/guestflow/guestflow/internal/handwritten"
 )
 
 // File is a groups file that is followed by its content and that of the files it refers to:
@@ -132,7 +133,7 @@ func (f *File) read() error {
 func content(names []string) [sha256.Size]byte {
 	h := sha256.New()
 	for _, name := range names {
-		data, err := os.ReadFile(name)
+		data, err := handwritten.ReadFile(name)
 		fmt.Fprintf(h, "%q %d %v\n", name, len(data), err)
 		h.Write(data)
 	}

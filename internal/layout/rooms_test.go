@@ -44,7 +44,7 @@ var rooms = map[string][]string{
 	"internal/objects":     {},
 	"internal/retention":   {"events", "events/consume", "events/forgotten", "events/visits", "internal/chain", "internal/erased"},
 	"internal/simulator":   {"events"},
-	"internal/outbound":    {},
+	"internal/outbound":    {"internal/handwritten"},
 	"internal/group":       {"internal/handwritten"},
 	"internal/handwritten": {},
 	"internal/certtest":    {},

@@ -6,8 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
+
+	"github.com/guestflow/guestflow/internal/handwritten"
 )
 
 // PEM is what was read of certificate files. A field is nil where none is configured.
@@ -66,7 +67,7 @@ func ReadPEM(ca, cert, key string, n Names) (p PEM, err error) {
 		if file.path == "" {
 			continue
 		}
-		data, err := os.ReadFile(file.path)
+		data, err := handwritten.ReadFile(file.path)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w; name a file that this user may read", file.name, err))
 		}
