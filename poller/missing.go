@@ -132,24 +132,9 @@ func (k *account) waits(e *entry) bool { return e.missed > 0 && e.Seen.Sub(k.beg
 // weigh puts first what a question settles most of: how long all have waited
 // that one answer tells of.
 func (q *verifyQueue) weigh(now time.Time) {
-	first := min(len(q.ids), mostSettled)
-	missing := slices.DeleteFunc(q.ids[:first], func(id string) bool {
-		e := q.roster.find(id)
-		if e == nil || !q.waits(e) {
-			if e != nil {
-				e.queued = false
-			}
-			return true // It is settled.
-		}
-		return false
-	})
-	if len(missing) < first {
-		missing = append(missing, q.ids[first:]...)
-	} else {
-		missing = q.ids
-	}
 	q.sooner = false
-	if q.ids = missing; len(missing) < 2 {
+	missing := q.settle()
+	if len(missing) < 2 {
 		return
 	}
 	waits := make(map[*location]float64)
@@ -178,6 +163,33 @@ func (q *verifyQueue) weigh(now time.Time) {
 	}
 	missing[0], missing[best] = missing[best], missing[0]
 	q.sooner = !q.ProvenEnds && presumable >= outnumbered && 2*presumable > len(looked)
+}
+
+// settle drops those who are settled among the first of the queue, and returns those of
+// them who are missing still. One answer may have settled more than these all.
+func (q *verifyQueue) settle() (missing []string) {
+	for len(missing) == 0 && len(q.ids) > 0 {
+		first := min(len(q.ids), mostSettled)
+		behind := q.ids[first:]
+		missing = slices.DeleteFunc(q.ids[:first], func(id string) bool {
+			e := q.roster.find(id)
+			if e == nil || !q.waits(e) {
+				if e != nil {
+					e.queued = false
+				}
+				return true
+			}
+			return false
+		})
+		switch len(missing) {
+		case first:
+		case 0:
+			q.ids = behind
+		default:
+			q.ids = append(missing, behind...)
+		}
+	}
+	return missing
 }
 
 // outnumbered is how many sessions of lists of several pages are missing where they end
