@@ -142,8 +142,10 @@ func (s *Service) connected(ctx context.Context, js jetstream.JetStream) error {
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		select {
-		case <-changes:
-			cancel(consume.ErrAway)
+		case _, lost := <-changes:
+			if lost { // else nobody listens any more
+				cancel(consume.ErrAway)
+			}
 		case <-stop:
 		}
 	})

@@ -359,6 +359,19 @@ func TestSettingsThatCannotWorkAreNamed(t *testing.T) {
 	}
 }
 
+// TestErrorIsNoLostConnection: what fails while the connection stands is called what it is.
+func TestErrorIsNoLostConnection(t *testing.T) {
+	t.Parallel()
+	tr := newTrial(t, nil)
+	settings := tr.settings()
+	settings.Stream = "NONE"
+	s, _ := tr.startWith(settings)
+	until(t, "it cannot go on", func() bool { return s.Status().Error != "" })
+	if told := s.Status().Error; !strings.Contains(told, "stream NONE does not exist") {
+		t.Error(told)
+	}
+}
+
 // TestCheckpointIsGivenUpWhereNobodyAnswers: looking up where it belongs takes no longer than
 // any request, though writing a large one may.
 func TestCheckpointIsGivenUpWhereNobodyAnswers(t *testing.T) {
