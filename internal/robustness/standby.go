@@ -79,6 +79,7 @@ type kept struct {
 func (k kept) Key() string                     { return k.key }
 func (k kept) Value() []byte                   { return k.value }
 func (k kept) Revision() uint64                { return k.revision }
+func (k kept) Created() time.Time              { return k.at }
 func (k kept) Operation() jetstream.KeyValueOp { return k.op }
 
 type watcher struct{ updates chan jetstream.KeyValueEntry }
