@@ -124,10 +124,10 @@ func crowded(b *testing.B, o *Occupancy, n int) {
 	}
 }
 
-// heap is what a collection left, and the CPU time that it took.
-type heap struct{ bytes, objects, cpu float64 }
+// remains are what a collection left, and the CPU time that it took.
+type remains struct{ bytes, objects, cpu float64 }
 
-func collected(b *testing.B) heap {
+func collected(b *testing.B) remains {
 	b.Helper()
 	runtime.GC() // what the sweep of it leaves to do is of before
 	begin := spent(b)
@@ -135,7 +135,7 @@ func collected(b *testing.B) heap {
 	took := spent(b) - begin
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return heap{float64(m.HeapAlloc), float64(m.HeapObjects), took.Seconds()}
+	return remains{float64(m.HeapAlloc), float64(m.HeapObjects), took.Seconds()}
 }
 
 // spent is the CPU time of the process.

@@ -1,6 +1,7 @@
 package occupancy
 
 import (
+	"container/heap"
 	"encoding/binary"
 	"iter"
 	"slices"
@@ -15,7 +16,7 @@ import (
 type roster struct {
 	chunks  []chunk
 	made    int32 // rows; sessions have the numbers of theirs, from 1 on
-	vacant  []int32
+	vacant  numbers
 	online  int
 	first   map[uint32]int32 // by the hash of the id; others that have the same follow by next
 	hash    func(id string) uint32
@@ -27,11 +28,31 @@ type roster struct {
 // chunkRows fill 4 KiB, which is a size that the runtime has.
 const chunkRows = 34
 
-// chunk is some rows, and the texts of their sessions. No text is written over, so what was
+// numbers are a heap: the lowest one is taken first, so that the last chunks are empty some
+// time after a peak.
+type numbers []int32
+
+func (n numbers) Len() int           { return len(n) }
+func (n numbers) Less(i, j int) bool { return n[i] < n[j] }
+func (n numbers) Swap(i, j int)      { n[i], n[j] = n[j], n[i] }
+
+// Push is heap.Interface's.
+func (n *numbers) Push(x any) { *n = append(*n, x.(int32)) }
+
+// Pop is heap.Interface's.
+func (n *numbers) Pop() any {
+	last := len(*n) - 1
+	x := (*n)[last]
+	*n = (*n)[:last]
+	return x
+}
+
+// chunk is some rows, and the texts of their sessions; the zero chunk while it has none. No text is written over, so what was
 // cut out of one stays as it is: where there is no room for another, those that are still
 // somebody's go elsewhere together.
 type chunk struct {
 	rows *[chunkRows]row
+	used int              // rows that are not vacant
 	text string           // what room has
 	room *strings.Builder // nil of a copy
 }
@@ -130,8 +151,9 @@ func (r *roster) find(id string) session {
 func (r *roster) each() iter.Seq[session] {
 	return func(yield func(session) bool) {
 		for i := range r.chunks {
-			for j := range r.chunks[i].rows {
-				if r.chunks[i].rows[j].place != 0 && !yield(r.chunks[i].session(int32(i*chunkRows+j+1))) {
+			c := &r.chunks[i]
+			for j := 0; j < chunkRows && c.rows != nil; j++ {
+				if c.rows[j].place != 0 && !yield(c.session(int32(i*chunkRows+j+1))) {
 					return
 				}
 			}
@@ -142,16 +164,20 @@ func (r *roster) each() iter.Seq[session] {
 // add makes a session known that has these texts; it has no place yet.
 func (r *roster) add(texts [ownTexts]string) session {
 	var n int32
-	if last := len(r.vacant) - 1; last >= 0 {
-		n, r.vacant = r.vacant[last], r.vacant[:last]
+	if len(r.vacant) > 0 {
+		n = heap.Pop(&r.vacant).(int32)
 	} else {
 		if r.made%chunkRows == 0 {
-			r.chunks = append(r.chunks, chunk{rows: new([chunkRows]row)})
+			r.chunks = append(r.chunks, chunk{})
 		}
 		r.made++
 		n = r.made
 	}
-	s := session{row: &r.chunks[(n-1)/chunkRows].rows[(n-1)%chunkRows], number: n}
+	c := &r.chunks[(n-1)/chunkRows]
+	if c.used++; c.rows == nil {
+		c.rows = new([chunkRows]row)
+	}
+	s := session{row: &c.rows[(n-1)%chunkRows], number: n}
 	r.identify(&s, texts)
 	h := r.hash(s.id())
 	s.next, r.first[h] = r.first[h], n
@@ -175,7 +201,12 @@ func (r *roster) remove(s session) {
 	}
 	r.traits.give(s.row.traits)
 	*s.row = row{}
-	r.vacant = append(r.vacant, s.number)
+	heap.Push(&r.vacant, s.number)
+	if c := &r.chunks[(s.number-1)/chunkRows]; c.used == 1 {
+		*c = chunk{}
+	} else {
+		c.used--
+	}
 	r.online--
 }
 
@@ -268,10 +299,18 @@ func (r *roster) share(s *session, t traits) {
 // copy returns one to read while the roster changes.
 func (r *roster) copy() *roster {
 	c := &roster{chunks: make([]chunk, len(r.chunks)), online: r.online, places: r.places, traits: pool{all: slices.Clone(r.traits.all)}}
-	rows := make([][chunkRows]row, len(r.chunks))
+	used := 0
+	for i := range r.chunks {
+		if r.chunks[i].rows != nil {
+			used++
+		}
+	}
+	rows := make([][chunkRows]row, 0, used) // has room for all: they are pointed at
 	for i, from := range r.chunks {
-		rows[i] = *from.rows
-		c.chunks[i] = chunk{rows: &rows[i], text: from.text}
+		if from.rows != nil {
+			rows = append(rows, *from.rows)
+			c.chunks[i] = chunk{rows: &rows[len(rows)-1], text: from.text}
+		}
 	}
 	return c
 }

@@ -125,3 +125,47 @@ func TestEndedAreKnownUntilTheyAreBuried(t *testing.T) {
 		}
 	})
 }
+
+// TestRosterShrinksAfterAPeak, as those leave who were there then.
+func TestRosterShrinksAfterAPeak(t *testing.T) {
+	t.Parallel()
+	a := newAccount("a")
+	a.join(newArea("a", "l", 0))
+	r := &a.roster
+	come := func(n int) {
+		a.areas["l"].count(r.add([ownTexts]string{ownID: fmt.Sprint("s", n)}))
+	}
+	const peak, stay = 200 * chunkRows, 100
+	for n := range peak {
+		come(n)
+	}
+	for n := range peak {
+		if n%(peak/stay) != 0 {
+			a.remove(r.find(fmt.Sprint("s", n)))
+		}
+	}
+	for n := range stay {
+		a.remove(r.find(fmt.Sprint("s", n*(peak/stay))))
+		come(peak + n)
+	}
+	kept := 0
+	for _, of := range []*roster{r, r.copy()} {
+		for i := range of.chunks {
+			if of.chunks[i].rows != nil {
+				kept++
+			}
+		}
+	}
+	if most := 2 * (stay/chunkRows + 2); r.online != stay || kept > most {
+		t.Errorf("%d sessions are in %d chunks, here and in a copy, want %d in %d at most", r.online, kept, stay, most)
+	}
+	all := map[string]bool{}
+	for s := range r.each() {
+		all[s.id()] = true
+	}
+	for n := range stay {
+		if id := fmt.Sprint("s", peak+n); !all[id] || r.find(id).row == nil {
+			t.Errorf("%s is not there", id)
+		}
+	}
+}
