@@ -31,12 +31,36 @@ func tabbed(data []byte) int {
 	return 0
 }
 
+// deepest is more than any file of entries is nested. The parser calls itself for each
+// level, and a stack that is full ends the process.
+const deepest = 1000
+
+// tooDeep returns the line on which brackets are nested too deep, from 1; 0 is none.
+func tooDeep(data []byte) int {
+	depth := 0
+	for i, c := range data {
+		switch c {
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth = max(0, depth-1)
+		}
+		if depth > deepest {
+			return 1 + bytes.Count(data[:i], []byte("\n"))
+		}
+	}
+	return 0
+}
+
 // ReadDocument reads a file of entries, which the errors call by that name. The errors name
 // the line, and show nothing of the content, which may hold a secret.
 func ReadDocument(data []byte, entries string) (Document, error) {
 	d := Document{anchors: map[string]ast.Node{}}
 	if len(bytes.TrimSpace(data)) == 0 {
 		return d, nil
+	}
+	if line := tooDeep(data); line > 0 {
+		return d, fmt.Errorf("line %d: brackets are nested more than %d deep; close them", line, deepest)
 	}
 	tree, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey()) // refused below, by name
 	if err != nil {
