@@ -13,7 +13,7 @@ import (
 type quirkFlags struct {
 	ties                                bool
 	reboots, largest                    float64
-	startGrain                          time.Duration
+	startGrain, replicaLag              time.Duration
 	dayZone                             string
 	exclusiveDates, zoneless            bool
 	nullDate                            string
@@ -30,6 +30,7 @@ func (f *quirkFlags) register(c *cobra.Command) {
 	flags.Float64Var(&f.reboots, "reboots", 0, "how often an hour each location's sessions all end and begin anew (default the estate's own)")
 	flags.Float64Var(&f.largest, "largest", 0, "sessions online at the first location, on average (default the estate's own)")
 	flags.DurationVar(&f.startGrain, "start-grain", 0, "what shown starts are cut to (default the estate's own, which is 1s unless it says so)")
+	flags.DurationVar(&f.replicaLag, "replica-lag", 0, "answer every other request for sessions, at random, from a replica that is so far behind")
 	flags.StringVar(&f.dayZone, "day-zone", "", "zone in which days are read, as a name or +hh:mm (default UTC)")
 	flags.BoolVar(&f.exclusiveDates, "exclusive-dates", false, "read \"started after\" and \"ended before\" a day as not on that day")
 	flags.BoolVar(&f.zoneless, "zoneless", false, "show start_time and end_time as local times of --day-zone, without a zone")
@@ -49,7 +50,7 @@ func (f *quirkFlags) apply(cfg *simulator.Config) error {
 	for _, v := range []struct {
 		flag        string
 		value, most float64
-	}{{"reboots", f.reboots, 3600}, {"largest", f.largest, 1e5}, {"start-grain", f.startGrain.Seconds(), 86400}} {
+	}{{"reboots", f.reboots, 3600}, {"largest", f.largest, 1e5}, {"start-grain", f.startGrain.Seconds(), 86400}, {"replica-lag", f.replicaLag.Seconds(), 3600}} {
 		if !(v.value >= 0 && v.value <= v.most) {
 			return usageError(fmt.Sprintf("--%s is %v; use 0 to %v", v.flag, v.value, v.most))
 		}
@@ -66,6 +67,7 @@ func (f *quirkFlags) apply(cfg *simulator.Config) error {
 	if f.startGrain > 0 {
 		cfg.StartGrain = f.startGrain
 	}
+	cfg.ReplicaLag = f.replicaLag
 	cfg.ExclusiveDates, cfg.Zoneless = f.exclusiveDates, f.zoneless
 	cfg.DurationWraps, cfg.CutFigures, cfg.DecimalComma = f.wrapDurations, f.cutFigures, f.decComma
 	var err error

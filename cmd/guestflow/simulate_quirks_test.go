@@ -41,7 +41,7 @@ func TestNoQuirkChangesNothing(t *testing.T) {
 func TestQuirksAreSet(t *testing.T) {
 	got, err := quirks(t, "E1", "--ties", "--reboots=2", "--largest=1500", "--start-grain=1m", "--day-zone=-08:00", "--exclusive-dates",
 		"--zoneless", "--null-date=now", "--wrap-durations", "--cut-figures", "--decimal-comma", "--unreadable=location", "--unreadable=id:2%",
-		"--addresses=half", "--gone-address=stale", "--address-grain=1m", "--address-lies=0.01")
+		"--addresses=half", "--gone-address=stale", "--address-grain=1m", "--address-lies=0.01", "--replica-lag=5s")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,6 +53,7 @@ func TestQuirksAreSet(t *testing.T) {
 	want.NullDate, want.DurationWraps, want.CutFigures, want.DecimalComma = simulator.NullDateNow, true, true, true
 	want.Unreadable = []simulator.Unreadable{{Field: "location_id", First: 1}, {Field: "id", Share: 0.02}}
 	want.Addresses, want.AddressGone, want.AddressGrain, want.AddressLies = simulator.AddressesHalf, simulator.GoneStale, time.Minute, 0.01
+	want.ReplicaLag = 5 * time.Second
 	want.Locations[0].MeanOnline, want.DayZone = 1500, got.DayZone
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)

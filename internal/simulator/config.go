@@ -181,6 +181,10 @@ type Config struct {
 	// StartGrain is what shown start times are cut to, so that more sessions share
 	// one: a second. A start is then shown up to that much before it happened.
 	StartGrain time.Duration
+	// ReplicaLag has every other request for sessions, at random, answered by a replica
+	// of the database that is so far behind, as where a framework spreads its reads over
+	// several hosts: pages go back in time. 0 is no replica.
+	ReplicaLag time.Duration
 	// LastSessionFirst makes GET /sessions honour last_session_first: true is
 	// NewestFirst and false OldestFirst, whatever Order is.
 	LastSessionFirst bool
@@ -305,6 +309,7 @@ func (cfg *Config) validate() error {
 	}
 	bad(cfg.StartGrain >= time.Second && cfg.StartGrain%time.Second == 0, "StartGrain is %v; use whole seconds, one or more", cfg.StartGrain)
 	bad(cfg.RebootsPerHour >= 0 && cfg.RebootsPerHour <= 3600, "RebootsPerHour is %v; use 0 to 3600", cfg.RebootsPerHour)
+	bad(cfg.ReplicaLag >= 0 && cfg.ReplicaLag <= time.Hour, "ReplicaLag is %v; use 0 to an hour", cfg.ReplicaLag)
 	bad(cfg.Window >= time.Second, "Window is %v; use a second or more", cfg.Window)
 	bad(cfg.PerPageFixed >= 0, "PerPageFixed is %d; use 0 or more", cfg.PerPageFixed)
 	for _, p := range []struct {

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/guestflow/guestflow/events"
 )
 
 // TestOddRecords holds the odd ways of writing a field against the plain one.
@@ -243,7 +246,7 @@ func TestUnreadableRecordsStaySo(t *testing.T) {
 		served = nil
 		q := Query{Online: Online, PerPage: 100}
 		s.Advance()
-		page, _ := s.page(q)
+		page, _, _ := s.page(q)
 		sessions := slices.Clone(page)
 		records, _ := s.List(q)
 		for i, x := range sessions {
@@ -299,5 +302,36 @@ func TestOdditiesParse(t *testing.T) {
 	cfg.NullDate, cfg.Unreadable = 9, []Unreadable{{Field: "guest_id", First: 1}}
 	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "NullDate") || !strings.Contains(err.Error(), "Unreadable[0]") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestReplicaShowsWhatWas: each list is the platform's, now or so long ago.
+func TestReplicaShowsWhatWas(t *testing.T) {
+	const lag = 10 * time.Second
+	cfg := small()
+	cfg.Speed = 30
+	c := newClock()
+	plain := New(cfg, c.now)
+	cfg.ReplicaLag = lag
+	s := New(cfg, c.now)
+	q := Query{Online: Online, PerPage: 100}
+	var was [][]events.Session
+	now, before := 0, 0
+	for i := range 200 {
+		is, _ := plain.List(q)
+		was = append(was, is)
+		got, _ := s.List(q)
+		switch old := was[max(0, i-10)]; {
+		case reflect.DeepEqual(got, is):
+			now++
+		case reflect.DeepEqual(got, old):
+			before++
+		default:
+			t.Fatalf("second %d: the list is neither that of now nor that of %v ago", i, lag)
+		}
+		c.add(time.Second)
+	}
+	if now < 50 || before < 50 {
+		t.Errorf("%d lists of now, %d of before", now, before)
 	}
 }

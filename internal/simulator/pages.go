@@ -13,11 +13,11 @@ import (
 // listSessions writes one page of session records in the paginator's envelope.
 func (s *Simulator) listSessions(r *request, a *answer) {
 	q, given := queryOf(r.URL.Query())
-	page, more := s.page(q)
-	truth := s.served(q, page, more, r.t)
+	page, more, p := s.page(q)
+	truth := s.served(q, page, more, p.now)
 	n := len(page)
 	if f, ok := r.struck[FaultDuplicate]; ok {
-		page = s.duplicated(q, page, f.h)
+		page = s.duplicated(p, q, page, f.h)
 	}
 	damaged, damage := r.struck[FaultDamaged]
 	b := make([]byte, 0, 512+700*len(page))
@@ -27,7 +27,7 @@ func (s *Simulator) listSessions(r *request, a *answer) {
 			b = append(b, ',')
 		}
 		from := len(b)
-		b = s.pop.appendRecord(b, x, r.t)
+		b = p.appendRecord(b, x, p.now)
 		if !damage {
 			continue
 		}
@@ -125,13 +125,13 @@ func (s *Simulator) envelope(b []byte, r *request, q Query, n int, more, perPage
 }
 
 // duplicated repeats one record on the page, and the last one of the page before.
-func (s *Simulator) duplicated(q Query, page []*session, h uint64) []*session {
+func (s *Simulator) duplicated(p *population, q Query, page []*session, h uint64) []*session {
 	if len(page) == 0 {
 		return page
 	}
 	out := make([]*session, 0, len(page)+2)
 	if q.Page > 1 {
-		x := s.pop.selectSessions(q)
+		x := p.selectSessions(q)
 		before, _ := x.page(nil, q.Page-1, s.cfg.pageSize(q.PerPage), hash(s.cfg.Seed, 3, s.shuffles))
 		out = append(out, before[len(before)-1])
 	}

@@ -16,6 +16,7 @@ type Simulator struct {
 
 	mu       sync.Mutex
 	pop      *population
+	replica  *population // the same, Config.ReplicaLag ago; nil where there is none
 	limiter  *limiter
 	requests uint64
 	shuffles uint64
@@ -41,6 +42,10 @@ func New(cfg Config, now func() time.Time) *Simulator {
 	}
 	s := &Simulator{cfg: cfg, now: now, began: now(), limiter: newLimiter(&cfg)}
 	s.pop = newPopulation(&s.cfg, s.began.Add(cfg.ClockSkew))
+	if cfg.ReplicaLag > 0 {
+		cfg.Truth = nil
+		s.replica = newPopulation(&cfg, s.began.Add(cfg.ClockSkew))
+	}
 	return s
 }
 
@@ -56,6 +61,9 @@ func (s *Simulator) Advance() {
 
 func (s *Simulator) advance() int64 {
 	s.pop.advance(s.Now().UnixNano())
+	if s.replica != nil {
+		s.replica.advance(s.Now().Add(-s.cfg.ReplicaLag).UnixNano())
+	}
 	return s.pop.now
 }
 
@@ -70,26 +78,30 @@ func (s *Simulator) List(q Query) (records []events.Session, more bool) {
 func (s *Simulator) AppendList(dst []events.Session, q Query) (_ []events.Session, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.advance()
-	page, more := s.page(q)
+	s.advance()
+	page, more, p := s.page(q)
 	if dst == nil {
 		dst = make([]events.Session, 0, len(page))
 	}
 	for _, x := range page {
-		dst = append(dst, s.pop.show(x, t))
+		dst = append(dst, p.show(x, p.now))
 	}
 	if s.cfg.Truth != nil && !s.cfg.LivesOnly {
-		s.cfg.Truth(s.served(q, page, more, t))
+		s.cfg.Truth(s.served(q, page, more, p.now))
 	}
 	return dst, more
 }
 
-// page returns the sessions of a page, valid until the next call.
-func (s *Simulator) page(q Query) (_ []*session, more bool) {
+// page returns the sessions of a page, valid until the next call, and where it was read.
+func (s *Simulator) page(q Query) (_ []*session, more bool, p *population) {
 	s.shuffles++
-	x := s.pop.selectSessions(q)
+	p = s.pop
+	if s.replica != nil && hash(s.cfg.Seed, 7, s.shuffles)%2 == 0 {
+		p = s.replica
+	}
+	x := p.selectSessions(q)
 	s.hits, more = x.page(s.hits[:0], max(q.Page, 1), s.cfg.pageSize(q.PerPage), hash(s.cfg.Seed, 3, s.shuffles))
-	return s.hits, more
+	return s.hits, more, p
 }
 
 func (s *Simulator) served(q Query, page []*session, more bool, t int64) Truth {

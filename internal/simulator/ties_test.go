@@ -241,7 +241,7 @@ func TestMovingListsTheLatestUpdateLast(t *testing.T) {
 		c.add(cfg.AccountingInterval + 59*time.Second)
 		s.Advance()
 		var last int64
-		page, _ := s.page(Query{Online: Online})
+		page, _, _ := s.page(Query{Online: Online})
 		for _, x := range page {
 			if x.updated != s.pop.updatedAt(x, s.pop.now) || x.updated < last {
 				t.Fatalf("%s was updated at %d, and stands behind %d", x.rec.ID, x.updated, last)
