@@ -29,6 +29,10 @@ type Snapshot struct {
 	Past Span
 }
 
+// MostBehind is how far behind its request a snapshot may be: until so long after an end,
+// one that showed the session online may have been left unheeded.
+const MostBehind = 2 * time.Minute
+
 // Span is a time from From on and before To; the zero To is no end, the zero From
 // nothing at all.
 type Span struct{ From, To time.Time }
@@ -185,7 +189,11 @@ func (c *comparison) arrived(s events.Session) {
 }
 
 func (c *comparison) resumed(old events.State, now events.Session) {
-	c.publish(old, events.Resumed, now, c.tracking(&now).SeenAt, func(d *events.Data) {
+	notYet := c.tracking(&now).SeenAt
+	if notYet.Before(old.SeenAt.Add(MostBehind)) {
+		notYet = old.SeenAt
+	}
+	c.publish(old, events.Resumed, now, notYet, func(d *events.Data) {
 		d.Episode = old.Episode + 1
 		d.Previous = now.Replaced(&old.Session)
 		d.Change = change(old.Session, now)

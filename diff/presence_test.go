@@ -99,22 +99,27 @@ func TestResumedIsANewEpisode(t *testing.T) {
 	l := newLedger(diff.Rules{TrafficMinBytes: 1 << 40})
 	l.look(t, "hall", list(0, session("a")))
 	l.look(t, "hall", list(1, session("a", offline(minute(1)), down(1200, 0))))
+	l.look(t, "hall", list(4, session("a", offline(minute(1)), down(1200, 0))))
 
-	d := l.look(t, "hall", list(2, session("a", ip("10.0.0.2"), down(1300, 0))))
+	d := l.look(t, "hall", list(5, session("a", ip("10.0.0.2"), down(1300, 0))))
 	if got, want := told(d), `resumed a +100/+0 {"device_ip":"10.0.0.1"}`; got != want {
 		t.Fatalf("told %q, want %q", got, want)
 	}
 	e := d[0]
-	if e.Data.Episode != 1 || e.Data.Revision != 3 || !e.Time.Equal(e.Data.Observed.At) || !e.Data.Observed.NotYetAt.Equal(minute(1)) {
+	if e.Data.Episode != 1 || e.Data.Revision != 3 || !e.Time.Equal(e.Data.Observed.At) || !e.Data.Observed.NotYetAt.Equal(minute(4)) {
 		t.Errorf("resumed %+v at %v", e.Data, e.Time)
 	}
-	d = l.look(t, "hall", list(3))
+	d = l.look(t, "hall", list(6))
+	gone := d[0].Data.Observed.At
 	if got := told(d); got != "ended a inferred" || d[0].Data.Episode != 1 {
 		t.Fatalf("told %q in episode %d", got, d[0].Data.Episode)
 	}
-	d = l.part(t, "bar", list(4, session("a", in("bar", "Bar"), down(20, 0))))
+	d = l.part(t, "bar", list(7, session("a", in("bar", "Bar"), down(20, 0))))
 	if got, want := told(d), `resumed a -1280/+0 reset {"location_id":"hall","location_name":"The Hall","device_ip":"10.0.0.2"}`; got != want {
 		t.Fatalf("told %q, want %q", got, want)
+	}
+	if at := d[0].Data.Observed.NotYetAt; !at.Equal(gone) {
+		t.Errorf("it had not resumed at %v: who is shown so soon after an end may have been shown before", at)
 	}
 	if got := l.states["a"]; got.Episode != 2 || got.Revision != 5 {
 		t.Errorf("state %+v", got)

@@ -27,6 +27,7 @@ type account struct {
 	remembered                 order.Direction // of online
 	// wide is the tracking of the account as a whole.
 	wide      diff.Tracking
+	lag       lag
 	roaming   bool      // sessions move from location to location
 	tended    time.Time // local clock: when the ages of all locations were last worked out
 	memorised time.Time // local clock: when rates were remembered
@@ -69,6 +70,8 @@ func (k *account) enrol(online int) error {
 		if location := k.watched.byID[s.Session.LocationID]; location != nil || len(k.Locations) == 0 {
 			e := k.roster.add(s.Session.ID, k.location(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, timing{sent: seen, came: seen})
 			e.in[ofAccount].placed = true
+			// No answer is of before its start; but that may be told on another clock.
+			e.entered = min(k.roster.rows.Seconds(s.Session.StartedAt), k.roster.rows.Seconds(k.begun))
 			e.read(&s.Session)
 			if a := k.addressOf(&s.Session); a.IsValid() {
 				k.roster.book.enter(e, a)

@@ -1,20 +1,24 @@
 package poller
 
 import (
-	"time"
+	"math"
 
 	"github.com/guestflow/guestflow/events"
 )
 
 // apply keeps the roster and the learned rates in step with what was committed.
 func (k *ledger) apply(changes []events.Event, m timing) {
+	k.prune(m.sent)
 	for i := range changes {
 		e := &changes[i]
 		s := &e.Data.Session
 		switch {
 		case e.Kind.Arrival():
 			location := k.location(s.LocationID, s.LocationName)
-			k.roster.add(s.ID, location, s.StartedAt, m)
+			entry := k.roster.add(s.ID, location, s.StartedAt, m)
+			if !s.StartedAt.IsZero() && s.StartedAt.Before(m.from.Add(-mostLag)) && e.Kind == events.Discovered {
+				entry.entered = math.Inf(-1) // No answer is of before its start.
+			}
 			if e.Kind != events.Discovered && !e.Data.Observed.Backfilled {
 				k.rates().Started(&location.Location, k.Clock.Now())
 			}
@@ -25,7 +29,7 @@ func (k *ledger) apply(changes []events.Event, m timing) {
 			if k.Sightings != nil {
 				k.Sightings.Gone(s.ID)
 			}
-			k.part(s.ID, m.came)
+			k.roster.parted[s.ID] = k.roster.rows.Seconds(m.came)
 			if entry := k.roster.find(s.ID); entry != nil {
 				if !k.ofPast(s) {
 					k.roster.track.Ended(&entry.Row, m.sent, k.Clock.Now())
@@ -49,6 +53,7 @@ func (k *ledger) ofPast(s *events.Session) bool {
 func (k *ledger) touch(shown []events.Session, m timing) {
 	for i := range shown {
 		if e := k.roster.find(shown[i].ID); e != nil && shown[i].Online {
+			k.caughtUp(e, &shown[i], m)
 			k.roster.touch(e, shown[i].StartedAt, m)
 			e.read(&shown[i])
 		}
@@ -67,16 +72,6 @@ func (k *ledger) attend(ev *evidence) {
 			k.roster.touch(e, e.Start, timing{sent: present.at, came: ev.came})
 		}
 	}
-}
-
-// part remembers that a session had ended by a time, while answers may come that
-// still show it.
-func (k *account) part(id string, came time.Time) {
-	if len(k.requests.underWay)+len(k.watched.read) == 0 {
-		clear(k.roster.parted)
-		return
-	}
-	k.roster.parted[id] = k.roster.rows.Seconds(came)
 }
 
 // learnRoaming notes when a session id turns up in another location: from then

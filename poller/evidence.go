@@ -65,7 +65,7 @@ const (
 // everything that is known in step with what was committed.
 func (k *ledger) take(ctx context.Context, ev evidence) error {
 	start := k.Clock.Now()
-	shown := k.fresh(ev.sessions, ev.sent)
+	shown := k.fresh(ev.sessions, ev.timing)
 	unread := ev.unread()
 	if err := k.reconsider(ctx, together(shown, unread), ev.timing); err != nil {
 		return err
@@ -180,11 +180,8 @@ func (k *ledger) seenAt(id string) time.Time {
 	if e == nil || e.Seen.Before(k.begun) {
 		return time.Time{}
 	}
-	if k.Time == nil {
-		return e.Seen.UTC()
-	}
-	earliest, _ := k.Time.Bounds(e.Seen)
-	return earliest
+	earliest, _ := k.platformTime(e.Seen)
+	return earliest.Add(-k.lagging(k.Clock.Now()))
 }
 
 // report tells of an answer that was taken, compared and committed from given times on.
@@ -204,18 +201,49 @@ func (s *Settings) report(ev *evidence, changes []events.Event, comparing, commi
 }
 
 // fresh drops the sessions of which an answer is known already that may be newer
-// than one whose request was sent at a time.
-func (k *account) fresh(sessions []events.Session, sent time.Time) []events.Session {
-	since := k.roster.rows.Seconds(sent)
+// than this one, or is by what it shows.
+func (k *ledger) fresh(sessions []events.Session, m timing) []events.Session {
+	at, since := k.roster.rows.Seconds(m.sent), k.since(m.sent, sessions)
 	stale := func(s events.Session) bool {
 		parted, ok := k.roster.parted[s.ID]
 		e := k.roster.find(s.ID)
-		return e != nil && e.shown > since || ok && s.Online && parted > since
+		if e != nil && e.shown > since && e.fallen(&s) {
+			k.suspect(e, m)
+			return true
+		}
+		limit := since
+		if k.pending.ends[s.ID] != nil {
+			limit = at // Taking back what was not published does no harm.
+		}
+		return e != nil && e.shown > at || ok && s.Online && parted > limit
 	}
 	if !slices.ContainsFunc(sessions, stale) {
 		return sessions
 	}
 	return slices.DeleteFunc(slices.Clone(sessions), stale)
+}
+
+// since is the earliest moment, in the rows' seconds, that an answer may tell of which
+// was asked for at a time and shows these sessions.
+func (k *account) since(sent time.Time, shown []events.Session) float64 {
+	behind, fallen := max(leastLag, k.lagging(sent)), 0
+	for i := range shown {
+		if e := k.roster.find(shown[i].ID); e != nil && e.fallen(&shown[i]) {
+			fallen++
+		}
+	}
+	if fallen > 1 {
+		behind = mostLag
+	}
+	return k.roster.rows.Seconds(sent.Add(-behind))
+}
+
+// fallen reports whether a record shows lower figures than the entry's.
+func (e *entry) fallen(s *events.Session) bool {
+	lower := func(was, is events.Bytes) bool {
+		return was.Known() && is.Known() && was.Value-is.Value > was.Error+is.Error
+	}
+	return s.Online && (lower(e.figures.downloaded, s.Downloaded) || lower(e.figures.uploaded, s.Uploaded))
 }
 
 // wantedOf drops the sessions of locations that are not configured.

@@ -41,7 +41,8 @@ func (k *ledger) absent(ev *evidence) (ids []string, reading order.Reading, err 
 		on[ev.skipped[i].ID] = true
 	}
 	sent := k.roster.rows.Seconds(ev.sent)
-	absent := func(e *entry) bool { return !on[e.ID] && e.shown <= sent }
+	since := k.since(ev.sent, ev.sessions)
+	absent := func(e *entry) bool { return !on[e.ID] && e.shown <= sent && !e.young(since) }
 	for _, id := range ev.missing {
 		if e := k.roster.find(id); e == nil && !on[id] || e != nil && absent(e) {
 			ids = append(ids, id)

@@ -172,6 +172,7 @@ func (r *historyReader) leavesOut(ev *evidence, reading *order.Reading, q platfo
 			return false
 		}
 	}
+	since := r.since(ev.sent, ev.sessions)
 	within := r.expected(ofAccount, "", *reading)
 	if len(ev.sessions) == 0 && q.Page <= 1 && q.StartDate != "" {
 		day, err := time.Parse(time.DateOnly, q.StartDate)
@@ -181,7 +182,7 @@ func (r *historyReader) leavesOut(ev *evidence, reading *order.Reading, q platfo
 		within = r.roster.within(day.Add(widestDay), ev.from.Add(-frontierSlack))
 	}
 	for e := range within {
-		if !on[e.ID] && e.shown <= sent {
+		if !on[e.ID] && e.shown <= sent && !e.young(since) {
 			return true
 		}
 	}

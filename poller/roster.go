@@ -22,7 +22,7 @@ type roster struct {
 	rows   *plan.Rows // the track's
 	loose  map[*entry]bool
 	adrift map[int64]map[*entry]bool // those of the loose whose start is known, by its second
-	parted map[string]float64        // when sessions had ended that an answer under way may still show; see stale
+	parted map[string]float64        // when sessions had ended that an answer may still show; see fresh
 	now    func() time.Time          // local clock
 	book   book
 }
@@ -33,6 +33,9 @@ type entry struct {
 	plan.Row
 	at      *location
 	shown   float64       // when the answer came that last showed it, in the rows' seconds
+	entered float64       // when the first one came that showed it
+	behind  float64       // seconds by which an answer is behind, if it is, that showed lower figures
+	doubted float64       // when that answer came
 	in      standings     // the lists that show it
 	figures figures       // as last shown
 	missed  time.Duration // since the process began: when it was queued for verification; zero is never
@@ -106,6 +109,7 @@ func (r *roster) add(id string, at *location, since time.Time, m timing) *entry 
 	if e == nil {
 		id = strings.Clone(id) // The id alone, not the record that it is a part of.
 		e = &entry{Row: r.rows.NewRow(id, &at.Location, since, m.sent), at: at, shown: r.rows.Seconds(m.came)}
+		e.entered = e.shown
 		e.figures = figures{events.UnknownBytes, events.UnknownBytes}
 		r.track.Enter(&e.Row)
 		r.take(e)

@@ -48,6 +48,9 @@ type Plan struct {
 	Hidden  float64
 	// Displaced counts the sessions that stand out of the list's order.
 	Displaced int
+	// Lag is how far behind answers may be, by what they showed of late; zero where none
+	// was.
+	Lag time.Duration
 	// Roams is true once a session was seen to move between locations, so that a
 	// missing one is asked about before it counts as ended.
 	Roams bool
@@ -215,7 +218,7 @@ func (p *Poller) reckon() Plan {
 	v, online := &p.view, p.roster.len()
 	made := Plan{
 		Order: "none", Roams: p.roaming, Gaps: len(p.history.probe.Gaps), Pending: len(p.pending.ends), Late: p.planned.Late, Count: p.counting.Count,
-		Past: p.history.status(), Addresses: p.checks.status(), Missing: len(p.missing.ids), Hidden: p.missing.hidden, Look: p.planned.Kind, Why: p.planned.Why,
+		Past: p.history.status(), Addresses: p.checks.status(), Missing: len(p.missing.ids), Hidden: p.missing.hidden, Lag: p.lagging(p.Clock.Now()), Look: p.planned.Kind, Why: p.planned.Why,
 		Starts: 3600 * p.rates().Starts(), Ends: 3600 * p.rates().Hazard() * float64(online),
 	}
 	for loose := range p.roster.loose {

@@ -34,6 +34,7 @@ type livePlan struct {
 	Missing          int                `json:"missing"`
 	Hidden           float64            `json:"hidden"`
 	Displaced        int                `json:"displaced"`
+	Lag              float64            `json:"lag"`
 	Census           *censusPlan        `json:"census,omitempty"`
 	AddressChecks    addressPlan        `json:"address_checks"`
 	Starts           changePlan         `json:"starts"`
@@ -159,7 +160,7 @@ func (m *member) plan(of *account.Account, now time.Time) livePlan {
 	f := s.Plan.Forecast
 	p := livePlan{
 		Account: m.cfg.Account, State: string(s.State), Online: s.Online(), Pages: f.Pages, Order: s.Plan.Order, Roams: s.Plan.Roams,
-		HistoryGaps: s.Plan.Gaps, HeldEnds: s.Plan.Pending, Missing: s.Plan.Missing, Hidden: s.Plan.Hidden, Displaced: s.Plan.Displaced, RoundRobinMean: f.RoundRobin,
+		HistoryGaps: s.Plan.Gaps, HeldEnds: s.Plan.Pending, Missing: s.Plan.Missing, Hidden: s.Plan.Hidden, Displaced: s.Plan.Displaced, Lag: s.Plan.Lag.Seconds(), RoundRobinMean: f.RoundRobin,
 		Staleness: s.Staleness().Seconds(), MaxStaleness: m.cfg.MaxStaleness.Seconds(), StalenessKept: !s.Plan.Late,
 		Starts: changePlan{PerHour: s.Plan.Starts, ExpectedMean: f.StartMean, ExpectedP95: f.StartP95},
 		Ends:   changePlan{PerHour: s.Plan.Ends, ExpectedMean: f.EndMean, ExpectedP95: f.EndP95},
@@ -279,6 +280,9 @@ func (p livePlan) write(out io.Writer, locations int) error {
 	}
 	if p.Hidden > 0.005 || p.Displaced > 0 {
 		fmt.Fprintf(out, "pages: the last reading of several hid about %.0f %% of the list; %d sessions stand out of its order\n", 100*p.Hidden, p.Displaced)
+	}
+	if p.Lag > 0 {
+		fmt.Fprintf(out, "replicas: answers go back in time, and none counts against what was seen within %.0f s before it was asked for\n", p.Lag)
 	}
 	if p.HistoryGaps > 0 {
 		fmt.Fprintf(out, "history: %d parts that were missed are being read\n", p.HistoryGaps)

@@ -122,6 +122,10 @@ func (c *Checker) counts(t time.Time) bool {
 	return !slices.ContainsFunc(c.Kills, func(k Interval) bool { return !t.Before(k.From) && !t.After(k.To) })
 }
 
+// untold is for how long the absence of a session that has come tells nothing, nor its
+// return once it has left: answers may go back in time.
+const untold = 10 * time.Second
+
 // checkServed finds the sessions that were served and are not in the stream, or not as
 // they were.
 func (c *Checker) checkServed(r *Report, truth []Truth, lives map[string]*life, sessions map[string]*followed) {
@@ -143,7 +147,7 @@ func (c *Checker) checkServed(r *Report, truth []Truth, lives map[string]*life, 
 		switch {
 		case f == nil || !f.state.Tracked():
 			r.add(Lost, id, "", "served at %v, and not in the stream", stamp(at))
-		case !f.state.Session.Online && f.state.SeenAt.Before(at.Add(-c.Slack)):
+		case !f.state.Session.Online && f.state.SeenAt.Before(at.Add(-c.Slack-untold)):
 			r.add(Lost, id, "", "served at %v, and ended in the stream since %v", stamp(at), stamp(f.state.SeenAt))
 		case f.state.Session.Online && lives[id] != nil:
 			c.checkKept(r, lives[id], f, at)
@@ -279,7 +283,12 @@ func (c *Checker) checkEnds(r *Report, truth []Truth, lives map[string]*life, se
 			continue
 		}
 		place := l.told[len(l.told)-1].Location
-		if n := after("", off.Add(c.Slack)) + after(place, off.Add(c.Slack)); n < c.Passes {
+		due := off
+		if known := f.arrived.Add(untold); known.After(due) {
+			due = known
+		}
+		due = due.Add(c.Slack)
+		if n := after("", due) + after(place, due); n < c.Passes {
 			continue
 		}
 		r.Ends++

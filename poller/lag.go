@@ -1,0 +1,86 @@
+package poller
+
+import (
+	"maps"
+	"time"
+
+	"github.com/guestflow/guestflow/diff"
+	"github.com/guestflow/guestflow/events"
+)
+
+// lag is how far answers may be behind. A platform that spreads its reads over replicas
+// of its database answers now from one that is up to date, now from one that is not: who
+// has come is absent from the next answer, who has left is on it, and figures fall. What
+// is newer than an answer may be behind says nothing against it, nor the answer against
+// that.
+type lag struct {
+	measured time.Duration // the most that answers were seen to be behind
+	at       time.Time     // local clock: when they were last
+}
+
+const (
+	// leastLag is how far behind any answer may be. All that it costs is that the end of
+	// a session which was known for less is proven once it was known for as long.
+	leastLag = 10 * time.Second
+	// mostLag is how far behind one may be that shows lower figures of several sessions
+	// than are known of them; of one alone a platform begins to count anew now and then.
+	mostLag = diff.MostBehind
+	// lagMemory is how long evidence counts.
+	lagMemory = time.Hour
+)
+
+// tolerated is how far behind an answer may be: twice as much as was seen, since the
+// answers that show it are not the worst.
+func (l *lag) tolerated() time.Duration { return min(max(leastLag, 2*l.measured), mostLag) }
+
+// lagging is how far behind answers are taken to be at times, by what they showed of late;
+// zero where they never were.
+func (k *account) lagging(now time.Time) time.Duration {
+	if k.lag.measured > 0 && now.Sub(k.lag.at) > lagMemory {
+		k.lag = lag{}
+	}
+	if k.lag.measured == 0 {
+		return 0
+	}
+	return k.lag.tolerated()
+}
+
+// young reports whether a session is known for so short a time that its absence from an
+// answer, of a moment from since on, may only tell that the answer is behind. That it is
+// shown again is no evidence of that: it may have left and come back.
+func (e *entry) young(since float64) bool { return e.entered > since }
+
+// suspect notes that an answer shows lower figures than are known. If one that was asked
+// for later does not, the answer was behind.
+func (k *account) suspect(e *entry, m timing) {
+	e.behind = max(e.behind, k.roster.rows.Seconds(m.sent)-e.shown)
+	e.doubted = k.roster.rows.Seconds(m.came)
+}
+
+// caughtUp takes a session that an answer shows as it was known, or later, for evidence of
+// how far behind those were that did not.
+func (k *account) caughtUp(e *entry, s *events.Session, m timing) {
+	if e.behind <= 0 || k.roster.rows.Seconds(m.sent) <= e.doubted {
+		return
+	}
+	was := seconds(e.behind)
+	if e.behind = 0; e.fallen(s) {
+		return
+	}
+	now := k.Clock.Now()
+	if k.lagging(now) == 0 {
+		k.Logger.Warn("the platform's answers go back in time, as where its reads are spread over replicas that lag: ends of sessions that were just seen for the first time are published later; ask the platform's support for reads of one database", "by", was.Round(time.Second))
+	}
+	k.lag.measured = max(k.lag.measured, was)
+	k.lag.at = now
+}
+
+// prune forgets who has left so long ago that no answer may be behind that, or under way
+// since.
+func (k *account) prune(now time.Time) {
+	if len(k.requests.underWay)+len(k.watched.read) > 0 {
+		return
+	}
+	since := k.roster.rows.Seconds(now.Add(-mostLag))
+	maps.DeleteFunc(k.roster.parted, func(_ string, at float64) bool { return at < since })
+}
