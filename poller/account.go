@@ -28,6 +28,7 @@ type account struct {
 	// wide is the tracking of the account as a whole.
 	wide      diff.Tracking
 	lag       lag
+	shifted   time.Time // local clock: when starts were last seen changed; see shift
 	roaming   bool      // sessions move from location to location
 	tended    time.Time // local clock: when the ages of all locations were last worked out
 	memorised time.Time // local clock: when rates were remembered

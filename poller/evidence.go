@@ -37,6 +37,10 @@ type evidence struct {
 	past diff.Span
 	// marks are committed with what the answer shows.
 	marks []store.LocationMark
+	// since is the earliest moment, in the rows' seconds, that the answer may tell of; see
+	// weigh.
+	weighed bool
+	since   float64
 }
 
 // presence is that a session was online at a time.
@@ -65,7 +69,10 @@ const (
 // everything that is known in step with what was committed.
 func (k *ledger) take(ctx context.Context, ev evidence) error {
 	start := k.Clock.Now()
-	shown := k.fresh(ev.sessions, ev.timing)
+	if err := k.weigh(&ev); err != nil {
+		return err
+	}
+	shown := k.fresh(&ev)
 	unread := ev.unread()
 	if err := k.reconsider(ctx, together(shown, unread), ev.timing); err != nil {
 		return err
@@ -200,42 +207,62 @@ func (s *Settings) report(ev *evidence, changes []events.Event, comparing, commi
 	})
 }
 
-// fresh drops the sessions of which an answer is known already that may be newer
-// than this one, or is by what it shows.
-func (k *ledger) fresh(sessions []events.Session, m timing) []events.Session {
-	at, since := k.roster.rows.Seconds(m.sent), k.since(m.sent, sessions)
-	stale := func(s events.Session) bool {
-		parted, ok := k.roster.parted[s.ID]
+// weigh compares an answer with what is known of its sessions: how far behind it may be, and
+// whether starts have changed.
+func (k *ledger) weigh(ev *evidence) error {
+	if ev.weighed {
+		return nil
+	}
+	fallen, changed, kept := 0, 0, 0
+	for i := range ev.sessions {
+		s := &ev.sessions[i]
 		e := k.roster.find(s.ID)
-		if e != nil && e.shown > since && e.fallen(&s) {
-			k.suspect(e, m)
-			return true
+		if e == nil || !s.Online {
+			continue
 		}
-		limit := since
-		if k.pending.ends[s.ID] != nil {
-			limit = at // Taking back what was not published does no harm.
-		}
-		return e != nil && e.shown > at || ok && s.Online && parted > limit
-	}
-	if !slices.ContainsFunc(sessions, stale) {
-		return sessions
-	}
-	return slices.DeleteFunc(slices.Clone(sessions), stale)
-}
-
-// since is the earliest moment, in the rows' seconds, that an answer may tell of which
-// was asked for at a time and shows these sessions.
-func (k *account) since(sent time.Time, shown []events.Session) float64 {
-	behind, fallen := max(leastLag, k.lagging(sent)), 0
-	for i := range shown {
-		if e := k.roster.find(shown[i].ID); e != nil && e.fallen(&shown[i]) {
+		if e.fallen(s) {
 			fallen++
 		}
+		switch {
+		case s.StartedAt.IsZero() || e.Start.IsZero():
+		case s.StartedAt.Equal(e.Start):
+			kept++
+		default:
+			changed++
+		}
 	}
+	behind := max(leastLag, k.lagging(ev.sent))
 	if fallen > 1 {
 		behind = mostLag
 	}
-	return k.roster.rows.Seconds(sent.Add(-behind))
+	ev.weighed, ev.since = true, k.roster.rows.Seconds(ev.sent.Add(-behind))
+	if changed < leastShifted || changed <= kept {
+		return nil
+	}
+	return k.shift()
+}
+
+// fresh drops the sessions of an answer of which one is known already that may be newer,
+// or is by what it shows.
+func (k *ledger) fresh(ev *evidence) []events.Session {
+	sent := k.roster.rows.Seconds(ev.sent)
+	stale := func(s events.Session) bool {
+		parted, ok := k.roster.parted[s.ID]
+		e := k.roster.find(s.ID)
+		if e != nil && e.shown > ev.since && e.fallen(&s) {
+			k.suspect(e, ev.timing)
+			return true
+		}
+		since := ev.since
+		if k.pending.ends[s.ID] != nil {
+			since = sent // Taking back what was not published does no harm.
+		}
+		return e != nil && e.shown > sent || ok && s.Online && parted > since
+	}
+	if !slices.ContainsFunc(ev.sessions, stale) {
+		return ev.sessions
+	}
+	return slices.DeleteFunc(slices.Clone(ev.sessions), stale)
 }
 
 // fallen reports whether a record shows lower figures than the entry's.

@@ -41,8 +41,7 @@ func (k *ledger) absent(ev *evidence) (ids []string, reading order.Reading, err 
 		on[ev.skipped[i].ID] = true
 	}
 	sent := k.roster.rows.Seconds(ev.sent)
-	since := k.since(ev.sent, ev.sessions)
-	absent := func(e *entry) bool { return !on[e.ID] && e.shown <= sent && !e.young(since) }
+	absent := func(e *entry) bool { return !on[e.ID] && e.shown <= sent && !e.young(ev.since) }
 	for _, id := range ev.missing {
 		if e := k.roster.find(id); e == nil && !on[id] || e != nil && absent(e) {
 			ids = append(ids, id)
@@ -219,7 +218,7 @@ func (k *account) notePositions(reading order.Reading, ev *evidence) error {
 	for i := range ev.sessions {
 		if e := k.roster.find(ev.sessions[i].ID); e != nil {
 			in := &e.in[ev.scope]
-			in.placed = !in.displaced && (in.placed || !slices.Contains(reading.Doubtful, e.ID))
+			in.placed = !in.displaced && k.startsSettle() && (in.placed || !slices.Contains(reading.Doubtful, e.ID))
 			in.writes = e.writes
 		}
 	}

@@ -123,6 +123,9 @@ func (p *Poller) askPast(ctx context.Context, q platform.Query, past diff.Span, 
 		}
 		ev := evidence{timing: m, sessions: answer.Sessions, skipped: answer.Skipped, scope: ofHistory, past: past}
 		ev.first, ev.last = q.Page == 1 && q.StartDate == "", ends(answer, plan.Window{Number: q.Page, Size: q.PerPage})
+		if err := p.weigh(&ev); err != nil {
+			return err
+		}
 		reading := p.history.list.Read(p.roster.page(&ev))
 		if ev.first && direction == order.NewestFirst || ev.last && direction == order.OldestFirst {
 			p.roster.track.Edge(m.sent)
@@ -134,7 +137,7 @@ func (p *Poller) askPast(ctx context.Context, q platform.Query, past diff.Span, 
 		for i := range answer.Sessions {
 			// The same key sorts the sessions online.
 			if e := p.roster.find(answer.Sessions[i].ID); e != nil && !slices.Contains(reading.Displaced, e.ID) && !slices.Contains(reading.Doubtful, e.ID) {
-				e.in[ofAccount].placed = e.in[ofAccount].placed || !e.in[ofAccount].displaced
+				e.in[ofAccount].placed = e.in[ofAccount].placed || !e.in[ofAccount].displaced && p.startsSettle()
 			}
 		}
 		return then(answer, m)
@@ -172,7 +175,6 @@ func (r *historyReader) leavesOut(ev *evidence, reading *order.Reading, q platfo
 			return false
 		}
 	}
-	since := r.since(ev.sent, ev.sessions)
 	within := r.expected(ofAccount, "", *reading)
 	if len(ev.sessions) == 0 && q.Page <= 1 && q.StartDate != "" {
 		day, err := time.Parse(time.DateOnly, q.StartDate)
@@ -182,7 +184,7 @@ func (r *historyReader) leavesOut(ev *evidence, reading *order.Reading, q platfo
 		within = r.roster.within(day.Add(widestDay), ev.from.Add(-frontierSlack))
 	}
 	for e := range within {
-		if !on[e.ID] && e.shown <= sent && !e.young(since) {
+		if !on[e.ID] && e.shown <= sent && !e.young(ev.since) {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"hash/fnv"
 	"slices"
 	"strconv"
 	"sync"
@@ -183,11 +184,14 @@ func (e edited) Sessions(ctx context.Context, q platform.Query) (platform.Page, 
 	return p, err
 }
 
-// untied tells sessions of equal start apart by where they stand.
+// untied tells sessions of equal start apart by their ids, in a list whose newest come first.
 func untied(p *platform.Page) {
 	for i := range p.Sessions {
-		p.Sessions[i].StartedAt = p.Sessions[i].StartedAt.Add(-time.Duration(i) * time.Millisecond)
+		h := fnv.New32a()
+		h.Write([]byte(p.Sessions[i].ID))
+		p.Sessions[i].StartedAt = p.Sessions[i].StartedAt.Add(-time.Duration(h.Sum32()) * time.Nanosecond)
 	}
+	slices.SortStableFunc(p.Sessions, func(a, b events.Session) int { return b.StartedAt.Compare(a.StartedAt) })
 }
 
 // credulous takes an error for an answer with nobody in it.

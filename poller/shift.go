@@ -1,0 +1,33 @@
+package poller
+
+import "time"
+
+// That a session which a page does not show is gone rests on its start. Where a platform's
+// zone or clock is set anew, all starts change while the list stays in its order: who was not
+// shown with the new start yet stands elsewhere by the one that is known. So nobody has a
+// position until starts have stayed for a while, and each session was shown since.
+
+const (
+	// leastShifted is how many sessions of an answer have other starts than are known, and
+	// they are more than those that have not; a single one may just have begun anew.
+	leastShifted = 2
+	// settled is for how long starts have to stay: while a platform's servers are being
+	// changed one after another, they go back and forth.
+	settled = 5 * time.Minute
+)
+
+// shift notes that starts have changed.
+func (k *ledger) shift() error {
+	if k.startsSettle() {
+		k.Logger.Warn("the starts of sessions have changed, as where the platform's time zone or clock is set anew: until they stay, only whole lists and questions about single sessions prove that a session is gone", "for", settled)
+	}
+	k.shifted = k.Clock.Now()
+	k.roster.disorder(ofAccount)
+	k.roster.disorder(ofLocation)
+	return k.remember(displacedKey, []string{})
+}
+
+// startsSettle reports whether starts have stayed for long enough to tell positions.
+func (k *account) startsSettle() bool {
+	return k.shifted.IsZero() || k.Clock.Now().Sub(k.shifted) > settled
+}
