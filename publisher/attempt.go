@@ -216,7 +216,7 @@ func (a *attempt) rewind(s sight, why string) error {
 
 // advance stores the position as the cursor.
 func (a *attempt) advance() error {
-	c := Cursor{OutboxSeq: a.at.outbox, StreamSeq: a.at.last, StreamCreated: a.created, At: a.Clock.Now()}
+	c := Cursor{OutboxSeq: a.at.outbox, StreamSeq: a.at.rests, StreamCreated: a.created, At: a.Clock.Now()}
 	if err := a.store.Acked(c); err != nil {
 		return fmt.Errorf("store the cursor: %w", err)
 	}
@@ -253,7 +253,7 @@ func (a *attempt) take(limit int) ([]Entry, error) {
 // published moves the position: entries are in the stream, the last of them at
 // the stream's sequence last.
 func (a *attempt) published(entries []Entry, last uint64, took time.Duration) {
-	a.at.outbox, a.at.last, a.at.end = entries[len(entries)-1].Seq, last, last
+	a.at.outbox, a.at.last, a.at.rests, a.at.end = entries[len(entries)-1].Seq, last, last, last
 	a.note(entries, took)
 	a.sent(-len(entries))
 	if a.paced && !a.turn {

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -19,7 +20,10 @@ import (
 type position struct {
 	outbox uint64 // entries up to here are in the stream
 	last   uint64 // stream sequence of the account's last message, 0 for none
-	end    uint64 // last sequence of the stream, or more when it was read late
+	// rests is that of the last one that guestflow wrote, where there is one: what the
+	// cursor is to rest on.
+	rests uint64
+	end   uint64 // last sequence of the stream, or more when it was read late
 }
 
 // sight is what the stream shows of an account.
@@ -48,7 +52,7 @@ type verdict struct {
 
 // decide compares the cursor with the stream. own names this outbox.
 func decide(c Cursor, own string, s sight) verdict {
-	v := verdict{at: position{outbox: c.OutboxSeq, last: s.tail, end: s.end}}
+	v := verdict{at: position{outbox: c.OutboxSeq, last: s.tail, rests: cmp.Or(s.last.seq, s.tail), end: s.end}}
 	fresh := c.OutboxSeq == 0 && c.StreamSeq == 0
 	foreign := s.last.writer != "" && s.last.writer != own
 	ours := s.last.writer == own
@@ -106,41 +110,69 @@ func (p *Publisher) look(ctx context.Context, c Cursor) (sight, error) {
 	}
 	s.tail = s.last.seq
 	same := s.created.Equal(c.StreamCreated)
-	switch {
-	case (same || s.again) && s.last.seq < c.StreamSeq && s.end >= c.StreamSeq:
+	var rebuilt uint64 // the state was, up to here, whoever wrote that
+	if same && c.OutboxSeq == 0 {
+		rebuilt = c.StreamSeq
+	}
+	if s.last.writer == "" && s.tail > rebuilt && !c.StreamCreated.IsZero() {
+		// Somebody published on the account's subjects by hand.
+		if s.last, err = p.lastWritten(ctx, s.last, rebuilt); err != nil {
+			return sight{}, err
+		}
+		p.Log.Warn("messages on the account's subjects that guestflow did not write", "account", p.Account, "stream", p.Stream, "sequence", s.tail)
+	}
+	if (same || s.again) && s.last.seq < c.StreamSeq && s.end >= c.StreamSeq {
 		at, err := p.message(ctx, getRequest{Seq: c.StreamSeq})
 		if err != nil {
 			return sight{}, err
 		}
 		s.reused = at.seq != 0
-	case same && s.last.writer == "" && s.last.seq > c.StreamSeq:
-		// Somebody published on the account's subjects by hand.
-		if err := p.walk(ctx, c, &s); err != nil {
-			return sight{}, err
-		}
-		p.Log.Warn("messages on the account's subjects that guestflow did not write", "account", p.Account, "stream", p.Stream, "sequence", s.tail)
 	}
 	return s, nil
 }
 
-// walk looks through the account's messages behind the cursor for the last one
-// that guestflow wrote.
-func (p *Publisher) walk(ctx context.Context, c Cursor, s *sight) error {
-	s.last = mark{seq: c.StreamSeq, writer: p.own, outbox: c.OutboxSeq}
-	for seq := c.StreamSeq; seq < s.tail; {
-		m, err := p.message(ctx, getRequest{Seq: seq + 1, NextFor: p.filter})
+// lastWritten is the account's last message that guestflow wrote, from m on backwards, or the
+// one at a sequence. It is the zero mark where there is none.
+func (p *Publisher) lastWritten(ctx context.Context, m mark, orAt uint64) (_ mark, err error) {
+	for m.writer == "" && m.seq > 0 && m.seq != orAt && err == nil {
+		m, err = p.before(ctx, m.seq)
+	}
+	return m, err
+}
+
+// before is the account's last message before a sequence of the stream. The server tells
+// of the next one alone, so it is looked for in ever longer stretches, and within the one
+// that has it in halves.
+func (p *Publisher) before(ctx context.Context, end uint64) (found mark, err error) {
+	from := end
+	for length := uint64(1); found.seq == 0 && from > 1; length *= 2 {
+		from -= min(length, from-1)
+		if found, err = p.between(ctx, from, end); err != nil {
+			return mark{}, err
+		}
+	}
+	for from, to := found.seq+1, end; found.seq != 0 && from < to; {
+		middle := from + (to-from)/2
+		m, err := p.between(ctx, middle, to)
 		if err != nil {
-			return err
+			return mark{}, err
 		}
 		if m.seq == 0 {
-			return nil
+			to = middle
+		} else {
+			found, from = m, m.seq+1
 		}
-		if m.writer != "" {
-			s.last = m
-		}
-		seq = m.seq
 	}
-	return nil
+	return found, nil
+}
+
+// between is the account's first message of a stretch of the stream, the end excluded.
+func (p *Publisher) between(ctx context.Context, from, end uint64) (mark, error) {
+	m, err := p.message(ctx, getRequest{Seq: from, NextFor: p.filter})
+	if err != nil || m.seq >= end {
+		return mark{}, err
+	}
+	return m, nil
 }
 
 // getRequest is the body of $JS.API.STREAM.MSG.GET.

@@ -1,10 +1,15 @@
 package publisher
 
 import (
+	"errors"
+	"os"
+	"slices"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/guestflow/guestflow/events"
 )
 
 func TestDecide(t *testing.T) {
@@ -119,5 +124,104 @@ func TestDecisionsKeepTheLog(t *testing.T) {
 			},
 			"crash": func(*rapid.T) { cursor = saved },
 		})
+	})
+}
+
+// TestForeignMessageHidesNoneOfOurs: somebody's `nats pub` is the account's newest message, in
+// a stream that lost its tail, and in a mirror that was promoted. What is before it is not
+// sent again, what was lost is, and another outbox that went on is noticed.
+func TestForeignMessageHidesNoneOfOurs(t *testing.T) {
+	eachWay(t, func(t *testing.T, way Way) {
+		for _, c := range []struct {
+			name     string
+			promoted bool // a copy of the stream that was lost, in place of the same with a tail lost
+			others   int  // messages of another account, before the foreign ones
+			foreign  int
+			fenced   bool
+		}{
+			{"tail lost", false, 0, 1, false},
+			{"tail lost, and as much stored since", false, 40, 30, false},
+			{"mirror promoted", true, 0, 1, false},
+			{"mirror promoted, and as much stored since", true, 40, 30, false},
+			{"mirror promoted, and another store went on", true, 0, 3, true},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				b := startBroker(t)
+				js := connect(t, b.URL())
+				ctx := testContext(t)
+				ensure(t, js)
+				store, other := newMemory("a"), newMemory("b")
+				publish := func(s *memory, n int) error {
+					s.add(n)
+					p, _ := newTestPublisher(js, s, way)
+					return p.Drain(ctx)
+				}
+				if err := publish(store, 50); err != nil {
+					t.Fatal(err)
+				}
+				b.stop()
+				kept := t.TempDir()
+				if err := os.CopyFS(kept, os.DirFS(b.dir)); err != nil {
+					t.Fatal(err)
+				}
+				b.start()
+				if err := publish(store, 50); err != nil {
+					t.Fatal(err)
+				}
+				b.stop()
+				restore(t, kept, b.dir)
+				b.start()
+				js = connect(t, b.URL())
+				if c.promoted {
+					cursor := store.Cursor()
+					cursor.StreamCreated = cursor.StreamCreated.Add(-time.Hour) // that of what was copied
+					if err := store.Acked(cursor); err != nil {
+						t.Fatal(err)
+					}
+					s, err := js.Stream(ctx, testStream)
+					if err != nil {
+						t.Fatal(err)
+					}
+					config := s.CachedInfo().Config
+					config.Metadata = map[string]string{events.MetadataMade: events.MadeAgain}
+					if _, err := js.UpdateStream(ctx, config); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if c.others > 0 {
+					if err := publish(other, c.others); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if c.fenced {
+					fresh := newMemory("a")
+					fresh.add(1)
+					fresh.entries[0].ID = "another's"
+					if err := publish(fresh, 0); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for range c.foreign {
+					if _, err := js.Publish(ctx, "guest.sessions.a.x.started", []byte("hello")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				forgetIDs(t, js)
+				err := publish(store, 5)
+				if c.fenced {
+					if !errors.Is(err, ErrFenced) {
+						t.Errorf("another store went on: %v", err)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := slices.DeleteFunc(stored(t, js, "a"), func(id string) bool { return id == "" })
+				if want := store.ids(); !slices.Equal(got, want) {
+					t.Errorf("%d events in the stream, %d different ones, want %d", len(got), len(slices.Compact(slices.Sorted(slices.Values(got)))), len(want))
+				}
+			})
+		}
 	})
 }
