@@ -191,7 +191,7 @@ func (c *comparison) arrived(s events.Session) {
 func (c *comparison) resumed(old events.State, now events.Session) {
 	notYet := c.tracking(&now).SeenAt
 	if notYet.Before(old.SeenAt.Add(MostBehind)) {
-		notYet = old.SeenAt
+		notYet = old.SeenAt.Add(-longestLook) // what showed the end may be as old
 	}
 	c.publish(old, events.Resumed, now, notYet, func(d *events.Data) {
 		d.Episode = old.Episode + 1

@@ -27,6 +27,7 @@ type account struct {
 	remembered                 order.Direction // of online
 	// wide is the tracking of the account as a whole.
 	wide      diff.Tracking
+	unread    []platform.Skip // of the reading that this began with
 	lag       lag
 	shifted   time.Time // local clock: when starts were last seen changed; see shift
 	roaming   bool      // sessions move from location to location

@@ -293,5 +293,9 @@ func (k *account) tracking(s *events.Session) diff.Tracking {
 	if location := k.watched.byID[s.LocationID]; location != nil && !location.tracking.Since.IsZero() {
 		return location.trackingOf(s)
 	}
-	return k.wide
+	t := k.wide
+	if hides := func(record platform.Skip) bool { return record.MayHide(s) }; len(k.unread) > mostVeiled || slices.ContainsFunc(k.unread, hides) {
+		t.SeenAt = time.Time{} // It may have been there.
+	}
+	return t
 }

@@ -286,6 +286,9 @@ func (q *verifyQueue) overdue(now time.Time, v *plan.View, planned, pace time.Du
 	if v.Missed {
 		limit *= 2 // reading what was missed slows the rounds
 	}
+	if now.Sub(q.begun) < limit {
+		return // Nobody has looked yet.
+	}
 	var late []*entry
 	for row := range q.roster.rows.Unseen(now, limit) {
 		if now.Sub(row.Seen) > followedOverdue*limit || !v.Followed(row) {

@@ -82,6 +82,7 @@ type reading struct {
 	last     map[string]bool // ids on it, whether it was joined or not
 	repeats  bool            // the list counts as read, though the platform says that it goes on
 	fixed    int             // the platform's own page size where it ignores per_page
+	unread   []platform.Skip // its records that could not be read
 }
 
 func newReading(began time.Time, turn int) *reading {
@@ -112,6 +113,9 @@ func (r *reading) add(page platform.Page, m timing) (done bool) {
 		r.from = m.from
 	}
 	r.pages++
+	if len(r.unread) <= mostVeiled {
+		r.unread = append(r.unread, page.Skipped...)
+	}
 	if size := sizeOf(page, r.asked); size != r.asked.Size && page.More {
 		r.fixed = size
 	}

@@ -100,7 +100,7 @@ func (p *Poller) swept(ctx context.Context, look plan.Look, answer platform.Page
 	if !p.wide.SeenAt.IsZero() {
 		return nil
 	}
-	p.wide.SeenAt = r.from
+	p.wide.SeenAt, p.unread = r.from, r.unread
 	return p.remember(wideKey, p.wide)
 }
 

@@ -37,6 +37,8 @@ func TestSeedThatFailedFailsAgain(t *testing.T) {
 func TestLivesThatFailedOnceDoNot(t *testing.T) {
 	for _, seed := range []uint64{
 		116057, // a record that could not be read was a session that had just come back
+		210465, // who came to be known without a start, and may have been a record before that could not be read
+		212872, // who was back when the answer came that proved an end
 		133545, // killed where there was room again for what it had in hand since the disk was full
 	} {
 		if broken := simulate(t, seed, &mutant{}).Broken; len(broken) > 0 {
