@@ -16,6 +16,7 @@ import (
 type lag struct {
 	measured time.Duration // the most that answers were seen to be behind
 	at       time.Time     // local clock: when they were last
+	pruned   time.Time     // local clock: when prune last walked over who has left
 }
 
 const (
@@ -27,6 +28,8 @@ const (
 	mostLag = diff.MostBehind
 	// lagMemory is how long evidence counts.
 	lagMemory = time.Hour
+	// pruning is the time between two walks over who has left.
+	pruning = 10 * time.Second
 )
 
 // tolerated is how far behind an answer may be: twice as much as was seen, since the
@@ -37,7 +40,7 @@ func (l *lag) tolerated() time.Duration { return min(max(leastLag, 2*l.measured)
 // zero where they never were.
 func (k *account) lagging(now time.Time) time.Duration {
 	if k.lag.measured > 0 && now.Sub(k.lag.at) > lagMemory {
-		k.lag = lag{}
+		k.lag.measured = 0
 	}
 	if k.lag.measured == 0 {
 		return 0
@@ -78,9 +81,10 @@ func (k *account) caughtUp(e *entry, s *events.Session, m timing) {
 // prune forgets who has left so long ago that no answer may be behind that, or under way
 // since.
 func (k *account) prune(now time.Time) {
-	if len(k.requests.underWay)+len(k.watched.read) > 0 {
+	if len(k.requests.underWay)+len(k.watched.read) > 0 || now.Sub(k.lag.pruned) < pruning {
 		return
 	}
+	k.lag.pruned = now
 	since := k.roster.rows.Seconds(now.Add(-mostLag))
 	maps.DeleteFunc(k.roster.parted, func(_ string, at float64) bool { return at < since })
 }
