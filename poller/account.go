@@ -29,6 +29,7 @@ type account struct {
 	wide      diff.Tracking
 	unread    []platform.Skip // of the reading that this began with
 	lag       lag
+	savedLag  lag       // as it is remembered
 	shifted   time.Time // local clock: when starts were last seen changed; see shift
 	roaming   bool      // sessions move from location to location
 	tended    time.Time // local clock: when the ages of all locations were last worked out
@@ -84,6 +85,10 @@ func (k *account) enrol(online int) error {
 	if err != nil {
 		return fmt.Errorf("reading the sessions that are online: %w", err)
 	}
+	if err := k.recall(lagKey, &k.lag); err != nil {
+		return err
+	}
+	k.savedLag = k.lag
 	var displaced []string
 	if err := k.recall(displacedKey, &displaced); err != nil {
 		return err

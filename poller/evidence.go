@@ -37,9 +37,10 @@ type evidence struct {
 	past diff.Span
 	// marks are committed with what the answer shows.
 	marks []store.LocationMark
-	// since is the earliest moment, in the rows' seconds, that the answer may tell of; see
-	// weigh.
+	// behind is how far behind the answer may be, and since the earliest moment, in the
+	// rows' seconds, that it may tell of; see weigh.
 	weighed bool
+	behind  time.Duration
 	since   float64
 }
 
@@ -111,6 +112,9 @@ func (k *ledger) take(ctx context.Context, ev evidence) error {
 	}
 	k.apply(changes, ev.timing)
 	k.touch(together(sessions, unread), ev.timing)
+	if err := k.saveLag(); err != nil {
+		return err
+	}
 	k.attend(&ev)
 	k.unsettle(&ev, changes)
 	if !ev.past.From.IsZero() {
@@ -231,11 +235,11 @@ func (k *ledger) weigh(ev *evidence) error {
 			changed++
 		}
 	}
-	behind := max(leastLag, k.lagging(ev.sent))
+	ev.behind = max(leastLag, k.lagging(ev.sent))
 	if fallen > 1 {
-		behind = mostLag
+		ev.behind = mostLag
 	}
-	ev.weighed, ev.since = true, k.roster.rows.Seconds(ev.sent.Add(-behind))
+	ev.weighed, ev.since = true, k.roster.rows.Seconds(ev.sent.Add(-ev.behind))
 	if changed < leastShifted || changed <= kept {
 		return nil
 	}
@@ -249,7 +253,7 @@ func (k *ledger) fresh(ev *evidence) []events.Session {
 	stale := func(s events.Session) bool {
 		parted, ok := k.roster.parted[s.ID]
 		e := k.roster.find(s.ID)
-		if e != nil && e.shown > ev.since && e.fallen(&s) {
+		if e != nil && k.shownAt(e) > ev.since && e.fallen(&s) {
 			k.suspect(e, ev.timing)
 			return true
 		}
@@ -257,12 +261,22 @@ func (k *ledger) fresh(ev *evidence) []events.Session {
 		if k.pending.ends[s.ID] != nil {
 			since = sent // Taking back what was not published does no harm.
 		}
-		return e != nil && e.shown > sent || ok && s.Online && parted > since
+		return e != nil && e.shown > sent || ok && s.Online && parted > since || e == nil && s.Online && k.endedBefore(s.ID, ev)
 	}
 	if !slices.ContainsFunc(ev.sessions, stale) {
 		return ev.sessions
 	}
 	return slices.DeleteFunc(slices.Clone(ev.sessions), stale)
+}
+
+// endedBefore reports whether the last process told of a session's end since the earliest
+// moment that an answer may tell of.
+func (k *ledger) endedBefore(id string, ev *evidence) bool {
+	if ev.since >= k.roster.rows.Seconds(k.begun) {
+		return false
+	}
+	s, ok, err := k.Store.State(id) // an error shows again where it is compared
+	return err == nil && ok && !s.Session.Online && s.SeenAt.After(ev.from.Add(-ev.behind))
 }
 
 // fallen reports whether a record shows lower figures than the entry's.

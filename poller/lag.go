@@ -14,8 +14,8 @@ import (
 // is newer than an answer may be behind says nothing against it, nor the answer against
 // that.
 type lag struct {
-	measured time.Duration // the most that answers were seen to be behind
-	at       time.Time     // local clock: when they were last
+	Measured time.Duration // the most that answers were seen to be behind
+	At       time.Time     // local clock: when they were last
 	pruned   time.Time     // local clock: when prune last walked over who has left
 }
 
@@ -34,15 +34,15 @@ const (
 
 // tolerated is how far behind an answer may be: twice as much as was seen, since the
 // answers that show it are not the worst.
-func (l *lag) tolerated() time.Duration { return min(max(leastLag, 2*l.measured), mostLag) }
+func (l *lag) tolerated() time.Duration { return min(max(leastLag, 2*l.Measured), mostLag) }
 
 // lagging is how far behind answers are taken to be at times, by what they showed of late;
 // zero where they never were.
 func (k *account) lagging(now time.Time) time.Duration {
-	if k.lag.measured > 0 && now.Sub(k.lag.at) > lagMemory {
-		k.lag.measured = 0
+	if k.lag.Measured > 0 && now.Sub(k.lag.At) > lagMemory {
+		k.lag.Measured = 0
 	}
-	if k.lag.measured == 0 {
+	if k.lag.Measured == 0 {
 		return 0
 	}
 	return k.lag.tolerated()
@@ -56,7 +56,7 @@ func (e *entry) young(since float64) bool { return e.entered > since }
 // suspect notes that an answer shows lower figures than are known. If one that was asked
 // for later does not, the answer was behind.
 func (k *account) suspect(e *entry, m timing) {
-	e.behind = max(e.behind, k.roster.rows.Seconds(m.sent)-e.shown)
+	e.behind = max(e.behind, k.roster.rows.Seconds(m.sent)-k.shownAt(e))
 	e.doubted = k.roster.rows.Seconds(m.came)
 }
 
@@ -74,8 +74,25 @@ func (k *account) caughtUp(e *entry, s *events.Session, m timing) {
 	if k.lagging(now) == 0 {
 		k.Logger.Warn("the platform's answers go back in time, as where its reads are spread over replicas that lag: ends of sessions that were just seen for the first time are published later; ask the platform's support for reads of one database", "by", was.Round(time.Second))
 	}
-	k.lag.measured = max(k.lag.measured, was)
-	k.lag.at = now
+	k.lag.Measured = max(k.lag.Measured, was)
+	k.lag.At = now
+}
+
+// lagKey names what was seen of the lag, lest each start have to see it anew.
+const lagKey = "account.lag"
+
+func (k *account) saveLag() error {
+	if k.lag.Measured == k.savedLag.Measured && k.lag.At.Sub(k.savedLag.At) < lagMemory/4 {
+		return nil
+	}
+	k.savedLag = k.lag
+	return k.remember(lagKey, k.lag)
+}
+
+// shownAt is when a session was last shown. What the last process knew of it may be as new
+// as this one's beginning.
+func (k *account) shownAt(e *entry) float64 {
+	return max(e.shown, k.roster.rows.Seconds(k.begun))
 }
 
 // prune forgets who has left so long ago that no answer may be behind that, or under way

@@ -1,6 +1,7 @@
 package poller_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -65,6 +66,58 @@ func TestAnswersThatGoBackInTimeAreNoNews(t *testing.T) {
 				t.Error("the operator was not told")
 			}
 		})
+	}
+}
+
+// TestAnswersThatGoBackBeyondARestartAreNoNews: guestflow is started again and again within
+// the lag of a replica that answers every other request.
+func TestAnswersThatGoBackBeyondARestartAreNoNews(t *testing.T) {
+	for _, lag := range []time.Duration{6 * time.Second, 40 * time.Second} {
+		for _, largest := range []float64{15, 310} {
+			t.Run(fmt.Sprint(lag, ", largest ", largest), func(t *testing.T) {
+				t.Parallel()
+				cfg := town()
+				cfg.Order, cfg.Ties, cfg.ReplicaLag, cfg.ChangeProbability = simulator.NewestFirst, true, lag, 0
+				cfg.Locations[0].MeanOnline = largest
+				l := newLab(t, cfg, adaptive)
+				l.run(5 * time.Minute) // the lag is found out
+				early, back, fell := 0, 0, 0
+				l.looked = func(r poller.Report) {
+					for i := range r.Changes {
+						if d := r.Changes[i].Data.Change; d != nil && d.Reset {
+							fell++
+						}
+					}
+				}
+				for range 40 {
+					if err := l.store.Close(); err != nil {
+						t.Fatal(err)
+					}
+					l.open()
+					l.pass(2 * time.Second)
+					l.limit = 15 // what a request log would leave
+					l.run(20 * time.Second)
+				}
+				left := make(map[string]time.Time)
+				for _, x := range l.truth.All() {
+					if x.Kind == simulator.TruthEnd {
+						left[x.Session] = x.Time
+					}
+				}
+				for _, e := range l.events() {
+					at, gone := left[e.Data.Session.ID]
+					switch {
+					case e.Kind == events.Ended && (!gone || at.After(e.Data.Observed.At)):
+						early++
+					case e.Kind == events.Resumed:
+						back++
+					}
+				}
+				if early+back+fell > 0 {
+					t.Errorf("%d false ends, %d came back, the figures of %d fell", early, back, fell)
+				}
+			})
+		}
 	}
 }
 
