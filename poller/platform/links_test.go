@@ -26,7 +26,7 @@ func TestNextLinksAreJudgedAndNeverTrusted(t *testing.T) {
 		{`"//evil.example/sessions?page=2"`, 1, true, `host "evil.example"`},
 		{`"https://api.example.com@evil.example/?page=2"`, 1, true, `host "evil.example"`},
 		{`"https://api.example.com.evil.example/?page=2"`, 1, true, "host"},
-		{`"https://api.example.com:8443/?page=2"`, 1, true, `host "api.example.com:8443"`},
+		{`"https://api.example.com:8443/?page=2"`, 1, true, `port 8443 of host "api.example.com", which is asked at port 443`},
 		{`"[[BaseUrl]]//evil.example/?page=2"`, 1, true, `host "evil.example"`},
 		{`"http://api.example.com/api/v1/sessions?page=2"`, 1, true, `scheme "http"`},
 		{`"javascript:alert(1)"`, 1, true, `scheme "javascript"`}, {`"file:///etc/passwd"`, 1, true, `scheme "file"`},
@@ -46,6 +46,21 @@ func TestNextLinksAreJudgedAndNeverTrusted(t *testing.T) {
 		}
 		if len(page.Suspicious) > 200 {
 			t.Errorf("%d bytes go to the log", len(page.Suspicious))
+		}
+	}
+}
+
+// TestLinkWithoutThePortIsToldAsSuch: a proxy before the platform may drop it from the host.
+func TestLinkWithoutThePortIsToldAsSuch(t *testing.T) {
+	for base, want := range map[string]string{
+		"http://127.0.0.1:18080/api": `it leads to port 80 of host "127.0.0.1", which is asked at port 18080`,
+		"http://[::1]:18080/api":     `it leads to port 80 of host "::1", which is asked at port 18080`,
+		"http://localhost/api":       "",
+	} {
+		c := client(t, base, nil)
+		page, err := c.DecodePage([]byte(`{"data":[],"links":{"next":"http://`+strings.TrimSuffix(c.base.Host, ":18080")+`/api/sessions?page=2"}}`), Query{Page: 1})
+		if err != nil || page.Suspicious != want {
+			t.Errorf("%s: %q, %v; want %q", base, page.Suspicious, err, want)
 		}
 	}
 }

@@ -104,8 +104,8 @@ func (c *Client) suspicious(next string, page int) string {
 	if scheme != c.base.Scheme {
 		return fmt.Sprintf("it leads to scheme %q", clipped(scheme))
 	}
-	if u.Host != "" && port(u, scheme) != port(c.base, scheme) {
-		return fmt.Sprintf("it leads to host %q", clipped(u.Host))
+	if to, asked := port(u, scheme), port(c.base, scheme); u.Host != "" && to != asked {
+		return fmt.Sprintf("it leads to port %s of host %q, which is asked at port %s", clipped(to), clipped(u.Hostname()), asked)
 	}
 	if n := u.Query().Get("page"); n != "" && n != strconv.Itoa(page+1) {
 		return fmt.Sprintf("page %d is followed by page %q", page, clipped(n))
