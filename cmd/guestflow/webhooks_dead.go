@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -23,7 +24,11 @@ func letterCommand(file *string, do func(*cobra.Command, []string, *webhook.Disp
 		if *file != "" {
 			cfg.WebhooksFile = *file
 		}
-		return dispatch(cmd, args, cfg, do)
+		err = dispatch(cmd, args, cfg, do)
+		if errors.Is(err, webhook.ErrUnknownEndpoint) && cfg.WebhooksFile == "" {
+			err = fmt.Errorf("%w; where it is in an endpoints file, give that with --file or GUESTFLOW_WEBHOOKS_FILE", err)
+		}
+		return err
 	}
 }
 

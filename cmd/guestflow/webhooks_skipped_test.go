@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,12 +34,13 @@ func TestSkippedEventsAreListed(t *testing.T) {
 		}
 	}}
 	go func() { ended <- d.Run(ctx) }()
-	defer func() {
+	end := sync.OnceFunc(func() {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	defer end()
 	eventually(t, func() string {
 		if _, err := js.Consumer(t.Context(), events.DefaultStream, webhook.Durable("a")); err != nil {
 			return err.Error()
@@ -70,7 +72,26 @@ func TestSkippedEventsAreListed(t *testing.T) {
 			t.Errorf("%s: exit code %d, %s, %s; want %s", tc.args, code, out, errs, tc.want)
 		}
 	}
-	if code, _, errs := invoke("webhooks", "skipped", "nobody"); code != 1 || !strings.Contains(errs, "no such webhook endpoint") {
-		t.Errorf("an endpoint that is not known: exit code %d, %s", code, errs)
+	for args, want := range map[string]string{
+		"skipped nobody":                `"nobody": no such webhook endpoint; known are a; where it is in an endpoints file, give that with --file or GUESTFLOW_WEBHOOKS_FILE`,
+		"dead nobody":                   `"nobody": no such webhook endpoint; nothing is kept of any; where it is in an endpoints file, give that with --file`,
+		"purge nobody --all":            `"nobody": no such webhook endpoint; nothing is kept of any; where it is in an endpoints file, give that with --file`,
+		"skipped nobody --file " + file: `"nobody": no such webhook endpoint; known are a`,
+		"dead nobody --file " + file:    `"nobody": no such webhook endpoint; known are a`,
+		"forget nobody --file " + file:  `"nobody": no such webhook endpoint; known are a`,
+		"enable nobody --file " + file:  file + `: no webhook endpoint "nobody" in the file; known are a`,
+		"test nobody --file " + file:    file + `: no webhook endpoint "nobody" in the file; known are a`,
+		"skipped >":                     `">": no such webhook endpoint`,
+	} {
+		if code, _, errs := invoke(append([]string{"webhooks"}, strings.Fields(args)...)...); code != 1 || !strings.Contains(errs, want) {
+			t.Errorf("%s: exit code %d, %s; want %s", args, code, errs, want)
+		}
+	}
+	end() // What was skipped outlives its endpoint.
+	if err := js.DeleteConsumer(t.Context(), events.DefaultStream, webhook.Durable("a")); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := invoke("webhooks", "skipped", "a"); code != 0 || !strings.Contains(out, e.ID) {
+		t.Errorf("of an endpoint that is forgotten: exit code %d, %s, %s", code, out, errs)
 	}
 }

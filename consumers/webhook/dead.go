@@ -125,7 +125,7 @@ func letter(seq uint64, at time.Time, h nats.Header, data []byte) DeadLetter {
 }
 
 // ErrUnknownEndpoint: no endpoint of that name is in the file, has a place in the
-// stream or has dead letters.
+// stream, or has left anything behind that was asked for.
 var ErrUnknownEndpoint = errors.New("no such webhook endpoint")
 
 // DeadLetters lists dead letters, oldest first: of one endpoint, or of all when
@@ -216,17 +216,27 @@ func (d *Dispatcher) graves(ctx context.Context, endpoint string) (options, *gra
 	if err != nil || endpoint == "" {
 		return o, graves, err
 	}
-	return o, graves, d.known(ctx, o, graves, endpoint)
+	left, err := graves.left(ctx)
+	if err != nil {
+		return o, graves, err
+	}
+	return o, graves, d.known(ctx, o, left, endpoint)
 }
 
-// known returns nil if the endpoint has letters, is in the file or has a place in
-// the stream.
-func (d *Dispatcher) known(ctx context.Context, o options, graves *graveyard, endpoint string) error {
-	info, err := graves.stream.Info(ctx, jetstream.WithSubjectFilter(graves.subject("*")))
-	if err != nil {
-		return fmt.Errorf("stream of dead letters %s: %w", o.DeadStream, err)
+// left are the endpoints that have letters.
+func (g *graveyard) left(ctx context.Context) (map[string]bool, error) {
+	letters, err := g.count(ctx)
+	names := map[string]bool{}
+	for subject := range letters {
+		names[strings.TrimPrefix(subject, g.subject(""))] = true
 	}
-	if info.State.Subjects[graves.subject(endpoint)] > 0 {
+	return names, err
+}
+
+// known returns nil if the endpoint is one of those that left something behind, is in the
+// file or has a place in the stream.
+func (d *Dispatcher) known(ctx context.Context, o options, left map[string]bool, endpoint string) (err error) {
+	if left[endpoint] {
 		return nil
 	}
 	var cfg Config
@@ -245,17 +255,17 @@ func (d *Dispatcher) known(ctx context.Context, o options, graves *graveyard, en
 			}
 		}
 	}
-	names := map[string]bool{}
+	names := maps.Clone(left)
 	for _, e := range cfg.Endpoints {
 		names[e.Name] = true
 	}
-	for subject := range info.State.Subjects {
-		names[strings.TrimPrefix(subject, graves.subject(""))] = true
+	switch {
+	case len(names) > 0:
+		return fmt.Errorf("%q: %w%s", endpoint, ErrUnknownEndpoint, handwritten.DidYouMean(endpoint, slices.Sorted(maps.Keys(names))))
+	case d.Path != "":
+		return fmt.Errorf("%q: %w; %s has none, and nothing is kept of any", endpoint, ErrUnknownEndpoint, d.Path)
 	}
-	if len(names) == 0 {
-		return fmt.Errorf("%q: %w; no endpoint has dead letters", endpoint, ErrUnknownEndpoint)
-	}
-	return fmt.Errorf("%q: %w%s", endpoint, ErrUnknownEndpoint, handwritten.DidYouMean(endpoint, slices.Sorted(maps.Keys(names))))
+	return fmt.Errorf("%q: %w; nothing is kept of any", endpoint, ErrUnknownEndpoint)
 }
 
 // each visits the dead letters of an endpoint, or of all.

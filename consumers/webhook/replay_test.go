@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -99,8 +101,15 @@ func TestDeadLettersOfNobodyAreAnError(t *testing.T) {
 		}
 	}
 	tr.Path = ""
-	if _, err := tr.DeadLetters(b.ctx, "crm", 0); !errors.Is(err, ErrUnknownEndpoint) || !strings.Contains(err.Error(), "no endpoint has dead letters") {
+	if _, err := tr.DeadLetters(b.ctx, "crm", 0); !errors.Is(err, ErrUnknownEndpoint) || !strings.HasSuffix(err.Error(), `"crm": no such webhook endpoint; nothing is kept of any`) {
 		t.Errorf("without a file: %v", err)
+	}
+	tr.Path = filepath.Join(t.TempDir(), "empty.yaml")
+	if err := os.WriteFile(tr.Path, []byte("endpoints: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Skipped(b.ctx, "crm", 0); !errors.Is(err, ErrUnknownEndpoint) || !strings.HasSuffix(err.Error(), "; "+tr.Path+" has none, and nothing is kept of any") {
+		t.Errorf("a file without endpoints: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -123,14 +124,47 @@ func (l *skipList) add(ctx context.Context, s SkippedEvent) error {
 // one endpoint, or of all when endpoint is empty, and no more than limit, 0 for all. An
 // endpoint that is known nowhere is ErrUnknownEndpoint.
 func (d *Dispatcher) Skipped(ctx context.Context, endpoint string, limit int) ([]SkippedEvent, error) {
-	o, _, err := d.graves(ctx, endpoint)
+	o, err := d.options()
 	if err != nil {
 		return nil, err
 	}
 	if endpoint == "" {
-		endpoint = "*"
+		return skippedIn(ctx, d.JetStream, o, "*", limit)
+	}
+	_, graves, err := d.stores(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	left, err := graves.left(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := skippedOf(ctx, d.JetStream, o, left); err != nil {
+		return nil, err
+	}
+	if err := d.known(ctx, o, left, endpoint); err != nil {
+		return nil, err
 	}
 	return skippedIn(ctx, d.JetStream, o, endpoint, limit)
+}
+
+// skippedOf adds the endpoints of which the list has something.
+func skippedOf(ctx context.Context, js jetstream.JetStream, o options, to map[string]bool) error {
+	stream, err := js.Stream(ctx, o.SkippedStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	var info *jetstream.StreamInfo
+	if err == nil {
+		info, err = stream.Info(ctx, jetstream.WithSubjectFilter(o.SkippedPrefix+".*"))
+	}
+	if err != nil {
+		return fmt.Errorf("stream of skipped events %s: %w", o.SkippedStream, err)
+	}
+	for subject := range info.State.Subjects {
+		to[strings.TrimPrefix(subject, o.SkippedPrefix+".")] = true
+	}
+	return nil
 }
 
 // skippedIn reads the list of the endpoint, of all for "*".

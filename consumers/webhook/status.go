@@ -208,7 +208,11 @@ func (d *Dispatcher) Forget(ctx context.Context, name string) error {
 		return fmt.Errorf("forget endpoint %s: %w", name, err)
 	}
 	if written == 0 {
-		if err := d.known(ctx, o, graves, name); err != nil {
+		left, err := graves.left(ctx)
+		if err != nil {
+			return err
+		}
+		if err := d.known(ctx, o, left, name); err != nil {
 			return err
 		}
 	}
