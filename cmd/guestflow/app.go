@@ -29,6 +29,7 @@ import (
 	"github.com/guestflow/guestflow/internal/retention"
 	"github.com/guestflow/guestflow/internal/tracing"
 	"github.com/guestflow/guestflow/poller"
+	"github.com/guestflow/guestflow/poller/budget"
 	"github.com/guestflow/guestflow/poller/plan"
 	"github.com/guestflow/guestflow/poller/platform"
 	"github.com/guestflow/guestflow/publisher"
@@ -74,6 +75,25 @@ func (c *Config) platform() platform.Config {
 		},
 		Guests: c.Guests || c.AddressChecks,
 	}
+}
+
+// client asks the platform for a command, outside of what run spends. The next run is told,
+// or it would go beyond the limit; that it cannot be is no reason for the command to fail.
+// Where there is no data directory, there is nobody to tell, unless the command is to come
+// before the first run.
+func (c *Config) client(first bool) (*platform.Client, error) {
+	of := c.platform()
+	of.Asked = func(m platform.Meta, answered bool) {
+		if first {
+			_ = account.MakeDir(c.DataDir)
+		}
+		sent := budget.Exchange{Sent: m.Sent}
+		if answered {
+			sent.Answered = m.Received
+		}
+		_ = account.Spent(c.DataDir, c.Account, m.Endpoint, c.APIRateLimit, c.APISharedLimit, sent)
+	}
+	return platform.New(of)
 }
 
 func (c *Config) strategy() plan.Strategy {

@@ -24,9 +24,10 @@ func checkCommand() *cobra.Command {
 		Short: "Check configuration, platform, NATS and data directory",
 		Long: `Checks what run would need, one line each, and says what to do about what is
 wrong; of a page of records it says which figures, starts and durations could be
-read. It changes nothing; it spends some four of the platform's requests, and tries
-its rights on NATS with messages that streams refuse. Exit code 1 when something
-is wrong, 2 when it is the configuration.
+read. It spends some four of the platform's requests, and tries its rights on NATS with
+messages that streams refuse. It changes nothing, but notes its requests in the data
+directory, so that the next run keeps to the limit; a guestflow that runs meanwhile does
+not know of them. Exit code 1 when something is wrong, 2 when it is the configuration.
 
 With --bundle it also writes a file for a support case: version, configuration, what it
 found, and what the running guestflow and the state files tell. Secrets, addresses, MACs
@@ -150,7 +151,7 @@ func tell(out io.Writer, name string, check func() (string, error)) (failed int)
 // checkPlatform asks each endpoint once, and returns the page of sessions as a
 // sample.
 func checkPlatform(ctx context.Context, cfg Config) (found string, sample platform.Page, err error) {
-	client, err := platform.New(cfg.platform())
+	client, err := cfg.client(true)
 	if err != nil {
 		return "", sample, err
 	}

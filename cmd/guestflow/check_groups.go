@@ -80,7 +80,7 @@ func remedyFor(id string, names map[string]string) string {
 // listLocations returns the ids and names of an account's locations as the platform lists
 // them, and whether these are all.
 func listLocations(ctx context.Context, cfg Config) (names map[string]string, whole bool, err error) {
-	client, err := platform.New(cfg.platform())
+	client, err := cfg.client(true)
 	if err != nil {
 		return nil, false, err
 	}

@@ -43,7 +43,7 @@ const mostLocationPages = 10
 // checkLocations looks for the configured locations in the platform's list. One
 // that is not there would be polled for ever without a session.
 func checkLocations(ctx context.Context, cfg Config) (string, error) {
-	client, err := platform.New(cfg.platform())
+	client, err := cfg.client(true)
 	if err != nil {
 		return "", err
 	}

@@ -173,7 +173,7 @@ func TestExitCodes(t *testing.T) {
 }
 
 // TestCheckTellsWhatIsWrong: one line for each part, with its remedy, and nothing
-// left behind.
+// left behind but what it asked the platform.
 func TestCheckTellsWhatIsWrong(t *testing.T) {
 	platform := simulate(t, simulator.Config{Token: "right"})
 	oneLimit := simulate(t, simulator.Config{Token: "right", SharedLimit: true, HasCount: true, HasLocations: true})
@@ -252,8 +252,20 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 			}
 		})
 	}
-	if _, err := os.Stat(filepath.Join(dir, "new")); !os.IsNotExist(err) {
-		t.Errorf("check made the data directory: %v", err)
+	leftRequests(t, filepath.Join(dir, "new", "data"))
+}
+
+// leftRequests checks that a command has left nothing in a directory but what it asked.
+func leftRequests(t *testing.T, dir string) {
+	t.Helper()
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) == 0 {
+		t.Errorf("nothing is left in %s: %v", dir, err)
+	}
+	for _, f := range left {
+		if filepath.Ext(f.Name()) != ".requests" {
+			t.Errorf("%s is left behind", f.Name())
+		}
 	}
 }
 

@@ -206,7 +206,7 @@ func askPlatform(ctx context.Context, cfg Config, queries []platform.Query, macs
 	if cfg.APIURL == "" {
 		return nil, "", usageError("--platform: set GUESTFLOW_API_URL and the token, as for guestflow run")
 	}
-	client, err := platform.New(cfg.platform())
+	client, err := cfg.client(false)
 	if err != nil {
 		return nil, "", err
 	}

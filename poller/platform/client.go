@@ -72,6 +72,9 @@ type Config struct {
 	// May reports whether requests may go out still, and is asked before each; nil is
 	// always.
 	May func() bool
+	// Asked is told of each request once it ended, and whether it was answered, on the
+	// goroutine that asked; nil is nobody.
+	Asked func(m Meta, answered bool)
 	// Now is the local clock; nil means time.Now.
 	Now func() time.Time
 	// Logger is told once of each field that cannot be read; nil discards it.
@@ -355,6 +358,14 @@ func (c *Client) get(ctx context.Context, endpoint Endpoint, path string, query 
 
 // getInto is get with room for the body.
 func (c *Client) getInto(ctx context.Context, room *bytes.Buffer, endpoint Endpoint, path string, query url.Values) ([]byte, Meta, error) {
+	body, m, err := c.exchange(ctx, room, endpoint, path, query)
+	if c.cfg.Asked != nil && !m.Sent.IsZero() && !errors.Is(err, errMayNot) {
+		c.cfg.Asked(m, m.Answered(err))
+	}
+	return body, m, err
+}
+
+func (c *Client) exchange(ctx context.Context, room *bytes.Buffer, endpoint Endpoint, path string, query url.Values) ([]byte, Meta, error) {
 	m := Meta{Endpoint: endpoint, Limit: -1, Remaining: -1}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()

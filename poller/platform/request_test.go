@@ -169,3 +169,35 @@ func TestMetaTellsOfTheExchange(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryRequestIsTold, whatever becomes of it, and none that was not sent.
+func TestEveryRequestIsTold(t *testing.T) {
+	may, answer := true, http.StatusOK
+	base := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if answer == 0 {
+			panic(http.ErrAbortHandler)
+		}
+		w.WriteHeader(answer)
+	})
+	type told struct {
+		Endpoint
+		answered bool
+	}
+	var all []told
+	c := client(t, base, func(cfg *Config) {
+		cfg.May = func() bool { return may }
+		cfg.Asked = func(m Meta, answered bool) { all = append(all, told{m.Endpoint, answered}) }
+	})
+	for _, answer = range []int{http.StatusOK, http.StatusTooManyRequests, 0} {
+		if _, err := c.Sessions(t.Context(), Query{}); err == nil {
+			t.Errorf("status %d: no error", answer)
+		}
+	}
+	answer = http.StatusNotFound
+	_, _, _ = c.Count(t.Context(), Query{})
+	may = false
+	_, _, _ = c.Count(t.Context(), Query{})
+	if want := []told{{Sessions, true}, {Sessions, true}, {Sessions, false}, {Count, true}}; !slices.Equal(all, want) {
+		t.Errorf("told of %v, want %v", all, want)
+	}
+}
