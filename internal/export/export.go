@@ -162,14 +162,31 @@ func watermark(ctx context.Context, stream jetstream.Stream, filters []string, a
 			return time.Time{}, err
 		}
 		at, err := seen(m.Data)
-		if err != nil {
-			continue // not an event
+		if err != nil { // no event; somebody published it by hand
+			if at, err = seenBefore(ctx, stream, m.Sequence, filter(name), seen); err != nil {
+				return time.Time{}, err
+			}
 		}
-		if least.IsZero() || at.Before(least) {
+		if !at.IsZero() && (least.IsZero() || at.Before(least)) {
 			least = at
 		}
 	}
 	return least, nil
+}
+
+// seenBefore is what the last event tells before a sequence of the stream; zero where there
+// is none. It is looked for in ever longer stretches, since few messages are no events.
+func seenBefore(ctx context.Context, stream jetstream.Stream, end uint64, filter string, seen func(body []byte) (time.Time, error)) (at time.Time, err error) {
+	for length, from := uint64(64), end; at.IsZero() && from > 1 && err == nil; length *= 16 {
+		from -= min(length, from-1)
+		err = consume.Past(ctx, stream, consume.FromSequence(from), []string{filter}, func(m jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
+			if t, err := seen(m.Data()); err == nil && meta.Sequence.Stream < end {
+				at = t
+			}
+			return meta.Sequence.Stream < end, nil
+		})
+	}
+	return at, err
 }
 
 // completeUntil is the watermark of the stream of session events.

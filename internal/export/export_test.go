@@ -275,3 +275,26 @@ func TestVisitsAreExported(t *testing.T) {
 		t.Errorf("of two people or more: %+v, %v", report, err)
 	}
 }
+
+// TestWatermarkIsOfEveryAccount: an account whose newest messages are no events holds the
+// watermark back as it did before them. One of which nothing else is known has none.
+func TestWatermarkIsOfEveryAccount(t *testing.T) {
+	t.Parallel()
+	js, stream := streamOf(t)
+	late := change(events.Started, "a", "g1", "bar", noon)
+	late.Account = "late"
+	publish(t, js, late)
+	for range 100 {
+		for _, account := range []string{"late", "nobody"} {
+			if _, err := js.Publish(t.Context(), (events.Subjects{}).Filter(account, "bar", events.Ended), []byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	publish(t, js, change(events.Started, "b", "g2", "bar", noon.Add(time.Hour)))
+	var out bytes.Buffer
+	report, err := Sessions(t.Context(), stream, Request{Format: CSV}, &out)
+	if err != nil || !report.CompleteUntil.Equal(noon) {
+		t.Errorf("complete until %v, %v; want %v", report.CompleteUntil, err, noon)
+	}
+}
