@@ -20,8 +20,8 @@ const KeyRestored = "store/restored"
 const compactBatch = 16 << 20
 
 // Backup writes the file as it is to w, with everything that was staged and acknowledged
-// by then, but what waits for room in the outbox, and returns its bytes. Commits go on
-// meanwhile; what they free is not used again until Backup returns.
+// by then, but what waits for room in the outbox, and returns its bytes. It is copied beside
+// the file first, so that nothing waits for w.
 func (s *Store) Backup(w io.Writer) (size int64, err error) {
 	if err := s.flushed(); err != nil && !errors.Is(err, ErrOutboxFull) {
 		return 0, err
@@ -29,11 +29,28 @@ func (s *Store) Backup(w io.Writer) (size int64, err error) {
 	if err := s.save(); err != nil {
 		return 0, err
 	}
+	// Whoever takes it may be slow, and a transaction that reads holds up the file's growth.
+	temp, err := emptyBeside(s.path)
+	if err != nil {
+		return 0, explained(s.path, "back it up", err)
+	}
+	defer func() { _ = os.Remove(temp) }()
+	f, err := os.OpenFile(temp, os.O_RDWR, 0o600)
+	if err != nil {
+		return 0, explained(s.path, "back it up", err)
+	}
+	defer func() { _ = f.Close() }()
 	err = s.view("back it up", func(tx *bbolt.Tx) error {
-		size, err = tx.WriteTo(w)
+		_, err := tx.WriteTo(f)
 		return err
 	})
-	return size, err
+	if err != nil {
+		return 0, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return 0, explained(s.path, "back it up", err)
+	}
+	return io.Copy(w, f)
 }
 
 // save writes the cursor where it lags behind.

@@ -175,3 +175,45 @@ func TestForgettingAgainTellsNothingNew(t *testing.T) {
 	commit(t, s, follow(is, events.Updated, now, c.Now().Add(time.Second)))
 	again("once that has told of it", events.Forgotten)
 }
+
+// slowly is a writer that tells of its first write, and waits there.
+type slowly struct {
+	began, goOn chan struct{}
+	once        sync.Once
+}
+
+func (w *slowly) Write(b []byte) (int, error) {
+	w.once.Do(func() {
+		close(w.began)
+		<-w.goOn
+	})
+	return len(b), nil
+}
+
+// TestNothingWaitsForABackup that somebody takes slowly: neither who forgets a person, nor
+// commits that let the file grow.
+func TestNothingWaitsForABackup(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	s := opened(t, Options{Now: c.Now})
+	now := newSession("a", "here")
+	now.GuestID = "ann"
+	commit(t, s, follow(events.State{}, events.Started, now, c.Now()))
+	w := &slowly{began: make(chan struct{}), goOn: make(chan struct{})}
+	var backup sync.WaitGroup
+	backup.Go(func() {
+		if _, err := s.Backup(w); err != nil {
+			t.Error(err)
+		}
+	})
+	<-w.began
+	if did, err := s.Forget(person("ann")); err != nil || did.Sessions != 1 {
+		t.Errorf("forgotten: %+v, %v", did, err)
+	}
+	for i := range 500 {
+		commit(t, s, arrival(sessionID(i), "here", c.Now()))
+	}
+	taken(t, s, 0, 10)
+	close(w.goOn)
+	backup.Wait()
+}
