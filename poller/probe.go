@@ -157,7 +157,7 @@ func (r *historyReader) trusts(ev *evidence, reading *order.Reading, q platform.
 	default:
 		return true
 	}
-	r.Logger.Warn("the account's history cannot be used: arrivals are found by sweeps alone", "reason", reason, "again_in", recheck)
+	r.Logger.Warn("the account's history cannot be used: arrivals are read from the list of who is online alone", "reason", reason, "again_in", recheck)
 	r.list = order.List{}
 	r.probe = probe{faultyTill: r.Clock.Now().Add(recheck), Frontier: r.probe.Frontier, Gaps: reorder(r.probe.Gaps)}
 	return false

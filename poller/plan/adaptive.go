@@ -88,6 +88,8 @@ func (a *Adaptive) ordered(now time.Time, v *View) Decision {
 	switch {
 	case a.others > 3:
 		return best
+	case !v.Probing && v.Turn%2 == 0 && a.pages.unread(now) > period:
+		return Decision{Look: Look{Kind: Sweep, Page: a.pages.newest(now)}, Why: "arrivals stand on it, and the history does not show them"}
 	case v.Probing && v.ProbeAge > 3*period:
 		return probe("arrivals were last read three times as long ago as pays") // Whatever else there is, nobody waits longer.
 	case v.Reading != nil && v.Turn%readingTurn == 1:

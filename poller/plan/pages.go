@@ -137,6 +137,44 @@ func (p *pages) choose(now time.Time, v *View, overdue time.Duration) {
 	p.fit(now, next, next, false)
 }
 
+// unread is for how long the end of the list at which the newest sessions stand was not
+// read. What the track reads is between sessions that are known, and arrivals are not.
+func (p *pages) unread(now time.Time) time.Duration {
+	at := 0.0
+	if !p.Rows.NewestFirst && p.Rows.n > 0 {
+		at = max(0, p.end()-1)
+	}
+	switch {
+	case p.covered(at, at+1) > 0:
+		return 0
+	case p.edge.IsZero():
+		return time.Hour
+	}
+	return now.Sub(p.edge)
+}
+
+// end is how many sessions the list probably has of those in the rows.
+func (p *pages) end() float64 { return min(p.starts[len(p.starts)-1], p.longest) }
+
+// newest is the page on which the newest sessions stand.
+func (p *pages) newest(now time.Time) Window {
+	if p.Rows.NewestFirst || p.Rows.n == 0 {
+		return Window{1, p.Size}
+	}
+	// About where the rows end: some of them, so that it is known where the page was found,
+	// and room for those who have come since.
+	first, last := max(0, p.end()-p.margin-1), p.end()+p.margin
+	if !p.edge.IsZero() {
+		last += min(p.Rates.starts*now.Sub(p.edge).Seconds(), float64(p.Size)/2)
+	}
+	for size := p.Size; size >= MaxPerPage/2 && !p.Fixed; size-- {
+		if n := int(first) / size; last <= float64((n+1)*size) {
+			return Window{n + 1, size}
+		}
+	}
+	return Window{int(first)/p.Size + 1, p.Size}
+}
+
 // covered is the part of a stretch of the list that pages under way will show.
 func (p *pages) covered(from, to float64) float64 {
 	if to <= p.askedFrom || from >= p.askedTo {
