@@ -302,6 +302,9 @@ func (p livePlan) write(out io.Writer, locations int) error {
 		fmt.Fprintf(w, "%s\t%.0f\t%.1f\t%.1f\t%.1f\t%.1f\t%d\n", c.name, 24*c.PerHour, c.ExpectedMean, c.ExpectedP95, c.MeasuredP50, c.MeasuredP95, c.Measured)
 	}
 	fmt.Fprintf(w, "round robin\t\t%.1f\n", p.RoundRobinMean)
+	if p.Order == "none" {
+		fmt.Fprintln(w, "What is expected holds for a list that is sorted by start. This one is not, so go by what is measured.")
+	}
 	fmt.Fprintln(w, "\nlook\trequests/min\twhy")
 	for _, kind := range slices.SortedFunc(maps.Keys(p.RequestsByLook), func(a, b string) int {
 		if d := p.RequestsByLook[b] - p.RequestsByLook[a]; d != 0 {
