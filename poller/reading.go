@@ -28,6 +28,9 @@ const (
 	// rejoins is how often a page that shares nothing with the one before is
 	// followed by one that begins further back, before the reading goes on without.
 	rejoins = 3
+	// mostFailed is how many pages there are at least to a join that fails, beside those:
+	// a page far back joins at last, and brings hardly anything new.
+	mostFailed = 4
 	// retryJoins is how many readings of a list there are to one that tries whether its
 	// pages can be joined, where they could not.
 	retryJoins = 10
@@ -73,6 +76,7 @@ type reading struct {
 	shown   map[string]bool // on any page
 	covered int             // positions read so far
 	missed  int             // joins that failed in a row
+	failed  int             // joins that failed
 	// unjoined is set once pages could not be joined: rows move faster than they are
 	// read, and waiting for two that meet would never end.
 	unjoined bool
@@ -135,8 +139,9 @@ func (r *reading) add(page platform.Page, m timing) (done bool) {
 		r.alike = 0
 	}
 	r.last = ids
-	if r.unjoined = r.unjoined || r.missed == rejoins; r.fixed == 0 && !joined && !r.unjoined {
+	if r.unjoined = r.unjoined || r.missed == rejoins || r.failed > rejoins+r.pages/mostFailed; r.fixed == 0 && !joined && !r.unjoined {
 		r.missed++
+		r.failed++
 		return false
 	}
 	r.missed, r.before = 0, ids
