@@ -28,6 +28,12 @@ func (k *ledger) shift() error {
 }
 
 // startsSettle reports whether starts have stayed for long enough to tell positions.
-func (k *account) startsSettle() bool {
-	return k.shifted.IsZero() || k.Clock.Now().Sub(k.shifted) > settled
+func (k *account) startsSettle() bool { return k.settling() == 0 }
+
+// settling is for how long yet starts have to stay until they do.
+func (k *account) settling() time.Duration {
+	if k.shifted.IsZero() {
+		return 0
+	}
+	return max(0, settled-k.Clock.Now().Sub(k.shifted))
 }

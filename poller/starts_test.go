@@ -67,7 +67,14 @@ func TestStartsThatChangeEndNobody(t *testing.T) {
 				answer.Body = io.NopCloser(bytes.NewReader(body))
 				return answer
 			}
-			l.run(25 * time.Minute)
+			l.run(whole + time.Minute)
+			if settling := l.poller.Status(l.clock.Now()).Plan.Settling; settling <= 0 || settling > 5*time.Minute {
+				t.Errorf("a minute after the starts changed they are said to settle within %v", settling)
+			}
+			l.run(14 * time.Minute)
+			if settling := l.poller.Status(l.clock.Now()).Plan.Settling; settling != 0 {
+				t.Errorf("long after the starts changed they are said to settle within %v", settling)
+			}
 
 			left, ended := make(map[string]time.Time), make(map[string]bool)
 			for _, x := range l.truth.All() {

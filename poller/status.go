@@ -51,6 +51,9 @@ type Plan struct {
 	// Lag is how far behind answers may be, by what they showed of late; zero where none
 	// was.
 	Lag time.Duration
+	// Settling is for how long yet the starts of sessions have to stay, where they changed,
+	// before a page proves an end by them again.
+	Settling time.Duration
 	// Roams is true once a session was seen to move between locations, so that a
 	// missing one is asked about before it counts as ended.
 	Roams bool
@@ -218,7 +221,7 @@ func (p *Poller) reckon() Plan {
 	v, online := &p.view, p.roster.len()
 	made := Plan{
 		Order: "none", Roams: p.roaming, Gaps: len(p.history.probe.Gaps), Pending: len(p.pending.ends), Late: p.planned.Late, Count: p.counting.Count,
-		Past: p.history.status(), Addresses: p.checks.status(), Missing: len(p.missing.ids), Hidden: p.missing.hidden, Lag: p.lagging(p.Clock.Now()), Look: p.planned.Kind, Why: p.planned.Why,
+		Past: p.history.status(), Addresses: p.checks.status(), Missing: len(p.missing.ids), Hidden: p.missing.hidden, Lag: p.lagging(p.Clock.Now()), Settling: p.settling(), Look: p.planned.Kind, Why: p.planned.Why,
 		Starts: 3600 * p.rates().Starts(), Ends: 3600 * p.rates().Hazard() * float64(online),
 	}
 	for loose := range p.roster.loose {

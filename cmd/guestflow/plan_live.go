@@ -35,6 +35,7 @@ type livePlan struct {
 	Hidden           float64            `json:"hidden"`
 	Displaced        int                `json:"displaced"`
 	Lag              float64            `json:"lag"`
+	Settling         float64            `json:"settling"` // for how long yet changed starts prove nothing
 	Census           *censusPlan        `json:"census,omitempty"`
 	AddressChecks    addressPlan        `json:"address_checks"`
 	Starts           changePlan         `json:"starts"`
@@ -160,7 +161,7 @@ func (m *member) plan(of *account.Account, now time.Time) livePlan {
 	f := s.Plan.Forecast
 	p := livePlan{
 		Account: m.cfg.Account, State: string(s.State), Online: s.Online(), Pages: f.Pages, Order: s.Plan.Order, Roams: s.Plan.Roams,
-		HistoryGaps: s.Plan.Gaps, HeldEnds: s.Plan.Pending, Missing: s.Plan.Missing, Hidden: s.Plan.Hidden, Displaced: s.Plan.Displaced, Lag: s.Plan.Lag.Seconds(), RoundRobinMean: f.RoundRobin,
+		HistoryGaps: s.Plan.Gaps, HeldEnds: s.Plan.Pending, Missing: s.Plan.Missing, Hidden: s.Plan.Hidden, Displaced: s.Plan.Displaced, Lag: s.Plan.Lag.Seconds(), Settling: s.Plan.Settling.Seconds(), RoundRobinMean: f.RoundRobin,
 		Staleness: s.Staleness().Seconds(), MaxStaleness: m.cfg.MaxStaleness.Seconds(), StalenessKept: !s.Plan.Late,
 		Starts: changePlan{PerHour: s.Plan.Starts, ExpectedMean: f.StartMean, ExpectedP95: f.StartP95},
 		Ends:   changePlan{PerHour: s.Plan.Ends, ExpectedMean: f.EndMean, ExpectedP95: f.EndP95},
@@ -269,7 +270,7 @@ func (p livePlan) write(out io.Writer, locations int) error {
 		return not
 	}
 	fmt.Fprintf(out, "account %s: %s, %d online in %d locations (%d pages), %d requests a minute\n", p.Account, p.State, p.Online, len(p.LocationsByDelay), p.Pages, p.Limit)
-	fmt.Fprintf(out, "list order: %s; sessions %s\n", explainOrder(p.Order), yes(p.Roams, "move between locations, so a missing one is asked about", "were never seen to move between locations"))
+	fmt.Fprintf(out, "list order: %s; sessions %s\n", explainOrder(p.Order, p.Settling), yes(p.Roams, "move between locations, so a missing one is asked about", "were never seen to move between locations"))
 	fmt.Fprintf(out, "staleness: %.0f s now, at most %.0f s %s\n", p.Staleness, p.MaxStaleness, yes(p.StalenessKept, "wanted", "wanted, which the limit does not permit"))
 	p.AddressChecks.write(out)
 	if c := p.Census; c != nil {
@@ -342,12 +343,14 @@ var reasons = map[string]string{
 	"addresses":  "who is online still, by address: ends, with twice as many eyes",
 }
 
-func explainOrder(order string) string {
-	switch order {
-	case "none":
+func explainOrder(order string, settling float64) string {
+	switch {
+	case order == "none":
 		return "none, so ends need a location's whole list or a question of their own"
-	case "learning":
+	case order == "learning":
 		return "being learned"
+	case settling > 0:
+		return fmt.Sprintf("%s, but the starts of sessions have changed, as where the platform's time zone or clock is set anew: unless they change again, for %.0f s yet ends need a location's whole list or a question of their own", order, settling)
 	}
 	return order + ": one page proves an end, and arrivals stand at one end of the list"
 }
