@@ -38,10 +38,12 @@ type evidence struct {
 	// marks are committed with what the answer shows.
 	marks []store.LocationMark
 	// behind is how far behind the answer may be, and since the earliest moment, in the
-	// rows' seconds, that it may tell of; see weigh.
-	weighed bool
-	behind  time.Duration
-	since   float64
+	// rows' seconds, that it may tell of; anchored is that it shows somebody by the start
+	// that is known. See weigh.
+	weighed  bool
+	behind   time.Duration
+	since    float64
+	anchored bool
 }
 
 // presence is that a session was online at a time.
@@ -212,7 +214,8 @@ func (s *Settings) report(ev *evidence, changes []events.Event, comparing, commi
 }
 
 // weigh compares an answer with what is known of its sessions: how far behind it may be, and
-// whether starts have changed.
+// whether starts have changed. Of one that shows nobody by the start that is known, nobody
+// can tell.
 func (k *ledger) weigh(ev *evidence) error {
 	if ev.weighed {
 		return nil
@@ -239,7 +242,10 @@ func (k *ledger) weigh(ev *evidence) error {
 	if fallen > 1 {
 		ev.behind = mostLag
 	}
-	ev.weighed, ev.since = true, k.roster.rows.Seconds(ev.sent.Add(-ev.behind))
+	ev.weighed, ev.since, ev.anchored = true, k.roster.rows.Seconds(ev.sent.Add(-ev.behind)), kept > 0
+	if ev.scope == ofHistory && !slices.ContainsFunc(ev.sessions, func(s events.Session) bool { return s.Online }) {
+		ev.anchored = true // It shows nobody online where somebody should be.
+	}
 	if changed < leastShifted || changed <= kept {
 		return nil
 	}

@@ -61,6 +61,10 @@ func (k *ledger) absent(ev *evidence) (ids []string, reading order.Reading, err 
 		slices.Sort(ids)
 		return ids, reading, nil
 	}
+	if !ev.anchored && !reading.Whole {
+		slices.Sort(ids)
+		return ids, reading, nil
+	}
 	for e := range k.expected(ev.scope, ev.location, reading) {
 		switch {
 		case !absent(e):

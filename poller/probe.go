@@ -175,6 +175,9 @@ func (r *historyReader) leavesOut(ev *evidence, reading *order.Reading, q platfo
 			return false
 		}
 	}
+	if len(ev.sessions) > 0 && !ev.anchored {
+		return false
+	}
 	within := r.expected(ofAccount, "", *reading)
 	if len(ev.sessions) == 0 && q.Page <= 1 && q.StartDate != "" {
 		day, err := time.Parse(time.DateOnly, q.StartDate)

@@ -5,7 +5,8 @@ import "time"
 // That a session which a page does not show is gone rests on its start. Where a platform's
 // zone or clock is set anew, all starts change while the list stays in its order: who was not
 // shown with the new start yet stands elsewhere by the one that is known. So nobody has a
-// position until starts have stayed for a while, and each session was shown since.
+// position until starts have stayed for a while, and each session was shown since. Nor does a
+// page tell of positions that shows nobody as known, which changed starts may be on as well.
 
 const (
 	// leastShifted is how many sessions of an answer have other starts than are known, and
