@@ -69,10 +69,13 @@ func (k *account) enrol(online int) error {
 	pages := float64(online) / plan.MaxPerPage
 	round := (pages + math.Sqrt(pages)) * budget.Window.Seconds() / float64(limit)
 	seen := k.begun.Add(-time.Millisecond - seconds(round))
+	if err := k.recallShift(); err != nil {
+		return err
+	}
 	err := k.Store.All(func(s events.State) bool {
 		if location := k.watched.byID[s.Session.LocationID]; location != nil || len(k.Locations) == 0 {
 			e := k.roster.add(s.Session.ID, k.location(s.Session.LocationID, s.Session.LocationName), s.Session.StartedAt, timing{sent: seen, came: seen})
-			e.in[ofAccount].placed = true
+			e.in[ofAccount].placed = k.startStays(&s)
 			// No answer is of before its start; but that may be told on another clock.
 			e.entered = min(k.roster.rows.Seconds(s.Session.StartedAt), k.roster.rows.Seconds(k.begun))
 			e.read(&s.Session)

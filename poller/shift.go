@@ -1,6 +1,10 @@
 package poller
 
-import "time"
+import (
+	"time"
+
+	"github.com/guestflow/guestflow/events"
+)
 
 // That a session which a page does not show is gone rests on its start. Where a platform's
 // zone or clock is set anew, all starts change while the list stays in its order: who was not
@@ -25,7 +29,30 @@ func (k *ledger) shift() error {
 	k.shifted = k.Clock.Now()
 	k.roster.disorder(ofAccount)
 	k.roster.disorder(ofLocation)
+	if err := k.remember(shiftKey, k.shifted); err != nil {
+		return err
+	}
 	return k.remember(displacedKey, []string{})
+}
+
+// shiftKey names when starts were last seen changed: some of the sessions that a store has
+// are known by the one zone then, and some by the other.
+const shiftKey = "account.shifted"
+
+// recallShift takes up what the last process knew of changed starts.
+func (k *account) recallShift() error {
+	if err := k.recall(shiftKey, &k.shifted); err != nil {
+		return err
+	}
+	if k.shifted.After(k.begun) { // by a clock that was set back since
+		k.shifted = k.begun
+	}
+	return nil
+}
+
+// startStays reports whether a session is known by a start of after they last changed.
+func (k *account) startStays(s *events.State) bool {
+	return k.shifted.IsZero() || k.startsSettle() && s.SeenAt.After(k.shifted.Add(settled))
 }
 
 // startsSettle reports whether starts have stayed for long enough to tell positions.

@@ -73,3 +73,57 @@ func TestStartsOfStrangersProveNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestStartsThatChangedProveNothingAfterARestart: a process ends while the platform's servers
+// get another zone one after another, so that it knows some sessions by the one and some by
+// the other.
+func TestStartsThatChangedProveNothingAfterARestart(t *testing.T) {
+	const by = -3 * time.Hour
+	for _, c := range []struct {
+		away time.Duration
+		gone int
+	}{{time.Second, 0}, {settled, 40}} {
+		kept := newShelf()
+		p := newCounter(t, kept, noon)
+		p.accountList.Direction = order.NewestFirst
+		var all []events.Session // newest first
+		for i := range 150 {
+			all = append(all, events.Session{ID: strconv.Itoa(i), LocationID: "hall", Online: true, StartedAt: noon.Add(-time.Duration(i) * time.Second)})
+		}
+		page := func(from, to int, by time.Duration, at time.Time) evidence {
+			sessions := slices.Clone(all[from:to])
+			for i := range sessions {
+				sessions[i].StartedAt = sessions[i].StartedAt.Add(by)
+			}
+			return evidence{timing: instant(at), sessions: sessions, scope: ofAccount, first: from == 0, last: to == len(all)}
+		}
+		now := noon
+		for range 3 {
+			now = now.Add(20 * time.Second)
+			p.answer(page(0, 100, 0, now))
+			p.answer(page(70, 150, 0, now.Add(time.Second)))
+		}
+		now = now.Add(20 * time.Second)
+		p.answer(page(0, 100, by, now))
+
+		now = now.Add(c.away)
+		p = newCounter(t, kept, now)
+		p.accountList.Direction = order.NewestFirst
+		if c.gone > 0 { // Once all are known by the zone that stays, a page proves again.
+			now = now.Add(20 * time.Second)
+			if gone := p.answer(page(0, 100, by, now)); len(gone) > 0 {
+				t.Errorf("%d ended who were not shown since starts changed", len(gone))
+			}
+			for range 2 {
+				p.answer(page(70, 150, by, now.Add(time.Second)))
+				now = now.Add(settled + time.Second)
+				p.answer(page(0, 100, by, now))
+			}
+			all = slices.Delete(all, 20, 20+c.gone)
+		}
+		now = now.Add(20 * time.Second)
+		if gone := p.answer(page(0, 100, by, now)); len(gone) != c.gone {
+			t.Errorf("%v after starts changed %d ended, want %d", c.away, len(gone), c.gone)
+		}
+	}
+}
