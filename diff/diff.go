@@ -276,7 +276,8 @@ func (c *comparison) end(old events.State, now events.Session, end ending, from 
 }
 
 // seenAt is the last time at which a session was certainly as known: the last
-// complete look showed it, unless it began later.
+// complete look showed it, unless it began later. One that begins after what is compared is
+// told by another clock, or zone.
 func (c *comparison) seenAt(old events.State) time.Time {
 	at := c.tracking(&old.Session).SeenAt
 	if c.known.SeenAt != nil {
@@ -284,8 +285,8 @@ func (c *comparison) seenAt(old events.State) time.Time {
 			at = old.SeenAt.Add(-longestLook)
 		}
 	}
-	if at.Before(old.Session.StartedAt) {
-		at = old.Session.StartedAt
+	if start := old.Session.StartedAt; at.Before(start) && !start.After(c.snap.At) {
+		at = start
 	}
 	return at
 }

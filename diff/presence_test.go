@@ -118,7 +118,7 @@ func TestResumedIsANewEpisode(t *testing.T) {
 	if got, want := told(d), `resumed a -1280/+0 reset {"location_id":"hall","location_name":"The Hall","device_ip":"10.0.0.2"}`; got != want {
 		t.Fatalf("told %q, want %q", got, want)
 	}
-	if at := d[0].Data.Observed.NotYetAt; !at.Equal(gone.Add(-15*time.Second)) {
+	if at := d[0].Data.Observed.NotYetAt; !at.Equal(gone.Add(-15 * time.Second)) {
 		t.Errorf("it had not resumed at %v: who is shown so soon after an end may have been shown before", at)
 	}
 	if got := l.states["a"]; got.Episode != 2 || got.Revision != 5 {
@@ -279,8 +279,8 @@ func TestTimeIsBounded(t *testing.T) {
 			events.Traffic, minute(20).Add(2 * time.Second), minute(10)},
 		{"updated", seen, []events.Session{session("a")}, []events.Session{session("a", ip("10.0.0.2"))},
 			events.Updated, minute(20).Add(2 * time.Second), minute(10)},
-		{"a start that the platform dates later than the list", seen, []events.Session{session("a", startedAt(minute(25)))}, nil,
-			events.Ended, minute(20).Add(2 * time.Second), minute(20).Add(2 * time.Second)},
+		{"a start that the platform dates later than the list bounds nothing", seen, []events.Session{session("a", startedAt(minute(25)))}, nil,
+			events.Ended, minute(20).Add(2 * time.Second), minute(10)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
