@@ -86,7 +86,7 @@ func beside(t *testing.T, settings Settings) (*Service, *besides) {
 	s := filled(t, settings, list)
 	s.visits.day = newVisitDay(time.UTC, epoch)
 	for _, e := range []visits.Event{visit("a", "loc-00", epoch, visits.Yes, 1), visit("b", "loc-01", epoch, visits.Unknown, 0)} {
-		s.visits.day.take(e)
+		s.visits.day.take(e, epoch)
 	}
 	return s, b
 }
@@ -110,18 +110,47 @@ func TestVisitsOfTodayAreCounted(t *testing.T) {
 		visit("a", "x", noon, visits.Yes, 1), visit("b", "y", noon, visits.No, 2), known, counted.Sealed(), ended.Sealed(),
 		visit("late", "x", noon.AddDate(0, 0, -1), visits.Yes, 1), visit("none", "x", noon, "", 0),
 	} {
-		d.take(e)
+		d.take(e, noon)
 	}
 	want := []VisitCount{{"default", "x", 3, 1, 1, 1}, {"default", "y", 1, 0, 1, 0}}
 	if a := d.answer(access{}); !slices.Equal(a.Locations, want) || !slices.Equal(a.Totals, []VisitCount{{"default", "", 4, 1, 2, 1}}) || a.Date != "2026-05-04" {
 		t.Errorf("%+v, want %+v", a, want)
 	}
-	d.take(visit("e", "x", noon.Add(13*time.Hour), visits.Yes, 1))
+	d.take(visit("e", "x", noon.Add(13*time.Hour), visits.Yes, 1), noon.Add(13*time.Hour))
 	if a := d.answer(access{}); a.Date != "2026-05-05" || a.Totals[0].Visits != 1 {
 		t.Errorf("on the next day: %+v", a)
 	}
 	if d.turn(noon.AddDate(0, 0, 2)); len(d.answer(access{}).Totals) != 0 {
 		t.Error("a day on which nobody came has visits")
+	}
+}
+
+// TestNoVisitTurnsTheDay: only the page's clock does, and visits that began a little ahead
+// of it are counted once it is there.
+func TestNoVisitTurnsTheDay(t *testing.T) {
+	zone, err := time.LoadLocation("Pacific/Auckland")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The clocks there go back in the night to come: the day after has 25 hours.
+	night := time.Date(2026, 4, 4, 23, 59, 50, 0, zone)
+	d := newVisitDay(zone, night)
+	d.take(visit("a", "x", night, visits.Yes, 1), night)
+	known := visit("b", "x", night.Add(time.Minute), visits.Unknown, 0)
+	counted := known
+	counted.Kind, counted.Data.Revision, counted.Data.Visit.First, counted.Data.Visit.Number = visits.Counted, 2, visits.No, 4
+	for _, e := range []visits.Event{
+		known, counted.Sealed(), visit("c", "y", night.AddDate(0, 0, 2), visits.Yes, 1), visit("d", "y", night.AddDate(70, 0, 0), visits.Yes, 1),
+	} {
+		d.take(e, night)
+	}
+	if a := d.answer(access{}); a.Date != "2026-04-04" || !slices.Equal(a.Locations, []VisitCount{{"default", "x", 1, 1, 0, 0}}) {
+		t.Errorf("after visits of later days: %+v", a)
+	}
+	morning := night.Add(time.Hour)
+	d.take(visit("e", "x", morning, visits.Yes, 1), morning)
+	if a := d.answer(access{}); a.Date != "2026-04-05" || !slices.Equal(a.Locations, []VisitCount{{"default", "x", 2, 1, 1, 0}}) {
+		t.Errorf("on the next day: %+v", a)
 	}
 }
 
@@ -271,7 +300,7 @@ func TestGroupsTokenShowsNothingBesideOfOthers(t *testing.T) {
 		}
 		return total, ids
 	}
-	s.visits.day.take(visit("c", "loc-02", epoch, visits.Yes, 1))
+	s.visits.day.take(visit("c", "loc-02", epoch, visits.Yes, 1), epoch)
 	for _, c := range []struct {
 		path, token string
 		ids         []string

@@ -20,7 +20,7 @@ func TestPageShowsWhatIsBeside(t *testing.T) {
 		cells[h] = float32(h)
 	}
 	s.state.accounts["default"].areas["loc-00"].week = week{epoch.AddDate(0, 0, -21).UnixMilli(), cells}
-	s.visits.day.take(visit("c", "loc-00", epoch, visits.Yes, 1))
+	s.visits.day.take(visit("c", "loc-00", epoch, visits.Yes, 1), epoch)
 	site := &website{t: t, handler: s.Handler()}
 	site.start()
 	do(t, ctx, chromedp.EmulateViewport(1280, 900), chromedp.Navigate("http://"+site.address+"/"))

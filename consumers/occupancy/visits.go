@@ -37,8 +37,14 @@ type visitsAnswer struct {
 
 // visitDay counts the visits of one day, folded from the stream of visits.
 type visitDay struct {
-	zone   *time.Location
-	date   string
+	zone *time.Location
+	date string
+	// days are that day and the one after it, on which visits may have begun by a clock that
+	// is ahead of the page's.
+	days map[string]*dayCounts
+}
+
+type dayCounts struct {
 	counts map[Place]*VisitCount
 	// open are visits of which may become known later whether they are the guest's first.
 	open map[visitKey]visitSeen
@@ -58,39 +64,52 @@ func newVisitDay(zone *time.Location, now time.Time) *visitDay {
 	return d
 }
 
-// turn begins a new day where now is one.
+// turn begins a new day where now, by the page's clock, is one.
 func (d *visitDay) turn(now time.Time) {
-	if date := now.In(d.zone).Format(time.DateOnly); date > d.date {
-		d.date, d.counts, d.open = date, map[Place]*VisitCount{}, map[visitKey]visitSeen{}
+	date := now.In(d.zone).Format(time.DateOnly)
+	if date <= d.date {
+		return
 	}
+	y, m, day := now.In(d.zone).Date()
+	next := time.Date(y, m, day+1, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
+	days := map[string]*dayCounts{}
+	for _, of := range []string{date, next} {
+		if days[of] = d.days[of]; days[of] == nil {
+			days[of] = &dayCounts{map[Place]*VisitCount{}, map[visitKey]visitSeen{}}
+		}
+	}
+	d.date, d.days = date, days
 }
 
-func (d *visitDay) take(e visits.Event) {
+// take counts the event. It turns the day by now alone: an account whose clock is wrong
+// would end the day of all others.
+func (d *visitDay) take(e visits.Event, now time.Time) {
+	d.turn(now)
 	v := &e.Data.Visit
-	d.turn(v.StartedAt)
-	if v.StartedAt.In(d.zone).Format(time.DateOnly) != d.date {
+	day := d.days[v.StartedAt.In(d.zone).Format(time.DateOnly)]
+	if day == nil {
 		return
 	}
 	key := visitKey{e.Account, v.ID}
 	switch e.Kind {
 	case visits.Started:
 		seen := visitSeen{Place{e.Account, v.LocationID}, v.First}
-		d.add(seen, 1)
+		day.add(seen, 1)
 		if v.Number == 0 {
-			d.open[key] = seen
+			day.open[key] = seen
 		}
 	case visits.Counted:
-		if was, ok := d.open[key]; ok {
-			d.add(was, -1)
-			d.add(visitSeen{was.at, v.First}, 1)
-			delete(d.open, key)
+		if was, ok := day.open[key]; ok {
+			day.add(was, -1)
+			day.add(visitSeen{was.at, v.First}, 1)
+			delete(day.open, key)
 		}
 	case visits.Ended:
-		delete(d.open, key)
+		delete(day.open, key)
 	}
 }
 
-func (d *visitDay) add(seen visitSeen, n int) {
+func (d *dayCounts) add(seen visitSeen, n int) {
 	c := d.counts[seen.at]
 	if c == nil {
 		c = &VisitCount{Account: seen.at.Account, ID: seen.at.Location}
@@ -111,7 +130,7 @@ func (d *visitDay) add(seen visitSeen, n int) {
 func (d *visitDay) answer(x access) visitsAnswer {
 	a := visitsAnswer{Date: d.date, Zone: d.zone.String(), Locations: []VisitCount{}, Totals: []VisitCount{}}
 	totals := map[string]*VisitCount{}
-	for p, c := range d.counts {
+	for p, c := range d.days[d.date].counts {
 		if !x.sees(p) {
 			continue
 		}
@@ -192,9 +211,12 @@ func (s *Service) readVisits(ctx context.Context, js jetstream.JetStream) error 
 			return err
 		}
 		e, err := visits.Decode(msg.Data())
+		s.mu.RLock()
+		now := s.now()
+		s.mu.RUnlock()
 		s.visits.mu.Lock()
 		if err == nil && (s.settings.Account == "" || s.settings.Account == e.Account) {
-			day.take(e)
+			day.take(e, now)
 		}
 		s.visits.mu.Unlock()
 		if meta.NumPending == 0 {
