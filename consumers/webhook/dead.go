@@ -57,9 +57,21 @@ type graveyard struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 	prefix string
+	open   func(context.Context) error // makes the stream again where it is gone
 }
 
 func openGraveyard(ctx context.Context, js jetstream.JetStream, o options) (*graveyard, error) {
+	s, err := ensureGraveyard(ctx, js, o)
+	if err != nil {
+		return nil, err
+	}
+	return &graveyard{js, s, o.DeadPrefix, func(ctx context.Context) error {
+		_, err := ensureGraveyard(ctx, js, o)
+		return err
+	}}, nil
+}
+
+func ensureGraveyard(ctx context.Context, js jetstream.JetStream, o options) (jetstream.Stream, error) {
 	s, err := js.Stream(ctx, o.DeadStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) && !o.Declared {
 		// Created only when absent: an operator's own limits are never touched.
@@ -75,16 +87,35 @@ func openGraveyard(ctx context.Context, js jetstream.JetStream, o options) (*gra
 	if err != nil {
 		return nil, fmt.Errorf("stream of dead letters %s: %w", o.DeadStream, err)
 	}
-	return &graveyard{js, s, o.DeadPrefix}, nil
+	return s, nil
+}
+
+// despiteDeletion does what needs a stream. Where somebody has deleted that, it opens the
+// stream, which makes it again unless it is declared elsewhere, and does it once more.
+func despiteDeletion(ctx context.Context, open, do func(context.Context) error) error {
+	err := do(ctx)
+	if !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	if err := open(ctx); err != nil {
+		return err
+	}
+	return do(ctx)
 }
 
 func (g *graveyard) subject(endpoint string) string { return g.prefix + "." + endpoint }
 
 // count returns how many letters lie under each subject.
 func (g *graveyard) count(ctx context.Context) (map[string]uint64, error) {
-	info, err := g.stream.Info(ctx, jetstream.WithSubjectFilter(g.prefix+".*"))
+	var info *jetstream.StreamInfo
+	err := despiteDeletion(ctx, g.open, func(ctx context.Context) (err error) {
+		if info, err = g.stream.Info(ctx, jetstream.WithSubjectFilter(g.prefix+".*")); err != nil {
+			err = fmt.Errorf("stream of dead letters %s: %w", g.stream.CachedInfo().Config.Name, err)
+		}
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("stream of dead letters %s: %w", g.stream.CachedInfo().Config.Name, err)
+		return nil, err
 	}
 	return info.State.Subjects, nil
 }
@@ -103,7 +134,10 @@ func (g *graveyard) bury(ctx context.Context, l DeadLetter) error {
 	h.Set(DeadSequence, strconv.FormatUint(l.StreamSequence, 10))
 	m := &nats.Msg{Subject: g.subject(l.Endpoint), Header: h, Data: l.Event}
 	id := l.Endpoint + "/" + strconv.FormatUint(l.StreamSequence, 10) + "/" + l.EventID
-	if _, err := g.js.PublishMsg(ctx, m, jetstream.WithMsgID(id)); err != nil {
+	if err := despiteDeletion(ctx, g.open, func(ctx context.Context) error {
+		_, err := g.js.PublishMsg(ctx, m, jetstream.WithMsgID(id))
+		return err
+	}); err != nil {
 		return fmt.Errorf("dead letter of endpoint %s, event %s: %w", l.Endpoint, l.EventID, err)
 	}
 	return nil

@@ -88,9 +88,18 @@ func (r *runner) skip(ctx context.Context, j *job) outcome {
 type skipList struct {
 	js     jetstream.JetStream
 	prefix string
+	open   func(context.Context) error // makes the stream again where it is gone
 }
 
 func openSkipList(ctx context.Context, o options) (*skipList, error) {
+	open := func(ctx context.Context) error { return ensureSkipList(ctx, o) }
+	if err := open(ctx); err != nil {
+		return nil, err
+	}
+	return &skipList{o.JetStream, o.SkippedPrefix, open}, nil
+}
+
+func ensureSkipList(ctx context.Context, o options) error {
 	_, err := o.JetStream.Stream(ctx, o.SkippedStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) && !o.Declared {
 		// Created only when absent: an operator's own limits are never touched.
@@ -104,9 +113,9 @@ func openSkipList(ctx context.Context, o options) (*skipList, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("stream of skipped events %s: %w", o.SkippedStream, err)
+		return fmt.Errorf("stream of skipped events %s: %w", o.SkippedStream, err)
 	}
-	return &skipList{o.JetStream, o.SkippedPrefix}, nil
+	return nil
 }
 
 // add writes one down, once also where the ack of the event is lost.
@@ -116,8 +125,10 @@ func (l *skipList) add(ctx context.Context, s SkippedEvent) error {
 		return err
 	}
 	id := s.Endpoint + "/" + strconv.FormatUint(s.StreamSequence, 10) + "/" + s.EventID
-	_, err = l.js.Publish(ctx, l.prefix+"."+s.Endpoint, body, jetstream.WithMsgID(id))
-	return err
+	return despiteDeletion(ctx, l.open, func(ctx context.Context) error {
+		_, err := l.js.Publish(ctx, l.prefix+"."+s.Endpoint, body, jetstream.WithMsgID(id))
+		return err
+	})
 }
 
 // Skipped lists what was too old to be sent, in the order in which it was skipped: of

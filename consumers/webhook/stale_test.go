@@ -186,13 +186,26 @@ func TestSkippedEventIsNotLostUnlisted(t *testing.T) {
 	tr := newTrial(t, b, endpointYAML("welcome", r.URL, "max_age: 15m"))
 	tr.Now = clock.now
 	tr.start(b)
-	tr.eventually("the list", func() bool { return b.js.DeleteStream(b.ctx, DefaultSkippedStream) == nil })
+	var list jetstream.StreamConfig
+	tr.eventually("the list", func() bool {
+		s, err := b.js.Stream(b.ctx, DefaultSkippedStream)
+		if err == nil {
+			list = s.CachedInfo().Config
+		}
+		return err == nil
+	})
+	full := list
+	full.MaxMsgSize = 1
+	if _, err := b.js.UpdateStream(b.ctx, full); err != nil {
+		t.Fatal(err)
+	}
 	late, fresh := aged(clock, events.Started, "late", time.Hour), aged(clock, events.Started, "fresh", 0)
 	b.publish(late, fresh)
 	r.untilAccepted(t, fresh)
 	tr.eventually("the event that waits", func() bool { return tr.statusOf(b.ctx, "welcome").Waiting == 1 })
-	tr.stop()
-	tr.start(b)
+	if _, err := b.js.UpdateStream(b.ctx, list); err != nil {
+		t.Fatal(err)
+	}
 	tr.untilSeen("welcome", Skipped, 1)
 	if list, err := tr.Skipped(b.ctx, "welcome", 0); err != nil || len(list) != 1 || list[0].EventID != late.ID {
 		t.Errorf("skipped %+v, %v", list, err)
