@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -172,12 +173,14 @@ func TestMetaTellsOfTheExchange(t *testing.T) {
 
 // TestEveryRequestIsTold, whatever becomes of it, and none that was not sent.
 func TestEveryRequestIsTold(t *testing.T) {
-	may, answer := true, http.StatusOK
+	may := true
+	var answer atomic.Int64 // the server reads it
 	base := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		if answer == 0 {
+		status := int(answer.Load())
+		if status == 0 {
 			panic(http.ErrAbortHandler)
 		}
-		w.WriteHeader(answer)
+		w.WriteHeader(status)
 	})
 	type told struct {
 		Endpoint
@@ -188,12 +191,13 @@ func TestEveryRequestIsTold(t *testing.T) {
 		cfg.May = func() bool { return may }
 		cfg.Asked = func(m Meta, answered bool) { all = append(all, told{m.Endpoint, answered}) }
 	})
-	for _, answer = range []int{http.StatusOK, http.StatusTooManyRequests, 0} {
+	for _, status := range []int64{http.StatusOK, http.StatusTooManyRequests, 0} {
+		answer.Store(status)
 		if _, err := c.Sessions(t.Context(), Query{}); err == nil {
-			t.Errorf("status %d: no error", answer)
+			t.Errorf("status %d: no error", status)
 		}
 	}
-	answer = http.StatusNotFound
+	answer.Store(http.StatusNotFound)
 	_, _, _ = c.Count(t.Context(), Query{})
 	may = false
 	_, _, _ = c.Count(t.Context(), Query{})
