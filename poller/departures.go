@@ -189,8 +189,8 @@ func (d *departures) follows(row *plan.Row) bool {
 func (d *departures) ask(ctx context.Context, p *Poller, id string) error {
 	l, direction := d.watched.byID[id], d.accountList.Direction
 	if e := l.emptied; e != nil {
-		w, query := e.query(id)
-		return d.read(ctx, p, query, func(answer platform.Page, _ timing, ends int) {
+		w := p.windowFrom(e.at, overlap)
+		return d.read(ctx, p, e.query(id, w), func(answer platform.Page, _ timing, ends int) {
 			if e.told(w, answer, ends) && l.emptied == e {
 				l.emptied = nil
 			}
@@ -200,7 +200,10 @@ func (d *departures) ask(ctx context.Context, p *Poller, id string) error {
 	if c == nil {
 		return nil
 	}
-	w := c.window()
+	w, fixed := p.fixedFrom(c.at)
+	if !fixed {
+		w = c.window()
+	}
 	ended := false
 	query := platform.Query{LocationID: id, Online: &ended, Page: w.Number, PerPage: w.Size}
 	if direction == order.OldestFirst {

@@ -65,14 +65,14 @@ func (ps *locations) emptied(now time.Time) []*location {
 // gain is what the next page brings: all that it tells of have waited since.
 func (e *emptied) gain(now time.Time) float64 { return float64(e.news) * now.Sub(e.since).Seconds() }
 
-// query is the next page.
-func (e *emptied) query(id string) (plan.Window, platform.Query) {
-	w, ended := windowFrom(e.at, overlap), false
+// query is the next page, whose window is w.
+func (e *emptied) query(id string, w plan.Window) platform.Query {
+	ended := false
 	q := platform.Query{LocationID: id, Online: &ended, Page: w.Number, PerPage: w.Size}
 	if !e.from.IsZero() {
 		q.StartDate = dayBefore(e.from)
 	}
-	return w, q
+	return q
 }
 
 // told goes on from a page that told of so many ends, and reports whether it was the last.

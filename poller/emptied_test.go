@@ -26,7 +26,8 @@ func TestHowFarAnEmptiedLocationIsRead(t *testing.T) {
 		e := &emptied{since: noon, news: plan.MaxPerPage}
 		pages, last := 0, -1
 		for done := false; !done; pages++ {
-			w, q := e.query("hall")
+			w := windowFrom(e.at, overlap)
+			q := e.query("hall", w)
 			if w.End() <= last || q.Online == nil || *q.Online || q.LocationID != "hall" {
 				t.Fatalf("%s: page %d is %+v", name, pages, q)
 			}
@@ -56,7 +57,8 @@ func TestWhichLocationsAreEmptied(t *testing.T) {
 	}
 	hall.cohort = &cohort{start: noon.Add(-time.Hour), readings: 1, low: 700}
 	c.watched.empty(hall, noon, noon, order.OldestFirst)
-	if w, q := hall.emptied.query("hall"); len(read()) != 1 || w.Start() > 700 || w.End() < 750 || q.StartDate == "" {
+	w := windowFrom(hall.emptied.at, overlap)
+	if q := hall.emptied.query("hall", w); len(read()) != 1 || w.Start() > 700 || w.End() < 750 || q.StartDate == "" {
 		t.Errorf("behind others who began at once it is read from %+v on", q)
 	}
 	hall.cohort = nil

@@ -70,7 +70,7 @@ func (p *Poller) fillGap(ctx context.Context) error {
 		}
 		query.StartDate, query.Page = g.Date, g.Page
 	} else {
-		if w = windowFrom(g.Covered, overlap); g.Covered == 0 {
+		if w = p.windowFrom(g.Covered, overlap); g.Covered == 0 && !p.roster.track.Fixed {
 			w.Size = query.PerPage
 		}
 		query.Page, query.PerPage = w.Number, w.Size

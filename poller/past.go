@@ -116,7 +116,7 @@ func (p *Poller) readPast(ctx context.Context) error {
 			return p.history.cameTo(answer, newest, !answer.More || newest.After(p.wide.Since))
 		})
 	}
-	w := windowFrom(g.Covered, pastOverlap)
+	w := p.windowFrom(g.Covered, pastOverlap)
 	return p.askPast(ctx, platform.Query{Page: w.Number, PerPage: w.Size}, span, func(answer platform.Page, _ timing) error {
 		oldest, _ := startsOf(answer.Sessions)
 		g.Covered = w.Start() + positions(answer, w)

@@ -100,7 +100,7 @@ func (p *Poller) probeOn(ctx context.Context) error {
 
 // probeHead reads the newest page, or goes on towards the frontier.
 func (p *Poller) probeHead(ctx context.Context) error {
-	w := windowFrom(p.history.probe.covered, overlap)
+	w := p.windowFrom(p.history.probe.covered, overlap)
 	return p.askHistory(ctx, platform.Query{Page: w.Number, PerPage: w.Size}, func(answer platform.Page, m timing) error {
 		return p.history.headRead(w, answer, m)
 	})
@@ -222,7 +222,7 @@ func (r *historyReader) headRead(w plan.Window, answer platform.Page, m timing) 
 		back = r.wide.Since
 	}
 	if answer.More && answer.Records > 0 && !back.IsZero() && !oldest.Before(back.Add(-frontierSlack)) {
-		if b.covered < deepProbe*plan.MaxPerPage {
+		if b.covered < deepProbe*r.roster.track.Size {
 			return nil
 		}
 		r.missed(gap{From: back, Covered: b.covered})

@@ -47,6 +47,22 @@ const (
 // least back records before position covered.
 func windowFrom(covered, back int) plan.Window { return windowAmong(covered, back, plan.MaxPerPage, 1) }
 
+// windowFrom is the same for a list of the account, which may have a page size of the
+// platform's own: then the next page begins at covered, or before.
+func (k *account) windowFrom(covered, back int) plan.Window {
+	if w, fixed := k.fixedFrom(covered); fixed {
+		return w
+	}
+	return windowFrom(covered, back)
+}
+
+// fixedFrom is the page that a position stands on where the platform has a page size of its
+// own.
+func (k *account) fixedFrom(position int) (w plan.Window, fixed bool) {
+	t := k.roster.track
+	return plan.Window{Number: position/t.Size + 1, Size: t.Size}, t.Fixed
+}
+
 // windowAmong does so among those of most records, of so many fewer, and so on.
 func windowAmong(covered, back, most, fewer int) plan.Window {
 	begin := covered - back

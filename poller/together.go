@@ -89,6 +89,9 @@ func (r *historyReader) again(start time.Time, reading int) {
 	g := gap{From: start, Size: againSize(reading), Again: reading}
 	if b.Direction == order.OldestFirst {
 		g.Date, g.Page, g.Back = b.Date, (b.Page+b.ahead)*plan.MaxPerPage/g.Size+1, true
+		if r.roster.track.Fixed {
+			g.Page = b.Page + b.ahead + 1
+		}
 	}
 	b.Gaps = append(b.Gaps, g)
 }
