@@ -61,17 +61,15 @@ func (k *ledger) absent(ev *evidence) (ids []string, reading order.Reading, err 
 		slices.Sort(ids)
 		return ids, reading, nil
 	}
-	if !ev.anchored && !reading.Whole {
-		slices.Sort(ids)
-		return ids, reading, nil
-	}
-	for e := range k.expected(ev.scope, ev.location, reading) {
-		switch {
-		case !absent(e):
-		case ev.scope == ofLocation && k.roaming:
-			k.missing.add(e.ID) // It may have moved.
-		default:
-			ids = append(ids, e.ID)
+	if ev.anchored || reading.Whole {
+		for e := range k.expected(ev.scope, ev.location, reading) {
+			switch {
+			case !absent(e):
+			case ev.scope == ofLocation && k.roaming:
+				k.missing.add(e.ID) // It may have moved.
+			default:
+				ids = append(ids, e.ID)
+			}
 		}
 	}
 	slices.Sort(ids)

@@ -95,13 +95,19 @@ func (k *account) shownAt(e *entry) float64 {
 	return max(e.shown, k.roster.rows.Seconds(k.begun))
 }
 
-// prune forgets who has left so long ago that no answer may be behind that, or under way
-// since.
+// prune forgets who has left so long ago that no answer may be behind that, of those under
+// way neither.
 func (k *account) prune(now time.Time) {
-	if len(k.requests.underWay)+len(k.watched.read) > 0 || now.Sub(k.lag.pruned) < pruning {
+	if now.Sub(k.lag.pruned) < pruning {
 		return
 	}
 	k.lag.pruned = now
-	since := k.roster.rows.Seconds(now.Add(-mostLag))
+	oldest := now
+	for _, f := range k.requests.underWay {
+		if f.sent.Before(oldest) {
+			oldest = f.sent
+		}
+	}
+	since := k.roster.rows.Seconds(oldest.Add(-mostLag))
 	maps.DeleteFunc(k.roster.parted, func(_ string, at float64) bool { return at < since })
 }

@@ -75,14 +75,14 @@ func TestTimeAgesRequests(t *testing.T) {
 				t.Errorf("%d requests of the last minute, want none", used)
 			}
 			for range limit {
-				time.Sleep(time.Until(b.Next(time.Now())))
+				time.Sleep(time.Until(b.Next(time.Now()))) // virtual
 				ended, _ := b.Take(time.Now())
 				ended(time.Now(), true)
 			}
 			if err := log.Close(); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(Window + Margin)
+			time.Sleep(Window + Margin) // virtual
 		}
 	})
 }
